@@ -1,0 +1,77 @@
+//! What a [`Server`](crate::Server) asks its driver to do.
+
+use bytes::Bytes;
+
+use crate::{
+    bus::{Record, Topic},
+    close::CloseReason,
+    id::{ConnId, Ticket},
+    storage::Request,
+};
+
+/// The recipients of one frame, each once.
+pub type Recipients<'a> = &'a [ConnId];
+
+/// Something to do outside the engine. To be carried out in the order given.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action<'a> {
+    /// Send one frame to every recipient, after all frames sent to it before; report each recipient's
+    /// progress with [`Event::Flushed`](crate::Event::Flushed).
+    Send {
+        /// To whom; never empty.
+        to: Recipients<'a>,
+        /// What; built once, however many receive it.
+        frame: Frame,
+    },
+    /// Read no more, write what is still to be written, then a close frame; then close the connection and
+    /// report it with [`Event::Disconnected`](crate::Event::Disconnected). The engine sets the time limit.
+    Close {
+        /// Which.
+        conn: ConnId,
+        /// The code and text of the close frame.
+        reason: CloseReason,
+    },
+    /// Close the connection at once, whatever is unwritten, and report it with
+    /// [`Event::Disconnected`](crate::Event::Disconnected).
+    Abort {
+        /// Which.
+        conn: ConnId,
+    },
+    /// Ask the store; report what it says with [`Event::Answered`](crate::Event::Answered).
+    Request {
+        /// To be given back with the answer.
+        ticket: Ticket,
+        /// What is wanted.
+        request: Request,
+    },
+    /// Hand the record to every other engine that is subscribed to its topic.
+    Publish(Record),
+    /// From now on, pass records of this topic to this engine.
+    Subscribe(Topic),
+    /// From now on, pass no more records of this topic to this engine.
+    Unsubscribe(Topic),
+    /// After [`Event::Shutdown`](crate::Event::Shutdown): no connection is left and no message waits for
+    /// the store. The last action.
+    Stopped,
+}
+
+/// A WebSocket frame to send, without its header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// A binary message.
+    Message(Bytes),
+    /// A Ping, payload at most 125 bytes.
+    Ping(Bytes),
+    /// A Pong, payload at most 125 bytes.
+    Pong(Bytes),
+}
+
+impl Frame {
+    /// What the frame carries.
+    #[must_use]
+    pub const fn payload(&self) -> &Bytes {
+        match self {
+            Self::Message(payload) | Self::Ping(payload) | Self::Pong(payload) => payload,
+        }
+    }
+}

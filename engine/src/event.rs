@@ -1,0 +1,98 @@
+//! What happens to a [`Server`](crate::Server).
+
+use bytes::Bytes;
+
+use crate::{
+    bus::Record,
+    id::{ConnId, Ticket, UserId},
+    storage::{Answer, DirectoryChange},
+};
+
+/// Something that happened outside the engine.
+///
+/// An event about a connection that the engine does not know (any more) changes nothing and is counted.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A WebSocket connection of an authenticated user is open, and speaks the classic protocol.
+    Connected {
+        /// The new connection.
+        conn: ConnId,
+        /// Who it belongs to.
+        user: UserId,
+    },
+    /// One binary WebSocket message has arrived, whole.
+    Received {
+        /// Where.
+        conn: ConnId,
+        /// Its payload.
+        message: Bytes,
+    },
+    /// A WebSocket Ping has arrived.
+    Ping {
+        /// Where.
+        conn: ConnId,
+        /// Its payload, at most 125 bytes.
+        payload: Bytes,
+    },
+    /// A WebSocket Pong has arrived.
+    Pong {
+        /// Where.
+        conn: ConnId,
+        /// Its payload, at most 125 bytes.
+        payload: Bytes,
+    },
+    /// What has arrived breaks the rules below the engine's messages. No more will be read.
+    Misbehaved {
+        /// Where.
+        conn: ConnId,
+        /// Which rule.
+        fault: PeerFault,
+    },
+    /// The peer has sent a close frame. No more will be read.
+    PeerClosed {
+        /// Where.
+        conn: ConnId,
+    },
+    /// Frames have left for the network: they were written to the socket, in the order of their actions.
+    Flushed {
+        /// Where.
+        conn: ConnId,
+        /// How many.
+        frames: u32,
+        /// The sum of their payloads' lengths.
+        payload_bytes: u64,
+    },
+    /// The connection is gone, whoever ended it. The last event of every connection.
+    Disconnected {
+        /// Which.
+        conn: ConnId,
+    },
+    /// The store has answered.
+    Answered {
+        /// The ticket of the request.
+        ticket: Ticket,
+        /// What it says.
+        answer: Answer,
+    },
+    /// Another engine has published a record.
+    Published(Record),
+    /// The directory of users and groups has changed.
+    DirectoryChanged(DirectoryChange),
+    /// The server is to stop: close every connection, and say when all that was accepted is answered.
+    Shutdown,
+}
+
+/// A peer's fault that is found where bytes become messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PeerFault {
+    /// The framing is wrong (RFC 6455): an unmasked frame, a reserved bit, a broken fragment sequence.
+    Framing,
+    /// A text message, which no protocol of ours has.
+    TextMessage,
+    /// Text that is not UTF-8.
+    InvalidUtf8,
+    /// A message larger than the limit.
+    MessageTooLarge,
+    /// All unfinished messages together are larger than the limit, and this peer's is among them.
+    ReceiveBudget,
+}

@@ -1,0 +1,1 @@
+//! The Switchboard chat server: sockets, HTTP, store and bus around the engine.
