@@ -1,0 +1,165 @@
+//! The invariants of a server's own state, for tests and the simulator to assert.
+
+use core::fmt;
+
+use super::{Server, connections::Phase, users::Load};
+use crate::config::FRAME_COST_BYTES;
+
+/// How much of everything there is at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Connections, closing ones included.
+    pub connections: u64,
+    /// Users with an open connection.
+    pub users: u64,
+    /// Groups with such a user.
+    pub groups: u64,
+    /// Messages that wait for the store.
+    pub pending: u64,
+    /// Bytes of those, and of messages that wait for their user to be loaded.
+    pub pending_bytes: u64,
+    /// Requests that wait for an answer.
+    pub requests: u64,
+    /// Deadlines.
+    pub timers: u64,
+    /// Frames between the engine and the network.
+    pub unflushed: u64,
+    /// Frames held back for a newer one to replace them.
+    pub held: u64,
+}
+
+/// A broken invariant: a bug in the engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvariantViolation {
+    /// The invariant's name, as the documentation lists it.
+    pub invariant: &'static str,
+    /// What does not hold.
+    pub what: &'static str,
+}
+
+impl fmt::Display for InvariantViolation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.invariant, self.what)
+    }
+}
+
+impl core::error::Error for InvariantViolation {}
+
+fn hold(holds: bool, invariant: &'static str, what: &'static str) -> Result<(), InvariantViolation> {
+    if holds { Ok(()) } else { Err(InvariantViolation { invariant, what }) }
+}
+
+impl Server {
+    /// Counts what there is. Takes time in proportion to the number of connections.
+    #[must_use]
+    pub fn gauges(&self) -> Gauges {
+        Gauges {
+            connections: self.connections.len().into(),
+            users: self.users.len() as u64,
+            groups: self.users.groups_len() as u64,
+            pending: self.pipelines.messages,
+            pending_bytes: self.pipelines.bytes + self.early_bytes,
+            requests: self.requests.len() as u64,
+            timers: self.timers.len() as u64,
+            unflushed: self.connections.iter().map(|c| c.outbox.unflushed_frames()).sum(),
+            held: self.connections.iter().map(|c| c.outbox.held_frames()).sum(),
+        }
+    }
+
+    /// Looks at the whole state, between events with all actions taken.
+    ///
+    /// # Errors
+    /// The first invariant found broken.
+    pub fn check_invariants(&self) -> Result<(), InvariantViolation> {
+        self.check_accounting()?;
+        self.check_bounds()?;
+        self.check_connections()?;
+        self.check_directory()?;
+        self.check_pipelines()
+    }
+
+    /// Every push ends as flushed or dropped, or is still there.
+    fn check_accounting(&self) -> Result<(), InvariantViolation> {
+        let (stats, gauges) = (&self.stats, self.gauges());
+        let ended = stats.pushes_flushed
+            + stats.pushes_dropped_full
+            + stats.pushes_dropped_superseded
+            + stats.pushes_dropped_closed;
+        let there = gauges.unflushed + gauges.held;
+        hold(stats.pushes == ended + there, "accounting", "pushes are flushed, dropped or waiting")?;
+        let open = stats.connects - stats.disconnects;
+        hold(open >= gauges.connections, "accounting", "connections are opened before they end")
+    }
+
+    fn check_bounds(&self) -> Result<(), InvariantViolation> {
+        let limits = &self.config.limits;
+        let gauges = self.gauges();
+        hold(gauges.connections <= limits.connections.into(), "bounded", "connections")?;
+        hold(gauges.pending <= limits.pending.into(), "bounded", "pending messages")?;
+        hold(self.pipelines.bytes <= limits.pending_bytes, "bounded", "pending bytes")?;
+        hold(self.early_bytes <= limits.pending_bytes, "bounded", "early bytes")?;
+        hold(gauges.requests <= gauges.pending + gauges.users, "bounded", "requests belong to something")?;
+        hold(gauges.timers <= gauges.connections + gauges.users, "bounded", "timers belong to something")?;
+        hold(self.overfull.is_empty(), "bounded", "full connections are closed")?;
+        for connection in self.connections.iter() {
+            // One message may be as large as the limit, and nothing beyond that waits with it.
+            let cost = connection.outbox.cost_bytes();
+            hold(cost <= limits.outbox_bytes + FRAME_COST_BYTES, "bounded", "outbox")?;
+        }
+        Ok(())
+    }
+
+    /// Open connections and their users name each other; every connection has a deadline.
+    fn check_connections(&self) -> Result<(), InvariantViolation> {
+        let mut early = 0;
+        for connection in self.connections.iter() {
+            let watched = connection.deadline.is_some() || matches!(connection.phase, Phase::Aborted);
+            hold(watched, "bounded", "every connection has a deadline")?;
+            if let Phase::Loading { early: waiting, .. } = &connection.phase {
+                early += waiting.iter().map(|message| message.len() as u64).sum::<u64>();
+            }
+            let Some(key) = connection.user() else { continue };
+            let user = self.users.get(key);
+            let listed = user.is_some_and(|user| user.conns.contains(&connection.id));
+            hold(listed, "takeover", "an open connection is one of its user's")?;
+            let loading = user.is_some_and(|user| matches!(user.load, Load::Waiting { .. }));
+            let welcomed = connection.is_online() || loading;
+            hold(welcomed, "isolation", "a connection waits for nothing but its user")?;
+        }
+        hold(early == self.early_bytes, "accounting", "early bytes")?;
+        for (_, user) in self.users.iter() {
+            hold(!user.conns.is_empty(), "bounded", "a user has a connection")?;
+            let open = |conn| self.connections.get(conn).is_some_and(|c| c.user().is_some());
+            hold(user.conns.iter().all(|conn| open(*conn)), "takeover", "a user's connections are open")?;
+        }
+        Ok(())
+    }
+
+    /// Users and groups name each other.
+    fn check_directory(&self) -> Result<(), InvariantViolation> {
+        for (key, group) in self.users.iter_groups() {
+            hold(!group.members.is_empty(), "bounded", "a group has a member")?;
+            let belongs = |user| self.users.get(user).is_some_and(|user| user.groups.contains(&key));
+            hold(
+                group.members.iter().all(|user| belongs(*user)),
+                "no-leak",
+                "a group's members belong to it",
+            )?;
+        }
+        for (key, user) in self.users.iter() {
+            let member = |group| self.users.group(group).is_some_and(|group| group.members.contains(&key));
+            hold(user.groups.iter().all(|group| member(*group)), "no-leak", "a user's groups know it")?;
+            hold(self.users.key(user.id.as_str()) == Some(key), "takeover", "a user is found by its id")?;
+        }
+        Ok(())
+    }
+
+    fn check_pipelines(&self) -> Result<(), InvariantViolation> {
+        let entries = || self.pipelines.iter().flat_map(|pipeline| &pipeline.entries);
+        hold(entries().count() as u64 == self.pipelines.messages, "accounting", "pending messages")?;
+        let bytes: u64 = entries().map(|entry| entry.cost_bytes).sum();
+        hold(bytes == self.pipelines.bytes, "accounting", "pending bytes")?;
+        let none_empty = self.pipelines.iter().all(|pipeline| !pipeline.entries.is_empty());
+        hold(none_empty, "bounded", "a pipeline has a message in it")
+    }
+}

@@ -1,0 +1,143 @@
+//! The connections of one engine, by slot.
+
+use alloc::{collections::VecDeque, vec::Vec};
+
+use bytes::Bytes;
+
+use super::{outbox::Outbox, rate::Meter, users::UserKey};
+use crate::{id::ConnId, time::Instant};
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) id: ConnId,
+    pub(super) phase: Phase,
+    /// When anything last came from the peer.
+    pub(super) received_at: Instant,
+    pub(super) pinged_at: Instant,
+    /// When the timers look at it next, if ever.
+    pub(super) deadline: Option<Instant>,
+    pub(super) messages: Meter,
+    pub(super) bytes: Meter,
+    pub(super) outbox: Outbox,
+    /// Its messages that wait for the store, if there are any.
+    pub(super) pipeline: Option<usize>,
+}
+
+/// Where a connection is in its life.
+///
+/// ```text
+///   Connected ──► Loading ──► Online ──► Closing ──► Aborted ──► (slot free)
+///                    │                    ▲   │                    ▲
+///                    └────────────────────┘   └────────────────────┘
+/// ```
+/// `Disconnected` leads from each of them to a free slot.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// Its user is being loaded; what it sends meanwhile is kept.
+    Loading { user: UserKey, early: VecDeque<Bytes> },
+    /// It has been welcomed.
+    Online { user: UserKey },
+    /// It has no user any more, and is sent nothing more than what was on its way and a close frame.
+    Closing,
+    /// It was cut off.
+    Aborted,
+}
+
+impl Connection {
+    pub(super) fn new(id: ConnId, user: UserKey, now: Instant) -> Self {
+        Self {
+            id,
+            phase: Phase::Loading { user, early: VecDeque::new() },
+            received_at: now,
+            pinged_at: now,
+            deadline: None,
+            messages: Meter::default(),
+            bytes: Meter::default(),
+            outbox: Outbox::default(),
+            pipeline: None,
+        }
+    }
+
+    /// Its user, unless it is closing.
+    pub(super) const fn user(&self) -> Option<UserKey> {
+        match self.phase {
+            Phase::Loading { user, .. } | Phase::Online { user } => Some(user),
+            Phase::Closing | Phase::Aborted => None,
+        }
+    }
+
+    pub(super) const fn is_online(&self) -> bool {
+        matches!(self.phase, Phase::Online { .. })
+    }
+}
+
+/// The table of connections. A look-up with an old generation finds nothing.
+#[derive(Debug, Default)]
+pub(super) struct Connections {
+    slots: Vec<Option<Connection>>,
+    len: u32,
+}
+
+/// Why a connection cannot be added.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum AddError {
+    SlotTaken,
+    SlotBeyondLimit,
+}
+
+impl Connections {
+    pub(super) const fn len(&self) -> u32 {
+        self.len
+    }
+
+    pub(super) fn add(&mut self, connection: Connection, limit: u32) -> Result<(), AddError> {
+        if connection.id.slot() >= limit {
+            return Err(AddError::SlotBeyondLimit);
+        }
+        let index = index(connection.id);
+        if self.slots.len() <= index {
+            self.slots.resize_with(index + 1, || None);
+        }
+        match self.slots.get_mut(index) {
+            Some(slot @ None) => {
+                *slot = Some(connection);
+                self.len += 1;
+                Ok(())
+            }
+            Some(Some(_)) | None => Err(AddError::SlotTaken),
+        }
+    }
+
+    pub(super) fn get(&self, id: ConnId) -> Option<&Connection> {
+        self.slots.get(index(id))?.as_ref().filter(|connection| connection.id == id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: ConnId) -> Option<&mut Connection> {
+        self.slots.get_mut(index(id))?.as_mut().filter(|connection| connection.id == id)
+    }
+
+    pub(super) fn remove(&mut self, id: ConnId) -> Option<Connection> {
+        self.get(id)?;
+        let removed = self.slots.get_mut(index(id))?.take();
+        self.len -= u32::from(removed.is_some());
+        while let Some(None) = self.slots.last() {
+            self.slots.pop();
+        }
+        removed
+    }
+
+    /// All connections, in the order of their slots.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Connection> {
+        self.slots.iter_mut().flatten()
+    }
+
+    /// All connections, in the order of their slots.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Connection> {
+        self.slots.iter().flatten()
+    }
+}
+
+const fn index(id: ConnId) -> usize {
+    id.slot() as usize
+}

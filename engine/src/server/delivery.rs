@@ -1,0 +1,149 @@
+//! From a frame to its recipients: who is online, what their outboxes have room for.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::{Server, connections::Connection, effects::Effects, outbox::StreamOutcome};
+use crate::{
+    action::Frame,
+    bus::Record,
+    close::CloseReason,
+    config::Limits,
+    id::{ConnId, UserId},
+    stats::Stats,
+};
+
+/// What a frame is to its recipients' outboxes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind<'a> {
+    /// One of many that all count.
+    Ordinary,
+    /// A live picture of this sender: worth nothing once there is a newer one.
+    Stream { sender: &'a UserId, content_type: i32 },
+}
+
+/// One frame on its way to any number of connections.
+struct FanOut<'a> {
+    frame: &'a Bytes,
+    kind: Kind<'a>,
+    effects: &'a mut Effects,
+    stats: &'a mut Stats,
+    limits: &'a Limits,
+    overfull: &'a mut Vec<ConnId>,
+}
+
+impl FanOut<'_> {
+    /// Adds the connection to the recipients if it is online and has room.
+    fn offer(&mut self, connection: &mut Connection) {
+        if !connection.is_online() {
+            return;
+        }
+        self.stats.pushes += 1;
+        let limit_bytes = self.limits.outbox_bytes;
+        match self.kind {
+            Kind::Ordinary => {
+                if connection.outbox.push(self.frame.len(), limit_bytes) {
+                    self.effects.recipient(connection.id);
+                } else {
+                    self.stats.pushes_dropped_full += 1;
+                    self.overfull.push(connection.id);
+                }
+            }
+            Kind::Stream { sender, content_type } => {
+                let limit_streams = self.limits.streams_per_connection;
+                let outbox = &mut connection.outbox;
+                match outbox.push_stream(sender, content_type, self.frame, limit_bytes, limit_streams) {
+                    StreamOutcome::Send => self.effects.recipient(connection.id),
+                    StreamOutcome::Held => {}
+                    StreamOutcome::Superseded => self.stats.pushes_dropped_superseded += 1,
+                    StreamOutcome::Dropped => self.stats.pushes_dropped_full += 1,
+                }
+            }
+        }
+    }
+}
+
+/// Borrows the parts of a server that a fan-out changes, so that it can read its recipients from the rest.
+macro_rules! fan_out {
+    ($server:ident, $frame:expr, $kind:expr) => {
+        FanOut {
+            frame: $frame,
+            kind: $kind,
+            effects: &mut $server.effects,
+            stats: &mut $server.stats,
+            limits: &$server.config.limits,
+            overfull: &mut $server.overfull,
+        }
+    };
+}
+
+impl Server {
+    /// Sends a frame to all connections of a user but one.
+    pub(super) fn deliver_to_user(
+        &mut self,
+        user: &str,
+        frame: Bytes,
+        kind: Kind<'_>,
+        except: Option<ConnId>,
+    ) {
+        let Some(user) = self.users.by_id(user) else { return };
+        let mark = self.effects.mark();
+        let mut fan_out = fan_out!(self, &frame, kind);
+        for conn in user.conns.iter().filter(|conn| Some(**conn) != except) {
+            if let Some(connection) = self.connections.get_mut(*conn) {
+                fan_out.offer(connection);
+            }
+        }
+        self.send(mark, Frame::Message(frame));
+    }
+
+    /// Sends a frame to all members of a group but its sender.
+    pub(super) fn deliver_to_group(&mut self, group: &str, frame: Bytes, sender: &UserId) {
+        let Some(group) = self.users.group_by_id(group) else { return };
+        let sender = self.users.key(sender.as_str());
+        let mark = self.effects.mark();
+        let mut fan_out = fan_out!(self, &frame, Kind::Ordinary);
+        for member in group.members.iter().filter(|member| Some(**member) != sender) {
+            for conn in self.users.get(*member).iter().flat_map(|user| &user.conns) {
+                if let Some(connection) = self.connections.get_mut(*conn) {
+                    fan_out.offer(connection);
+                }
+            }
+        }
+        self.send(mark, Frame::Message(frame));
+    }
+
+    /// Sends a frame to everybody.
+    pub(super) fn deliver_to_everyone(&mut self, frame: Bytes, kind: Kind<'_>) {
+        let mark = self.effects.mark();
+        let mut fan_out = fan_out!(self, &frame, kind);
+        self.connections.iter_mut().for_each(|connection| fan_out.offer(connection));
+        self.send(mark, Frame::Message(frame));
+    }
+
+    /// Sends a frame to one connection.
+    pub(super) fn deliver_to_conn(&mut self, conn: ConnId, frame: Frame) {
+        let mark = self.effects.mark();
+        let mut fan_out = fan_out!(self, frame.payload(), Kind::Ordinary);
+        if let Some(connection) = self.connections.get_mut(conn) {
+            fan_out.offer(connection);
+        }
+        self.send(mark, frame);
+    }
+
+    /// Hands a record to the other engines, if there are any.
+    pub(super) fn publish(&mut self, record: impl FnOnce() -> Record) {
+        if self.config.peers {
+            self.stats.published += 1;
+            self.effects.publish(record());
+        }
+    }
+
+    fn send(&mut self, mark: usize, frame: Frame) {
+        self.effects.send(mark, frame);
+        while let Some(conn) = self.overfull.pop() {
+            self.close(conn, CloseReason::SlowReader);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What the directory says of the users who are here, and the groups that follow from it.
+
+use super::{
+    Server,
+    timers::Due,
+    users::{GroupKey, Load, UserKey},
+};
+use crate::{
+    bus::Topic,
+    id::{ConnId, GroupId, Ticket},
+    storage::{Answer, DirectoryChange, DirectoryChangeKind, UserProfile},
+};
+
+impl Server {
+    /// The store has answered about a user, or has not in time.
+    pub(super) fn load_answered(&mut self, key: UserKey, ticket: Ticket, answer: Answer) {
+        let Some(user) = self.users.get_mut(key) else { return };
+        if !matches!(user.load, Load::Waiting { ticket: waiting } if waiting == ticket) {
+            self.stats.stale_events += 1;
+            return;
+        }
+        user.load = Load::Done;
+        match answer {
+            Answer::UserLoaded(profile) => self.apply_profile(key, profile),
+            Answer::Failed => self.retry_load(key),
+            // A user whom the directory does not know belongs to no group and has no picture.
+            Answer::Refused => self.apply_profile(key, UserProfile::default()),
+            Answer::MessageStored { .. } | Answer::FileStored { .. } => {
+                self.stats.driver_faults += 1;
+                self.retry_load(key);
+            }
+        }
+        self.welcome_all(key);
+    }
+
+    /// Tries again later; until then the user is in the groups that are known, if any are.
+    fn retry_load(&mut self, key: UserKey) {
+        self.stats.load_failed += 1;
+        let retry_at = self.now + self.config.reload_interval;
+        if let Some(user) = self.users.get_mut(key) {
+            user.load = Load::Failed { retry_at };
+            self.timers.set(retry_at, Due::Reload(key));
+        }
+    }
+
+    fn welcome_all(&mut self, key: UserKey) {
+        let conns = self.users.get(key).map(|user| user.conns.clone()).unwrap_or_default();
+        conns.into_iter().for_each(|conn: ConnId| self.welcome(conn));
+    }
+
+    fn apply_profile(&mut self, key: UserKey, profile: UserProfile) {
+        let UserProfile { avatar, groups, revision } = profile;
+        let Some(user) = self.users.get_mut(key) else { return };
+        user.avatar = avatar;
+        user.revision = revision;
+        let left: alloc::vec::Vec<GroupKey> = user.groups.iter().copied().collect();
+        for group in left {
+            let stays = self.users.group(group).is_some_and(|group| groups.contains(&group.id));
+            if !stays {
+                self.leave(key, group);
+            }
+        }
+        for group in groups {
+            self.join(key, &group);
+        }
+    }
+
+    /// The directory has changed.
+    pub(super) fn directory_changed(&mut self, change: DirectoryChange) {
+        let Some(key) = self.users.key(change.user.as_str()) else { return };
+        let Some(user) = self.users.get(key) else { return };
+        match user.load {
+            // The answer may be older than the change; one to a new request is not.
+            Load::Waiting { ticket } => {
+                self.requests.close(ticket);
+                self.load(key);
+            }
+            Load::Done | Load::Failed { .. } => self.apply_change(key, change),
+        }
+    }
+
+    fn apply_change(&mut self, key: UserKey, change: DirectoryChange) {
+        let Some(user) = self.users.get_mut(key) else { return };
+        if change.revision <= user.revision {
+            return;
+        }
+        user.revision = change.revision;
+        match change.kind {
+            DirectoryChangeKind::Joined(group) => self.join(key, &group),
+            DirectoryChangeKind::Left(group) => {
+                if let Some(group) = self.users.group_key(group.as_str()) {
+                    self.leave(key, group);
+                }
+            }
+            DirectoryChangeKind::Avatar(avatar) => user.avatar = avatar,
+        }
+    }
+
+    fn join(&mut self, user: UserKey, group: &GroupId) {
+        let limit = usize::try_from(self.config.limits.groups_per_user).unwrap_or(usize::MAX);
+        if self.users.get(user).is_some_and(|user| user.groups.len() >= limit) {
+            self.stats.groups_over_limit += 1;
+            return;
+        }
+        if self.users.join(user, group) {
+            self.subscribe(Topic::Group(group.clone()));
+        }
+    }
+
+    pub(super) fn leave(&mut self, user: UserKey, group: GroupKey) {
+        let Some(id) = self.users.group(group).map(|group| group.id.clone()) else { return };
+        if self.users.leave(user, group) {
+            self.unsubscribe(Topic::Group(id));
+        }
+    }
+}

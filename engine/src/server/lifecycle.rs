@@ -1,0 +1,262 @@
+//! Connections from their first event to their last, and the timers that watch them.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::{
+    Server, Stopping, classic,
+    connections::{Connection, Phase},
+    requests::Purpose,
+    timers::Due,
+    users::{Load, UserKey},
+};
+use crate::{
+    action::Frame,
+    bus::Topic,
+    close::CloseReason,
+    config::DevicePolicy,
+    id::{ConnId, UserId},
+    storage::Request,
+    time::Instant,
+};
+
+impl Server {
+    pub(super) fn connected(&mut self, conn: ConnId, id: UserId) {
+        self.stats.connects += 1;
+        let known = self.users.key(id.as_str());
+        let user = known.unwrap_or_else(|| self.users.add(id.clone(), Load::Done));
+        let connection = Connection::new(conn, user, self.now);
+        if self.connections.add(connection, self.config.limits.connections).is_err() {
+            // The slot is not one that a driver may use: there is no place to keep a deadline either.
+            self.stats.driver_faults += 1;
+            if known.is_none() {
+                self.users.remove(user);
+            }
+            return self.effects.abort(conn);
+        }
+        if let Some(user) = self.users.get_mut(user) {
+            user.conns.push(conn);
+        }
+        if known.is_none() {
+            self.subscribe(Topic::User(id));
+            self.load(user);
+        }
+        self.set_deadline(conn, Some(self.now + self.config.ping_interval));
+        if self.stopping != Stopping::Running {
+            return self.close(conn, CloseReason::GoingAway);
+        }
+        self.make_room(user);
+        let loaded = self.users.get(user).is_some_and(|user| !matches!(user.load, Load::Waiting { .. }));
+        if loaded {
+            self.welcome(conn);
+        }
+    }
+
+    /// Closes what the user's newest connection leaves no room for.
+    fn make_room(&mut self, user: UserKey) {
+        let (limit, reason) = match self.config.devices {
+            DevicePolicy::NewestWins => (1, CloseReason::TakenOver),
+            DevicePolicy::All => {
+                (self.config.limits.connections_per_user.max(1), CloseReason::TooManyDevices)
+            }
+        };
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        while let Some(user) = self.users.get(user).filter(|user| user.conns.len() > limit) {
+            match user.conns.first().copied() {
+                Some(oldest) => self.close(oldest, reason),
+                None => return,
+            }
+        }
+    }
+
+    /// Asks for what the directory knows of a user.
+    pub(super) fn load(&mut self, key: UserKey) {
+        let Some(id) = self.users.get(key).map(|user| user.id.clone()) else { return };
+        let ticket = self.request(Purpose::Load(key), Request::LoadUser(id));
+        if let Some(user) = self.users.get_mut(key) {
+            user.load = Load::Waiting { ticket };
+        }
+    }
+
+    /// Makes a connection that waited for its user an online one.
+    pub(super) fn welcome(&mut self, conn: ConnId) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        let Phase::Loading { user, early } = &mut connection.phase else { return };
+        let (user, early) = (*user, core::mem::take(early));
+        connection.phase = Phase::Online { user };
+        let Some(id) = self.users.get(user).map(|user| user.id.clone()) else { return };
+        self.deliver_to_conn(conn, Frame::Message(classic::welcome(&id)));
+        for message in early {
+            self.early_bytes -= message.len() as u64;
+            if self.connections.get(conn).is_some_and(Connection::is_online) {
+                self.route(conn, user, message);
+            }
+        }
+    }
+
+    /// Takes note that something came from the peer. Returns its user if the connection is open.
+    pub(super) fn sign_of_life(&mut self, conn: ConnId) -> Option<UserKey> {
+        let now = self.now;
+        let user = self.connections.get_mut(conn).and_then(|connection| {
+            connection.received_at = now;
+            connection.user()
+        });
+        if user.is_none() {
+            self.stats.stale_events += 1;
+        }
+        user
+    }
+
+    pub(super) fn pinged(&mut self, conn: ConnId, payload: Bytes) {
+        if self.sign_of_life(conn).is_none() {
+            return;
+        }
+        match self.admit(conn, payload.len()) {
+            Ok(()) => self.deliver_to_conn(conn, Frame::Pong(payload)),
+            Err(reason) => self.close(conn, reason),
+        }
+    }
+
+    pub(super) fn flushed(&mut self, conn: ConnId, frames: u32, payload_bytes: u64) {
+        let Some(connection) = self.connections.get_mut(conn) else {
+            self.stats.stale_events += 1;
+            return;
+        };
+        if connection.outbox.flushed(frames, payload_bytes).is_err() {
+            self.stats.driver_faults += 1;
+            return;
+        }
+        self.stats.pushes_flushed += u64::from(frames);
+        while let Some(frame) = connection.outbox.release() {
+            let mark = self.effects.mark();
+            self.effects.recipient(conn);
+            self.effects.send(mark, Frame::Message(frame));
+        }
+    }
+
+    /// Asks the driver to close a connection. From here on it has no user, and its late events change nothing.
+    pub(super) fn close(&mut self, conn: ConnId, reason: CloseReason) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        let Some(user) = connection.user() else { return };
+        let phase = core::mem::replace(&mut connection.phase, Phase::Closing);
+        self.stats.pushes_dropped_closed += connection.outbox.discard_held();
+        self.stats.closes += 1;
+        self.effects.close(conn, reason);
+        self.set_deadline(conn, Some(self.now + self.config.close_timeout));
+        self.detach(conn, user, phase);
+    }
+
+    /// The connection is gone.
+    pub(super) fn disconnected(&mut self, conn: ConnId) {
+        let Some(connection) = self.connections.get(conn) else {
+            self.stats.stale_events += 1;
+            return;
+        };
+        let user = connection.user();
+        self.set_deadline(conn, None);
+        let Some(mut connection) = self.connections.remove(conn) else { return };
+        self.stats.disconnects += 1;
+        self.stats.pushes_dropped_closed +=
+            connection.outbox.discard_held() + connection.outbox.unflushed_frames();
+        if let Some(user) = user {
+            self.detach(conn, user, connection.phase);
+        }
+    }
+
+    /// Takes a connection from its user; the last one takes the user along.
+    fn detach(&mut self, conn: ConnId, key: UserKey, phase: Phase) {
+        if let Phase::Loading { early, .. } = phase {
+            self.early_bytes -= early.iter().map(|message| message.len() as u64).sum::<u64>();
+        }
+        let Some(user) = self.users.get_mut(key) else { return };
+        user.conns.retain(|other| *other != conn);
+        if !user.conns.is_empty() {
+            return;
+        }
+        match &user.load {
+            Load::Waiting { ticket } => {
+                self.requests.close(*ticket);
+            }
+            Load::Failed { retry_at } => self.timers.cancel(*retry_at, Due::Reload(key)),
+            Load::Done => {}
+        }
+        for group in user.groups.iter().copied().collect::<Vec<_>>() {
+            self.leave(key, group);
+        }
+        if let Some(user) = self.users.remove(key) {
+            self.unsubscribe(Topic::User(user.id));
+        }
+    }
+
+    /// A connection's deadline has come: it is to be cut off, closed, or pinged.
+    pub(super) fn connection_due(&mut self, conn: ConnId) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        connection.deadline = None;
+        let (received_at, pinged_at) = (connection.received_at, connection.pinged_at);
+        match connection.phase {
+            Phase::Closing => {
+                connection.phase = Phase::Aborted;
+                self.stats.aborts += 1;
+                self.effects.abort(conn);
+            }
+            Phase::Aborted => {}
+            Phase::Loading { .. } | Phase::Online { .. } => {
+                let dead_at = received_at + self.config.idle_timeout;
+                if self.now >= dead_at {
+                    return self.close(conn, CloseReason::Idle);
+                }
+                let silent_at = received_at.max(pinged_at) + self.config.ping_interval;
+                let next = if self.now >= silent_at {
+                    self.ping(conn);
+                    self.now + self.config.ping_interval
+                } else {
+                    silent_at
+                };
+                self.set_deadline(conn, Some(next.min(dead_at)));
+            }
+        }
+    }
+
+    /// Sends a Ping that carries how many frames the connection has been sent before it, as eight bytes,
+    /// the highest first: the Pong that comes back tells that they have been received.
+    fn ping(&mut self, conn: ConnId) {
+        let now = self.now;
+        let Some(connection) = self.connections.get_mut(conn).filter(|c| c.is_online()) else { return };
+        connection.pinged_at = now;
+        let position = connection.outbox.position();
+        self.deliver_to_conn(conn, Frame::Ping(Bytes::copy_from_slice(&position.to_be_bytes())));
+    }
+
+    /// Moves a connection's deadline.
+    fn set_deadline(&mut self, conn: ConnId, deadline: Option<Instant>) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        if let Some(at) = core::mem::replace(&mut connection.deadline, deadline) {
+            self.timers.cancel(at, Due::Connection(conn));
+        }
+        if let Some(at) = deadline {
+            self.timers.set(at, Due::Connection(conn));
+        }
+    }
+
+    pub(super) fn shutdown(&mut self) {
+        if self.stopping == Stopping::Running {
+            self.stopping = Stopping::Draining;
+            for conn in self.connections.iter().map(|connection| connection.id).collect::<Vec<_>>() {
+                self.close(conn, CloseReason::GoingAway);
+            }
+        }
+    }
+
+    pub(super) fn subscribe(&mut self, topic: Topic) {
+        if self.config.peers {
+            self.effects.subscribe(topic);
+        }
+    }
+
+    pub(super) fn unsubscribe(&mut self, topic: Topic) {
+        if self.config.peers {
+            self.effects.unsubscribe(topic);
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The server's side of routing and delivery.
+
+mod call;
+mod check;
+mod classic;
+mod connections;
+mod delivery;
+mod directory;
+mod effects;
+mod lifecycle;
+mod outbox;
+mod pipeline;
+mod rate;
+mod requests;
+mod routing;
+mod storing;
+mod timers;
+mod users;
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use rand_xoshiro::{
+    Xoshiro256PlusPlus,
+    rand_core::{Rng as _, SeedableRng as _},
+};
+
+use self::{
+    connections::Connections,
+    effects::Effects,
+    pipeline::Pipelines,
+    requests::{Purpose, Requests},
+    timers::{Due, Timers},
+    users::Users,
+};
+use crate::{
+    action::Action,
+    close::CloseReason,
+    config::ServerConfig,
+    event::{Event, PeerFault},
+    hash::SeededState,
+    id::Ticket,
+    stats::Stats,
+    storage::{Answer, Request},
+    time::Instant,
+};
+
+pub use self::check::{Gauges, InvariantViolation};
+
+/// The routing and delivery of one shard: every decision, and no IO.
+///
+/// The crate's documentation says how a driver uses it.
+#[derive(Debug)]
+pub struct Server {
+    config: ServerConfig,
+    now: Instant,
+    rng: Xoshiro256PlusPlus,
+    connections: Connections,
+    users: Users,
+    pipelines: Pipelines,
+    requests: Requests,
+    timers: Timers,
+    effects: Effects,
+    stats: Stats,
+    stopping: Stopping,
+    /// The answer to every heartbeat.
+    pong: Bytes,
+    /// Bytes of messages that came before their user was loaded.
+    early_bytes: u64,
+    /// Connections that the current fan-out found without room; empty between fan-outs.
+    overfull: Vec<crate::id::ConnId>,
+}
+
+/// How far a shutdown is.
+///
+/// `Running ──► Draining ──► Stopped`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stopping {
+    Running,
+    Draining,
+    Stopped,
+}
+
+impl Server {
+    /// A server without connections.
+    ///
+    /// `seed` keys the hash tables and is the source of message ids, so in production it comes from the
+    /// operating system's randomness, and no two servers have the same. Equal configurations, seeds and
+    /// events give equal actions.
+    #[must_use]
+    pub fn new(config: ServerConfig, seed: u64, now: Instant) -> Self {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let hash = SeededState::new(rng.next_u64(), rng.next_u64());
+        Self {
+            config,
+            now,
+            rng,
+            connections: Connections::default(),
+            users: Users::new(hash),
+            pipelines: Pipelines::default(),
+            requests: Requests::default(),
+            timers: Timers::default(),
+            effects: Effects::default(),
+            stats: Stats::default(),
+            stopping: Stopping::Running,
+            pong: classic::pong(),
+            early_bytes: 0,
+            overfull: Vec::new(),
+        }
+    }
+
+    /// Takes note of an event. What it leads to is told by [`Server::poll_action`].
+    pub fn handle(&mut self, now: Instant, event: Event) {
+        self.advance(now);
+        match event {
+            Event::Connected { conn, user } => self.connected(conn, user),
+            Event::Received { conn, message } => self.received(conn, message),
+            Event::Ping { conn, payload } => self.pinged(conn, payload),
+            Event::Pong { conn, payload: _ } => {
+                self.sign_of_life(conn);
+            }
+            Event::Misbehaved { conn, fault } => {
+                if self.sign_of_life(conn).is_some() {
+                    self.misbehaved(conn, fault);
+                }
+            }
+            Event::PeerClosed { conn } => {
+                if self.sign_of_life(conn).is_some() {
+                    self.close(conn, CloseReason::PeerClosed);
+                }
+            }
+            Event::Flushed { conn, frames, payload_bytes } => self.flushed(conn, frames, payload_bytes),
+            Event::Disconnected { conn } => self.disconnected(conn),
+            Event::Answered { ticket, answer } => self.answered(ticket, answer),
+            Event::Published(record) => self.published(record),
+            Event::DirectoryChanged(change) => self.directory_changed(change),
+            Event::Shutdown => self.shutdown(),
+        }
+        self.finish();
+    }
+
+    /// The next thing to do; none when everything that followed from the last event has been told.
+    pub fn poll_action(&mut self) -> Option<Action<'_>> {
+        self.effects.poll()
+    }
+
+    /// When [`Server::handle_timeout`] is to be called next, if nothing happens before.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match (self.timers.next(), self.requests.next()) {
+            (Some(timer), Some(request)) => Some(timer.min(request)),
+            (timer, request) => timer.or(request),
+        }
+    }
+
+    /// Does what is due at `now`. Calling it early or late is harmless.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.advance(now);
+        while let Some(due) = self.timers.pop(self.now) {
+            match due {
+                Due::Connection(conn) => self.connection_due(conn),
+                Due::Reload(user) => self.load(user),
+            }
+        }
+        while let Some((ticket, purpose)) = self.requests.pop_expired(self.now) {
+            self.answered_for(purpose, ticket, Answer::Failed);
+        }
+        self.finish();
+    }
+
+    /// What has been counted so far.
+    #[must_use]
+    pub const fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// The configuration that the server was made with.
+    #[must_use]
+    pub const fn config(&self) -> &ServerConfig {
+        &self.config
+    }
+
+    fn advance(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    fn misbehaved(&mut self, conn: crate::id::ConnId, fault: PeerFault) {
+        let reason = match fault {
+            PeerFault::Framing => CloseReason::ProtocolError,
+            PeerFault::TextMessage => CloseReason::TextMessage,
+            PeerFault::InvalidUtf8 => {
+                self.stats.undecodable += 1;
+                CloseReason::Undecodable
+            }
+            PeerFault::MessageTooLarge => {
+                self.stats.refused_too_large += 1;
+                CloseReason::MessageTooLarge
+            }
+            PeerFault::ReceiveBudget => CloseReason::ServerFull,
+        };
+        self.close(conn, reason);
+    }
+
+    /// Asks the store. The answer is waited for until the request time-out.
+    fn request(&mut self, purpose: Purpose, request: Request) -> Ticket {
+        let ticket = self.requests.open(self.now, self.config.request_timeout, purpose);
+        self.effects.request(ticket, request);
+        ticket
+    }
+
+    fn answered(&mut self, ticket: Ticket, answer: Answer) {
+        match self.requests.close(ticket) {
+            Some(purpose) => self.answered_for(purpose, ticket, answer),
+            None => self.stats.stale_events += 1,
+        }
+    }
+
+    fn answered_for(&mut self, purpose: Purpose, ticket: Ticket, answer: Answer) {
+        match purpose {
+            Purpose::Load(user) => self.load_answered(user, ticket, answer),
+            Purpose::Message(pipeline) => self.message_answered(pipeline, ticket, &answer),
+        }
+    }
+
+    /// Ends a shutdown when nothing is left to wait for.
+    fn finish(&mut self) {
+        let drained = self.connections.len() == 0 && self.pipelines.is_empty();
+        if self.stopping == Stopping::Draining && drained {
+            self.stopping = Stopping::Stopped;
+            self.effects.stopped();
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What one connection has been sent and has not yet written: the engine's side of flow control.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::{config::FRAME_COST_BYTES, id::UserId};
+
+/// The frames between the engine's actions and the network, by number and size.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    sent_frames: u64,
+    flushed_frames: u64,
+    unflushed_bytes: u64,
+    streams: Vec<Stream>,
+}
+
+/// Live pictures of one sender: at most one is on its way, and at most one, the newest, is held back.
+#[derive(Debug)]
+struct Stream {
+    sender: UserId,
+    content_type: i32,
+    /// The number of the frame on its way.
+    sent_as: u64,
+    held: Option<Bytes>,
+}
+
+/// What becomes of a live picture.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum StreamOutcome {
+    /// It is to be sent now.
+    Send,
+    /// It is held until the one before it is flushed.
+    Held,
+    /// It is held, and the one that was held before is dropped.
+    Superseded,
+    /// There is no room for it.
+    Dropped,
+}
+
+/// Frames that were reported flushed but never sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NeverSent;
+
+impl Outbox {
+    /// Frames on their way.
+    pub(super) const fn unflushed_frames(&self) -> u64 {
+        self.sent_frames - self.flushed_frames
+    }
+
+    /// Frames held back.
+    pub(super) fn held_frames(&self) -> u64 {
+        self.streams.iter().filter(|stream| stream.held.is_some()).map(|_| 1).sum()
+    }
+
+    /// Frames sent so far: the position that a Ping carries.
+    pub(super) const fn position(&self) -> u64 {
+        self.sent_frames
+    }
+
+    /// Bytes waiting, at the cost that the limit is about.
+    pub(super) fn cost_bytes(&self) -> u64 {
+        let held: u64 = self.streams.iter().filter_map(|s| s.held.as_ref()).map(|f| cost(f.len())).sum();
+        self.unflushed_bytes + self.unflushed_frames() * FRAME_COST_BYTES + held
+    }
+
+    /// Takes a frame, unless that would exceed the limit.
+    pub(super) fn push(&mut self, payload_len: usize, limit_bytes: u64) -> bool {
+        if self.cost_bytes() + cost(payload_len) > limit_bytes {
+            return false;
+        }
+        self.sent_frames += 1;
+        self.unflushed_bytes += payload_len as u64;
+        true
+    }
+
+    /// Takes a live picture: only the newest unsent one of each sender and kind is kept.
+    pub(super) fn push_stream(
+        &mut self,
+        sender: &UserId,
+        content_type: i32,
+        frame: &Bytes,
+        limit_bytes: u64,
+        limit_streams: u32,
+    ) -> StreamOutcome {
+        let before = self.cost_bytes();
+        let room = |freed: u64| before - freed + cost(frame.len()) <= limit_bytes;
+        let known = self.streams.iter_mut().find(|s| s.content_type == content_type && s.sender == *sender);
+        match known {
+            Some(stream) => {
+                let freed = stream.held.as_ref().map_or(0, |held| cost(held.len()));
+                if !room(freed) {
+                    return StreamOutcome::Dropped;
+                }
+                match stream.held.replace(frame.clone()) {
+                    Some(_) => StreamOutcome::Superseded,
+                    None => StreamOutcome::Held,
+                }
+            }
+            None => {
+                let free = self.streams.len() < usize::try_from(limit_streams).unwrap_or(usize::MAX);
+                if !free || !self.push(frame.len(), limit_bytes) {
+                    return StreamOutcome::Dropped;
+                }
+                let sent_as = self.sent_frames;
+                self.streams.push(Stream { sender: sender.clone(), content_type, sent_as, held: None });
+                StreamOutcome::Send
+            }
+        }
+    }
+
+    /// Takes note of frames that were written. Returns how many of them were known.
+    pub(super) fn flushed(&mut self, frames: u32, payload_bytes: u64) -> Result<(), NeverSent> {
+        let frames = u64::from(frames);
+        if frames > self.unflushed_frames() || payload_bytes > self.unflushed_bytes {
+            return Err(NeverSent);
+        }
+        self.flushed_frames += frames;
+        self.unflushed_bytes -= payload_bytes;
+        Ok(())
+    }
+
+    /// The next held picture whose turn it is; it counts as sent from now on.
+    pub(super) fn release(&mut self) -> Option<Bytes> {
+        let flushed = self.flushed_frames;
+        self.streams.retain(|s| s.held.is_some() || s.sent_as > flushed);
+        if self.streams.is_empty() {
+            self.streams = Vec::new();
+        }
+        let stream = self.streams.iter_mut().find(|s| s.sent_as <= flushed)?;
+        let frame = stream.held.take()?;
+        self.sent_frames += 1;
+        self.unflushed_bytes += frame.len() as u64;
+        stream.sent_as = self.sent_frames;
+        Some(frame)
+    }
+
+    /// Drops what is held back. Returns how many frames that were.
+    pub(super) fn discard_held(&mut self) -> u64 {
+        let held = self.held_frames();
+        self.streams = Vec::new();
+        held
+    }
+}
+
+/// What a frame counts.
+const fn cost(payload_len: usize) -> u64 {
+    payload_len as u64 + FRAME_COST_BYTES
+}

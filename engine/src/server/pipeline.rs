@@ -1,0 +1,167 @@
+//! Messages between their arrival and their delivery, in the order in which one connection sent them.
+//!
+//! A message is delivered when the store has it, and never before the connection's earlier ones, in whatever
+//! order the store answers. A message with a file waits for the file first, and what the connection sends
+//! after it waits too, so that the log has the same order. A pipeline outlives its connection: what was
+//! accepted is delivered although its sender has gone.
+
+use alloc::{boxed::Box, collections::VecDeque};
+
+use bytes::Bytes;
+use slab::Slab;
+use switchboard_proto::classic::Message;
+
+use crate::{
+    id::{ConnId, Ticket, UserId},
+    storage::{FileUpload, Recipient},
+};
+
+/// A pipeline's place in the table.
+pub(super) type PipelineKey = usize;
+
+/// A message on its way through the store.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) stage: Stage,
+    pub(super) recipient: Recipient,
+    /// What it counts among the pending bytes.
+    pub(super) cost_bytes: u64,
+}
+
+/// How far a message is.
+///
+/// ```text
+///   Uploading ──► File ──► Ready ──► Storing ──► Stored ──► (delivered)
+///                   │                   │
+///                   └───────────────────┴──────► Dropped
+/// ```
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// It has a file and waits for an earlier message's file.
+    Uploading { upload: FileUpload, message: Box<Message> },
+    /// Its file is being kept.
+    File { ticket: Ticket, message: Box<Message> },
+    /// It has no file, or not any more, and waits for an earlier message's file.
+    Ready { message: Box<Message> },
+    /// It is being stored.
+    Storing { ticket: Ticket, parcel: Parcel },
+    /// It is stored, and waits for an earlier message.
+    Stored { seq: u64, parcel: Parcel },
+    /// It was not stored.
+    Dropped,
+}
+
+/// What is delivered of a stored message.
+#[derive(Debug)]
+pub(super) struct Parcel {
+    /// What local recipients receive.
+    pub(super) frame: Bytes,
+    /// What other engines receive, if there are any.
+    pub(super) record: Option<Bytes>,
+}
+
+/// The messages of one connection.
+#[derive(Debug)]
+pub(super) struct Pipeline {
+    /// The connection that they came from; it may have gone.
+    pub(super) origin: ConnId,
+    /// Its user.
+    pub(super) sender: UserId,
+    pub(super) entries: VecDeque<Entry>,
+}
+
+impl Pipeline {
+    /// The message that waits for this answer.
+    pub(super) fn entry_mut(&mut self, ticket: Ticket) -> Option<&mut Entry> {
+        self.entries.iter_mut().find(|entry| match &entry.stage {
+            Stage::File { ticket: waiting, .. } | Stage::Storing { ticket: waiting, .. } => {
+                *waiting == ticket
+            }
+            Stage::Uploading { .. } | Stage::Ready { .. } | Stage::Stored { .. } | Stage::Dropped => false,
+        })
+    }
+
+    /// Whether an earlier message's file keeps a new message from the store. Whatever waits for a file is
+    /// behind one, so the last message tells.
+    pub(super) fn is_blocked(&self) -> bool {
+        match self.entries.back().map(|entry| &entry.stage) {
+            Some(Stage::Uploading { .. } | Stage::File { .. } | Stage::Ready { .. }) => true,
+            Some(Stage::Storing { .. } | Stage::Stored { .. } | Stage::Dropped) | None => false,
+        }
+    }
+
+    /// The first message that can move on, if no file is being kept before it.
+    pub(super) fn first_startable(&self) -> Option<usize> {
+        let waits = |stage: &Stage| match stage {
+            Stage::Uploading { .. } | Stage::File { .. } | Stage::Ready { .. } => true,
+            Stage::Storing { .. } | Stage::Stored { .. } | Stage::Dropped => false,
+        };
+        let index = self.entries.iter().position(|entry| waits(&entry.stage))?;
+        let being_kept = matches!(self.entries.get(index)?.stage, Stage::File { .. });
+        (!being_kept).then_some(index)
+    }
+}
+
+/// All pipelines that have messages in them, and what they hold together.
+#[derive(Debug, Default)]
+pub(super) struct Pipelines {
+    table: Slab<Pipeline>,
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
+}
+
+impl Pipelines {
+    pub(super) fn get(&self, key: PipelineKey) -> Option<&Pipeline> {
+        self.table.get(key)
+    }
+
+    pub(super) fn get_mut(&mut self, key: PipelineKey) -> Option<&mut Pipeline> {
+        self.table.get_mut(key)
+    }
+
+    pub(super) fn add(&mut self, pipeline: Pipeline) -> PipelineKey {
+        self.table.insert(pipeline)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// All pipelines, in the order of their keys.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Pipeline> {
+        self.table.iter().map(|(_, pipeline)| pipeline)
+    }
+
+    /// Appends a message.
+    pub(super) fn push(&mut self, key: PipelineKey, entry: Entry) {
+        if let Some(pipeline) = self.table.get_mut(key) {
+            self.messages += 1;
+            self.bytes += entry.cost_bytes;
+            pipeline.entries.push_back(entry);
+        }
+    }
+
+    /// Takes the first message if nothing is to be waited for.
+    pub(super) fn pop_settled(&mut self, key: PipelineKey) -> Option<Entry> {
+        let pipeline = self.table.get_mut(key)?;
+        match pipeline.entries.front()?.stage {
+            Stage::Uploading { .. } | Stage::File { .. } | Stage::Ready { .. } | Stage::Storing { .. } => {
+                None
+            }
+            Stage::Stored { .. } | Stage::Dropped => {
+                let entry = pipeline.entries.pop_front()?;
+                self.messages -= 1;
+                self.bytes -= entry.cost_bytes;
+                Some(entry)
+            }
+        }
+    }
+
+    /// Removes a pipeline if it has nothing left in it. Returns the connection that it belonged to.
+    pub(super) fn remove_if_empty(&mut self, key: PipelineKey) -> Option<ConnId> {
+        if !self.table.get(key)?.entries.is_empty() {
+            return None;
+        }
+        Some(self.table.remove(key).origin)
+    }
+}

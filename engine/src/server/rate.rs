@@ -1,0 +1,58 @@
+//! Rate limits: the generic cell rate algorithm (ITU-T I.371), in whole nanoseconds.
+
+use crate::time::Instant;
+
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
+
+/// How fast something may come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rate {
+    pub(super) per_second: u64,
+    pub(super) burst: u64,
+}
+
+impl Rate {
+    /// The time that `units` take at this rate.
+    fn nanos(self, units: u64) -> u64 {
+        let nanos = u128::from(units) * u128::from(NANOS_PER_SECOND) / u128::from(self.per_second.max(1));
+        u64::try_from(nanos).unwrap_or(u64::MAX)
+    }
+}
+
+/// What one connection has used of a rate: the time at which its bucket is empty again.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Meter(u64);
+
+impl Meter {
+    /// Takes `units` if the rate allows them now.
+    pub(super) fn take(&mut self, now: Instant, units: u64, rate: Rate) -> bool {
+        let start = self.0.max(now.as_nanos());
+        let end = start.saturating_add(rate.nanos(units));
+        if end.saturating_sub(now.as_nanos()) > rate.nanos(rate.burst) {
+            return false;
+        }
+        self.0 = end;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::{Meter, Rate};
+    use crate::time::Instant;
+
+    #[test]
+    fn a_burst_passes_and_then_only_the_rate() {
+        let rate = Rate { per_second: 10, burst: 3 };
+        let mut meter = Meter::default();
+        let start = Instant::from_nanos(5_000_000_000);
+        assert_eq!((0..9).filter(|_| meter.take(start, 1, rate)).count(), 3);
+        assert!(!meter.take(start + Duration::from_millis(99), 1, rate));
+        assert!(meter.take(start + Duration::from_millis(100), 1, rate));
+        assert!(!meter.take(start + Duration::from_millis(100), 1, rate));
+        let rested = start + Duration::from_secs(60);
+        assert_eq!((0..9).filter(|_| meter.take(rested, 1, rate)).count(), 3);
+    }
+}

@@ -1,0 +1,51 @@
+//! Requests to the store that are waited for.
+
+use alloc::collections::BTreeMap;
+use core::time::Duration;
+
+use super::{pipeline::PipelineKey, users::UserKey};
+use crate::{id::Ticket, time::Instant};
+
+/// What an answer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The profile of a user.
+    Load(UserKey),
+    /// A message, or its file, of a pipeline.
+    Message(PipelineKey),
+}
+
+/// The open tickets. All wait equally long, so the lowest ticket is the first to expire.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    last: u64,
+    open: BTreeMap<Ticket, (Instant, Purpose)>,
+}
+
+impl Requests {
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    pub(super) fn open(&mut self, now: Instant, timeout: Duration, purpose: Purpose) -> Ticket {
+        self.last += 1;
+        let ticket = Ticket(self.last);
+        self.open.insert(ticket, (now + timeout, purpose));
+        ticket
+    }
+
+    pub(super) fn close(&mut self, ticket: Ticket) -> Option<Purpose> {
+        self.open.remove(&ticket).map(|(_, purpose)| purpose)
+    }
+
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.open.first_key_value().map(|(_, (expires_at, _))| *expires_at)
+    }
+
+    pub(super) fn pop_expired(&mut self, now: Instant) -> Option<(Ticket, Purpose)> {
+        if self.next()? > now {
+            return None;
+        }
+        self.open.pop_first().map(|(ticket, (_, purpose))| (ticket, purpose))
+    }
+}

@@ -1,0 +1,176 @@
+//! What becomes of a message that has arrived: the rules of the classic protocol.
+
+use alloc::borrow::ToOwned as _;
+
+use bytes::Bytes;
+use switchboard_proto::{Message as _, classic::Message};
+
+use super::{
+    Server, call,
+    classic::{self, Route},
+    connections::Phase,
+    rate::Rate,
+    users::UserKey,
+};
+use crate::{
+    action::Frame,
+    bus::{Record, Topic},
+    close::CloseReason,
+    id::{ConnId, UserId},
+    storage::Recipient,
+};
+
+impl Server {
+    /// A message has arrived.
+    pub(super) fn received(&mut self, conn: ConnId, message: Bytes) {
+        let Some(user) = self.sign_of_life(conn) else { return };
+        self.stats.received += 1;
+        if let Err(reason) = self.admit(conn, message.len()) {
+            return self.close(conn, reason);
+        }
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        match &mut connection.phase {
+            Phase::Online { .. } => self.route(conn, user, message),
+            Phase::Loading { early, .. } => {
+                let limits = &self.config.limits;
+                let bytes = self.early_bytes + message.len() as u64;
+                let full =
+                    early.len() >= usize::try_from(limits.pending_per_connection).unwrap_or(usize::MAX);
+                if full || bytes > limits.pending_bytes {
+                    self.stats.refused_pending += 1;
+                    return self.close(conn, CloseReason::TooManyPending);
+                }
+                self.early_bytes = bytes;
+                early.push_back(message);
+            }
+            Phase::Closing | Phase::Aborted => {}
+        }
+    }
+
+    /// Whether the limits allow a connection another message of this size.
+    pub(super) fn admit(&mut self, conn: ConnId, len: usize) -> Result<(), CloseReason> {
+        let limits = &self.config.limits;
+        let Some(connection) = self.connections.get_mut(conn) else { return Ok(()) };
+        let (len, now) = (len as u64, self.now);
+        if len > limits.message_bytes {
+            self.stats.refused_too_large += 1;
+            return Err(CloseReason::MessageTooLarge);
+        }
+        let messages =
+            Rate { per_second: limits.messages_per_second.into(), burst: limits.message_burst.into() };
+        if !connection.messages.take(now, 1, messages) {
+            self.stats.rate_limited += 1;
+            return Err(CloseReason::TooManyMessages);
+        }
+        let bytes = Rate { per_second: limits.bytes_per_second, burst: limits.byte_burst };
+        if !connection.bytes.take(now, len, bytes) {
+            self.stats.rate_limited += 1;
+            return Err(CloseReason::TooManyBytes);
+        }
+        Ok(())
+    }
+
+    /// Does what a message of an online connection asks for.
+    pub(super) fn route(&mut self, conn: ConnId, user: UserKey, bytes: Bytes) {
+        let Some(sender) = self.users.get(user).map(|user| user.id.clone()) else { return };
+        let Ok(mut message) = Message::decode(bytes.clone()) else {
+            self.stats.undecodable += 1;
+            return self.close(conn, CloseReason::Undecodable);
+        };
+        let route = classic::route(&message);
+        if route == Route::Heartbeat {
+            self.stats.heartbeats += 1;
+            let pong = self.pong.clone();
+            return self.deliver_to_conn(conn, Frame::Message(pong));
+        }
+        let bytes = self.authenticate(&mut message, bytes, &sender);
+        match route {
+            Route::Heartbeat => {}
+            Route::Chat(recipient) => self.accept(conn, user, &sender, recipient, message, bytes),
+            Route::Relay(to) => self.relay(conn, user, &sender, &to, &message, bytes),
+            Route::ToCall => {
+                let call = self.users.get(user).and_then(|user| user.call.as_ref());
+                match call::peer(call, self.now, self.config.ring_timeout) {
+                    Some(peer) => self.relay(conn, user, &sender, &peer, &message, bytes),
+                    None => self.stats.refused_no_call += 1,
+                }
+            }
+            Route::Broadcast => {
+                self.publish(|| Record { topic: Topic::Everyone, seq: None, message: bytes.clone() });
+                self.deliver_to_everyone(bytes, classic::kind(&message, &sender));
+            }
+            Route::BadRecipient => self.stats.refused_recipient += 1,
+        }
+    }
+
+    /// Makes `from` the authenticated user; the bytes stay what they are where they say so already.
+    fn authenticate(&mut self, message: &mut Message, bytes: Bytes, sender: &UserId) -> Bytes {
+        if message.from == sender.as_str() {
+            return bytes;
+        }
+        self.stats.corrected_from += 1;
+        sender.as_str().clone_into(&mut message.from);
+        classic::encode(message)
+    }
+
+    /// Passes a message on to a user, as it is.
+    fn relay(
+        &mut self,
+        conn: ConnId,
+        user: UserKey,
+        sender: &UserId,
+        to: &UserId,
+        message: &Message,
+        bytes: Bytes,
+    ) {
+        if let Some(signal) = classic::signal(message) {
+            if let Some(user) = self.users.get_mut(user) {
+                call::sent(&mut user.call, to, signal);
+            }
+            if let Some(peer) = self.users.by_id_mut(to.as_str()) {
+                call::received(&mut peer.call, sender, signal, self.now);
+            }
+        }
+        self.publish(|| Record { topic: Topic::User(to.clone()), seq: None, message: bytes.clone() });
+        self.deliver_to_user(to.as_str(), bytes, classic::kind(message, sender), Some(conn));
+    }
+
+    /// Another engine has accepted a message.
+    pub(super) fn published(&mut self, record: Record) {
+        self.stats.bus_received += 1;
+        let Record { topic, seq: _, message: bytes } = record;
+        let decoded = Message::decode(bytes.clone());
+        let sender = decoded.as_ref().ok().and_then(|message| UserId::new(&message.from).ok());
+        let (Ok(message), Some(sender)) = (decoded, sender) else {
+            self.stats.bus_undecodable += 1;
+            return;
+        };
+        let kind = classic::kind(&message, &sender);
+        match topic {
+            Topic::Everyone => self.deliver_to_everyone(bytes, kind),
+            Topic::Group(group) => {
+                self.deliver_to_group(group.as_str(), classic::group_form(message), &sender);
+            }
+            Topic::User(user) => {
+                if let (Some(signal), Some(user)) =
+                    (classic::signal(&message), self.users.by_id_mut(user.as_str()))
+                {
+                    call::received(&mut user.call, &sender, signal, self.now);
+                }
+                self.deliver_to_user(user.as_str(), bytes, kind, None);
+            }
+        }
+    }
+
+    /// The group that a chat message may go to, if it may.
+    pub(super) fn may_send(&self, user: UserKey, recipient: &Recipient) -> bool {
+        match recipient {
+            Recipient::User(_) => true,
+            Recipient::Group(group) => {
+                let key = self.users.group_key(group.as_str());
+                let groups = self.users.get(user).map(|user| &user.groups);
+                matches!((key, groups), (Some(key), Some(groups)) if groups.contains(&key))
+            }
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Messages that are stored before they are delivered, and the files that come with them.
+
+use alloc::{borrow::ToOwned as _, boxed::Box, collections::VecDeque};
+
+use bytes::Bytes;
+use rand_xoshiro::rand_core::Rng as _;
+use switchboard_proto::classic::Message;
+
+use super::{
+    Server, classic,
+    delivery::Kind,
+    pipeline::{Entry, Parcel, Pipeline, PipelineKey, Stage},
+    requests::Purpose,
+    users::UserKey,
+};
+use crate::{
+    bus::{Record, Topic},
+    close::CloseReason,
+    id::{ConnId, MessageId, Ticket, UserId},
+    storage::{Answer, Recipient, Request},
+};
+
+impl Server {
+    /// Takes a message on its way through the store, if its sender may send it and there is room.
+    pub(super) fn accept(
+        &mut self,
+        conn: ConnId,
+        user: UserKey,
+        sender: &UserId,
+        recipient: Recipient,
+        mut message: Message,
+        bytes: Bytes,
+    ) {
+        if !self.may_send(user, &recipient) {
+            self.stats.refused_not_member += 1;
+            return;
+        }
+        let cost_bytes = bytes.len() as u64;
+        let Some(key) = self.pipeline_with_room(conn, sender, cost_bytes) else {
+            self.stats.refused_pending += 1;
+            return self.close(conn, CloseReason::TooManyPending);
+        };
+        if let (Recipient::Group(_), Some(user)) = (&recipient, self.users.get(user)) {
+            (*user.avatar).clone_into(&mut message.avatar);
+        }
+        let stage = match classic::take_upload(&mut message, sender) {
+            Some(upload) => {
+                let message = Box::new(message);
+                // The files of one connection are kept one after the other, each before its message.
+                if self.pipelines.get(key).is_some_and(Pipeline::is_blocked) {
+                    Stage::Uploading { upload, message }
+                } else {
+                    let ticket = self.request(Purpose::Message(key), Request::StoreFile(upload));
+                    Stage::File { ticket, message }
+                }
+            }
+            None if self.pipelines.get(key).is_some_and(Pipeline::is_blocked) => {
+                Stage::Ready { message: Box::new(message) }
+            }
+            None => self.store(key, sender, &recipient, message, Some(bytes)),
+        };
+        self.pipelines.push(key, Entry { stage, recipient, cost_bytes });
+    }
+
+    /// The connection's pipeline, made if there is none; none if a limit is reached.
+    fn pipeline_with_room(&mut self, conn: ConnId, sender: &UserId, cost: u64) -> Option<PipelineKey> {
+        let limits = &self.config.limits;
+        if self.pipelines.messages >= limits.pending.into()
+            || self.pipelines.bytes + cost > limits.pending_bytes
+        {
+            return None;
+        }
+        let connection = self.connections.get_mut(conn)?;
+        if let Some(key) = connection.pipeline {
+            let waiting = self.pipelines.get(key)?.entries.len();
+            return (waiting < usize::try_from(limits.pending_per_connection).ok()?).then_some(key);
+        }
+        let pipeline = Pipeline { origin: conn, sender: sender.clone(), entries: VecDeque::new() };
+        let key = self.pipelines.add(pipeline);
+        connection.pipeline = Some(key);
+        Some(key)
+    }
+
+    /// Asks the store to keep a message. `bytes` are the message's, where nothing in it has changed.
+    fn store(
+        &mut self,
+        key: PipelineKey,
+        sender: &UserId,
+        recipient: &Recipient,
+        message: Message,
+        bytes: Option<Bytes>,
+    ) -> Stage {
+        let parcel = match recipient {
+            Recipient::User(_) => {
+                let frame = bytes.unwrap_or_else(|| classic::encode(&message));
+                Parcel { record: self.config.peers.then(|| frame.clone()), frame }
+            }
+            Recipient::Group(_) => Parcel {
+                record: self.config.peers.then(|| classic::encode(&message)),
+                frame: classic::group_form(message.clone()),
+            },
+        };
+        let mut id = [0; 16];
+        self.rng.fill_bytes(&mut id);
+        let new = classic::stored_form(message, sender, MessageId(id), recipient);
+        self.stats.store_requests += 1;
+        let ticket = self.request(Purpose::Message(key), Request::StoreMessage(new));
+        Stage::Storing { ticket, parcel }
+    }
+
+    /// The store has answered about a message or its file, or has not in time.
+    pub(super) fn message_answered(&mut self, key: PipelineKey, ticket: Ticket, answer: &Answer) {
+        let Some(pipeline) = self.pipelines.get_mut(key) else { return };
+        let Some(entry) = pipeline.entry_mut(ticket) else { return };
+        let stage = core::mem::replace(&mut entry.stage, Stage::Dropped);
+        match (stage, answer) {
+            (Stage::Storing { parcel, .. }, Answer::MessageStored { seq }) => {
+                self.stats.stored += 1;
+                entry.stage = Stage::Stored { seq: *seq, parcel };
+            }
+            (Stage::File { mut message, .. }, Answer::FileStored { name, kind }) => {
+                classic::put_file(&mut message, name, *kind);
+                entry.stage = Stage::Ready { message };
+            }
+            (_, Answer::Refused) => self.stats.store_refused += 1,
+            (_, Answer::Failed) => self.stats.store_failed += 1,
+            (_, Answer::UserLoaded(_) | Answer::MessageStored { .. } | Answer::FileStored { .. }) => {
+                self.stats.driver_faults += 1;
+            }
+        }
+        self.submit_ready(key);
+        self.deliver_settled(key);
+    }
+
+    /// Moves on what an earlier message's file has kept waiting.
+    fn submit_ready(&mut self, key: PipelineKey) {
+        while let Some(index) = self.pipelines.get(key).and_then(Pipeline::first_startable) {
+            let Some(pipeline) = self.pipelines.get_mut(key) else { return };
+            let sender = pipeline.sender.clone();
+            let Some(entry) = pipeline.entries.get_mut(index) else { return };
+            let recipient = entry.recipient.clone();
+            let stage = match core::mem::replace(&mut entry.stage, Stage::Dropped) {
+                Stage::Ready { message } => self.store(key, &sender, &recipient, *message, None),
+                Stage::Uploading { upload, message } => {
+                    let ticket = self.request(Purpose::Message(key), Request::StoreFile(upload));
+                    Stage::File { ticket, message }
+                }
+                other @ (Stage::File { .. }
+                | Stage::Storing { .. }
+                | Stage::Stored { .. }
+                | Stage::Dropped) => other,
+            };
+            if let Some(entry) = self.pipelines.get_mut(key).and_then(|p| p.entries.get_mut(index)) {
+                entry.stage = stage;
+            }
+        }
+    }
+
+    /// Delivers what is stored, in the order in which it was sent.
+    fn deliver_settled(&mut self, key: PipelineKey) {
+        while let Some(entry) = self.pipelines.pop_settled(key) {
+            let (Stage::Stored { seq, parcel }, Some(pipeline)) = (entry.stage, self.pipelines.get(key))
+            else {
+                continue;
+            };
+            let (origin, sender) = (pipeline.origin, pipeline.sender.clone());
+            let Parcel { frame, record } = parcel;
+            let topic = match &entry.recipient {
+                Recipient::User(user) => Topic::User(user.clone()),
+                Recipient::Group(group) => Topic::Group(group.clone()),
+            };
+            if let Some(message) = record {
+                self.publish(|| Record { topic, seq: Some(seq), message });
+            }
+            match &entry.recipient {
+                Recipient::User(user) => {
+                    self.deliver_to_user(user.as_str(), frame, Kind::Ordinary, Some(origin));
+                }
+                Recipient::Group(group) => self.deliver_to_group(group.as_str(), frame, &sender),
+            }
+        }
+        if let Some(origin) = self.pipelines.remove_if_empty(key)
+            && let Some(connection) = self.connections.get_mut(origin)
+        {
+            connection.pipeline = None;
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! All deadlines of one engine, in order.
+
+use alloc::collections::BTreeSet;
+
+use super::users::UserKey;
+use crate::{id::ConnId, time::Instant};
+
+/// What is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Due {
+    /// A connection's next ping, its idle time-out, or the end of its closing.
+    Connection(ConnId),
+    /// Another try to load a user.
+    Reload(UserKey),
+}
+
+/// The deadlines: one of each connection, one of each user to be loaded again.
+#[derive(Debug, Default)]
+pub(super) struct Timers {
+    deadlines: BTreeSet<(Instant, Due)>,
+}
+
+impl Timers {
+    pub(super) fn len(&self) -> usize {
+        self.deadlines.len()
+    }
+
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    pub(super) fn set(&mut self, at: Instant, due: Due) {
+        self.deadlines.insert((at, due));
+    }
+
+    pub(super) fn cancel(&mut self, at: Instant, due: Due) {
+        self.deadlines.remove(&(at, due));
+    }
+
+    pub(super) fn pop(&mut self, now: Instant) -> Option<Due> {
+        if self.next()? > now {
+            return None;
+        }
+        self.deadlines.pop_first().map(|(_, due)| due)
+    }
+}

@@ -1,0 +1,180 @@
+//! The users with connections here, and the groups that they belong to.
+
+use alloc::{boxed::Box, vec::Vec};
+
+use slab::Slab;
+
+use super::call::Call;
+use crate::{
+    hash::{Lookup, OrderedSet, SeededState},
+    id::{ConnId, GroupId, Ticket, UserId},
+    time::Instant,
+};
+
+/// A user's place in the table; reused once the user's last connection has gone.
+pub(super) type UserKey = usize;
+
+/// A group's place in the table; reused once its last local member has gone.
+pub(super) type GroupKey = usize;
+
+/// A user with at least one open connection.
+#[derive(Debug)]
+pub(super) struct User {
+    pub(super) id: UserId,
+    /// Open connections, oldest first.
+    pub(super) conns: Vec<ConnId>,
+    pub(super) load: Load,
+    /// The picture, as the directory has it.
+    pub(super) avatar: Box<str>,
+    /// State of the directory that `avatar` and `groups` are of.
+    pub(super) revision: u64,
+    pub(super) groups: OrderedSet<GroupKey>,
+    pub(super) call: Option<Call>,
+}
+
+/// How far the directory's knowledge of a user is here.
+#[derive(Debug)]
+pub(super) enum Load {
+    /// It is asked for. What changes meanwhile makes the engine ask again.
+    Waiting { ticket: Ticket },
+    /// It is here.
+    Done,
+    /// It could not be had; it is tried again then.
+    Failed { retry_at: Instant },
+}
+
+/// A group with at least one local member.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) id: GroupId,
+    pub(super) members: OrderedSet<UserKey>,
+}
+
+/// The tables of users and groups.
+#[derive(Debug)]
+pub(super) struct Users {
+    users: Slab<User>,
+    by_user_id: Lookup<UserId, UserKey>,
+    groups: Slab<Group>,
+    by_group_id: Lookup<GroupId, GroupKey>,
+    hash: SeededState,
+}
+
+impl Users {
+    pub(super) fn new(hash: SeededState) -> Self {
+        Self {
+            users: Slab::new(),
+            by_user_id: Lookup::with_hasher(hash),
+            groups: Slab::new(),
+            by_group_id: Lookup::with_hasher(hash),
+            hash,
+        }
+    }
+
+    pub(super) fn key(&self, id: &str) -> Option<UserKey> {
+        self.by_user_id.get(id).copied()
+    }
+
+    pub(super) fn get(&self, key: UserKey) -> Option<&User> {
+        self.users.get(key)
+    }
+
+    pub(super) fn get_mut(&mut self, key: UserKey) -> Option<&mut User> {
+        self.users.get_mut(key)
+    }
+
+    pub(super) fn by_id(&self, id: &str) -> Option<&User> {
+        self.users.get(self.key(id)?)
+    }
+
+    pub(super) fn by_id_mut(&mut self, id: &str) -> Option<&mut User> {
+        self.users.get_mut(self.key(id)?)
+    }
+
+    pub(super) fn group_key(&self, id: &str) -> Option<GroupKey> {
+        self.by_group_id.get(id).copied()
+    }
+
+    pub(super) fn group(&self, key: GroupKey) -> Option<&Group> {
+        self.groups.get(key)
+    }
+
+    pub(super) fn group_by_id(&self, id: &str) -> Option<&Group> {
+        self.groups.get(self.group_key(id)?)
+    }
+
+    /// How many users are here.
+    pub(super) fn len(&self) -> usize {
+        self.users.len()
+    }
+
+    /// How many groups have members here.
+    pub(super) fn groups_len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// All users, in the order of their keys.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (UserKey, &User)> {
+        self.users.iter()
+    }
+
+    /// All groups, in the order of their keys.
+    pub(super) fn iter_groups(&self) -> impl Iterator<Item = (GroupKey, &Group)> {
+        self.groups.iter()
+    }
+
+    /// Adds a user who is not here yet.
+    pub(super) fn add(&mut self, id: UserId, load: Load) -> UserKey {
+        let key = self.users.insert(User {
+            id: id.clone(),
+            conns: Vec::new(),
+            load,
+            avatar: Box::default(),
+            revision: 0,
+            groups: OrderedSet::with_hasher(self.hash),
+            call: None,
+        });
+        self.by_user_id.insert(id, key);
+        key
+    }
+
+    /// Removes a user, who must have left all groups.
+    pub(super) fn remove(&mut self, key: UserKey) -> Option<User> {
+        let user = self.users.try_remove(key)?;
+        self.by_user_id.remove(&user.id);
+        Some(user)
+    }
+
+    /// Makes a user a member. Returns whether the group is new here.
+    pub(super) fn join(&mut self, user: UserKey, group: &GroupId) -> bool {
+        let (key, new) = match self.by_group_id.get(group) {
+            Some(key) => (*key, false),
+            None => {
+                let members = OrderedSet::with_hasher(self.hash);
+                let key = self.groups.insert(Group { id: group.clone(), members });
+                self.by_group_id.insert(group.clone(), key);
+                (key, true)
+            }
+        };
+        if let (Some(group), Some(member)) = (self.groups.get_mut(key), self.users.get_mut(user)) {
+            group.members.insert(user);
+            member.groups.insert(key);
+        }
+        new
+    }
+
+    /// Ends a membership. Returns whether the group has no members left here.
+    pub(super) fn leave(&mut self, user: UserKey, key: GroupKey) -> bool {
+        if let Some(member) = self.users.get_mut(user) {
+            member.groups.swap_remove(&key);
+        }
+        let Some(group) = self.groups.get_mut(key) else { return false };
+        group.members.swap_remove(&user);
+        if !group.members.is_empty() {
+            return false;
+        }
+        let group = self.groups.remove(key);
+        self.by_group_id.remove(&group.id);
+        true
+    }
+}

@@ -1,0 +1,85 @@
+//! What the engine counts. Nothing is dropped or refused without a counter that says why.
+
+macro_rules! stats {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
+        /// Counters since the engine was made; they only grow.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Stats {
+            $($(#[$doc])* pub $name: u64,)+
+        }
+
+        impl Stats {
+            /// All counters with their names, in a fixed order.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)+].into_iter()
+            }
+        }
+    };
+}
+
+stats! {
+    /// Connections that were opened.
+    connects,
+    /// Connections that are gone.
+    disconnects,
+    /// Connections that the engine asked to close.
+    closes,
+    /// Closing connections that were cut off at the time limit.
+    aborts,
+    /// Events about connections that are gone, and answers to requests that are not waited for any more.
+    stale_events,
+    /// Events that contradict what the driver said before. Always zero with a correct driver.
+    driver_faults,
+
+    /// Messages received.
+    received,
+    /// Of those, heartbeats.
+    heartbeats,
+    /// Of those, ones that are no message of the protocol.
+    undecodable,
+    /// Of those, ones beyond the rate limits.
+    rate_limited,
+    /// Of those, ones larger than the limit.
+    refused_too_large,
+    /// Of those, ones for which there was no room among the pending.
+    refused_pending,
+    /// Of those, ones whose recipient cannot be an id.
+    refused_recipient,
+    /// Of those, ones to a group that the sender does not belong to.
+    refused_not_member,
+    /// Of those, call signals without a recipient from users who are in no call.
+    refused_no_call,
+    /// Messages whose `from` was not the sender and was corrected.
+    corrected_from,
+
+    /// Messages that the store was asked to keep.
+    store_requests,
+    /// Messages that the store has kept.
+    stored,
+    /// Messages and files that the store refused.
+    store_refused,
+    /// Messages and files that the store failed to keep, or did not answer for in time.
+    store_failed,
+    /// Users whose profile could not be loaded; it is tried again.
+    load_failed,
+    /// Groups beyond the limit of one user.
+    groups_over_limit,
+
+    /// Records handed to the bus.
+    published,
+    /// Records taken from the bus.
+    bus_received,
+    /// Of those, ones that are no message of the protocol.
+    bus_undecodable,
+
+    /// Frames meant for a connection. Each ends in one of the counters below, or is still waiting.
+    pushes,
+    /// Frames that were written to the network.
+    pushes_flushed,
+    /// Frames for which a connection's outbox had no room.
+    pushes_dropped_full,
+    /// Live pictures that a newer one replaced before they were sent.
+    pushes_dropped_superseded,
+    /// Frames that were waiting when their connection closed.
+    pushes_dropped_closed,
+}
