@@ -1,0 +1,107 @@
+//! The bus between the shards of one node: who is interested in what, and a bounded queue to each shard.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use switchboard_engine::{Record, Topic};
+use tokio::sync::mpsc;
+
+/// The most shards that one node has: the subscribers of a topic are a set of 64 bits.
+pub(crate) const SHARD_LIMIT: usize = 64;
+
+/// The subscriptions of all shards, and the way to each.
+///
+/// A record that finds a shard's queue full is dropped and counted: what was stored stays stored, only its
+/// push to that shard's users is lost.
+#[derive(Debug)]
+pub(crate) struct Bus {
+    subscribers: RwLock<HashMap<Topic, u64>>,
+    shards: Vec<mpsc::Sender<Record>>,
+    dropped: AtomicU64,
+}
+
+impl Bus {
+    /// A bus with a queue of so many records to each shard, and the receiving ends in the shards' order.
+    pub(crate) fn new(shards: usize, queue_records: usize) -> (Self, Vec<mpsc::Receiver<Record>>) {
+        let (senders, receivers) = (0..shards.min(SHARD_LIMIT)).map(|_| mpsc::channel(queue_records)).unzip();
+        let bus = Self { subscribers: RwLock::default(), shards: senders, dropped: AtomicU64::new(0) };
+        (bus, receivers)
+    }
+
+    pub(crate) fn subscribe(&self, shard: usize, topic: Topic) {
+        let mut subscribers = self.subscribers.write().unwrap_or_else(PoisonError::into_inner);
+        *subscribers.entry(topic).or_default() |= bit(shard);
+    }
+
+    pub(crate) fn unsubscribe(&self, shard: usize, topic: &Topic) {
+        let mut subscribers = self.subscribers.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shards) = subscribers.get_mut(topic) {
+            *shards &= !bit(shard);
+            if *shards == 0 {
+                subscribers.remove(topic);
+            }
+        }
+    }
+
+    /// Queues a record for every other shard that is subscribed to its topic.
+    pub(crate) fn publish(&self, from: usize, record: &Record) {
+        let interested = match &record.topic {
+            Topic::Everyone => u64::MAX,
+            topic @ (Topic::User(_) | Topic::Group(_)) => {
+                let subscribers = self.subscribers.read().unwrap_or_else(PoisonError::into_inner);
+                subscribers.get(topic).copied().unwrap_or_default()
+            }
+        };
+        let others = self.shards.iter().enumerate().filter(|(shard, _)| *shard != from);
+        for (_, queue) in others.filter(|(shard, _)| interested & bit(*shard) != 0) {
+            if queue.try_send(record.clone()).is_err() && self.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
+                tracing::warn!("a shard's bus queue is full: live deliveries to it are dropped and counted");
+            }
+        }
+    }
+}
+
+fn bit(shard: usize) -> u64 {
+    1 << (shard % SHARD_LIMIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use switchboard_engine::UserId;
+
+    use super::*;
+
+    fn record(topic: Topic) -> Record {
+        Record { topic, seq: None, message: Bytes::new() }
+    }
+
+    #[test]
+    fn a_record_reaches_every_other_subscriber_and_nobody_else() {
+        let (bus, mut queues) = Bus::new(3, 8);
+        let topic = Topic::User(UserId::new("alice").unwrap());
+        bus.subscribe(0, topic.clone());
+        bus.subscribe(1, topic.clone());
+        bus.publish(0, &record(topic.clone()));
+        assert_eq!(queues.iter_mut().map(|q| q.try_recv().is_ok()).collect::<Vec<_>>(), [false, true, false]);
+        bus.unsubscribe(1, &topic);
+        bus.publish(0, &record(topic));
+        bus.publish(0, &record(Topic::Everyone));
+        let received: Vec<_> = queues.iter_mut().map(|q| q.try_recv().map(|r| r.topic)).collect();
+        assert_eq!(received, [Err(mpsc::error::TryRecvError::Empty), Ok(Topic::Everyone), Ok(Topic::Everyone)]);
+    }
+
+    #[test]
+    fn a_full_queue_drops_and_counts() {
+        let (bus, _queues) = Bus::new(2, 1);
+        for _ in 0..3 {
+            bus.publish(0, &record(Topic::Everyone));
+        }
+        assert_eq!(bus.dropped.load(Ordering::Relaxed), 2);
+    }
+}
