@@ -1,2 +1,75 @@
 //! The command `switchboard`.
-fn main() {}
+
+use std::error::Error;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use switchboard::cli::{self, Command, ServeArgs};
+use switchboard::config::{ConfigErrors, Loaded};
+use switchboard::logging::{self, LoggingError};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    #[error("cannot set up logging")]
+    Logging(#[from] LoggingError),
+    #[error("cannot write the configuration to the standard output")]
+    Output(#[source] std::io::Error),
+    #[error("the command {0} is not wired")]
+    NotWired(&'static str),
+}
+
+impl Failure {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Config(_) => ExitCode::from(2),
+            Self::Logging(_) | Self::Output(_) | Self::NotWired(_) => ExitCode::FAILURE,
+        }
+    }
+
+    fn report(&self) -> String {
+        let error: &(dyn Error + 'static) = match self {
+            Self::Config(errors) => errors,
+            Self::Logging(_) | Self::Output(_) | Self::NotWired(_) => self,
+        };
+        cli::report(error)
+    }
+}
+
+fn main() -> ExitCode {
+    match run(cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // With a closed standard error there is nobody left to tell.
+            let _ = std::io::stderr().write_all(failure.report().as_bytes());
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve(args) => {
+            let _loaded = prepare(&args)?;
+            Err(Failure::NotWired("serve"))
+        }
+        Command::Chat(_args) => Err(Failure::NotWired("chat")),
+        Command::Group(_command) => Err(Failure::NotWired("group")),
+        Command::Config(args) => {
+            let text = args.load()?.to_toml();
+            std::io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)
+        }
+    }
+}
+
+/// Loads the configuration, then starts logging as it says; its warnings are the first lines.
+fn prepare(args: &ServeArgs) -> Result<Loaded, Failure> {
+    let loaded = args.load()?;
+    logging::init(&loaded.config.log, loaded.config.log_format)?;
+    for warning in loaded.warnings() {
+        tracing::warn!("{warning}");
+    }
+    Ok(loaded)
+}

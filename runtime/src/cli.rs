@@ -1,0 +1,194 @@
+//! The command line: its commands and flags, and how errors leave it.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use hyper::Uri;
+use switchboard_engine::{GroupId, UserId};
+
+use crate::config::{self, ConfigErrors, Layers, Loaded};
+
+const EXAMPLES: &str = "\
+Examples:
+  switchboard serve
+  switchboard serve --config switchboard.toml --listen [::1]:9000
+  SWITCHBOARD_LIMITS_MESSAGE_BYTES=1048576 switchboard config
+  switchboard group create friends --owner alice
+  switchboard chat --user alice --to bob
+
+The configuration's layers, each overriding the one before: defaults, the file, environment variables
+(limits.message_bytes is SWITCHBOARD_LIMITS_MESSAGE_BYTES), flags. `switchboard config` prints every key.
+
+Exit codes: 0 success, 1 failure at run time, 2 wrong usage or configuration.";
+
+#[derive(Debug, Parser)]
+#[command(name = "switchboard", version, about = "An instant-messaging server", after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What the user asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Run the server.
+    Serve(ServeArgs),
+    /// Chat in this terminal, as a client of a server.
+    Chat(ChatArgs),
+    /// Create, join, leave and list groups.
+    #[command(subcommand)]
+    Group(GroupCommand),
+    /// Print the configuration that `serve` would run with, and where each value comes from.
+    Config(ServeArgs),
+}
+
+/// The flags that set the configuration. They are read with the other layers, by [`ServeArgs::load`], so that
+/// a wrong value is the same error in each.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServeArgs {
+    /// Configuration file, in TOML; otherwise the one that $SWITCHBOARD_CONFIG names, if any
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Address and port to listen on [default: 127.0.0.1:8888]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<String>,
+    /// Folder of the database and of uploaded files [default: data]
+    #[arg(long, value_name = "FOLDER")]
+    pub data: Option<String>,
+    /// Threads that serve connections, 1 to 64 [default: 1]
+    #[arg(long, value_name = "COUNT")]
+    pub shards: Option<String>,
+    /// How users prove who they are: `open` believes `?user=`. To listen on an address that is not a loopback
+    /// address, it must be asked for by name [default: open]
+    #[arg(long, value_name = "MODE")]
+    pub auth: Option<String>,
+    /// When a connected user connects again: `all` keeps all connections, `newest-wins` the newest
+    /// [default: all]
+    #[arg(long, value_name = "POLICY")]
+    pub devices: Option<String>,
+    /// Log filter, like `warn` or `info,switchboard=debug` [default: info]
+    #[arg(long, value_name = "FILTER")]
+    pub log: Option<String>,
+}
+
+impl ServeArgs {
+    /// Merges these flags with the file and the environment of this process.
+    ///
+    /// # Errors
+    /// All that is wrong with any layer: see [`config::load`].
+    pub fn load(&self) -> Result<Loaded, ConfigErrors> {
+        config::load(&self.layers(std::env::vars_os().collect()))
+    }
+
+    /// These flags and this environment, as layers.
+    pub fn layers(&self, environment: Vec<(OsString, OsString)>) -> Layers {
+        let Self { config, listen, data, shards, auth, devices, log } = self;
+        let flags = [
+            ("listen", listen),
+            ("data", data),
+            ("shards", shards),
+            ("auth", auth),
+            ("devices", devices),
+            ("log", log),
+        ];
+        let flags = flags.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).collect();
+        Layers { file: config.clone(), environment, flags }
+    }
+}
+
+/// With whom to chat, and where.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct ChatArgs {
+    /// Who you are
+    #[arg(long)]
+    pub user: UserId,
+    /// The user to chat with
+    #[arg(long, value_name = "USER", required_unless_present = "group", conflicts_with = "group")]
+    pub to: Option<UserId>,
+    /// The group to chat with, instead of a user
+    #[arg(long)]
+    pub group: Option<GroupId>,
+    /// The server
+    #[arg(long, default_value = "ws://127.0.0.1:8888", value_parser = ws_url)]
+    pub url: Uri,
+}
+
+/// What to do with groups.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum GroupCommand {
+    /// Create a group; its owner is its first member.
+    Create {
+        /// What the group is called
+        name: String,
+        /// The user who owns it
+        #[arg(long, value_name = "USER")]
+        owner: UserId,
+    },
+    /// Make a user a member of a group.
+    Join {
+        /// The group's id
+        group: GroupId,
+        /// The user
+        user: UserId,
+    },
+    /// End a user's membership of a group.
+    Leave {
+        /// The group's id
+        group: GroupId,
+        /// The user
+        user: UserId,
+    },
+    /// List groups: all of them, or those of one user.
+    List {
+        /// Only this user's groups
+        #[arg(long)]
+        user: Option<UserId>,
+    },
+}
+
+/// The command of this process. Prints help, the version or what is wrong, and exits (0, or 2 if something
+/// is wrong), where there is no command to run.
+pub fn parse() -> Command {
+    Cli::parse().command
+}
+
+/// The command of these arguments, the program's name first.
+///
+/// # Errors
+/// If the usage is wrong; also if help or the version is asked for, whose text is the error's.
+pub fn parse_from<A: Into<OsString> + Clone>(
+    args: impl IntoIterator<Item = A>,
+) -> Result<Command, clap::Error> {
+    Cli::try_parse_from(args).map(|cli| cli.command)
+}
+
+/// An error for the user: a line for it, and one for each of its causes. [`ConfigErrors`] are a line each,
+/// with their causes.
+pub fn report(error: &(dyn Error + 'static)) -> String {
+    if let Some(ConfigErrors(errors)) = error.downcast_ref() {
+        return errors.iter().map(|error| report(error)).collect();
+    }
+    let mut text = format!("error: {}\n", one_line(error));
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!("  caused by: {}\n", one_line(error));
+        cause = error.source();
+    }
+    text
+}
+
+/// Some libraries' errors have several lines; control characters of a peer are not for a terminal.
+fn one_line(error: &dyn Error) -> String {
+    let text = error.to_string();
+    text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+fn ws_url(text: &str) -> Result<Uri, String> {
+    let url: Uri = text.parse().map_err(|error| format!("{error}"))?;
+    match url.scheme_str() {
+        Some("ws") if url.host().is_some() => Ok(url),
+        Some(_) | None => Err("must be like ws://HOST:PORT; TLS (wss) is not spoken".to_owned()),
+    }
+}

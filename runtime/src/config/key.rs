@@ -1,0 +1,174 @@
+//! The keys that can be set: their names, and which values each takes.
+
+use std::fmt;
+
+/// Milliseconds of a day: no time-out is longer.
+const DAY_MS: i64 = 86_400_000;
+const COUNT: Rule = Rule::Integer(1, u32::MAX as i64);
+const SLOTS: Rule = Rule::Integer(1, 1 << 24);
+const TIME_MS: Rule = Rule::Integer(1, DAY_MS);
+const BYTES: Rule = Rule::Integer(1, 1 << 40);
+
+/// One key.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    /// Its dotted name.
+    pub(super) name: &'static str,
+    /// The values it takes.
+    pub(super) rule: Rule,
+}
+
+/// Which values a key takes, apart from what other keys demand of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// Whole numbers between these two, both included.
+    Integer(i64, i64),
+    /// Text, described for an error message; what exactly is right, the field's type knows.
+    Text(&'static str),
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Integer(least, most) => write!(f, "a whole number from {least} to {most}"),
+            Self::Text(description) => f.write_str(description),
+        }
+    }
+}
+
+/// All keys, in the order of the sample file.
+pub(super) const KEYS: &[Key] = &[
+    key("listen", Rule::Text("an IP address and a port, like \"127.0.0.1:8888\" or \"[::1]:8888\"")),
+    key("data", Rule::Text("the path of a folder, like \"data\"")),
+    key("shards", Rule::Integer(1, 64)),
+    key("auth", Rule::Text("\"open\"")),
+    key("devices", Rule::Text("\"all\" or \"newest-wins\"")),
+    key("log", Rule::Text("a log filter, like \"info\" or \"info,switchboard=debug\"")),
+    key("log_format", Rule::Text("\"text\" or \"json\"")),
+    key("shutdown_timeout_ms", Rule::Integer(0, DAY_MS)),
+    key("handshake.timeout_ms", TIME_MS),
+    key("handshake.concurrent", COUNT),
+    key("timeouts.ping_interval_ms", TIME_MS),
+    key("timeouts.idle_timeout_ms", TIME_MS),
+    key("timeouts.close_timeout_ms", TIME_MS),
+    key("timeouts.request_timeout_ms", TIME_MS),
+    key("timeouts.reload_interval_ms", TIME_MS),
+    key("timeouts.ring_timeout_ms", TIME_MS),
+    key("limits.connections", SLOTS),
+    key("limits.connections_per_user", COUNT),
+    key("limits.groups_per_user", COUNT),
+    key("limits.message_bytes", Rule::Integer(1_024, 1 << 30)),
+    key("limits.messages_per_second", COUNT),
+    key("limits.message_burst", COUNT),
+    key("limits.bytes_per_second", BYTES),
+    key("limits.byte_burst", BYTES),
+    key("limits.outbox_bytes", BYTES),
+    key("limits.streams_per_connection", Rule::Integer(0, u32::MAX as i64)),
+    key("limits.pending_per_connection", COUNT),
+    key("limits.pending", COUNT),
+    key("limits.pending_bytes", BYTES),
+    key("limits.receive_budget_bytes", BYTES),
+    key("store.batch_messages", COUNT),
+    key("store.batch_bytes", BYTES),
+    key("store.max_database_bytes", Rule::Integer(0, 1 << 50)),
+    key("bus.queue_records", SLOTS),
+];
+
+const fn key(name: &'static str, rule: Rule) -> Key {
+    Key { name, rule }
+}
+
+impl Key {
+    /// The section it is in, if any, and its name there.
+    pub(super) fn parts(&self) -> (Option<&'static str>, &'static str) {
+        match self.name.split_once('.') {
+            Some((section, field)) => (Some(section), field),
+            None => (None, self.name),
+        }
+    }
+
+    /// The environment variable that sets it.
+    pub(super) fn variable(&self) -> String {
+        format!("SWITCHBOARD_{}", self.name.replace('.', "_").to_ascii_uppercase())
+    }
+}
+
+/// The key with this dotted name.
+pub(super) fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// Whether there is such a section.
+pub(super) fn is_section(name: &str) -> bool {
+    KEYS.iter().any(|key| key.parts().0 == Some(name))
+}
+
+/// The key of a field of the engine's configuration; durations have their unit in the key.
+pub(super) fn of_engine_field(field: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| {
+        let name = key.parts().1;
+        name == field || name.strip_suffix("_ms") == Some(field)
+    })
+}
+
+/// The known name that an unknown one most likely means. A right field in a wrong or missing section is as
+/// likely as a slip in spelling; below a likeness of 0.7, a guess would be noise.
+pub(super) fn nearest(unknown: &str) -> Option<&'static str> {
+    let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
+    KEYS.iter()
+        .flat_map(|key| [Some(key.name), key.parts().0])
+        .flatten()
+        .map(|name| {
+            let whole = strsim::jaro_winkler(unknown, name);
+            let field = strsim::jaro_winkler(&last(unknown), &last(name));
+            (whole.max(field), whole, name)
+        })
+        .filter(|(likeness, _, _)| *likeness >= 0.7)
+        .max_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)))
+        .map(|(_, _, name)| name)
+}
+
+/// The known variable that an unknown one most likely means.
+pub(super) fn nearest_variable(unknown: &str) -> Option<String> {
+    let field = unknown.strip_prefix("SWITCHBOARD_").unwrap_or(unknown).to_ascii_lowercase();
+    KEYS.iter()
+        .map(|key| (strsim::jaro_winkler(&field, &key.name.replace('.', "_")), key))
+        .filter(|(likeness, _)| *likeness >= 0.7)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, key)| key.variable())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn the_table_names_exactly_the_fields_of_the_configuration() {
+        let table = toml::Table::try_from(Config::default()).unwrap();
+        let mut fields = Vec::new();
+        for (name, value) in &table {
+            match value.as_table() {
+                Some(section) => fields.extend(section.keys().map(|field| format!("{name}.{field}"))),
+                None => fields.push(name.clone()),
+            }
+        }
+        let mut names: Vec<_> = KEYS.iter().map(|key| key.name.to_owned()).collect();
+        fields.sort();
+        names.sort();
+        assert_eq!(names, fields);
+    }
+
+    #[test]
+    fn no_two_keys_share_a_variable() {
+        let variables: std::collections::BTreeSet<_> = KEYS.iter().map(Key::variable).collect();
+        assert_eq!(variables.len(), KEYS.len());
+    }
+
+    #[test]
+    fn a_field_of_the_engine_has_one_key() {
+        assert_eq!(of_engine_field("pending").map(|key| key.name), Some("limits.pending"));
+        assert_eq!(of_engine_field("idle_timeout").map(|key| key.name), Some("timeouts.idle_timeout_ms"));
+        assert_eq!(of_engine_field("and"), None);
+    }
+}

@@ -1,0 +1,326 @@
+//! The configuration: what can be set, what it means, and how it becomes the engine's.
+//!
+//! A value comes from the highest of four layers that names it: the defaults, the file, the environment, the
+//! flags. [`load`] merges them and checks every value of every layer, overridden ones too. A key is written
+//! with dots (`limits.message_bytes`); its variable is `SWITCHBOARD_LIMITS_MESSAGE_BYTES`. The file
+//! `runtime/switchboard.toml` lists all keys with their defaults.
+
+mod error;
+mod key;
+mod load;
+mod show;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use switchboard_engine as engine;
+
+pub use error::{ConfigError, ConfigErrors};
+pub use load::{CONFIG_VARIABLE, Layers, Loaded, Origin, load};
+
+/// How a Switchboard server runs. The limits of each number are in the table of [`load`]'s keys and in its
+/// error messages; `_ms` are milliseconds, `_bytes` are bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Address and port for WebSockets and HTTP. Default 127.0.0.1:8888; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// Folder of the database and of uploaded files. Default `data`, in the working directory.
+    #[serde(deserialize_with = "folder")]
+    pub data: PathBuf,
+    /// Shards: threads with an engine each. Default 1; 1 to 64.
+    pub shards: u16,
+    /// How a user proves who they are. Default `open`, which [`load`] refuses on an address that is not a
+    /// loopback address unless some layer asked for it by name.
+    pub auth: AuthMode,
+    /// What happens when a connected user connects again. Default: the engine's.
+    pub devices: Devices,
+    /// Which log lines are written: a filter like `info` or `info,switchboard=debug`. Default `info`.
+    #[serde(deserialize_with = "filter")]
+    pub log: String,
+    /// How log lines are written. Default `text`.
+    pub log_format: LogFormat,
+    /// How long a shutdown waits for connections to close, in milliseconds. Default 10,000; 0 to a day.
+    pub shutdown_timeout_ms: u64,
+    /// Connections that are not WebSockets yet.
+    pub handshake: Handshake,
+    /// Time-outs and intervals of the engine.
+    pub timeouts: Timeouts,
+    /// Limits of each shard.
+    pub limits: Limits,
+    /// The database.
+    pub store: Store,
+    /// The bus between shards.
+    pub bus: Bus,
+}
+
+/// How a user proves who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuthMode {
+    /// They need not: `?user=` is believed. For development, and behind a proxy that sets it.
+    Open,
+}
+
+/// What happens when a connected user connects again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Devices {
+    /// All connections stay, and each receives everything.
+    All,
+    /// The newest connection stays, the others are closed.
+    NewestWins,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// For people: coloured on a terminal, unless `NO_COLOR` is set.
+    Text,
+    /// For programs: one JSON object per line.
+    Json,
+}
+
+/// Section `handshake`: connections that are not WebSockets yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Handshake {
+    /// How long a new connection may take to finish its request, in milliseconds. Default 10,000; 1 to a day.
+    pub timeout_ms: u64,
+    /// Connections in their handshake at once; more wait to be accepted. Default 1,024; at least 1.
+    pub concurrent: u32,
+}
+
+/// Section `timeouts`, in milliseconds, 1 to a day each. Defaults: the engine's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Timeouts {
+    /// A connection silent for this long is sent a Ping.
+    pub ping_interval_ms: u64,
+    /// A connection silent for this long is closed; longer than `ping_interval_ms`.
+    pub idle_timeout_ms: u64,
+    /// How long a closing connection may take to write what is left.
+    pub close_timeout_ms: u64,
+    /// How long an answer of the store is waited for.
+    pub request_timeout_ms: u64,
+    /// How long after a failed load of a user it is tried again.
+    pub reload_interval_ms: u64,
+    /// How long a call rings.
+    pub ring_timeout_ms: u64,
+}
+
+/// Section `limits`, for each shard. Defaults, but for `receive_budget_bytes`: the engine's, whose
+/// [`Limits`](engine::Limits) say more about each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Connections of one shard, closing ones included; 1 to 16,777,216.
+    pub connections: u32,
+    /// Connections of one user; opening more closes the oldest. At least 1.
+    pub connections_per_user: u32,
+    /// Groups of one user that are kept; at least 1.
+    pub groups_per_user: u32,
+    /// Size of one message, received or sent; 1,024 to 1 GiB.
+    pub message_bytes: u64,
+    /// Messages per second of one connection, sustained; at least 1.
+    pub messages_per_second: u32,
+    /// Messages that a connection may send at once after a pause; at least 1.
+    pub message_burst: u32,
+    /// Bytes per second of one connection, sustained; 1 to 1 TiB.
+    pub bytes_per_second: u64,
+    /// Bytes that a connection may send at once after a pause; `message_bytes` to 1 TiB.
+    pub byte_burst: u64,
+    /// Bytes waiting to be written to one connection; `message_bytes` and 1,024 more, to 1 TiB.
+    pub outbox_bytes: u64,
+    /// Live pictures of different senders that one connection is sent at a time; 0 sends none.
+    pub streams_per_connection: u32,
+    /// Messages of one connection that wait for the store; at least 1.
+    pub pending_per_connection: u32,
+    /// Messages of all connections that wait for the store; at least 1.
+    pub pending: u32,
+    /// Bytes of all messages and files that wait for the store; `message_bytes` and 1,024 more, to 1 TiB.
+    pub pending_bytes: u64,
+    /// Bytes of all unfinished incoming messages of a shard together; `message_bytes` to 1 TiB. Default
+    /// 256 MiB.
+    pub receive_budget_bytes: u64,
+}
+
+/// Section `store`: the database. What it commits at once costs one sync to the disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// Requests committed at once, at most. Default 1,024; at least 1.
+    pub batch_messages: u32,
+    /// A batch takes no further request once it holds this many bytes. Default 16 MiB; 1 to 1 TiB.
+    pub batch_bytes: u64,
+    /// Size of the database at which messages are refused; 0 is no limit. Default 0; to 1 PiB.
+    pub max_database_bytes: u64,
+}
+
+/// Section `bus`: what shards tell each other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Bus {
+    /// Records waiting for one shard. Default 65,536; 1 to 16,777,216.
+    pub queue_records: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8888)),
+            data: PathBuf::from("data"),
+            shards: 1,
+            auth: AuthMode::Open,
+            devices: engine::ServerConfig::default().devices.into(),
+            log: "info".to_owned(),
+            log_format: LogFormat::Text,
+            shutdown_timeout_ms: 10_000,
+            handshake: Handshake::default(),
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
+            store: Store::default(),
+            bus: Bus::default(),
+        }
+    }
+}
+
+impl Default for Handshake {
+    fn default() -> Self {
+        Self { timeout_ms: 10_000, concurrent: 1_024 }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        let engine = engine::ServerConfig::default();
+        Self {
+            ping_interval_ms: millis(engine.ping_interval),
+            idle_timeout_ms: millis(engine.idle_timeout),
+            close_timeout_ms: millis(engine.close_timeout),
+            request_timeout_ms: millis(engine.request_timeout),
+            reload_interval_ms: millis(engine.reload_interval),
+            ring_timeout_ms: millis(engine.ring_timeout),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        // Taken apart by name, so that a new limit of the engine does not compile until it can be set.
+        let engine::Limits {
+            connections,
+            connections_per_user,
+            groups_per_user,
+            message_bytes,
+            messages_per_second,
+            message_burst,
+            bytes_per_second,
+            byte_burst,
+            outbox_bytes,
+            streams_per_connection,
+            pending_per_connection,
+            pending,
+            pending_bytes,
+        } = engine::Limits::default();
+        Self {
+            connections,
+            connections_per_user,
+            groups_per_user,
+            message_bytes,
+            messages_per_second,
+            message_burst,
+            bytes_per_second,
+            byte_burst,
+            outbox_bytes,
+            streams_per_connection,
+            pending_per_connection,
+            pending,
+            pending_bytes,
+            receive_budget_bytes: 256 << 20,
+        }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { batch_messages: 1_024, batch_bytes: 16 << 20, max_database_bytes: 0 }
+    }
+}
+
+impl Default for Bus {
+    fn default() -> Self {
+        Self { queue_records: 65_536 }
+    }
+}
+
+impl From<engine::DevicePolicy> for Devices {
+    fn from(policy: engine::DevicePolicy) -> Self {
+        match policy {
+            engine::DevicePolicy::All => Self::All,
+            engine::DevicePolicy::NewestWins => Self::NewestWins,
+        }
+    }
+}
+
+impl From<Devices> for engine::DevicePolicy {
+    fn from(devices: Devices) -> Self {
+        match devices {
+            Devices::All => Self::All,
+            Devices::NewestWins => Self::NewestWins,
+        }
+    }
+}
+
+impl Config {
+    /// The configuration of each shard's engine. One that [`load`] gave passes the engine's own checks.
+    pub fn engine(&self) -> engine::ServerConfig {
+        let (timeouts, limits) = (&self.timeouts, &self.limits);
+        engine::ServerConfig {
+            devices: self.devices.into(),
+            ping_interval: Duration::from_millis(timeouts.ping_interval_ms),
+            idle_timeout: Duration::from_millis(timeouts.idle_timeout_ms),
+            close_timeout: Duration::from_millis(timeouts.close_timeout_ms),
+            request_timeout: Duration::from_millis(timeouts.request_timeout_ms),
+            reload_interval: Duration::from_millis(timeouts.reload_interval_ms),
+            ring_timeout: Duration::from_millis(timeouts.ring_timeout_ms),
+            peers: self.shards > 1,
+            limits: engine::Limits {
+                connections: limits.connections,
+                connections_per_user: limits.connections_per_user,
+                groups_per_user: limits.groups_per_user,
+                message_bytes: limits.message_bytes,
+                messages_per_second: limits.messages_per_second,
+                message_burst: limits.message_burst,
+                bytes_per_second: limits.bytes_per_second,
+                byte_burst: limits.byte_burst,
+                outbox_bytes: limits.outbox_bytes,
+                streams_per_connection: limits.streams_per_connection,
+                pending_per_connection: limits.pending_per_connection,
+                pending: limits.pending,
+                pending_bytes: limits.pending_bytes,
+            },
+        }
+    }
+}
+
+/// A default of the engine in milliseconds. None comes near the end of `u64`.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Takes a log filter only if it is one.
+fn filter<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    crate::logging::parse_filter(&text).map_err(serde::de::Error::custom)?;
+    Ok(text)
+}
+
+/// Takes a path only if it is one: an empty variable is a slip, not the working directory.
+fn folder<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    let path = PathBuf::deserialize(deserializer)?;
+    if path.as_os_str().is_empty() { Err(serde::de::Error::custom("the path is empty")) } else { Ok(path) }
+}

@@ -1,0 +1,171 @@
+//! From a listening socket to a shard: accepting, HTTP, and the WebSocket handshake.
+//!
+//! HTTP is spoken on the gateway's thread. After a handshake the plain socket is taken back from the HTTP
+//! layer, with what was read ahead, and handed to the shard that its user hashes to.
+
+use std::{
+    hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
+    io,
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::Router;
+use bytes::Bytes;
+use hyper::{server::conn::http1, upgrade::Upgraded};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use switchboard_engine::UserId;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, mpsc, watch},
+};
+
+use super::shard::{NewConnection, Place, ShardHandle};
+
+/// How long accepting rests after an error that another try cannot help, such as too many open files.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// The ways to all shards.
+#[derive(Debug)]
+pub(super) struct Shards {
+    handles: Vec<ShardHandle>,
+}
+
+/// Why a user cannot be connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Full;
+
+/// A connection's way to its shard, and its place there.
+#[derive(Debug)]
+pub(super) struct Seat {
+    place: Place,
+    shard: mpsc::Sender<NewConnection>,
+}
+
+impl Shards {
+    pub(super) const fn new(handles: Vec<ShardHandle>) -> Self {
+        Self { handles }
+    }
+
+    /// Takes a place on the user's shard.
+    pub(super) fn seat(&self, user: &UserId) -> Result<Seat, Full> {
+        // The hash need not resist chosen names: it spreads users over shards, and bounds are per shard.
+        let hash = BuildHasherDefault::<DefaultHasher>::new().hash_one(user.as_str());
+        let count = u64::try_from(self.handles.len()).unwrap_or(1).max(1);
+        let index = usize::try_from(hash % count).unwrap_or_default();
+        let shard = self.handles.get(index).ok_or(Full)?;
+        Ok(Seat { place: shard.place().ok_or(Full)?, shard: shard.connections() })
+    }
+
+    /// How many connections there are.
+    pub(super) fn connected(&self) -> u64 {
+        self.handles.iter().map(|shard| u64::from(shard.connected())).sum()
+    }
+
+    /// Takes the shards back, to stop them.
+    pub(super) fn handles_mut(&mut self) -> &mut [ShardHandle] {
+        &mut self.handles
+    }
+}
+
+/// Opens the listening socket.
+pub(super) fn listen(address: std::net::SocketAddr) -> io::Result<std::net::TcpListener> {
+    let domain = socket2::Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
+    // A restarted server finds the port free although old connections linger in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Handshakes that the kernel keeps for us; Linux cuts it to `net.core.somaxconn`, 4096 by default.
+const BACKLOG: i32 = 4096;
+
+/// What the accept loop goes by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Handshakes {
+    /// A request's headers must be there after this time.
+    pub(super) timeout: Duration,
+    /// Connections that are not WebSockets yet; more wait in the kernel.
+    pub(super) concurrent: usize,
+}
+
+/// Accepts connections until it is told to stop.
+pub(super) async fn accept(
+    listener: TcpListener,
+    routes: Router,
+    handshakes: Handshakes,
+    mut stop: watch::Receiver<bool>,
+) {
+    let places = Arc::new(Semaphore::new(handshakes.concurrent));
+    loop {
+        let accepted = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            accepted = accepted => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let connection = serve(stream, routes.clone(), handshakes.timeout);
+                let mut stop = stop.clone();
+                tokio::spawn(async move {
+                    let _place = place;
+                    tokio::select! {
+                        // Whoever is still at its handshake is not told: it tries again elsewhere.
+                        _ = stop.wait_for(|stop| *stop) => {}
+                        served = connection => if let Err(error) = served {
+                            tracing::debug!(%peer, %error, "a connection ended before it was a WebSocket");
+                        },
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_REST).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, routes: Router, timeout: Duration) -> Result<(), hyper::Error> {
+    // Small frames leave at once; a failure only makes them slower.
+    let _ = stream.set_nodelay(true);
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(timeout)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes))
+        .with_upgrades()
+        .await
+}
+
+/// Hands a connection to its shard as soon as the HTTP layer has sent the answer to its handshake.
+pub(super) async fn hand_over(upgrade: fastwebsockets::upgrade::UpgradeFut, user: UserId, seat: Seat) {
+    let Seat { place, shard } = seat;
+    let taken = match upgrade.await {
+        Ok(websocket) => take_back(websocket.into_inner().into_inner()),
+        Err(error) => return tracing::debug!(%user, %error, "a handshake was not completed"),
+    };
+    match taken {
+        Ok((stream, read_ahead)) => {
+            // A shard that has ended takes nothing more, and the socket closes.
+            let _ = shard.send(NewConnection { stream, user, read_ahead, place }).await;
+        }
+        Err(error) => tracing::warn!(%user, %error, "cannot take over a connection"),
+    }
+}
+
+/// The plain socket under an upgraded connection, and what was read beyond the request.
+fn take_back(upgraded: Upgraded) -> io::Result<(std::net::TcpStream, Bytes)> {
+    let parts = upgraded
+        .downcast::<TokioIo<TcpStream>>()
+        .map_err(|_| io::Error::other("the upgraded connection is not a TCP socket"))?;
+    Ok((parts.io.into_inner().into_std()?, parts.read_buf))
+}

@@ -1,0 +1,99 @@
+//! The HTTP routes.
+
+use std::sync::{Arc, RwLock};
+
+use axum::{
+    Json, Router,
+    extract::{Query, Request, State, rejection::QueryRejection},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use serde::Deserialize;
+use serde_json::json;
+use switchboard_engine::UserId;
+
+use super::gateway::{Shards, hand_over};
+use crate::store::StoreHealth;
+
+/// What the routes work with.
+#[derive(Clone, Debug)]
+pub(super) struct Site {
+    pub(super) shards: Arc<RwLock<Shards>>,
+    pub(super) store: Arc<StoreHealth>,
+    pub(super) media: Arc<StoreHealth>,
+}
+
+/// All routes.
+pub(super) fn routes(site: Site) -> Router {
+    Router::new()
+        .route("/socket.io", get(socket))
+        .route("/healthz", get(health))
+        .fallback(async || (StatusCode::NOT_FOUND, "there is nothing here: see /healthz, or /socket.io?user=ID\n"))
+        .with_state(site)
+}
+
+#[derive(Debug, Deserialize)]
+struct SocketQuery {
+    #[serde(default)]
+    user: String,
+}
+
+/// `GET /socket.io?user=ID`: the WebSocket of the classic protocol. Any Origin; no subprotocol.
+///
+/// 400 for a missing or impossible user or handshake, 503 when the user's shard has no room.
+async fn socket(
+    State(site): State<Site>,
+    query: Result<Query<SocketQuery>, QueryRejection>,
+    mut request: Request,
+) -> Response {
+    let user = match query {
+        Ok(Query(SocketQuery { user })) => user,
+        Err(error) => return bad_request(&format!("the query cannot be read: {error}")),
+    };
+    if user.is_empty() {
+        return bad_request("the query must name the user who connects: /socket.io?user=ID");
+    }
+    let user = match UserId::new(&user) {
+        Ok(user) => user,
+        Err(error) => return bad_request(&format!("the query's user cannot connect: {error}")),
+    };
+    if !fastwebsockets::upgrade::is_upgrade_request(&request) {
+        return bad_request("this address speaks WebSocket: the request asks for no upgrade to it");
+    }
+    let seat = match site.shards.read() {
+        Ok(shards) => shards.seat(&user),
+        Err(_) => Err(super::gateway::Full),
+    };
+    let Ok(seat) = seat else {
+        let headers = [(header::RETRY_AFTER, HeaderValue::from_static("10"))];
+        let text = "the server has no room for another connection; try again later\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, headers, text).into_response();
+    };
+    match fastwebsockets::upgrade::upgrade(&mut request) {
+        Ok((response, upgrade)) => {
+            tokio::spawn(hand_over(upgrade, user, seat));
+            response.map(axum::body::Body::new)
+        }
+        Err(error) => bad_request(&format!("the WebSocket handshake is wrong: {error}")),
+    }
+}
+
+/// `GET /healthz`: 200 when everything works, 503 with the reason when the store or the file store fails.
+async fn health(State(site): State<Site>) -> Response {
+    let store = site.store.failure().map(|failure| failure.text);
+    let files = site.media.failure().map(|failure| failure.text);
+    let ok = store.is_none() && files.is_none();
+    let connections = site.shards.read().map(|shards| shards.connected()).unwrap_or_default();
+    let body = json!({
+        "status": if ok { "ok" } else { "failing" },
+        "store": store.map_or_else(|| "ok".to_owned(), |text| format!("failing: {text}")),
+        "files": files.map_or_else(|| "ok".to_owned(), |text| format!("failing: {text}")),
+        "connections": connections,
+    });
+    (if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(body)).into_response()
+}
+
+fn bad_request(text: &str) -> Response {
+    (StatusCode::BAD_REQUEST, format!("{text}\n")).into_response()
+}

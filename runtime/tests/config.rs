@@ -1,0 +1,469 @@
+//! The configuration: its layers, its errors, and the sample file.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use switchboard::cli::report;
+use switchboard::config::{AuthMode, Config, Devices, Layers, Loaded, LogFormat, Origin, load};
+use switchboard_engine as engine;
+
+const SAMPLE: &str = include_str!("../switchboard.toml");
+
+/// The sample file with every setting switched on: prose has a space after its `#`.
+fn sample_settings() -> String {
+    let on = |line: &str| match line.strip_prefix('#') {
+        Some(setting) if !setting.is_empty() && !setting.starts_with(' ') => setting.to_owned(),
+        _ => line.to_owned(),
+    };
+    SAMPLE.lines().map(|line| on(line) + "\n").collect()
+}
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+fn load_all(
+    text: &str,
+    environment: &[(&str, &str)],
+    flags: &[(&'static str, &str)],
+) -> Result<Loaded, String> {
+    let file = file(text);
+    let layers = Layers {
+        file: Some(file.path().to_owned()),
+        environment: environment.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        flags: flags.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(),
+    };
+    // The file's name is random: errors are compared without it.
+    load(&layers).map_err(|errors| report(&errors).replace(&file.path().display().to_string(), "FILE"))
+}
+
+#[track_caller]
+fn assert_error(result: Result<Loaded, String>, text: &str) {
+    assert_eq!(result.map(|loaded| loaded.config), Err(format!("{text}\n")));
+}
+
+fn error_of_file(text: &str) -> Result<Loaded, String> {
+    load_all(text, &[], &[])
+}
+
+#[test]
+fn without_layers_the_defaults_hold() {
+    let loaded = load(&Layers::default()).unwrap();
+    assert_eq!(loaded.config, Config::default());
+    assert_eq!(loaded.origin("listen"), Origin::Default);
+    assert_eq!(loaded.config.listen.to_string(), "127.0.0.1:8888");
+    assert!(loaded.warnings().is_empty());
+}
+
+#[test]
+fn the_defaults_of_the_engine_are_the_engines() {
+    assert_eq!(Config::default().engine(), engine::ServerConfig::default());
+}
+
+#[test]
+fn each_layer_overrides_the_ones_below_it() {
+    let text = "shards = 2\n[limits]\npending = 7";
+    let variables = [("SWITCHBOARD_SHARDS", "3"), ("PATH", "/bin"), ("switchboard_shards", "9")];
+    let flags = [("shards", "4")];
+
+    let of_file = load_all(text, &[], &[]).unwrap();
+    assert_eq!(of_file.config.shards, 2);
+    assert!(matches!(of_file.origin("shards"), Origin::File(_, 1)));
+    assert!(matches!(of_file.origin("limits.pending"), Origin::File(_, 3)));
+
+    let of_variable = load_all(text, &variables, &[]).unwrap();
+    assert_eq!(of_variable.config.shards, 3);
+    assert_eq!(of_variable.origin("shards"), Origin::Variable("SWITCHBOARD_SHARDS".to_owned()));
+
+    let of_flag = load_all(text, &variables, &flags).unwrap();
+    assert_eq!(of_flag.config.shards, 4);
+    assert_eq!(of_flag.origin("shards"), Origin::Flag("shards".to_owned()));
+    assert_eq!(of_flag.config.limits.pending, 7, "a layer leaves alone what it does not name");
+}
+
+#[test]
+fn the_flag_for_the_file_goes_before_the_variable() {
+    let (two, three) = (file("shards = 2"), file("shards = 3"));
+    let mut layers =
+        Layers { environment: vec![("SWITCHBOARD_CONFIG".into(), two.path().into())], ..Layers::default() };
+    assert_eq!(load(&layers).unwrap().config.shards, 2);
+    layers.file = Some(three.path().to_owned());
+    assert_eq!(load(&layers).unwrap().config.shards, 3);
+}
+
+#[test]
+fn every_key_can_be_set_by_its_variable() {
+    let table: toml::Table = sample_settings().parse().unwrap();
+    let mut names = 0;
+    for (name, value) in &table {
+        let fields = match value.as_table() {
+            Some(section) => {
+                section.iter().map(|(field, value)| (format!("{name}.{field}"), value)).collect()
+            }
+            None => vec![(name.clone(), value)],
+        };
+        for (key, value) in fields {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let variable = format!("SWITCHBOARD_{}", key.replace('.', "_").to_uppercase());
+            let loaded = load_all("", &[(&variable, &text)], &[]).unwrap();
+            assert_eq!(loaded.config, Config::default(), "{key}");
+            assert_eq!(loaded.origin(&key), Origin::Variable(variable));
+            names += 1;
+        }
+    }
+    assert_eq!(names, 34);
+}
+
+#[test]
+fn values_reach_the_engine() {
+    let text = "shards = 2\ndevices = \"newest-wins\"\n\
+                [timeouts]\nping_interval_ms = 1\nidle_timeout_ms = 2\nclose_timeout_ms = 3\n\
+                request_timeout_ms = 4\nreload_interval_ms = 5\nring_timeout_ms = 6\n\
+                [limits]\nconnections = 11\nconnections_per_user = 12\ngroups_per_user = 13\n\
+                message_bytes = 2_000\nmessages_per_second = 15\nmessage_burst = 16\nbytes_per_second = 17\n\
+                byte_burst = 0x1000\noutbox_bytes = 4000\nstreams_per_connection = 20\n\
+                pending_per_connection = 21\npending = 22\npending_bytes = 5000\n";
+    let engine = error_of_file(text).unwrap().config.engine();
+    let expected = engine::ServerConfig {
+        devices: engine::DevicePolicy::NewestWins,
+        ping_interval: Duration::from_millis(1),
+        idle_timeout: Duration::from_millis(2),
+        close_timeout: Duration::from_millis(3),
+        request_timeout: Duration::from_millis(4),
+        reload_interval: Duration::from_millis(5),
+        ring_timeout: Duration::from_millis(6),
+        peers: true,
+        limits: engine::Limits {
+            connections: 11,
+            connections_per_user: 12,
+            groups_per_user: 13,
+            message_bytes: 2_000,
+            messages_per_second: 15,
+            message_burst: 16,
+            bytes_per_second: 17,
+            byte_burst: 4_096,
+            outbox_bytes: 4_000,
+            streams_per_connection: 20,
+            pending_per_connection: 21,
+            pending: 22,
+            pending_bytes: 5_000,
+        },
+    };
+    assert_eq!(engine, expected);
+}
+
+#[test]
+fn the_sample_file_sets_nothing() {
+    let loaded = error_of_file(SAMPLE).unwrap();
+    assert_eq!(loaded.config, Config::default());
+    assert!(!loaded.to_toml().contains("line"), "{}", loaded.to_toml());
+}
+
+#[test]
+fn the_sample_file_shows_every_key_with_its_default() {
+    let settings = sample_settings();
+    let expected = toml::Table::try_from(Config::default()).unwrap();
+    assert_eq!(settings.parse::<toml::Table>().unwrap(), expected);
+    assert_eq!(error_of_file(&settings).unwrap().config, Config::default());
+}
+
+#[test]
+fn an_unknown_key_suggests_the_nearest() {
+    for (text, error) in [
+        ("\nlisten_ = \"\"", "unknown key listen_ (FILE, line 2): did you mean listen?"),
+        (
+            "[limits]\nmesage_bytes = 1",
+            "unknown key limits.mesage_bytes (FILE, line 2): did you mean limits.message_bytes?",
+        ),
+        ("message_bytes = 1", "unknown key message_bytes (FILE, line 1): did you mean limits.message_bytes?"),
+        ("[limts]\npending = 1", "unknown key limts (FILE, line 1): did you mean limits?"),
+        (
+            "[limits]\npending.x.y = 1",
+            "limits.pending = 1 (FILE, line 2) must be a whole number from 1 to 4294967295",
+        ),
+        (
+            "\"limits.pending\" = 1",
+            "unknown key \"limits.pending\" (FILE, line 1): did you mean limits.pending?",
+        ),
+        ("zzzz = 1", "unknown key zzzz (FILE, line 1)"),
+    ] {
+        assert_error(error_of_file(text), &format!("error: {error}"));
+    }
+}
+
+#[test]
+fn an_unknown_variable_suggests_the_nearest() {
+    assert_error(
+        load_all("", &[("SWITCHBOARD_LIMITS_MESAGE_BYTES", "1")], &[]),
+        "error: unknown environment variable SWITCHBOARD_LIMITS_MESAGE_BYTES: did you mean \
+         SWITCHBOARD_LIMITS_MESSAGE_BYTES?",
+    );
+    assert_error(
+        load_all("", &[("SWITCHBOARD_", "")], &[]),
+        "error: unknown environment variable SWITCHBOARD_",
+    );
+}
+
+#[test]
+fn an_unknown_flag_names_no_key() {
+    assert_error(
+        load_all("", &[], &[("shard", "1")]),
+        "error: unknown key shard (flag --shard): did you mean shards?",
+    );
+}
+
+#[test]
+fn a_wrong_type_names_the_key_the_place_the_value_and_what_is_right() {
+    let shards = "must be a whole number from 1 to 64";
+    for value in ["\"2\"", "1.5", "true", "[2]", "99999999999999999999", "{ a = 1 }"] {
+        let error = format!("error: shards = {value} (FILE, line 2) {shards}");
+        assert_error(error_of_file(&format!("\nshards = {value}")), &error);
+    }
+    for value in ["", "two", "0x10", "1 "] {
+        assert_error(
+            load_all("", &[("SWITCHBOARD_SHARDS", value)], &[]),
+            &format!("error: shards = {value:?} (environment variable SWITCHBOARD_SHARDS) {shards}"),
+        );
+        assert_error(
+            load_all("", &[], &[("shards", value)]),
+            &format!("error: shards = {value:?} (flag --shards) {shards}"),
+        );
+    }
+    assert_error(
+        error_of_file("limits = 5"),
+        "error: limits = 5 (FILE, line 1) must be a section: [limits], and its keys on the lines below",
+    );
+    assert_error(
+        error_of_file("data = 5"),
+        "error: data = 5 (FILE, line 1) must be the path of a folder, like \"data\"",
+    );
+}
+
+#[test]
+fn the_ends_of_every_range_are_right_and_what_lies_beyond_is_wrong() {
+    let wrong = |name: &str, value: i64| {
+        let variable = format!("SWITCHBOARD_{}", name.to_uppercase());
+        load_all("", &[(&variable, &value.to_string())], &[]).unwrap_err()
+    };
+    let right = |name: &str, value: i64| {
+        let variable = format!("SWITCHBOARD_{}", name.to_uppercase());
+        load_all("", &[(&variable, &value.to_string())], &[]).map(|_| ()).unwrap();
+    };
+    for (name, least, most) in [
+        ("shards", 1, 64),
+        ("shutdown_timeout_ms", 0, 86_400_000),
+        ("handshake_timeout_ms", 1, 86_400_000),
+        ("handshake_concurrent", 1, 4_294_967_295),
+        ("limits_streams_per_connection", 0, 4_294_967_295),
+        ("limits_connections", 1, 16_777_216),
+        ("limits_bytes_per_second", 1, 1 << 40),
+        ("store_max_database_bytes", 0, 1 << 50),
+        ("bus_queue_records", 1, 16_777_216),
+    ] {
+        right(name, least);
+        right(name, most);
+        let rule = format!("must be a whole number from {least} to {most}\n");
+        assert!(wrong(name, least - 1).ends_with(&rule), "{name}");
+        assert!(wrong(name, most + 1).ends_with(&rule), "{name}");
+    }
+}
+
+#[test]
+fn wrong_text_says_what_is_right_and_why() {
+    for (key, value, expected, cause) in [
+        (
+            "listen",
+            "localhost",
+            "an IP address and a port, like \"127.0.0.1:8888\" or \"[::1]:8888\"",
+            "invalid socket address syntax in `listen`",
+        ),
+        ("data", "", "the path of a folder, like \"data\"", "the path is empty in `data`"),
+        ("auth", "opne", "\"open\"", "unknown variant `opne`, expected `open` in `auth`"),
+        (
+            "devices",
+            "newest",
+            "\"all\" or \"newest-wins\"",
+            "unknown variant `newest`, expected `all` or `newest-wins` in `devices`",
+        ),
+        (
+            "log",
+            "inof",
+            "a log filter, like \"info\" or \"info,switchboard=debug\"",
+            "\"inof\" is not a level (off, error, warn, info, debug, trace), and not TARGET=LEVEL in `log`",
+        ),
+    ] {
+        assert_error(
+            load_all("", &[], &[(key, value)]),
+            &format!("error: {key} = {value:?} (flag --{key}) must be {expected}\n  caused by: {cause}"),
+        );
+    }
+    let error = load_all("log = \"switchboard=loud\"", &[], &[]).unwrap_err();
+    assert!(
+        error.starts_with("error: log = \"switchboard=loud\" (FILE, line 1) must be a log filter"),
+        "{error}"
+    );
+    assert!(error.contains("  caused by: the log filter \"switchboard=loud\" cannot be read"), "{error}");
+}
+
+#[test]
+fn text_values_are_taken() {
+    let text = "auth = \"open\"\ndevices = \"newest-wins\"\nlog_format = \"json\"\nlog = \"warn,a::b=debug,c[d{e,f}]=5\"";
+    let config = error_of_file(text).unwrap().config;
+    assert_eq!((config.auth, config.devices), (AuthMode::Open, Devices::NewestWins));
+    assert_eq!(config.log_format, LogFormat::Json);
+}
+
+#[test]
+fn a_value_that_a_higher_layer_overrides_is_still_checked() {
+    assert_error(
+        load_all("shards = 0", &[], &[("shards", "2")]),
+        "error: shards = 0 (FILE, line 1) must be a whole number from 1 to 64",
+    );
+}
+
+#[test]
+fn all_errors_of_all_layers_are_told_at_once() {
+    assert_error(
+        load_all("shards = 0\nlisen = 1", &[("SWITCHBOARD_AUTH", "x")], &[("devices", "y")]),
+        "error: unknown key lisen (FILE, line 2): did you mean listen?\n\
+         error: shards = 0 (FILE, line 1) must be a whole number from 1 to 64\n\
+         error: auth = \"x\" (environment variable SWITCHBOARD_AUTH) must be \"open\"\n  \
+         caused by: unknown variant `x`, expected `open` in `auth`\n\
+         error: devices = \"y\" (flag --devices) must be \"all\" or \"newest-wins\"\n  \
+         caused by: unknown variant `y`, expected `all` or `newest-wins` in `devices`",
+    );
+}
+
+#[test]
+fn contradictory_values_are_told_with_both_origins() {
+    for (text, error) in [
+        (
+            "[limits]\nmessage_bytes = 67108864",
+            "limits.byte_burst = 33554432 (default) must be at least limits.message_bytes = 67108864 (FILE, line 2)",
+        ),
+        (
+            "[timeouts]\nidle_timeout_ms = 25000",
+            "timeouts.idle_timeout_ms = 25000 (FILE, line 2) must be longer than \
+             timeouts.ping_interval_ms = 25000 (default)",
+        ),
+        (
+            "[limits]\noutbox_bytes = 8388608",
+            "limits.outbox_bytes = 8388608 (FILE, line 2) must be at least \
+             limits.message_bytes = 8388608 (default) and 1024 more",
+        ),
+        (
+            "[limits]\npending_bytes = 5",
+            "limits.pending_bytes = 5 (FILE, line 2) must be at least \
+             limits.message_bytes = 8388608 (default) and 1024 more",
+        ),
+        (
+            "[limits]\nreceive_budget_bytes = 5",
+            "limits.receive_budget_bytes = 5 (FILE, line 2) must be at least \
+             limits.message_bytes = 8388608 (default)",
+        ),
+    ] {
+        assert_error(error_of_file(text), &format!("error: {error}"));
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_an_error_with_its_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("none.toml");
+    let by_flag = Layers { file: Some(path.clone()), ..Layers::default() };
+    let by_variable =
+        Layers { environment: vec![("SWITCHBOARD_CONFIG".into(), path.clone().into())], ..Layers::default() };
+    for (layers, named_by) in
+        [(by_flag, "flag --config"), (by_variable, "environment variable SWITCHBOARD_CONFIG")]
+    {
+        let text = report(&load(&layers).unwrap_err());
+        let expected = format!(
+            "error: cannot read the configuration file {path:?} (named by {named_by})\n  caused by: "
+        );
+        assert!(text.starts_with(&expected), "{text}");
+        assert_eq!(text.lines().count(), 2, "{text}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_toml_is_an_error_at_its_line() {
+    for (text, line) in [("shards = 1\nlisten = ", 2), ("shards = 1\nshards = 2\n", 2), ("\n\n[limits", 3)] {
+        let error = error_of_file(text).unwrap_err();
+        assert!(error.starts_with(&format!("error: FILE, line {line} is not valid TOML: ")), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_not_utf_8_is_an_error() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let value = std::ffi::OsString::from_vec(vec![0xff]);
+    let layers = Layers { environment: vec![("SWITCHBOARD_DATA".into(), value)], ..Layers::default() };
+    assert_eq!(
+        report(&load(&layers).unwrap_err()),
+        "error: data = \"\\xFF\" (environment variable SWITCHBOARD_DATA) must be the path of a folder, like \
+         \"data\"\n"
+    );
+}
+
+#[test]
+fn open_authentication_is_the_default_on_loopback_addresses() {
+    for listen in ["127.0.0.1:8888", "127.8.9.1:0", "[::1]:8888", "[::ffff:127.0.0.1]:8888"] {
+        let loaded = load_all("", &[], &[("listen", listen)]).unwrap();
+        assert_eq!(loaded.config.auth, AuthMode::Open);
+        assert!(loaded.warnings().is_empty(), "{listen}");
+    }
+}
+
+#[test]
+fn elsewhere_open_authentication_must_be_asked_for_by_name() {
+    for listen in ["0.0.0.0:8888", "[::]:8888", "192.0.2.1:1", "[::ffff:192.0.2.1]:1", "[2001:db8::1]:1"] {
+        assert_error(
+            load_all("", &[], &[("listen", listen)]),
+            &format!(
+                "error: listen = {listen} (flag --listen) can be reached from other machines, but auth is not \
+                 set, and without it anybody can be any user with `?user=`: listen on a loopback address such \
+                 as 127.0.0.1:8888, or, if all who can reach {listen} are trusted, ask for it with \
+                 auth = \"open\" (--auth open, SWITCHBOARD_AUTH=open)"
+            ),
+        );
+        let asked = [
+            load_all("auth = \"open\"", &[], &[("listen", listen)]),
+            load_all("", &[("SWITCHBOARD_AUTH", "open")], &[("listen", listen)]),
+            load_all("", &[], &[("listen", listen), ("auth", "open")]),
+        ];
+        for loaded in asked {
+            let [warning] = loaded.unwrap().warnings().try_into().unwrap();
+            assert!(
+                warning.contains(&format!("anybody who can reach {listen} can be any user")),
+                "{warning}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_printed_configuration_loads_as_itself() {
+    let text = "listen = \"0.0.0.0:1\"\nauth = \"open\"\ndata = 'a\"b\\c#'\n[limits]\nmessage_bytes = 2048";
+    let loaded = load_all(text, &[("SWITCHBOARD_LOG", "warn")], &[("shards", "3")]).unwrap();
+    let printed = loaded.to_toml();
+    for line in [
+        "shards = 3 # flag --shards\n",
+        "log = \"warn\" # environment variable SWITCHBOARD_LOG\n",
+        "timeout_ms = 10000 # default\n",
+        ".toml, line 5\n",
+    ] {
+        assert!(printed.contains(line), "{printed}");
+    }
+    assert_eq!(error_of_file(&printed).unwrap().config, loaded.config);
+}
+
+#[test]
+fn a_printed_configuration_does_not_choose_open_authentication_by_itself() {
+    let printed = load(&Layers::default()).unwrap().to_toml();
+    assert!(printed.contains("#auth = \"open\" # default\n"), "{printed}");
+    assert!(load_all(&printed, &[], &[("listen", "0.0.0.0:1")]).is_err());
+}
