@@ -3,5 +3,7 @@
 pub mod cli;
 pub mod config;
 pub mod logging;
+pub mod media;
 pub mod server;
+pub mod store;
 pub mod websocket;

@@ -23,7 +23,7 @@ use tokio::{
     sync::{Semaphore, mpsc, watch},
 };
 
-use super::shard::{NewConnection, Place, ShardHandle};
+use super::shard::{NewConnection, Place, ShardDoor};
 
 /// How long accepting rests after an error that another try cannot help, such as too many open files.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
@@ -31,7 +31,7 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// The ways to all shards.
 #[derive(Debug)]
 pub(super) struct Shards {
-    handles: Vec<ShardHandle>,
+    doors: Vec<ShardDoor>,
 }
 
 /// Why a user cannot be connected.
@@ -46,28 +46,23 @@ pub(super) struct Seat {
 }
 
 impl Shards {
-    pub(super) const fn new(handles: Vec<ShardHandle>) -> Self {
-        Self { handles }
+    pub(super) const fn new(doors: Vec<ShardDoor>) -> Self {
+        Self { doors }
     }
 
     /// Takes a place on the user's shard.
     pub(super) fn seat(&self, user: &UserId) -> Result<Seat, Full> {
         // The hash need not resist chosen names: it spreads users over shards, and bounds are per shard.
         let hash = BuildHasherDefault::<DefaultHasher>::new().hash_one(user.as_str());
-        let count = u64::try_from(self.handles.len()).unwrap_or(1).max(1);
+        let count = u64::try_from(self.doors.len()).unwrap_or(1).max(1);
         let index = usize::try_from(hash % count).unwrap_or_default();
-        let shard = self.handles.get(index).ok_or(Full)?;
+        let shard = self.doors.get(index).ok_or(Full)?;
         Ok(Seat { place: shard.place().ok_or(Full)?, shard: shard.connections() })
     }
 
     /// How many connections there are.
     pub(super) fn connected(&self) -> u64 {
-        self.handles.iter().map(|shard| u64::from(shard.connected())).sum()
-    }
-
-    /// Takes the shards back, to stop them.
-    pub(super) fn handles_mut(&mut self) -> &mut [ShardHandle] {
-        &mut self.handles
+        self.doors.iter().map(|shard| u64::from(shard.connected())).sum()
     }
 }
 

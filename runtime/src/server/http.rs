@@ -1,6 +1,6 @@
 //! The HTTP routes.
 
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use axum::{
     Json, Router,
@@ -19,7 +19,7 @@ use crate::store::StoreHealth;
 /// What the routes work with.
 #[derive(Clone, Debug)]
 pub(super) struct Site {
-    pub(super) shards: Arc<RwLock<Shards>>,
+    pub(super) shards: Arc<Shards>,
     pub(super) store: Arc<StoreHealth>,
     pub(super) media: Arc<StoreHealth>,
 }
@@ -61,11 +61,7 @@ async fn socket(
     if !fastwebsockets::upgrade::is_upgrade_request(&request) {
         return bad_request("this address speaks WebSocket: the request asks for no upgrade to it");
     }
-    let seat = match site.shards.read() {
-        Ok(shards) => shards.seat(&user),
-        Err(_) => Err(super::gateway::Full),
-    };
-    let Ok(seat) = seat else {
+    let Ok(seat) = site.shards.seat(&user) else {
         let headers = [(header::RETRY_AFTER, HeaderValue::from_static("10"))];
         let text = "the server has no room for another connection; try again later\n";
         return (StatusCode::SERVICE_UNAVAILABLE, headers, text).into_response();
@@ -84,7 +80,7 @@ async fn health(State(site): State<Site>) -> Response {
     let store = site.store.failure().map(|failure| failure.text);
     let files = site.media.failure().map(|failure| failure.text);
     let ok = store.is_none() && files.is_none();
-    let connections = site.shards.read().map(|shards| shards.connected()).unwrap_or_default();
+    let connections = site.shards.connected();
     let body = json!({
         "status": if ok { "ok" } else { "failing" },
         "store": store.map_or_else(|| "ok".to_owned(), |text| format!("failing: {text}")),

@@ -101,6 +101,11 @@ impl Decoder {
         }
     }
 
+    /// Throws away what is unfinished, and whatever comes from now on.
+    pub fn finish(&mut self) {
+        self.state = State::Finished;
+    }
+
     fn advance(&mut self, input: &mut &mut [u8], limit: usize) -> Result<Option<Incoming>, PeerFault> {
         match &mut self.state {
             State::Finished => {

@@ -144,7 +144,7 @@ impl Connection {
         state.receiving_bytes = state.receiving_bytes - before + self.decoder.pending_bytes();
         if state.receiving_bytes > state.receive_budget_bytes && self.decoder.pending_bytes() > 0 {
             state.receiving_bytes -= self.decoder.pending_bytes();
-            self.decoder = Decoder::finished();
+            self.decoder.finish();
             state.handle(Event::Misbehaved { conn, fault: PeerFault::ReceiveBudget });
         }
     }

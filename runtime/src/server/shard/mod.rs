@@ -31,7 +31,6 @@ use std::{
 use bytes::Bytes;
 use switchboard_engine::{Event, Instant, Record, Server, ServerConfig, UserId};
 use tokio::{
-    net::TcpStream,
     sync::{Notify, mpsc, oneshot},
 };
 
@@ -82,37 +81,15 @@ impl Drop for Place {
     }
 }
 
-/// The way to a running shard.
+/// The way for new connections to a running shard.
 #[derive(Debug)]
-pub(crate) struct ShardHandle {
+pub(crate) struct ShardDoor {
     connections: mpsc::Sender<NewConnection>,
     taken: Arc<AtomicU32>,
     limit: u32,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<thread::JoinHandle<()>>,
 }
 
-impl ShardHandle {
-    /// Starts a shard on a thread of its own. `ended` is dropped when the thread ends, whatever the reason.
-    pub(crate) fn start(parts: ShardParts, ended: mpsc::Sender<usize>) -> io::Result<Self> {
-        let (connections, new_connections) = mpsc::channel(HANDOVER_QUEUE);
-        let (stop, stopped) = oneshot::channel();
-        let limit = parts.config.limits.connections;
-        let thread = thread::Builder::new().name(format!("shard-{}", parts.index)).spawn(move || {
-            let _ended = Ended { shard: parts.index, report: ended };
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_io()
-                .enable_time()
-                .build_local(tokio::runtime::LocalOptions::default());
-            match runtime {
-                Ok(runtime) => runtime.block_on(run(parts, new_connections, stopped)),
-                Err(error) => tracing::error!(%error, "cannot start a shard's event loop"),
-            }
-        })?;
-        let taken = Arc::new(AtomicU32::new(0));
-        Ok(Self { connections, taken, limit, stop: Some(stop), thread: Some(thread) })
-    }
-
+impl ShardDoor {
     /// Takes a place for a connection, if there is one.
     pub(crate) fn place(&self) -> Option<Place> {
         let taken = self.taken.fetch_add(1, Ordering::Relaxed);
@@ -129,7 +106,16 @@ impl ShardHandle {
     pub(crate) fn connected(&self) -> u32 {
         self.taken.load(Ordering::Relaxed)
     }
+}
 
+/// The thread of a shard.
+#[derive(Debug)]
+pub(crate) struct ShardThread {
+    stop: Option<oneshot::Sender<()>>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl ShardThread {
     /// Asks the shard to close its connections and end. Its end is reported as any other.
     pub(crate) fn stop(&mut self) {
         if let Some(stop) = self.stop.take() {
@@ -137,10 +123,31 @@ impl ShardHandle {
         }
     }
 
-    /// Waits for the thread, which must have reported its end. Tells whether it ended well.
-    pub(crate) fn join(&mut self) -> bool {
-        self.thread.take().is_none_or(|thread| thread.join().is_ok())
+    /// Whether the thread, which must have reported its end, ended without a panic.
+    pub(crate) fn ended_well(self) -> bool {
+        self.thread.join().is_ok()
     }
+}
+
+/// Starts a shard on a thread of its own. Its index is sent to `ended` when the thread ends, whatever the
+/// reason.
+pub(crate) fn start(parts: ShardParts, ended: mpsc::Sender<usize>) -> io::Result<(ShardDoor, ShardThread)> {
+    let (connections, new_connections) = mpsc::channel(HANDOVER_QUEUE);
+    let (stop, stopped) = oneshot::channel();
+    let limit = parts.config.limits.connections;
+    let thread = thread::Builder::new().name(format!("shard-{}", parts.index)).spawn(move || {
+        let _ended = Ended { shard: parts.index, report: ended };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build_local(tokio::runtime::LocalOptions::default());
+        match runtime {
+            Ok(runtime) => runtime.block_on(run(parts, new_connections, stopped)),
+            Err(error) => tracing::error!(%error, "cannot start a shard's event loop"),
+        }
+    })?;
+    let door = ShardDoor { connections, taken: Arc::default(), limit };
+    Ok((door, ShardThread { stop: Some(stop), thread }))
 }
 
 /// Reports a shard's end, even that by a panic.
@@ -223,11 +230,15 @@ async fn mailbox(
     let mut store_events = Vec::new();
     let mut records = Vec::new();
     let stopped = shard.state().stopped();
+    let mut stopping = false;
     loop {
         tokio::select! {
             () = stopped.notified() => return,
             // A sender that is gone stops the shard as well as one that says so.
-            _ = &mut stop, if !stop.is_terminated() => shard.handle(Event::Shutdown),
+            _ = &mut stop, if !stopping => {
+                stopping = true;
+                shard.handle(Event::Shutdown);
+            }
             n = store.recv_many(&mut store_events, MAIL_PER_TURN), if !store.is_closed() || !store.is_empty() => {
                 if n == 0 { continue }
                 store_events.drain(..).for_each(|event| take_store_event(shard, event));

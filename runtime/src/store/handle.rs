@@ -1,0 +1,178 @@
+//! How shards talk to a store's thread.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use switchboard_engine::{Answer, DirectoryChange, FileSource, Request, Ticket};
+
+use super::health::StoreHealth;
+use super::queue::{Load, Queue};
+
+/// What a request counts in a queue beyond its texts and bytes.
+const REQUEST_COST_BYTES: usize = 256;
+
+/// What a store tells a shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreEvent {
+    /// Answers to the shard's requests, in the order of the requests. What they say is durable.
+    Answers(Vec<(Ticket, Answer)>),
+    /// Changes of the directory, in the order of their revisions. Never before an answer that was read from
+    /// an older state of the directory.
+    Directory(Vec<DirectoryChange>),
+}
+
+/// Where a store leaves its events; the driver's side.
+///
+/// Called on the store's thread, and on a shard's own thread within [`StoreHandle::submit`] for a request
+/// that found the queue full. So it must neither block nor call an engine: it puts the event where the shard
+/// finds it, and wakes the shard. Every function of this shape is one.
+pub trait Completions: Send + Sync {
+    /// Hands an event to a shard.
+    fn complete(&self, shard: usize, event: StoreEvent);
+}
+
+impl<F: Fn(usize, StoreEvent) + Send + Sync> Completions for F {
+    fn complete(&self, shard: usize, event: StoreEvent) {
+        self(shard, event);
+    }
+}
+
+/// A shard's way to a store; cheap to clone.
+#[derive(Clone)]
+pub struct StoreHandle {
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for StoreHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreHandle").field("shards", &self.shared.shards).finish_non_exhaustive()
+    }
+}
+
+impl StoreHandle {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Asks the store for something on behalf of a shard, which gets exactly one answer with the ticket.
+    ///
+    /// Never blocks. If the queue is full or the store has stopped, the answer is
+    /// [`Answer::Failed`](switchboard_engine::Answer::Failed), and the shard has it before this returns.
+    /// A request of a kind that this store does not do, and one of a shard that it was not told of, fail too.
+    pub fn submit(&self, shard: usize, ticket: Ticket, request: Request) {
+        let bytes = size_bytes(&request);
+        let job = Job { shard, ticket, bytes, request };
+        if shard >= self.shared.shards || self.shared.queue.push(job, bytes).is_err() {
+            self.shared.sink.complete(shard, StoreEvent::Answers(vec![(ticket, Answer::Failed)]));
+        }
+    }
+}
+
+/// What a store's thread and its handles share.
+pub(crate) struct Shared {
+    pub(crate) queue: Queue<Job>,
+    pub(crate) health: Arc<StoreHealth>,
+    sink: Box<dyn Completions>,
+    pub(crate) shards: usize,
+}
+
+/// A request on its way.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) shard: usize,
+    pub(crate) ticket: Ticket,
+    pub(crate) bytes: usize,
+    pub(crate) request: Request,
+}
+
+impl Shared {
+    pub(crate) fn new(shards: usize, limit: Load, sink: Box<dyn Completions>) -> Self {
+        Self { queue: Queue::new(limit), health: Arc::default(), sink, shards }
+    }
+
+    /// Hands an event over on the store's thread, which a panic of the driver must not end.
+    pub(crate) fn complete(&self, shard: usize, event: StoreEvent) {
+        let _ = self.guard("handing over answers", || self.sink.complete(shard, event));
+    }
+
+    /// Runs code of the store's thread; a panic in it makes the store unhealthy, and gives none.
+    pub(crate) fn guard<T>(&self, doing: &str, code: impl FnOnce() -> T) -> Option<T> {
+        // Whoever calls this puts right what the code may have left half-done.
+        match catch_unwind(AssertUnwindSafe(code)) {
+            Ok(value) => Some(value),
+            Err(panic) => {
+                let text = panic
+                    .downcast_ref::<&str>()
+                    .copied()
+                    .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+                    .unwrap_or("no message");
+                self.health.fail(format!("{doing}: a panic: {text}"));
+                None
+            }
+        }
+    }
+
+    /// The thread has ended for a reason that was not foreseen: nothing is answered any more but with a
+    /// failure.
+    pub(crate) fn abandon(&self) {
+        self.queue.close();
+        let mut jobs = Vec::new();
+        self.queue.take(&mut jobs, std::time::Duration::ZERO);
+        for job in jobs {
+            self.complete(job.shard, StoreEvent::Answers(vec![(job.ticket, Answer::Failed)]));
+        }
+    }
+}
+
+fn size_bytes(request: &Request) -> usize {
+    REQUEST_COST_BYTES
+        + match request {
+            Request::LoadUser(_) => 0,
+            Request::StoreMessage(message) => {
+                message.content.len()
+                    + message.sender_name.len()
+                    + message.url.len()
+                    + message.file_suffix.len()
+            }
+            Request::StoreFile(file) => {
+                file.suffix.len()
+                    + match &file.source {
+                        FileSource::Bytes(bytes) => bytes.len(),
+                        FileSource::DataUrl(url) => url.len(),
+                    }
+            }
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_caught_and_told() {
+        let shared = Shared::new(1, Load::default(), Box::new(|_, _| {}));
+        assert_eq!(shared.guard("adding", || 1 + 1), Some(2));
+        assert!(shared.health.is_ok());
+        assert_eq!(shared.guard("testing", || -> u32 { panic!("on purpose") }), None);
+        assert_eq!(shared.health.failure().unwrap().text, "testing: a panic: on purpose");
+    }
+
+    #[test]
+    fn what_is_in_the_queue_when_the_thread_ends_is_answered() {
+        let answers = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let sink = {
+            let answers = Arc::clone(&answers);
+            move |_, event| answers.lock().unwrap().push(event)
+        };
+        let shared = Arc::new(Shared::new(1, Load { requests: 9, bytes: 9_999 }, Box::new(sink)));
+        let handle = StoreHandle::new(Arc::clone(&shared));
+        let load = Request::LoadUser(switchboard_engine::UserId::new("alice").unwrap());
+        handle.submit(0, Ticket(1), load.clone());
+        assert!(answers.lock().unwrap().is_empty());
+        shared.abandon();
+        handle.submit(0, Ticket(2), load);
+        let failed = |ticket| StoreEvent::Answers(vec![(Ticket(ticket), Answer::Failed)]);
+        assert_eq!(*answers.lock().unwrap(), [failed(1), failed(2)]);
+    }
+}

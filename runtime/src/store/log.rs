@@ -1,0 +1,434 @@
+//! What one transaction does: messages into their conversations' logs, users out of the directory.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Statement, params};
+use switchboard_engine::{
+    Answer, DirectoryChange, DirectoryChangeKind, GroupId, MessageId, NewMessage, Recipient, Request, UserId,
+    UserProfile,
+};
+
+/// Cached entries of one kind at which the caches are emptied.
+const CACHE_LIMIT: usize = 1 << 16;
+
+/// Changes of the directory that are read at a time.
+const CHANGES_AT_A_TIME: i64 = 4_096;
+
+/// What a failure's probe writes, in bytes: enough that it does not fit where nothing does.
+const PROBE_BYTES: i32 = 64 << 10;
+
+/// The conversations' logs, through one connection.
+///
+/// It remembers what it reads and writes: ids, memberships, the heads of logs. That holds as long as no
+/// other connection writes, which `PRAGMA data_version` tells at the begin of each transaction, and no
+/// transaction is rolled back.
+pub(crate) struct Log<'c> {
+    connection: &'c Connection,
+    statements: Statements<'c>,
+    provision: bool,
+    cache: Cache,
+    version: i64,
+    /// The newest change of the directory that was handed on.
+    revision: i64,
+    /// Another connection has written since the directory's log was last read.
+    foreign_write: bool,
+    /// Conversations whose heads this transaction has moved.
+    moved: Vec<usize>,
+    wrote: bool,
+    now_ms: i64,
+}
+
+#[derive(Default)]
+struct Cache {
+    users: HashMap<UserId, i64>,
+    groups: HashMap<GroupId, i64>,
+    /// (group, user)
+    members: HashSet<(i64, i64)>,
+    index: HashMap<Key, usize>,
+    conversations: Vec<Conversation>,
+}
+
+/// A conversation by its participants' numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Key {
+    Direct { low: i64, high: i64 },
+    Group(i64),
+}
+
+struct Conversation {
+    id: i64,
+    head_seq: i64,
+    moved: bool,
+}
+
+impl<'c> Log<'c> {
+    pub(crate) fn new(connection: &'c Connection, provision: bool) -> rusqlite::Result<Self> {
+        let mut statements = Statements::prepare(connection)?;
+        let version = statements.data_version()?;
+        let revision = statements.revision()?;
+        Ok(Self {
+            connection,
+            statements,
+            provision,
+            cache: Cache::default(),
+            version,
+            revision,
+            foreign_write: false,
+            moved: Vec::new(),
+            wrote: false,
+            now_ms: 0,
+        })
+    }
+
+    /// Begins a transaction, as the only writer.
+    pub(crate) fn begin(&mut self) -> rusqlite::Result<()> {
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        self.wrote = false;
+        self.now_ms = now_ms();
+        self.notice_foreign_writes()?;
+        if self.cache.is_full() {
+            self.cache = Cache::default();
+        }
+        Ok(())
+    }
+
+    /// Commits; returns whether there was anything to write.
+    pub(crate) fn commit(&mut self) -> rusqlite::Result<bool> {
+        for index in self.moved.drain(..) {
+            if let Some(conversation) = self.cache.conversations.get_mut(index) {
+                self.statements.move_head.execute(params![conversation.head_seq, conversation.id])?;
+                conversation.moved = false;
+            }
+        }
+        self.connection.execute_batch("COMMIT")?;
+        Ok(self.wrote)
+    }
+
+    /// Ends a transaction that failed, wherever that was, and forgets what was read in it.
+    pub(crate) fn roll_back(&mut self) -> rusqlite::Result<()> {
+        self.moved.clear();
+        self.cache = Cache::default();
+        // Some failures have made SQLite roll back already.
+        if self.connection.is_autocommit() { Ok(()) } else { self.connection.execute_batch("ROLLBACK") }
+    }
+
+    /// Does one request within the transaction. After an error the transaction has to be rolled back.
+    pub(crate) fn apply(&mut self, request: &Request) -> rusqlite::Result<Answer> {
+        match request {
+            Request::LoadUser(user) => self.load_user(user),
+            Request::StoreMessage(message) => match self.store_message(message) {
+                // The message alone is at fault: it is larger than SQLite's largest row.
+                Err(error) if error.sqlite_error_code() == Some(ErrorCode::TooBig) => Ok(Answer::Refused),
+                answer => answer,
+            },
+            // Files have a store of their own, `crate::media`.
+            Request::StoreFile(_) => Ok(Answer::Failed),
+        }
+    }
+
+    fn load_user(&mut self, user: &UserId) -> rusqlite::Result<Answer> {
+        let Some(id) = self.user(user)? else { return Ok(Answer::Refused) };
+        let avatar = self.statements.avatar.query_row([id], |row| row.get::<_, Box<str>>(0))?;
+        let rows = self.statements.groups_of.query_map([id], |row| row.get::<_, Box<str>>(0))?;
+        let mut groups = Vec::new();
+        for group in rows {
+            groups.extend(valid(GroupId::new(&group?)));
+        }
+        let revision = self.statements.revision()?.unsigned_abs();
+        Ok(Answer::UserLoaded(UserProfile { avatar, groups, revision }))
+    }
+
+    fn store_message(&mut self, message: &NewMessage) -> rusqlite::Result<Answer> {
+        let Some(sender) = self.user(&message.sender)? else { return Ok(Answer::Refused) };
+        let Some(index) = self.conversation(sender, &message.recipient)? else {
+            // A message that was stored once stays stored, even if its sender has left the group since.
+            return Ok(match self.statements.stored(sender, message.id)? {
+                Some(seq) => Answer::MessageStored { seq },
+                None => Answer::Refused,
+            });
+        };
+        // The index was given out a moment ago, and nothing is removed within a transaction.
+        let Some(conversation) = self.cache.conversations.get_mut(index) else { return Ok(Answer::Failed) };
+        let seq = conversation.head_seq.saturating_add(1);
+        let inserted = self.statements.insert_message.execute(params![
+            conversation.id,
+            seq,
+            sender,
+            message.id.0,
+            message.content_type,
+            message.content,
+            message.sender_name,
+            message.url,
+            message.file_suffix,
+            self.now_ms,
+        ])?;
+        if inserted == 0 {
+            let seq = self.statements.stored(sender, message.id)?;
+            return seq.map(|seq| Answer::MessageStored { seq }).ok_or(rusqlite::Error::QueryReturnedNoRows);
+        }
+        self.wrote = true;
+        conversation.head_seq = seq;
+        if !conversation.moved {
+            conversation.moved = true;
+            self.moved.push(index);
+        }
+        Ok(Answer::MessageStored { seq: seq.unsigned_abs() })
+    }
+
+    /// The user's number; none if there is no such user and none is to be made.
+    fn user(&mut self, user: &UserId) -> rusqlite::Result<Option<i64>> {
+        if let Some(&id) = self.cache.users.get(user) {
+            return Ok(Some(id));
+        }
+        let mut found = self.statements.user.query_row([user.as_str()], number).optional()?;
+        if found.is_none() && self.provision {
+            let id = self.statements.insert_user.insert(params![user.as_str(), self.now_ms])?;
+            self.wrote = true;
+            found = Some(id);
+        }
+        if let Some(id) = found {
+            self.cache.users.insert(user.clone(), id);
+        }
+        Ok(found)
+    }
+
+    /// The number of a group, if it exists and the user belongs to it.
+    fn group_of(&mut self, group: &GroupId, user: i64) -> rusqlite::Result<Option<i64>> {
+        let id = match self.cache.groups.get(group) {
+            Some(&id) => id,
+            None => match self.statements.group.query_row([group.as_str()], number).optional()? {
+                Some(id) => {
+                    self.cache.groups.insert(group.clone(), id);
+                    id
+                }
+                None => return Ok(None),
+            },
+        };
+        if self.cache.members.contains(&(id, user)) {
+            return Ok(Some(id));
+        }
+        if !self.statements.is_member.exists([id, user])? {
+            return Ok(None);
+        }
+        self.cache.members.insert((id, user));
+        Ok(Some(id))
+    }
+
+    /// The place in the cache of the conversation of this sender and recipient, which is made if it is new;
+    /// none if the sender may not write there.
+    fn conversation(&mut self, sender: i64, recipient: &Recipient) -> rusqlite::Result<Option<usize>> {
+        let key = match recipient {
+            Recipient::User(user) => {
+                self.user(user)?.map(|other| Key::Direct { low: sender.min(other), high: sender.max(other) })
+            }
+            Recipient::Group(group) => self.group_of(group, sender)?.map(Key::Group),
+        };
+        let Some(key) = key else { return Ok(None) };
+        if let Some(&index) = self.cache.index.get(&key) {
+            return Ok(Some(index));
+        }
+        let conversation = match self.statements.find_conversation(key)? {
+            Some((id, head_seq)) => Conversation { id, head_seq, moved: false },
+            None => {
+                let id = self.statements.insert_conversation(key, self.now_ms)?;
+                self.wrote = true;
+                Conversation { id, head_seq: 0, moved: false }
+            }
+        };
+        let index = self.cache.conversations.len();
+        self.cache.conversations.push(conversation);
+        self.cache.index.insert(key, index);
+        Ok(Some(index))
+    }
+
+    fn notice_foreign_writes(&mut self) -> rusqlite::Result<()> {
+        let version = self.statements.data_version()?;
+        if version != self.version {
+            self.version = version;
+            self.foreign_write = true;
+            self.cache = Cache::default();
+        }
+        Ok(())
+    }
+
+    /// The changes of the directory since the last that this gave, oldest first; some of them if they are
+    /// many, so that it is to be called until it gives none. To be called outside transactions.
+    pub(crate) fn directory_changes(&mut self) -> rusqlite::Result<Vec<DirectoryChange>> {
+        self.notice_foreign_writes()?;
+        let mut changes = Vec::new();
+        if !self.foreign_write {
+            return Ok(changes);
+        }
+        let mut newest = self.revision;
+        {
+            let mut rows = self.statements.changes.query([self.revision, CHANGES_AT_A_TIME])?;
+            while let Some(row) = rows.next()? {
+                newest = row.get(0)?;
+                changes.extend(change(row)?);
+            }
+        }
+        // Only what was skipped can have made this empty while there was something: then look on.
+        if newest == self.revision {
+            self.foreign_write = false;
+        }
+        self.revision = newest;
+        Ok(changes)
+    }
+
+    /// Whether [`directory_changes`](Self::directory_changes) has more to give.
+    pub(crate) fn has_foreign_writes(&self) -> bool {
+        self.foreign_write
+    }
+
+    /// Writes something, and takes it away again.
+    pub(crate) fn probe(&mut self) -> rusqlite::Result<()> {
+        self.connection
+            .execute(
+                "INSERT OR REPLACE INTO write_probe (id, filler) VALUES (1, zeroblob(?1))",
+                [PROBE_BYTES],
+            )
+            .and_then(|_| self.connection.execute("DELETE FROM write_probe", []))
+            .map(drop)
+    }
+
+    /// Limits the database's size; what is there already stays.
+    pub(crate) fn limit_pages(&mut self, pages: i64) -> rusqlite::Result<()> {
+        self.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
+    }
+}
+
+impl Cache {
+    fn is_full(&self) -> bool {
+        [self.users.len(), self.groups.len(), self.members.len(), self.conversations.len()]
+            .iter()
+            .any(|&entries| entries >= CACHE_LIMIT)
+    }
+}
+
+/// The prepared statements of the store's thread.
+struct Statements<'c> {
+    user: Statement<'c>,
+    insert_user: Statement<'c>,
+    avatar: Statement<'c>,
+    groups_of: Statement<'c>,
+    group: Statement<'c>,
+    is_member: Statement<'c>,
+    direct: Statement<'c>,
+    insert_direct: Statement<'c>,
+    group_conversation: Statement<'c>,
+    insert_group_conversation: Statement<'c>,
+    insert_message: Statement<'c>,
+    stored: Statement<'c>,
+    move_head: Statement<'c>,
+    revision: Statement<'c>,
+    changes: Statement<'c>,
+    data_version: Statement<'c>,
+}
+
+impl<'c> Statements<'c> {
+    fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
+        let prepare = |sql| connection.prepare(sql);
+        Ok(Self {
+            user: prepare("SELECT id FROM users WHERE uuid = ?1")?,
+            insert_user: prepare(
+                "INSERT INTO users (uuid, username, created_at_ms, updated_at_ms)
+                 VALUES (?1, iif(EXISTS (SELECT 1 FROM users WHERE username = ?1), NULL, ?1), ?2, ?2)",
+            )?,
+            avatar: prepare("SELECT avatar FROM users WHERE id = ?1")?,
+            groups_of: prepare(
+                "SELECT groups.uuid FROM members JOIN groups ON groups.id = members.group_id
+                 WHERE members.user_id = ?1 ORDER BY members.group_id",
+            )?,
+            group: prepare("SELECT id FROM groups WHERE uuid = ?1")?,
+            is_member: prepare("SELECT 1 FROM members WHERE group_id = ?1 AND user_id = ?2")?,
+            direct: prepare("SELECT id, head_seq FROM conversations WHERE user_low = ?1 AND user_high = ?2")?,
+            insert_direct: prepare(
+                "INSERT INTO conversations (kind, user_low, user_high, head_seq, epoch, created_at_ms)
+                 VALUES (1, ?1, ?2, 0, randomblob(16), ?3)",
+            )?,
+            group_conversation: prepare("SELECT id, head_seq FROM conversations WHERE group_id = ?1")?,
+            insert_group_conversation: prepare(
+                "INSERT INTO conversations (kind, group_id, head_seq, epoch, created_at_ms)
+                 VALUES (2, ?1, 0, randomblob(16), ?2)",
+            )?,
+            insert_message: prepare(
+                "INSERT INTO messages (conversation_id, seq, sender_id, message_id, content_type, content,
+                                       sender_name, url, file_suffix, stored_at_ms)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                 ON CONFLICT (sender_id, message_id) DO NOTHING",
+            )?,
+            stored: prepare("SELECT seq FROM messages WHERE sender_id = ?1 AND message_id = ?2")?,
+            move_head: prepare("UPDATE conversations SET head_seq = ?1 WHERE id = ?2")?,
+            revision: prepare(
+                "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'directory_log'",
+            )?,
+            changes: prepare(
+                "SELECT revision, users.uuid, kind, groups.uuid, directory_log.avatar
+                 FROM directory_log JOIN users ON users.id = user_id LEFT JOIN groups ON groups.id = group_id
+                 WHERE revision > ?1 ORDER BY revision LIMIT ?2",
+            )?,
+            data_version: prepare("PRAGMA data_version")?,
+        })
+    }
+
+    fn data_version(&mut self) -> rusqlite::Result<i64> {
+        self.data_version.query_row([], number)
+    }
+
+    fn revision(&mut self) -> rusqlite::Result<i64> {
+        self.revision.query_row([], number)
+    }
+
+    fn stored(&mut self, sender: i64, id: MessageId) -> rusqlite::Result<Option<u64>> {
+        self.stored.query_row(params![sender, id.0], |row| number(row).map(i64::unsigned_abs)).optional()
+    }
+
+    fn find_conversation(&mut self, key: Key) -> rusqlite::Result<Option<(i64, i64)>> {
+        let found = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        match key {
+            Key::Direct { low, high } => self.direct.query_row([low, high], found).optional(),
+            Key::Group(group) => self.group_conversation.query_row([group], found).optional(),
+        }
+    }
+
+    fn insert_conversation(&mut self, key: Key, now_ms: i64) -> rusqlite::Result<i64> {
+        match key {
+            Key::Direct { low, high } => self.insert_direct.insert([low, high, now_ms]),
+            Key::Group(group) => self.insert_group_conversation.insert([group, now_ms]),
+        }
+    }
+}
+
+fn number(row: &Row<'_>) -> rusqlite::Result<i64> {
+    row.get(0)
+}
+
+/// A row of the directory's log as the engine wants it; none if it makes no sense.
+fn change(row: &Row<'_>) -> rusqlite::Result<Option<DirectoryChange>> {
+    let Some(user) = valid(UserId::new(row.get_ref(1)?.as_str()?)) else { return Ok(None) };
+    let group = match row.get_ref(3)?.as_str_or_null()? {
+        Some(group) => valid(GroupId::new(group)),
+        None => None,
+    };
+    let avatar: Option<Box<str>> = row.get(4)?;
+    let kind = match (row.get::<_, i64>(2)?, group, avatar) {
+        (1, Some(group), _) => DirectoryChangeKind::Joined(group),
+        (2, Some(group), _) => DirectoryChangeKind::Left(group),
+        (3, _, Some(avatar)) => DirectoryChangeKind::Avatar(avatar),
+        _ => return Ok(None),
+    };
+    Ok(Some(DirectoryChange { revision: row.get::<_, i64>(0)?.unsigned_abs(), user, kind }))
+}
+
+/// An id out of the database. One that is none of ours was put there by somebody else's hand; the engine is
+/// better off without it.
+fn valid<T>(id: Result<T, switchboard_engine::IdError>) -> Option<T> {
+    id.inspect_err(|error| tracing::warn!(%error, "the database has an id that is none in it")).ok()
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,233 @@
+//! The embedded store: an SQLite database in the data folder, on a thread of its own.
+//!
+//! [`Store::open`] starts the thread. Shards ask with [`StoreHandle::submit`], which never waits, and find
+//! the answers where their [`Completions`] puts them. Everything that arrives while the thread commits goes
+//! into its next transaction, so that one `fsync` carries many messages (group commit); an answer is handed
+//! over strictly after the commit of its batch. If a batch cannot be committed, all of it is rolled back and
+//! answered [`Answer::Failed`](switchboard_engine::Answer::Failed), and [`StoreHealth`] says why until a
+//! write succeeds again, which the thread tries every second.
+//!
+//! Users and groups are changed through [`Directory`], in this process or in another one: the thread sees
+//! what others have committed, within a second, and tells every shard.
+//!
+//! ```no_run
+//! use std::sync::mpsc;
+//! use switchboard::store::{DataFolder, Store, StoreEvent, StoreOptions};
+//! use switchboard_engine::{Request, Ticket, UserId};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (events, shard_0) = mpsc::channel();
+//! let folder = DataFolder::lock("data".as_ref())?;
+//! let sink = move |_shard: usize, event: StoreEvent| drop(events.send(event));
+//! let store = Store::open(&folder, &StoreOptions::default(), 1, Box::new(sink))?;
+//! store.handle().submit(0, Ticket(1), Request::LoadUser(UserId::new("alice")?));
+//! println!("{:?}", shard_0.recv()?);
+//! store.stop();
+//! # Ok(())
+//! # }
+//! ```
+
+mod directory;
+mod handle;
+mod health;
+mod log;
+mod open;
+mod queue;
+mod worker;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+
+use rusqlite::Connection;
+
+pub use directory::{
+    Conversation, ConversationInfo, Directory, DirectoryError, Group, Member, NewGroup, NewUser, Role,
+    StoredMessage, User,
+};
+pub use handle::{Completions, StoreEvent, StoreHandle};
+pub use health::{Failure, StoreHealth};
+pub use open::{DATABASE_FILE, DataFolder, LOCK_FILE, OpenError};
+
+pub(crate) use handle::Shared;
+pub(crate) use queue::Load;
+use worker::Worker;
+
+/// How a [`Store`] behaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// Whether users that nobody has created come into being when they connect, write or are written to, as
+    /// with open authentication.
+    pub provision: bool,
+    /// The most that the database file may grow to, in bytes; none for what the disk holds. At the limit,
+    /// messages fail. The write-ahead log beside it, usually up to 64 MiB, does not count.
+    pub max_database_bytes: Option<u64>,
+    /// Requests that may be outstanding. Should not be below the sum of the engines' limits.
+    pub queue_requests: usize,
+    /// Bytes of requests that may be outstanding; as above.
+    pub queue_bytes: usize,
+    /// Requests that one transaction carries at the most. Bounds how long a request waits for others, at
+    /// about 10 us each.
+    pub batch_requests: usize,
+    /// Bytes of requests that one transaction carries at the most; a larger request goes alone.
+    pub batch_bytes: usize,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            provision: false,
+            max_database_bytes: None,
+            queue_requests: 1 << 20,
+            queue_bytes: 1 << 30,
+            batch_requests: 4_096,
+            batch_bytes: 16 << 20,
+        }
+    }
+}
+
+/// A running store. Dropping it stops it as [`stop`](Self::stop) does.
+#[derive(Debug)]
+pub struct Store {
+    handle: StoreHandle,
+    shared: SharedRef,
+    folder: DataFolder,
+    max_database_bytes: Arc<AtomicU64>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// The shared part, kept out of `Debug`.
+struct SharedRef(Arc<Shared>);
+
+impl std::fmt::Debug for SharedRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.health.fmt(f)
+    }
+}
+
+impl Store {
+    /// Opens the database of a data folder, creating it or bringing its schema up to date if need be, and
+    /// starts the store's thread for shards 0 to `shards - 1`.
+    ///
+    /// # Errors
+    /// If the database cannot be opened, is damaged, not ours or of a newer build; each says what to do.
+    pub fn open(
+        folder: &DataFolder,
+        options: &StoreOptions,
+        shards: usize,
+        sink: Box<dyn Completions>,
+    ) -> Result<Self, OpenError> {
+        let connection = open::open_locked(folder)?;
+        let queue_limit = Load { requests: options.queue_requests, bytes: options.queue_bytes };
+        let shared = Arc::new(Shared::new(shards, queue_limit, sink));
+        let max_database_bytes = Arc::new(AtomicU64::new(options.max_database_bytes.unwrap_or(u64::MAX)));
+        let batch_limit = Load { requests: options.batch_requests.max(1), bytes: options.batch_bytes };
+        let worker = Worker::new(Arc::clone(&shared), Arc::clone(&max_database_bytes), batch_limit);
+        let provision = options.provision;
+        let (ready, started) = mpsc::sync_channel(1);
+        let thread = thread::Builder::new()
+            .name("store".into())
+            .spawn(move || serve(worker, connection, provision, &ready))
+            .map_err(OpenError::Thread)?;
+        // The thread always reports before it ends, so a lost report can only mean that it panicked.
+        let report = started.recv().unwrap_or(Err(rusqlite::Error::InvalidQuery));
+        report.map_err(|source| open::classify(folder.path().join(DATABASE_FILE), source))?;
+        Ok(Self {
+            handle: StoreHandle::new(Arc::clone(&shared)),
+            shared: SharedRef(shared),
+            folder: folder.clone(),
+            max_database_bytes,
+            thread: Some(thread),
+        })
+    }
+
+    /// A way for shards to ask this store.
+    #[must_use]
+    pub fn handle(&self) -> StoreHandle {
+        self.handle.clone()
+    }
+
+    /// Whether the store works.
+    #[must_use]
+    pub fn health(&self) -> Arc<StoreHealth> {
+        Arc::clone(&self.shared.0.health)
+    }
+
+    /// Opens the directory on a connection of its own; its changes reach the shards at once.
+    ///
+    /// # Errors
+    /// If the database cannot be opened once more.
+    pub fn directory(&self) -> Result<Directory, OpenError> {
+        let connection = open::open_shared(self.folder.path())?;
+        Ok(Directory::new(connection, Some(Arc::clone(&self.shared.0))))
+    }
+
+    /// Changes [`StoreOptions::max_database_bytes`] from the next batch on.
+    pub fn set_max_database_bytes(&self, limit: Option<u64>) {
+        self.max_database_bytes.store(limit.unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.shared.0.queue.poke();
+    }
+
+    /// Does all that was submitted, carries the write-ahead log over into the database, closes it, and ends
+    /// the thread. Blocks until that is done. Requests submitted later fail.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.shared.0.queue.close();
+        if let Some(thread) = self.thread.take() {
+            // The thread catches its panics and tells of them in the health.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// The thread's whole life.
+fn serve(
+    mut worker: Worker,
+    connection: Connection,
+    provision: bool,
+    ready: &mpsc::SyncSender<rusqlite::Result<()>>,
+) {
+    let shared = Arc::clone(&worker.shared);
+    let ran = shared.guard("running the store", || match worker.prepare(&connection, provision) {
+        Ok(mut log) => {
+            let _ = ready.send(Ok(()));
+            worker.run(&mut log);
+        }
+        Err(error) => drop(ready.send(Err(error))),
+    });
+    shared.abandon();
+    if ran.is_some() {
+        close(connection);
+    }
+}
+
+/// Closes the database so that all of it is in one file. A failure loses nothing: the next start does it.
+fn close(connection: Connection) {
+    if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+        tracing::warn!(%error, "cannot carry over the write-ahead log at the end");
+    }
+    if let Err((_, error)) = connection.close() {
+        tracing::warn!(%error, "cannot close the database");
+    }
+}
+
+impl Directory {
+    /// Opens the directory of a data folder, whether a server runs on it or not. A server notices the
+    /// changes within a second.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; a database of an older schema is brought up to date unless a server runs on it.
+    pub fn open(folder: &Path) -> Result<Self, OpenError> {
+        open::open_shared(folder).map(|connection| Self::new(connection, None))
+    }
+}

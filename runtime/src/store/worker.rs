@@ -1,0 +1,219 @@
+//! The store's thread: batches, probes, and a look at what other processes have changed.
+
+use std::mem;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use switchboard_engine::{Answer, Ticket};
+
+use super::handle::{Job, Shared, StoreEvent};
+use super::log::Log;
+use super::queue::Load;
+
+/// How often the thread looks whether another process has changed the directory, and whether a store that
+/// fails works again.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// SQLite's own limit on a database's pages.
+const MAX_PAGES: i64 = 4_294_967_294;
+
+/// The store's thread, as far as it is not in the [`Log`].
+pub(crate) struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    /// Limit on the database's size; `u64::MAX` is none.
+    pub(crate) max_database_bytes: Arc<AtomicU64>,
+    /// The most that one transaction carries.
+    pub(crate) batch_limit: Load,
+    limited_to: u64,
+    page_bytes: u64,
+    looked: Instant,
+    answers: Vec<Answer>,
+    by_shard: Vec<Vec<(Ticket, Answer)>>,
+}
+
+impl Worker {
+    pub(crate) fn new(shared: Arc<Shared>, max_database_bytes: Arc<AtomicU64>, batch_limit: Load) -> Self {
+        let by_shard = vec![Vec::new(); shared.shards];
+        Self {
+            shared,
+            max_database_bytes,
+            batch_limit,
+            limited_to: u64::MAX,
+            page_bytes: 4096,
+            looked: Instant::now(),
+            answers: Vec::new(),
+            by_shard,
+        }
+    }
+
+    /// Reads what the thread needs; to be called once before [`run`](Self::run).
+    pub(crate) fn prepare<'c>(
+        &mut self,
+        connection: &'c Connection,
+        provision: bool,
+    ) -> rusqlite::Result<Log<'c>> {
+        let page_bytes: u32 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+        self.page_bytes = u64::from(page_bytes.max(512));
+        let mut log = Log::new(connection, provision)?;
+        self.apply_limit(&mut log)?;
+        Ok(log)
+    }
+
+    /// Works until the queue is closed and empty.
+    pub(crate) fn run(&mut self, log: &mut Log<'_>) {
+        let mut jobs = Vec::new();
+        while self.turn(log, &mut jobs).is_continue() {}
+    }
+
+    fn turn(&mut self, log: &mut Log<'_>, jobs: &mut Vec<Job>) -> ControlFlow<()> {
+        let taken = self.shared.queue.take(jobs, LOOK_INTERVAL);
+        let mut rest = jobs.as_slice();
+        while !rest.is_empty() {
+            let (batch, more) = split(rest, self.batch_limit);
+            self.commit_batch(log, batch);
+            rest = more;
+        }
+        jobs.clear();
+        if taken.finished {
+            return ControlFlow::Break(());
+        }
+        if taken.poked || log.has_foreign_writes() || self.looked.elapsed() >= LOOK_INTERVAL {
+            self.looked = Instant::now();
+            self.look_around(log);
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// One transaction, and its answers.
+    fn commit_batch(&mut self, log: &mut Log<'_>, batch: &[Job]) {
+        self.answers.clear();
+        let shared = Arc::clone(&self.shared);
+        match shared.guard("storing messages", || self.try_batch(log, batch)) {
+            Some(Ok(true)) => shared.health.recover(),
+            Some(Ok(false)) => {}
+            Some(Err(error)) => {
+                shared.health.fail(format!("storing messages: {error}"));
+                self.fail_batch(log, batch.len());
+            }
+            None => self.fail_batch(log, batch.len()),
+        }
+        self.hand_over(batch);
+    }
+
+    fn try_batch(&mut self, log: &mut Log<'_>, batch: &[Job]) -> rusqlite::Result<bool> {
+        self.apply_limit(log)?;
+        log.begin()?;
+        for job in batch {
+            self.answers.push(log.apply(&job.request)?);
+        }
+        log.commit()
+    }
+
+    fn fail_batch(&mut self, log: &mut Log<'_>, requests: usize) {
+        if let Some(Err(error)) = self.shared.guard("rolling back", || log.roll_back()) {
+            self.shared.health.fail(format!("rolling back: {error}"));
+        }
+        self.answers.clear();
+        self.answers.resize(requests, Answer::Failed);
+    }
+
+    fn hand_over(&mut self, batch: &[Job]) {
+        let bytes = batch.iter().map(|job| job.bytes).sum();
+        for (job, answer) in batch.iter().zip(self.answers.drain(..)) {
+            // Handles let through only what is a shard's.
+            if let Some(answers) = self.by_shard.get_mut(job.shard) {
+                answers.push((job.ticket, answer));
+            }
+        }
+        // Before the shards know: what they ask next must find its place in the queue.
+        self.shared.queue.done(Load { requests: batch.len(), bytes });
+        for (shard, answers) in self.by_shard.iter_mut().enumerate() {
+            if !answers.is_empty() {
+                self.shared.complete(shard, StoreEvent::Answers(mem::take(answers)));
+            }
+        }
+    }
+
+    fn look_around(&mut self, log: &mut Log<'_>) {
+        let shared = Arc::clone(&self.shared);
+        if !shared.health.is_ok() {
+            let probed = shared.guard("writing a probe", || {
+                self.apply_limit(log)?;
+                log.probe()
+            });
+            match probed {
+                Some(Ok(())) => shared.health.recover(),
+                Some(Err(error)) => shared.health.fail(format!("writing a probe: {error}")),
+                None => {}
+            }
+        }
+        loop {
+            match shared.guard("reading the directory's log", || log.directory_changes()) {
+                Some(Ok(changes)) if !changes.is_empty() => self.announce(changes),
+                Some(Ok(_)) if log.has_foreign_writes() => {}
+                Some(Ok(_)) | None => break,
+                Some(Err(error)) => {
+                    shared.health.fail(format!("reading the directory's log: {error}"));
+                    break;
+                }
+            }
+        }
+    }
+
+    fn announce(&self, changes: Vec<switchboard_engine::DirectoryChange>) {
+        for shard in 1..self.shared.shards {
+            self.shared.complete(shard, StoreEvent::Directory(changes.clone()));
+        }
+        if self.shared.shards > 0 {
+            self.shared.complete(0, StoreEvent::Directory(changes));
+        }
+    }
+
+    fn apply_limit(&mut self, log: &mut Log<'_>) -> rusqlite::Result<()> {
+        let limit = self.max_database_bytes.load(Ordering::Relaxed);
+        if limit != self.limited_to {
+            let pages = i64::try_from(limit / self.page_bytes).unwrap_or(MAX_PAGES).clamp(1, MAX_PAGES);
+            log.limit_pages(pages)?;
+            self.limited_to = limit;
+        }
+        Ok(())
+    }
+}
+
+/// The first batch of the jobs, at least one, and the rest.
+fn split(jobs: &[Job], limit: Load) -> (&[Job], &[Job]) {
+    let mut bytes = 0_usize;
+    let fits = |job: &Job| {
+        bytes = bytes.saturating_add(job.bytes);
+        bytes <= limit.bytes
+    };
+    let count = jobs.iter().take(limit.requests).map(fits).take_while(|fits| *fits).count();
+    jobs.split_at(count.max(1).min(jobs.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use switchboard_engine::{Request, UserId};
+
+    fn jobs(bytes: &[usize]) -> Vec<Job> {
+        let user = UserId::new("alice").unwrap();
+        let job =
+            |&bytes| Job { shard: 0, ticket: Ticket(0), bytes, request: Request::LoadUser(user.clone()) };
+        bytes.iter().map(job).collect()
+    }
+
+    #[test]
+    fn a_batch_keeps_to_both_limits_and_is_never_empty() {
+        let limit = Load { requests: 3, bytes: 100 };
+        let sizes = |bytes: &[usize]| split(&jobs(bytes), limit).0.len();
+        assert_eq!(sizes(&[1, 1]), 2);
+        assert_eq!(sizes(&[1, 1, 1, 1]), 3);
+        assert_eq!(sizes(&[60, 40, 1]), 2);
+        assert_eq!(sizes(&[60, 41]), 1);
+        assert_eq!(sizes(&[1000, 1]), 1);
+    }
+}
