@@ -37,9 +37,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Chat in this terminal, as a client of a server.
     Chat(ChatArgs),
-    /// Create, join, leave and list groups.
-    #[command(subcommand)]
-    Group(GroupCommand),
+    /// Create, join, leave and list groups, whether a server runs on the data folder or not.
+    Group(GroupArgs),
     /// Print the configuration that `serve` would run with, and where each value comes from.
     Config(ServeArgs),
 }
@@ -113,6 +112,30 @@ pub struct ChatArgs {
     /// The server
     #[arg(long, default_value = "ws://127.0.0.1:8888", value_parser = ws_url)]
     pub url: Uri,
+}
+
+/// What to do with which server's groups.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct GroupArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub command: GroupCommand,
+    /// Configuration file of the server, in TOML; otherwise the one that $SWITCHBOARD_CONFIG names, if any
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// Data folder of the server [default: data]
+    #[arg(long, value_name = "FOLDER", global = true)]
+    pub data: Option<String>,
+}
+
+impl GroupArgs {
+    /// The configuration of the server whose groups are meant.
+    ///
+    /// # Errors
+    /// All that is wrong with any layer: see [`config::load`].
+    pub fn load(&self) -> Result<Loaded, ConfigErrors> {
+        ServeArgs { config: self.config.clone(), data: self.data.clone(), ..ServeArgs::default() }.load()
+    }
 }
 
 /// What to do with groups.

@@ -5,8 +5,10 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use switchboard::cli::{self, Command, ServeArgs};
+use switchboard::commands::{self, GroupError};
 use switchboard::config::{ConfigErrors, Loaded};
 use switchboard::logging::{self, LoggingError};
+use switchboard::server::ServerError;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -15,7 +17,11 @@ enum Failure {
     Config(#[from] ConfigErrors),
     #[error("cannot set up logging")]
     Logging(#[from] LoggingError),
-    #[error("cannot write the configuration to the standard output")]
+    #[error("cannot run the server")]
+    Server(#[from] ServerError),
+    #[error("cannot work on the groups")]
+    Group(#[from] GroupError),
+    #[error("cannot write to the standard output")]
     Output(#[source] std::io::Error),
     #[error("the command {0} is not wired")]
     NotWired(&'static str),
@@ -25,14 +31,16 @@ impl Failure {
     fn exit_code(&self) -> ExitCode {
         match self {
             Self::Config(_) => ExitCode::from(2),
-            Self::Logging(_) | Self::Output(_) | Self::NotWired(_) => ExitCode::FAILURE,
+            Self::Logging(_) | Self::Server(_) | Self::Group(_) | Self::Output(_) | Self::NotWired(_) => {
+                ExitCode::FAILURE
+            }
         }
     }
 
     fn report(&self) -> String {
         let error: &(dyn Error + 'static) = match self {
             Self::Config(errors) => errors,
-            Self::Logging(_) | Self::Output(_) | Self::NotWired(_) => self,
+            Self::Logging(_) | Self::Server(_) | Self::Group(_) | Self::Output(_) | Self::NotWired(_) => self,
         };
         cli::report(error)
     }
@@ -51,12 +59,13 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Serve(args) => {
-            let _loaded = prepare(&args)?;
-            Err(Failure::NotWired("serve"))
-        }
+        Command::Serve(args) => Ok(commands::serve(&prepare(&args)?.config)?),
         Command::Chat(_args) => Err(Failure::NotWired("chat")),
-        Command::Group(_command) => Err(Failure::NotWired("group")),
+        Command::Group(args) => {
+            let data = args.load()?.config.data;
+            let text = commands::group(&data, &args.command)?;
+            std::io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)
+        }
         Command::Config(args) => {
             let text = args.load()?.to_toml();
             std::io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)

@@ -93,7 +93,10 @@ mod tests {
         bus.publish(0, &record(topic));
         bus.publish(0, &record(Topic::Everyone));
         let received: Vec<_> = queues.iter_mut().map(|q| q.try_recv().map(|r| r.topic)).collect();
-        assert_eq!(received, [Err(mpsc::error::TryRecvError::Empty), Ok(Topic::Everyone), Ok(Topic::Everyone)]);
+        assert_eq!(
+            received,
+            [Err(mpsc::error::TryRecvError::Empty), Ok(Topic::Everyone), Ok(Topic::Everyone)]
+        );
     }
 
     #[test]

@@ -29,7 +29,9 @@ pub(super) fn routes(site: Site) -> Router {
     Router::new()
         .route("/socket.io", get(socket))
         .route("/healthz", get(health))
-        .fallback(async || (StatusCode::NOT_FOUND, "there is nothing here: see /healthz, or /socket.io?user=ID\n"))
+        .fallback(async || {
+            (StatusCode::NOT_FOUND, "there is nothing here: see /healthz, or /socket.io?user=ID\n")
+        })
         .with_state(site)
 }
 

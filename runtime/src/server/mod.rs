@@ -114,7 +114,8 @@ impl Server {
             let parts = ShardParts {
                 index,
                 config: config.engine(),
-                receive_budget_bytes: usize::try_from(config.limits.receive_budget_bytes).unwrap_or(usize::MAX),
+                receive_budget_bytes: usize::try_from(config.limits.receive_budget_bytes)
+                    .unwrap_or(usize::MAX),
                 clock,
                 store: store.handle(),
                 media: media.handle(),
@@ -127,7 +128,8 @@ impl Server {
             doors.push(door);
             shards.push(thread);
         }
-        let site = Site { shards: Arc::new(Shards::new(doors)), store: store.health(), media: media.health() };
+        let site =
+            Site { shards: Arc::new(Shards::new(doors)), store: store.health(), media: media.health() };
         let handshakes = Handshakes {
             timeout: Duration::from_millis(config.handshake.timeout_ms),
             concurrent: to_usize(config.handshake.concurrent),

@@ -351,19 +351,18 @@ impl Directory {
              FROM users JOIN members ON members.user_id = users.id JOIN groups ON groups.id = group_id
              WHERE users.uuid = ?1 ORDER BY groups.id",
         )?;
-        let mut rows = statement.query([user.as_str()])?;
-        let mut groups = Vec::new();
-        while let Some(row) = rows.next()? {
-            groups.push(Group {
-                id: GroupId::new(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)
-                    .map_err(DirectoryError::ForeignId)?,
-                number: row.get(1)?,
-                name: row.get(2)?,
-                notice: row.get(3)?,
-                created_at_ms: row.get(4)?,
-            });
-        }
-        Ok(groups)
+        groups(statement.query([user.as_str()])?)
+    }
+
+    /// All groups, oldest first.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn groups(&self) -> Result<Vec<Group>> {
+        let mut statement = self
+            .connection
+            .prepare("SELECT uuid, id, name, notice, created_at_ms FROM groups ORDER BY id")?;
+        groups(statement.query([])?)
     }
 
     /// The members of a group, oldest user first.
@@ -525,4 +524,20 @@ fn find_conversation(
 fn user_id(row: &Row<'_>, column: usize) -> Result<UserId> {
     let id = row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?;
     UserId::new(id).map_err(DirectoryError::ForeignId)
+}
+
+/// Reads groups from rows of uuid, id, name, notice and time of creation.
+fn groups(mut rows: rusqlite::Rows<'_>) -> Result<Vec<Group>> {
+    let mut groups = Vec::new();
+    while let Some(row) = rows.next()? {
+        groups.push(Group {
+            id: GroupId::new(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)
+                .map_err(DirectoryError::ForeignId)?,
+            number: row.get(1)?,
+            name: row.get(2)?,
+            notice: row.get(3)?,
+            created_at_ms: row.get(4)?,
+        });
+    }
+    Ok(groups)
 }

@@ -90,12 +90,7 @@ impl Connection {
         read
     }
 
-    fn poll_read(
-        &mut self,
-        context: &mut Context<'_>,
-        state: &mut State,
-        buffer: &mut [u8],
-    ) -> Poll<bool> {
+    fn poll_read(&mut self, context: &mut Context<'_>, state: &mut State, buffer: &mut [u8]) -> Poll<bool> {
         let mut read = ReadBuf::new(buffer);
         match ready!(Pin::new(&mut self.read).poll_read(context, &mut read)) {
             Ok(()) if read.filled().is_empty() => Poll::Ready(false),

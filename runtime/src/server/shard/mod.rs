@@ -30,9 +30,7 @@ use std::{
 
 use bytes::Bytes;
 use switchboard_engine::{Event, Instant, Record, Server, ServerConfig, UserId};
-use tokio::{
-    sync::{Notify, mpsc, oneshot},
-};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use self::state::State;
 use super::{bus::Bus, clock::Clock};

@@ -5,11 +5,7 @@ use std::rc::Rc;
 use switchboard_engine::{Action, CloseReason, ConnId, Event, Instant, Request, Server};
 use tokio::{net::tcp::OwnedWriteHalf, sync::Notify};
 
-use super::{
-    Place, ShardParts,
-    socket::Socket,
-    sockets::Sockets,
-};
+use super::{Place, ShardParts, socket::Socket, sockets::Sockets};
 use crate::{
     server::{bus::Bus, clock::Clock},
     store::StoreHandle,

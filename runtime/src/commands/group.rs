@@ -1,0 +1,89 @@
+//! `switchboard group`: groups and their members, until there is an interface for people.
+
+use std::{fmt::Write as _, path::Path};
+
+use switchboard_engine::{GroupId, IdError, UserId};
+
+use crate::{
+    cli::GroupCommand,
+    store::{Directory, DirectoryError, NewGroup, NewUser, OpenError},
+};
+
+/// Why a group command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum GroupError {
+    /// The store could not be opened.
+    #[error("cannot open the store")]
+    Open(#[from] OpenError),
+    /// The directory refused.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The operating system has no random numbers for the group's id.
+    #[error("cannot make up an id for the group: {0}")]
+    Random(getrandom::Error),
+    /// The id that was made up is none: cannot happen.
+    #[error("cannot make up an id for the group")]
+    Id(#[from] IdError),
+}
+
+/// Carries out a group command on a data folder; gives the text to print. A server that runs on the folder
+/// notices within a second. Users who never connected are created, as with open authentication.
+///
+/// # Errors
+/// If the store cannot be opened, or the directory refuses.
+pub fn group(data: &Path, command: &GroupCommand) -> Result<String, GroupError> {
+    let mut directory = Directory::open(data)?;
+    match command {
+        GroupCommand::Create { name, owner } => {
+            provision(&mut directory, owner)?;
+            let id = new_id()?;
+            let group =
+                NewGroup { id: id.clone(), name: name.clone(), notice: String::new(), owner: owner.clone() };
+            directory.create_group(&group)?;
+            Ok(format!("created group {id} ({name}); its owner and first member is {owner}\n"))
+        }
+        GroupCommand::Join { group, user } => {
+            provision(&mut directory, user)?;
+            let joined = directory.join(group, user)?;
+            Ok(format!("{user} {} a member of {group}\n", if joined { "is now" } else { "was already" }))
+        }
+        GroupCommand::Leave { group, user } => {
+            let left = directory.leave(group, user)?;
+            Ok(format!("{user} {} a member of {group}\n", if left { "is no longer" } else { "was not" }))
+        }
+        GroupCommand::List { user } => list(&directory, user.as_ref()),
+    }
+}
+
+fn list(directory: &Directory, user: Option<&UserId>) -> Result<String, GroupError> {
+    let groups = match user {
+        Some(user) => directory.groups_of(user)?,
+        None => directory.groups()?,
+    };
+    if groups.is_empty() {
+        return Ok("no groups\n".to_owned());
+    }
+    let mut text = String::new();
+    for group in groups {
+        let members: Vec<_> =
+            directory.members_of(&group.id)?.into_iter().map(|member| member.user.to_string()).collect();
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{}  {}  members: {}", group.id, group.name, members.join(", "));
+    }
+    Ok(text)
+}
+
+fn provision(directory: &mut Directory, user: &UserId) -> Result<(), GroupError> {
+    if directory.user(user)?.is_none() {
+        directory.create_user(&NewUser::new(user.clone(), user.as_str()))?;
+    }
+    Ok(())
+}
+
+/// Sixteen random bytes in hexadecimal: unique without asking anybody.
+fn new_id() -> Result<GroupId, GroupError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(GroupError::Random)?;
+    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(GroupId::new(&text)?)
+}

@@ -1,0 +1,72 @@
+//! `switchboard serve`: the server, from the command line to the signal that ends it.
+
+use std::{io, process};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{
+    config::Config,
+    server::{Server, ServerError, StopHandle},
+};
+
+/// Runs a server until SIGTERM or SIGINT. A second signal ends the process at once.
+///
+/// # Errors
+/// If the server cannot start, or a part of it fails.
+pub fn serve(config: &Config) -> Result<(), ServerError> {
+    raise_open_file_limit();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| ServerError::System { doing: "start the event loop", source })?;
+    runtime.block_on(async {
+        let signals =
+            Signals::new().map_err(|source| ServerError::System { doing: "listen for signals", source })?;
+        let server = Server::start(config)?;
+        let address = server.local_addr()?;
+        tracing::info!(%address, data = %config.data.display(), shards = config.shards, "listening");
+        let watcher = tokio::spawn(signals.watch(server.stop_handle()));
+        let result = server.run().await;
+        watcher.abort();
+        tracing::info!("stopped");
+        result
+    })
+}
+
+/// A connection is an open file. The soft limit is usually far below what the system allows.
+fn raise_open_file_limit() {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => tracing::debug!(limit, "open files"),
+        Err(error) => tracing::warn!(%error, "cannot raise the limit on open files"),
+    }
+}
+
+/// The signals that end a server.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    async fn watch(mut self, stop: StopHandle) {
+        self.next().await;
+        tracing::info!(
+            "stopping: connections are closed and what was accepted is stored; signal again to cut off"
+        );
+        stop.stop();
+        self.next().await;
+        tracing::warn!("cut off by a second signal");
+        process::exit(1);
+    }
+}
