@@ -4,7 +4,7 @@ use std::error::Error;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use hyper::Uri;
 use switchboard_engine::{GroupId, UserId};
 
@@ -99,12 +99,13 @@ impl ServeArgs {
 
 /// With whom to chat, and where.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(group = ArgGroup::new("recipient").args(["to", "group"]).required(true))]
 pub struct ChatArgs {
     /// Who you are
     #[arg(long)]
     pub user: UserId,
     /// The user to chat with
-    #[arg(long, value_name = "USER", required_unless_present = "group", conflicts_with = "group")]
+    #[arg(long, value_name = "USER")]
     pub to: Option<UserId>,
     /// The group to chat with, instead of a user
     #[arg(long)]

@@ -30,15 +30,13 @@ pub enum LoggingError {
 /// Reads a filter: levels and `TARGET=LEVEL`, separated by commas, as `tracing-subscriber` describes them.
 ///
 /// # Errors
-/// If it is empty or cannot be read. A lone word that is not a level is an error, although it would be a
+/// If it, or a part between commas, is empty or cannot be read. A lone word that is not a level is an error, although it would be a
 /// target: `inof` would silence everything else.
 pub fn parse_filter(filter: &str) -> Result<EnvFilter, LoggingError> {
-    // Commas inside of brackets are part of a span's fields.
-    if !filter.contains('[') {
-        let mut parts = filter.split(',').map(str::trim).filter(|part| !part.contains('='));
-        if let Some(part) = parts.find(|part| part.parse::<LevelFilter>().is_err()) {
-            return Err(LoggingError::NotALevel(part.to_owned()));
-        }
+    let mut words = filter.split(',').filter(|part| !part.contains(['=', '[']));
+    // An empty text parses as a level too.
+    if let Some(word) = words.find(|word| word.is_empty() || word.parse::<LevelFilter>().is_err()) {
+        return Err(LoggingError::NotALevel(word.to_owned()));
     }
     EnvFilter::builder()
         .parse(filter)
@@ -62,4 +60,40 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(), LoggingError> {
         LogFormat::Json => tracing::subscriber::set_global_default(builder.json().finish())?,
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_targets_and_spans_are_filters() {
+        for filter in ["info", "OFF", "0", "warn,a::b=debug", "a=off,[span]=trace", "a[span{field}]"] {
+            assert!(parse_filter(filter).is_ok(), "{filter}");
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_no_level_is_not_taken_for_a_target() {
+        for (filter, word) in [
+            ("inof", "inof"),
+            ("info,switchboard", "switchboard"),
+            ("", ""),
+            ("info,", ""),
+            ("info, warn", " warn"),
+        ] {
+            let error = parse_filter(filter).unwrap_err();
+            assert!(
+                matches!(error, LoggingError::NotALevel(ref found) if found == word),
+                "{filter}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_filter_that_cannot_be_read_is_an_error() {
+        for filter in ["a=loud", "=info", "a=b=c"] {
+            assert!(matches!(parse_filter(filter), Err(LoggingError::Filter { .. })), "{filter}");
+        }
+    }
 }

@@ -1,4 +1,5 @@
 //! The command line, mostly by running the real binary.
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic like tests")]
 
 use std::process::{Command as Process, Output};
 

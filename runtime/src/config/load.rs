@@ -5,7 +5,8 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use toml::de::{DeTable, DeValue};
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
 
 use super::error::{ConfigError, ConfigErrors};
 use super::key::{self, Key, Rule};
@@ -144,12 +145,12 @@ impl Loader {
                 return self.errors.push(ConfigError::Syntax { origin, message });
             }
         };
-        for (name, value) in &table {
+        for (name, value) in in_order(&table) {
             let section = bare(name.get_ref());
             let here = origin(name.span().start);
             match (value.get_ref().as_table(), key::is_section(&section)) {
                 (Some(fields), true) => {
-                    for (field, value) in fields {
+                    for (field, value) in in_order(fields) {
                         let name = format!("{section}.{}", bare(field.get_ref()));
                         let given = Given::toml(value.get_ref(), text.get(value.span()));
                         self.named(name, &given, origin(field.span().start));
@@ -256,15 +257,23 @@ impl Given {
         Self { shown: if is_number { text.to_owned() } else { format!("{text:?}") }, value }
     }
 
-    /// A value of the file, and how it is written there.
+    /// A value of the file, and how it is written there; a section has only its name there.
     fn toml(value: &DeValue<'_>, written: Option<&str>) -> Self {
         let number = || {
             let integer = value.as_integer()?;
             i64::from_str_radix(integer.as_str(), integer.radix()).ok().map(toml::Value::Integer)
         };
         let text = || value.as_str().map(|text| toml::Value::String(text.to_owned()));
-        Self { shown: excerpt(written), value: number().or_else(text) }
+        let shown = if value.is_table() { "a section".to_owned() } else { excerpt(written) };
+        Self { shown, value: number().or_else(text) }
     }
+}
+
+/// The entries of a table as the file has them; by itself it is sorted by name.
+fn in_order<'a, 'i>(table: &'a DeTable<'i>) -> Vec<(&'a Spanned<DeString<'i>>, &'a Spanned<DeValue<'i>>)> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(name, _)| name.span().start);
+    entries
 }
 
 fn put(table: &mut toml::Table, key: &Key, value: toml::Value) {

@@ -10,6 +10,7 @@ mod key;
 mod load;
 mod show;
 
+use std::error::Error as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -312,11 +313,16 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Takes a log filter only if it is one.
+/// Takes a log filter only if it is one. The error has its causes in its text, as serde keeps no more.
 fn filter<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
-    crate::logging::parse_filter(&text).map_err(serde::de::Error::custom)?;
-    Ok(text)
+    match crate::logging::parse_filter(&text) {
+        Ok(_) => Ok(text),
+        Err(error) => {
+            let cause = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+            Err(serde::de::Error::custom(format!("{error}{cause}")))
+        }
+    }
 }
 
 /// Takes a path only if it is one: an empty variable is a slip, not the working directory.
