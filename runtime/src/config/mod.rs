@@ -21,8 +21,8 @@ use switchboard_engine as engine;
 pub use error::{ConfigError, ConfigErrors};
 pub use load::{CONFIG_VARIABLE, Layers, Loaded, Origin, load};
 
-/// How a Switchboard server runs. The limits of each number are in the table of [`load`]'s keys and in its
-/// error messages; `_ms` are milliseconds, `_bytes` are bytes.
+/// How a Switchboard server runs. Each field says which values [`load`] takes; numbers in names that end in
+/// `_ms` are milliseconds, in `_bytes` bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
