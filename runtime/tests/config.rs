@@ -330,9 +330,10 @@ fn a_value_that_a_higher_layer_overrides_is_still_checked() {
 #[test]
 fn all_errors_of_all_layers_are_told_at_once() {
     assert_error(
-        load_all("shards = 0\nlisen = 1", &[("SWITCHBOARD_AUTH", "x")], &[("devices", "y")]),
+        load_all("shards = 0\nlisen = 1\nzzzz = 1", &[("SWITCHBOARD_AUTH", "x")], &[("devices", "y")]),
         "error: shards = 0 (FILE, line 1) must be a whole number from 1 to 64\n\
          error: unknown key lisen (FILE, line 2): did you mean listen?\n\
+         error: unknown key zzzz (FILE, line 3)\n\
          error: auth = \"x\" (environment variable SWITCHBOARD_AUTH) must be \"open\"\n  \
          caused by: unknown variant `x`, expected `open` in `auth`\n\
          error: devices = \"y\" (flag --devices) must be \"all\" or \"newest-wins\"\n  \
