@@ -49,6 +49,7 @@ extern crate alloc;
 
 mod action;
 mod bus;
+mod client;
 mod close;
 mod config;
 mod event;
@@ -61,6 +62,11 @@ mod time;
 
 pub use action::{Action, Frame, Recipients};
 pub use bus::{Record, Topic};
+pub use client::{
+    Body, Client, ClientAction, ClientConfig, ClientEvent, ClientLimits, ClientStats, ClosedReason,
+    ConnectionState, DropReason, Incoming, IncomingKind, LinkId, LossCause, Media, Notification, Outgoing,
+    Reconnect, Scope, SendError, SendId, SignalKind, Target,
+};
 pub use close::CloseReason;
 pub use config::{ConfigError, DevicePolicy, FRAME_COST_BYTES, Limits, ServerConfig};
 pub use event::{Event, PeerFault};
