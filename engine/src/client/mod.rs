@@ -1,61 +1,5 @@
 //! The client: keeps a link to a server, and carries an application's messages over it.
-//!
-//! [`Client`] does no IO and reads no clock. Its driver owns the sockets and the clock, and does this for ever:
-//!
-//! 1. Tell the client what happened: [`Client::handle`], a command of the application, or, when
-//!    [`Client::poll_timeout`] says that it is time, [`Client::handle_timeout`].
-//! 2. Carry out [`Client::poll_action`] until it gives none.
-//! 3. Wait for the next event, command, or for [`Client::poll_timeout`], which may have changed.
-//!
-//! ```
-//! use switchboard_engine::{
-//!     Client, ClientAction, ClientConfig, ClientEvent, ConnectionState, Instant, Notification, UserId,
-//! };
-//!
-//! // A driver whose network needs no time: every link opens at once, and takes every frame.
-//! let mut now = Instant::ZERO;
-//! let config = ClientConfig::new(UserId::new("alice").unwrap());
-//! let mut client = Client::new(config, 42, now);
-//! client.connect(now);
-//! let mut frames_written = 0;
-//! while frames_written < 3 {
-//!     while let Some(action) = client.poll_action() {
-//!         match action {
-//!             ClientAction::Connect { link } => client.handle(now, ClientEvent::Opened { link }),
-//!             ClientAction::Send { link, frame } => {
-//!                 frames_written += 1;
-//!                 let payload_bytes = frame.payload().len() as u64;
-//!                 client.handle(now, ClientEvent::Flushed { link, frames: 1, payload_bytes });
-//!             }
-//!             ClientAction::Close { link, .. } => {
-//!                 client.handle(now, ClientEvent::Disconnected { link, close: None });
-//!             }
-//!             ClientAction::Abort { .. } => {}
-//!             ClientAction::Notify(Notification::StateChanged(state)) => println!("{state:?}"),
-//!             ClientAction::Notify(notification) => println!("{notification:?}"),
-//!         }
-//!     }
-//!     // No event will come of this network: the next thing to happen is a time-out.
-//!     if let Some(timeout) = client.poll_timeout() {
-//!         now = timeout;
-//!         client.handle_timeout(now);
-//!     }
-//! }
-//! // A heartbeat at 20 s and one at 40 s, then silence until 45 s; a new link, and its first heartbeat.
-//! assert_eq!(client.stats().dialled, 2);
-//! assert_eq!(client.state(), ConnectionState::Online);
-//! ```
-//!
-//! # What becomes of a message
-//! [`Client::send`] takes it into a bounded queue. While a link is open, messages are handed to the driver in
-//! order, as far as the window of unflushed bytes goes. Every accepted message ends in exactly one
-//! notification: [`Notification::Flushed`] or [`Notification::Dropped`].
-//!
-//! The classic protocol acknowledges nothing, so a message that was handed over and not reported flushed when
-//! its link died may or may not have arrived. Messages (content types 1 to 5) are then sent again on the next
-//! link, in order and before newer ones: they may arrive twice. Call signals (content types 0 and 6 to 20) are
-//! dropped. A message that was flushed, into the operating system's buffer, and lost with the connection is
-//! lost: the history that the server keeps is the only remedy.
+//! The driving contract is in the documentation of [`Client`].
 
 mod backoff;
 mod classic;
@@ -134,9 +78,67 @@ impl fmt::Display for SendError {
 
 impl core::error::Error for SendError {}
 
-/// One user's connection to a server, kept up through everything that networks do; the
-/// [driving contract](self) is the module's.
+/// One user's connection to a server, kept up through everything that networks do, and the messages that go
+/// over it.
 ///
+/// [`Client`] does no IO and reads no clock. Its driver owns the sockets and the clock, and does this for ever:
+///
+/// 1. Tell the client what happened: [`Client::handle`], a command of the application, or, when
+///    [`Client::poll_timeout`] says that it is time, [`Client::handle_timeout`].
+/// 2. Carry out [`Client::poll_action`] until it gives none.
+/// 3. Wait for the next event, command, or for [`Client::poll_timeout`], which may have changed.
+///
+/// ```
+/// use switchboard_engine::{
+///     Client, ClientAction, ClientConfig, ClientEvent, ConnectionState, Instant, Notification, UserId,
+/// };
+///
+/// // A driver whose network needs no time: every link opens at once, and takes every frame.
+/// let mut now = Instant::ZERO;
+/// let config = ClientConfig::new(UserId::new("alice").unwrap());
+/// let mut client = Client::new(config, 42, now);
+/// client.connect(now);
+/// let mut frames_written = 0;
+/// while frames_written < 3 {
+///     while let Some(action) = client.poll_action() {
+///         match action {
+///             ClientAction::Connect { link } => client.handle(now, ClientEvent::Opened { link }),
+///             ClientAction::Send { link, frame } => {
+///                 frames_written += 1;
+///                 let payload_bytes = frame.payload().len() as u64;
+///                 client.handle(now, ClientEvent::Flushed { link, frames: 1, payload_bytes });
+///             }
+///             ClientAction::Close { link, .. } => {
+///                 client.handle(now, ClientEvent::Disconnected { link, close: None });
+///             }
+///             ClientAction::Abort { .. } => {}
+///             ClientAction::Notify(Notification::StateChanged(state)) => println!("{state:?}"),
+///             ClientAction::Notify(notification) => println!("{notification:?}"),
+///         }
+///     }
+///     // No event will come of this network: the next thing to happen is a time-out.
+///     if let Some(timeout) = client.poll_timeout() {
+///         now = timeout;
+///         client.handle_timeout(now);
+///     }
+/// }
+/// // A heartbeat at 20 s and one at 40 s, then silence until 45 s; a new link, and its first heartbeat.
+/// assert_eq!(client.stats().dialled, 2);
+/// assert_eq!(client.state(), ConnectionState::Online);
+/// ```
+///
+/// # What becomes of a message
+/// [`Client::send`] takes it into a bounded queue. While a link is open, messages are handed to the driver in
+/// order, as far as the window of unflushed bytes goes. Every accepted message ends in exactly one
+/// notification: [`Notification::Flushed`] or [`Notification::Dropped`].
+///
+/// The classic protocol acknowledges nothing, so a message that was handed over and not reported flushed when
+/// its link died may or may not have arrived. Messages (content types 1 to 5) are then sent again on the next
+/// link, in order and before newer ones: they may arrive twice. Call signals (content types 0 and 6 to 20) are
+/// dropped. A message that was flushed, into the operating system's buffer, and lost with the connection is
+/// lost: the history that the server keeps is the only remedy.
+///
+/// # Time
 /// Every `now` is the driver's clock; a reading earlier than the one before counts as the one before.
 #[derive(Debug)]
 pub struct Client {
