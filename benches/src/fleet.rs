@@ -1,0 +1,173 @@
+//! All clients of a run, on one thread.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+};
+
+use crate::connection::Connection;
+use crate::{BenchError, Progress, wire};
+
+/// Connections that wait for their handshake or welcome at once: below the backlog of every server.
+const HANDSHAKES: usize = 256;
+
+/// One buffer for all sockets.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// Files that are open besides the clients' sockets.
+const OTHER_FILES: u64 = 64;
+
+/// The clients, by their numbers.
+pub(crate) struct Fleet {
+    poll: Poll,
+    events: Events,
+    buffer: Vec<u8>,
+    connections: Vec<Connection>,
+    /// Clients that have no connection at all, and why.
+    failed: BTreeMap<String, usize>,
+    /// Ends turns, for whoever has to send in time.
+    ticks: Option<OwnedFd>,
+}
+
+impl Fleet {
+    /// Opens `count` connections and waits until each is welcomed or closed, but no longer than `limit`.
+    pub(crate) fn open(
+        target: SocketAddr,
+        count: usize,
+        limit: Duration,
+        progress: &mut Progress,
+    ) -> Result<Self, BenchError> {
+        let files = raise_open_files()?;
+        if u64::try_from(count).unwrap_or(u64::MAX).saturating_add(OTHER_FILES) > files {
+            return Err(BenchError::OpenFiles { wanted: count, limit: files });
+        }
+        let deadline = Instant::now() + limit;
+        let mut fleet = Self {
+            poll: Poll::new().map_err(BenchError::io("opening a poll"))?,
+            events: Events::with_capacity(1024),
+            buffer: vec![0; BUFFER_BYTES],
+            connections: Vec::with_capacity(count),
+            failed: BTreeMap::new(),
+            ticks: None,
+        };
+        let mut tried = 0;
+        let mut settled = 0;
+        while Instant::now() < deadline && (tried < count || settled < fleet.connections.len()) {
+            if tried < count && fleet.connections.len() - settled < HANDSHAKES {
+                fleet.add(target)?;
+                tried += 1;
+                continue;
+            }
+            fleet.turn(Some(Duration::from_millis(50)), |_, _, _| {})?;
+            settled = fleet.connections.iter().filter(|c| c.is_ready() || c.closed().is_some()).count();
+            progress.show(|| format!("{settled} of {count} connected"));
+        }
+        if fleet.ready() == 0 {
+            let why = fleet.complaints().into_iter().map(|(why, count)| format!("{why} ({count} times)"));
+            let why = why.collect::<Vec<_>>().join("; ");
+            let why = if why.is_empty() { "no answer".to_owned() } else { why };
+            return Err(BenchError::NobodyConnected { target, seconds: limit.as_secs(), why });
+        }
+        Ok(fleet)
+    }
+
+    fn add(&mut self, target: SocketAddr) -> Result<(), BenchError> {
+        let number = self.connections.len();
+        match Connection::open(target, number, &wire::user(number)) {
+            Ok(mut connection) => {
+                self.poll
+                    .registry()
+                    .register(&mut connection.stream, Token(number), Interest::READABLE | Interest::WRITABLE)
+                    .map_err(BenchError::io("adding a socket to the poll"))?;
+                self.connections.push(connection);
+            }
+            Err(error) => *self.failed.entry(format!("connecting: {error}")).or_default() += 1,
+        }
+        Ok(())
+    }
+
+    /// From now on, ends a turn at least that often. A turn's own timeout counts in milliseconds, which is too
+    /// coarse to send thousands of messages a second evenly.
+    pub(crate) fn tick_every(&mut self, interval: Duration) -> Result<(), BenchError> {
+        let every = Timespec::try_from(interval).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
+        let ticks = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)
+            .and_then(|ticks| {
+                let spec = Itimerspec { it_interval: every, it_value: every };
+                timerfd_settime(&ticks, TimerfdTimerFlags::empty(), &spec).map(|_| ticks)
+            })
+            .map_err(|errno| BenchError::io("making a timer")(errno.into()))?;
+        // Edge-triggered: every tick wakes, though nobody reads the timer. Its token is no client's number.
+        self.poll
+            .registry()
+            .register(&mut SourceFd(&ticks.as_raw_fd()), Token(usize::MAX), Interest::READABLE)
+            .map_err(BenchError::io("adding a timer to the poll"))?;
+        self.ticks = Some(ticks);
+        Ok(())
+    }
+
+    /// The client with this number, if it was connected.
+    pub(crate) fn connection(&mut self, index: usize) -> Option<&mut Connection> {
+        self.connections.get_mut(index)
+    }
+
+    /// Clients that are welcomed and still connected.
+    pub(crate) fn ready(&self) -> usize {
+        self.connections.iter().filter(|connection| connection.is_ready()).count()
+    }
+
+    /// Whether this client is welcomed and still connected.
+    pub(crate) fn is_ready(&self, index: usize) -> bool {
+        self.connections.get(index).is_some_and(Connection::is_ready)
+    }
+
+    /// Why clients are not connected, and how many for each reason, the most frequent first.
+    pub(crate) fn complaints(&self) -> Vec<(String, usize)> {
+        let mut reasons = self.failed.clone();
+        for why in self.connections.iter().filter_map(Connection::closed) {
+            *reasons.entry(why.to_owned()).or_default() += 1;
+        }
+        let mut reasons: Vec<_> = reasons.into_iter().collect();
+        reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        reasons
+    }
+
+    /// Waits for sockets, at most `timeout`, reads and writes what they allow, and reports for each client how
+    /// many messages came, and when.
+    pub(crate) fn turn(
+        &mut self,
+        timeout: Option<Duration>,
+        mut arrived: impl FnMut(usize, usize, Instant),
+    ) -> Result<(), BenchError> {
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            other => other.map_err(BenchError::io("waiting for sockets"))?,
+        }
+        for event in &self.events {
+            let index = event.token().0;
+            let Some(connection) = self.connections.get_mut(index) else { continue };
+            if event.is_readable() {
+                let messages = connection.read(&mut self.buffer);
+                if messages > 0 {
+                    arrived(index, messages, Instant::now());
+                }
+            }
+            if connection.has_unsent() {
+                connection.flush();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Raises this process's soft limit of open files to the hard one, for itself and for what it starts, and gives
+/// the limit.
+pub(crate) fn raise_open_files() -> Result<u64, BenchError> {
+    rlimit::increase_nofile_limit(u64::MAX).map_err(BenchError::Rlimit)
+}

@@ -1,0 +1,26 @@
+//! Load generator of the Switchboard chat server: what `switchboard-bench` measures, as a library.
+//!
+//! One thread drives all clients with nonblocking sockets. Frames are made once and sent again and again, and of
+//! what arrives only headers are read, so that the generator costs little beside the server that it shares the
+//! machine with. Only loopback addresses are targets.
+//!
+//! - [`direct`]: pairs of clients send to each other; messages per second, latency, CPU per message.
+//! - [`idle`]: many connections that say nothing; memory per connection.
+
+mod connection;
+pub mod direct;
+mod error;
+mod fleet;
+pub mod idle;
+mod progress;
+mod report;
+mod scanner;
+mod server;
+mod usage;
+mod wire;
+
+pub use error::BenchError;
+pub use progress::Progress;
+pub use report::{Latency, Used};
+pub use server::{Server, Target};
+pub use usage::{Process, Usage};

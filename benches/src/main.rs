@@ -1,0 +1,188 @@
+//! The command `switchboard-bench`.
+
+use std::error::Error;
+use std::fmt;
+use std::fs::File;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
+use switchboard_benches::direct::{self, DirectOptions, Kind};
+use switchboard_benches::idle::{self, IdleOptions};
+use switchboard_benches::{BenchError, Process, Progress, Target};
+
+const AFTER_HELP: &str = "\
+Examples:
+  switchboard-bench direct
+  switchboard-bench direct --kind stored --clients 50 --rate 20000 --json stored.json
+  switchboard-bench idle --connections 10000 --target 127.0.0.1:8888 --pid 4711
+
+Without --target, a server is started for the run, on a free port, with a temporary data folder and with its
+rate limits lifted, and stopped at the end.
+
+Exit codes: 0 all that was asked for was reached, 1 something fell short or failed, 2 wrong usage.";
+
+/// Measures a chat server on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "switchboard-bench", version, about, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Pairs of clients send to each other: messages per second, latency, CPU per message
+    Direct(DirectArgs),
+    /// Connections that say nothing: memory per connection
+    Idle(IdleArgs),
+}
+
+#[derive(Args, Debug)]
+struct DirectArgs {
+    /// What is sent: `relay` is never stored, `stored` is delivered after the commit
+    #[arg(long, value_enum, default_value_t = Kind::Relay)]
+    kind: Kind,
+    /// Clients, an even number
+    #[arg(long, default_value_t = 200)]
+    clients: usize,
+    /// Time that is measured
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+    /// Time that clients may take to be connected and welcomed
+    #[arg(long, default_value_t = 30.0)]
+    connect_seconds: f64,
+    /// Time that is not measured at first
+    #[arg(long, default_value_t = 1.0)]
+    warmup_seconds: f64,
+    /// Messages that each client keeps under way
+    #[arg(long, default_value_t = 16)]
+    in_flight: usize,
+    /// Messages per second of all clients, sent when due (open loop), instead of --in-flight
+    #[arg(long, conflicts_with = "in_flight")]
+    rate: Option<u64>,
+    /// Size of a message
+    #[arg(long, default_value_t = 128)]
+    payload_bytes: usize,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Args, Debug)]
+struct IdleArgs {
+    /// Connections to open
+    #[arg(long, default_value_t = 10_000)]
+    connections: usize,
+    /// Time that all of them may take to be connected and welcomed
+    #[arg(long, default_value_t = 120.0)]
+    connect_seconds: f64,
+    /// Time that they stay idle before memory is read
+    #[arg(long, default_value_t = 2.0)]
+    settle_seconds: f64,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Args, Debug)]
+struct CommonArgs {
+    /// A running server, on a loopback address; otherwise one is started
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    target: Option<SocketAddr>,
+    /// Process of the running server, to measure its CPU time and memory
+    #[arg(long, requires = "target")]
+    pid: Option<i32>,
+    /// Program of the server to start
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "target/release/switchboard",
+        conflicts_with = "target"
+    )]
+    server: PathBuf,
+    /// Shards of the server to start
+    #[arg(long, default_value_t = 1, conflicts_with = "target")]
+    shards: u16,
+    /// Where to write the report as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+impl CommonArgs {
+    fn target(&self) -> Result<Target, BenchError> {
+        match self.target {
+            Some(address) => Target::running(address, self.pid.map(Process::new).transpose()?),
+            None => Target::started(&self.server, self.shards),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprint!("switchboard-bench: {error}");
+            let mut source = error.source();
+            while let Some(cause) = source {
+                eprint!(": {cause}");
+                source = cause.source();
+            }
+            eprintln!();
+            match error.downcast_ref() {
+                Some(BenchError::Option { .. } | BenchError::NotLoopback(_)) => ExitCode::from(2),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+/// Runs the command, and says whether all was reached.
+fn run(command: Command) -> Result<bool, Box<dyn Error>> {
+    let mut progress = Progress::on_terminal();
+    match command {
+        Command::Direct(args) => {
+            let options = DirectOptions {
+                kind: args.kind,
+                clients: args.clients,
+                in_flight: args.in_flight,
+                rate_per_second: args.rate,
+                payload_bytes: args.payload_bytes,
+                connect_limit: seconds("--connect-seconds", args.connect_seconds)?,
+                warmup: seconds("--warmup-seconds", args.warmup_seconds)?,
+                duration: seconds("--seconds", args.seconds)?,
+            };
+            let report = direct::run(&options, &args.common.target()?, &mut progress)?;
+            print!("{report}");
+            write_json(args.common.json.as_deref(), &report)?;
+            Ok(report.shortfalls.is_empty())
+        }
+        Command::Idle(args) => {
+            let options = IdleOptions {
+                connections: args.connections,
+                connect_limit: seconds("--connect-seconds", args.connect_seconds)?,
+                settle: seconds("--settle-seconds", args.settle_seconds)?,
+            };
+            let report = idle::run(&options, &args.common.target()?, &mut progress)?;
+            print!("{report}");
+            write_json(args.common.json.as_deref(), &report)?;
+            Ok(report.shortfalls.is_empty())
+        }
+    }
+}
+
+fn seconds(option: &'static str, value: f64) -> Result<Duration, BenchError> {
+    Duration::try_from_secs_f64(value).map_err(|_| BenchError::Option { option, rule: "a number of seconds" })
+}
+
+fn write_json(path: Option<&Path>, report: &impl Serialize) -> Result<(), Box<dyn Error>> {
+    let Some(path) = path else { return Ok(()) };
+    let failed = |error: &dyn fmt::Display| format!("writing {}: {error}", path.display());
+    let mut file = File::create(path).map_err(|error| failed(&error))?;
+    serde_json::to_writer_pretty(&mut file, report).map_err(|error| failed(&error))?;
+    file.write_all(b"\n").map_err(|error| failed(&error))?;
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! What all reports have in common.
+
+use std::fmt;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::Usage;
+
+/// How long messages took, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Latency {
+    /// The mean.
+    pub mean_us: f64,
+    /// Half of the messages took at most this.
+    pub p50_us: f64,
+    /// Nine of ten.
+    pub p90_us: f64,
+    /// 99 of 100.
+    pub p99_us: f64,
+    /// 999 of 1,000.
+    pub p999_us: f64,
+    /// The slowest.
+    pub max_us: f64,
+}
+
+impl Latency {
+    /// From a histogram of nanoseconds.
+    #[allow(clippy::cast_precision_loss, reason = "the histogram keeps three digits")]
+    pub(crate) fn of(histogram: &Histogram<u64>) -> Self {
+        let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
+        Self {
+            mean_us: histogram.mean() / 1e3,
+            p50_us: at(0.5),
+            p90_us: at(0.9),
+            p99_us: at(0.99),
+            p999_us: at(0.999),
+            max_us: histogram.max() as f64 / 1e3,
+        }
+    }
+}
+
+/// What a process used during a measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Used {
+    /// CPU time, user and system, in seconds.
+    pub cpu_seconds: f64,
+    /// Resident memory when the measurement began, in KiB.
+    pub rss_kib_before: u64,
+    /// Resident memory when it ended, in KiB.
+    pub rss_kib_after: u64,
+}
+
+impl Used {
+    pub(crate) fn between(before: Usage, after: Usage) -> Self {
+        Self {
+            cpu_seconds: after.cpu_seconds - before.cpu_seconds,
+            rss_kib_before: before.rss_kib,
+            rss_kib_after: after.rss_kib,
+        }
+    }
+}
+
+/// One line of a table: a name and its value.
+pub(crate) fn row(f: &mut fmt::Formatter<'_>, name: &str, value: fmt::Arguments<'_>) -> fmt::Result {
+    writeln!(f, "  {name:<24} {value}")
+}
+
+/// The end of every table: what was asked for and not reached.
+pub(crate) fn shortfall_rows(f: &mut fmt::Formatter<'_>, shortfalls: &[String]) -> fmt::Result {
+    for shortfall in shortfalls {
+        row(f, "FELL SHORT", format_args!("{shortfall}"))?;
+    }
+    Ok(())
+}

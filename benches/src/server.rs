@@ -1,0 +1,148 @@
+//! The server under test: one that runs already, or one that is started for the run.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::fleet::raise_open_files;
+use crate::{BenchError, Process};
+
+/// How long a started server may take to listen.
+const START_LIMIT: Duration = Duration::from_secs(15);
+
+/// Its limits on what one client may send, lifted: the load is the measurement, not an abuse.
+const LIFTED_LIMITS: [(&str, &str); 4] = [
+    ("SWITCHBOARD_LIMITS_MESSAGES_PER_SECOND", "100000000"),
+    ("SWITCHBOARD_LIMITS_MESSAGE_BURST", "100000000"),
+    ("SWITCHBOARD_LIMITS_BYTES_PER_SECOND", "100000000000"),
+    ("SWITCHBOARD_LIMITS_BYTE_BURST", "100000000000"),
+];
+
+/// What is measured.
+#[derive(Debug)]
+pub struct Target {
+    /// Where it listens; always a loopback address.
+    pub address: SocketAddr,
+    /// The process whose CPU time and memory are read, if it is known.
+    pub process: Option<Process>,
+    /// Stops the server when the target goes.
+    server: Option<Server>,
+}
+
+impl Target {
+    /// A server that runs already, and its process if that is known.
+    ///
+    /// # Errors
+    /// [`BenchError::NotLoopback`] if it is on another machine.
+    pub fn running(address: SocketAddr, process: Option<Process>) -> Result<Self, BenchError> {
+        if !address.ip().is_loopback() {
+            return Err(BenchError::NotLoopback(address));
+        }
+        Ok(Self { address, process, server: None })
+    }
+
+    /// A server that is started now, and stopped when this value is dropped.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn started(program: &Path, shards: u16) -> Result<Self, BenchError> {
+        let server = Server::start(program, shards)?;
+        let process = Process::new(server.pid())?;
+        Ok(Self { address: server.address, process: Some(process), server: Some(server) })
+    }
+
+    /// Whether the server was started for this run.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.server.is_some()
+    }
+}
+
+/// A `switchboard serve` of our own on a free port, with a data folder that goes with it.
+pub struct Server {
+    child: Child,
+    address: SocketAddr,
+    /// Removed when the server is stopped.
+    _data: TempDir,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Server {{ pid: {}, address: {} }}", self.child.id(), self.address)
+    }
+}
+
+impl Server {
+    /// Starts `program serve` and waits until it listens.
+    ///
+    /// # Errors
+    /// [`BenchError::Start`] if it does not run, [`BenchError::NotListening`] if it ends or does not listen
+    /// in time.
+    pub fn start(program: &Path, shards: u16) -> Result<Self, BenchError> {
+        // The server inherits the limit.
+        raise_open_files()?;
+        let data = tempfile::tempdir().map_err(BenchError::io("making a data folder"))?;
+        let address = free_port()?;
+        let mut command = Command::new(program);
+        // The environment is a layer of the server's configuration: only what stands here may count.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("SWITCHBOARD_") {
+                command.env_remove(name);
+            }
+        }
+        let child = command
+            .args(["serve", "--log", "warn", "--shards", &shards.to_string()])
+            .args(["--listen", &address.to_string(), "--data"])
+            .arg(data.path())
+            .envs(LIFTED_LIMITS)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .map_err(|source| BenchError::Start { path: program.to_owned(), source })?;
+        let mut server = Self { child, address, _data: data };
+        server.wait_until_it_listens(program.to_owned())?;
+        Ok(server)
+    }
+
+    fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap_or_default()
+    }
+
+    fn wait_until_it_listens(&mut self, path: PathBuf) -> Result<(), BenchError> {
+        let deadline = Instant::now() + START_LIMIT;
+        let what = loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => break format!("it ended with {status}"),
+                Err(error) => break format!("it cannot be waited for: {error}"),
+                Ok(None) => {}
+            }
+            match TcpStream::connect_timeout(&self.address, START_LIMIT) {
+                Ok(_) => return Ok(()),
+                Err(error) if Instant::now() > deadline => {
+                    break format!("still \"{error}\" after {} s", START_LIMIT.as_secs());
+                }
+                Err(_) => std::thread::sleep(Duration::from_millis(10)),
+            }
+        };
+        Err(BenchError::NotListening { path, address: self.address, what })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // What was measured is over and the data is temporary: there is nothing to shut down in good order.
+        // Both fail only if the server has ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_port() -> Result<SocketAddr, BenchError> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .and_then(|listener| listener.local_addr())
+        .map_err(BenchError::io("looking for a free port"))
+}

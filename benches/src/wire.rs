@@ -1,0 +1,80 @@
+//! The bytes that a client sends, made once and sent many times.
+
+use switchboard_proto::{Message as _, classic::Message};
+
+use crate::direct::Kind;
+
+/// Any key is a valid one (RFC 6455 section 4.1); the answer to this one, the RFC's example, is known.
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// The mask of all frames: any four bytes will do, but not zero, which would spare the server its work.
+const MASK: [u8; 4] = [0x5a, 0xc3, 0x3c, 0xa5];
+
+/// The name of the client with this number.
+pub(crate) fn user(index: usize) -> String {
+    format!("bench-{index:06}")
+}
+
+/// The handshake's request (classic protocol: the user is a query parameter).
+pub(crate) fn handshake(user: &str) -> Vec<u8> {
+    format!(
+        "GET /socket.io?user={user} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n\
+         Connection: Upgrade\r\nSec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+/// Whether a response's head, up to its empty line, is the right answer to [`handshake`]; else its first line.
+pub(crate) fn accepted(head: &[u8]) -> Result<(), String> {
+    let head = String::from_utf8_lossy(head);
+    let mut lines = head.split("\r\n");
+    let status = lines.next().unwrap_or_default();
+    if status.split(' ').nth(1) != Some("101") {
+        return Err(format!("the handshake was answered with {status:?}"));
+    }
+    let accept = lines
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-accept"));
+    match accept {
+        Some((_, value)) if value.trim() == ACCEPT => Ok(()),
+        _ => Err("the handshake was answered without the right Sec-WebSocket-Accept".to_owned()),
+    }
+}
+
+/// A classic message from one client to another, `payload_bytes` long if its fixed parts leave room for that.
+pub(crate) fn message(kind: Kind, from: &str, to: &str, payload_bytes: usize) -> Vec<u8> {
+    let mut message = Message { from: from.to_owned(), to: to.to_owned(), ..Message::default() };
+    match kind {
+        Kind::Relay => message.content_type = 7,
+        Kind::Stored => {
+            message.content_type = 1;
+            message.message_type = 1;
+        }
+    }
+    // A byte at a time, because the length of the content's length grows too.
+    while message.encoded_len() < payload_bytes {
+        message.content.push('x');
+    }
+    message.encode_to_vec()
+}
+
+/// One masked frame (RFC 6455 sections 5.2 and 5.3).
+pub(crate) fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0x80 | opcode];
+    match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
+        (Ok(len @ 0..=125), _) => bytes.push(0x80 | len),
+        (_, Ok(len)) => {
+            bytes.push(0x80 | 126);
+            bytes.extend(len.to_be_bytes());
+        }
+        _ => {
+            bytes.push(0x80 | 127);
+            // usize has at most 64 bits on every platform of Rust.
+            bytes.extend(u64::try_from(payload.len()).unwrap_or(u64::MAX).to_be_bytes());
+        }
+    }
+    bytes.extend(MASK);
+    bytes.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, key)| byte ^ key));
+    bytes
+}
