@@ -131,13 +131,13 @@ impl World {
         LinkId(self.links.wrapping_sub(1).wrapping_sub(age))
     }
 
-    fn send(&mut self, outgoing: Outgoing, content: Option<String>, closed: bool) {
+    fn send(&mut self, outgoing: &Outgoing, content: Option<String>, closed: bool) {
         let sent = self.client.send(self.now, outgoing.clone());
         assert_eq!(sent, self.twin.send(self.now, outgoing.clone()), "determinism");
         assert_eq!(matches!(sent, Err(SendError::Closed(_))), closed, "refused after close, and only then");
         match sent {
             Ok(id) => self.texts.extend(content.map(|content| (id, content))),
-            Err(error) => assert_eq!(error.into_message(), outgoing, "given back"),
+            Err(error) => assert_eq!(error.into_message(), *outgoing, "given back"),
         }
         self.observe();
     }
@@ -239,13 +239,13 @@ impl StateMachineTest for Sequences {
                 world.sent += 1;
                 let words = format!("{} {}", world.sent, "x".repeat((world.sent % 7 * 40) as usize));
                 let body = Body::Text(words.as_str().into());
-                world.send(Outgoing::Message { to: Target::User(bob), body }, Some(words), model.closed);
+                world.send(&Outgoing::Message { to: Target::User(bob), body }, Some(words), model.closed);
             }
             Step::Signal | Step::Picture => {
                 let picture = matches!(step, Step::Picture);
                 let kind = if picture { SignalKind::ScreenFrame } else { SignalKind::Session };
                 let outgoing = Outgoing::Signal { to: Some(bob), kind, content: "s".into() };
-                world.send(outgoing, None, model.closed);
+                world.send(&outgoing, None, model.closed);
             }
             Step::Opened { age } => world.event(&ClientEvent::Opened { link: world.link(age) }),
             Step::Failed { age } => world.event(&ClientEvent::ConnectFailed { link: world.link(age) }),
