@@ -19,5 +19,8 @@ fn the_no_std_crate_locks_the_versions_of_the_workspace() {
     let no_std = packages(include_str!("no_std/Cargo.lock"));
     assert!(no_std.len() > 5, "the lock file was not understood: {no_std:?}");
     let others: Vec<_> = no_std.difference(&workspace).collect();
-    assert!(others.is_empty(), "see no_std/Cargo.toml on how to lock anew; not in the workspace: {others:#?}");
+    assert!(
+        others.is_empty(),
+        "see no_std/Cargo.toml on how to lock anew; not in the workspace: {others:#?}"
+    );
 }

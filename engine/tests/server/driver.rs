@@ -1,0 +1,159 @@
+//! Drives a server and its twin as the contract says, and holds them to it at every step.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use switchboard_engine::{
+    Action, CloseReason, ConnId, Event, Frame, Instant, Record, Request, Server, ServerConfig, Ticket, Topic,
+};
+
+/// An [`Action`] that outlives the server's loan of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    Send { to: Vec<ConnId>, frame: Frame },
+    Close { conn: ConnId, reason: CloseReason },
+    Abort { conn: ConnId },
+    Request { ticket: Ticket, request: Request },
+    Publish(Record),
+    Subscribe(Topic),
+    Unsubscribe(Topic),
+    Stopped,
+}
+
+impl From<Action<'_>> for Act {
+    fn from(action: Action<'_>) -> Self {
+        match action {
+            Action::Send { to, frame } => Self::Send { to: to.to_vec(), frame },
+            Action::Close { conn, reason } => Self::Close { conn, reason },
+            Action::Abort { conn } => Self::Abort { conn },
+            Action::Request { ticket, request } => Self::Request { ticket, request },
+            Action::Publish(record) => Self::Publish(record),
+            Action::Subscribe(topic) => Self::Subscribe(topic),
+            Action::Unsubscribe(topic) => Self::Unsubscribe(topic),
+            Action::Stopped => Self::Stopped,
+        }
+    }
+}
+
+/// How far the end of a connection is that the driver knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Open,
+    Closed,
+    Aborted,
+}
+
+/// A server, a second one with the same seed that is told the same, and the clock of both.
+pub(crate) struct Driver {
+    pub(crate) server: Server,
+    twin: Server,
+    now: Instant,
+    lives: BTreeMap<ConnId, Life>,
+    tickets: BTreeSet<Ticket>,
+    pub(crate) subscriptions: BTreeSet<Topic>,
+    pub(crate) stopped: bool,
+}
+
+impl Driver {
+    pub(crate) fn new(config: &ServerConfig, seed: u64) -> Self {
+        config.validate().unwrap();
+        let now = Instant::from_nanos(1_000_000_000);
+        Self {
+            server: Server::new(config.clone(), seed, now),
+            twin: Server::new(config.clone(), seed, now),
+            now,
+            lives: BTreeMap::new(),
+            tickets: BTreeSet::new(),
+            subscriptions: BTreeSet::new(),
+            stopped: false,
+        }
+    }
+
+    /// Tells both servers of an event; what they want done must be the same.
+    pub(crate) fn handle(&mut self, event: &Event) -> Vec<Act> {
+        if let Event::Connected { conn, .. } = event {
+            self.lives.insert(*conn, Life::Open);
+        }
+        self.server.handle(self.now, event.clone());
+        self.twin.handle(self.now, event.clone());
+        let acts = self.drain();
+        if let Event::Disconnected { conn } = event {
+            self.lives.remove(conn);
+        }
+        acts
+    }
+
+    /// Lets the clock go on to the next deadline before `until`, and does what is due then. Gives nothing
+    /// when no deadline is left before, and it is `until`.
+    pub(crate) fn next_timeout(&mut self, until: Instant) -> Option<Vec<Act>> {
+        let Some(at) = self.server.poll_timeout().filter(|at| *at <= until) else {
+            self.now = until;
+            return None;
+        };
+        self.now = self.now.max(at);
+        self.server.handle_timeout(self.now);
+        self.twin.handle_timeout(self.now);
+        let acts = self.drain();
+        let next = self.server.poll_timeout();
+        assert!(next.is_none_or(|next| next > self.now), "what was due at {:?} is still due", self.now);
+        Some(acts)
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.now
+    }
+
+    pub(crate) fn after(&self, duration: Duration) -> Instant {
+        self.now + duration
+    }
+
+    fn drain(&mut self) -> Vec<Act> {
+        let mut acts = Vec::new();
+        while let Some(action) = self.server.poll_action() {
+            let wanted = format!("{action:?}");
+            let twin = self.twin.poll_action().map(|action| format!("{action:?}"));
+            assert_eq!(Some(&wanted), twin.as_ref(), "determinism: twins differ");
+            acts.push(Act::from(action));
+        }
+        assert_eq!(self.twin.poll_action(), None, "determinism: a twin wants more");
+        assert_eq!(self.server.poll_timeout(), self.twin.poll_timeout(), "determinism: deadlines differ");
+        acts.iter().for_each(|act| self.check(act));
+        self.server.check_invariants().unwrap();
+        acts
+    }
+
+    /// What the contract promises of every single action.
+    fn check(&mut self, act: &Act) {
+        assert!(!self.stopped, "nothing follows Stopped, but {act:?} does");
+        match act {
+            Act::Send { to, frame } => {
+                assert!(!to.is_empty(), "a send has a recipient: {frame:?}");
+                let once: BTreeSet<_> = to.iter().collect();
+                assert_eq!(once.len(), to.len(), "a recipient is named once: {to:?}");
+                for conn in to {
+                    let life = self.lives.get(conn);
+                    assert_eq!(life, Some(&Life::Open), "{conn} is sent {frame:?}");
+                }
+            }
+            Act::Close { conn, .. } => {
+                let before = self.lives.insert(*conn, Life::Closed);
+                assert_eq!(before, Some(Life::Open), "{conn} is closed once, while open");
+            }
+            Act::Abort { conn } => {
+                let before = self.lives.insert(*conn, Life::Aborted);
+                assert_ne!(before, Some(Life::Aborted), "{conn} is aborted once");
+                assert!(before.is_some(), "{conn} is gone and cannot be aborted");
+            }
+            Act::Request { ticket, .. } => assert!(self.tickets.insert(*ticket), "{ticket:?} is new"),
+            Act::Publish(_) => assert!(self.server.config().peers, "published without peers: {act:?}"),
+            Act::Subscribe(topic) => {
+                assert!(self.server.config().peers, "subscribed without peers: {act:?}");
+                assert!(self.subscriptions.insert(topic.clone()), "subscribed twice: {topic:?}");
+            }
+            Act::Unsubscribe(topic) => {
+                assert!(self.subscriptions.remove(topic), "unsubscribed but never subscribed: {topic:?}");
+            }
+            Act::Stopped => self.stopped = true,
+        }
+    }
+}

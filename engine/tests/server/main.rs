@@ -1,0 +1,24 @@
+//! The specification of the server: scenarios in the words of a chat, and random histories against a model.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking"
+)]
+
+mod driver;
+mod harness;
+mod store;
+
+mod bus;
+mod calls;
+mod delivery_order;
+mod directory;
+mod limits;
+mod liveness;
+mod original_faults;
+mod pictures;
+mod rules;
+mod shutdown;
