@@ -207,13 +207,13 @@ impl Server {
                     return self.close(conn, CloseReason::Idle);
                 }
                 let silent_at = received_at.max(pinged_at) + self.config.ping_interval;
-                let next = if self.now >= silent_at {
-                    self.ping(conn);
-                    self.now + self.config.ping_interval
-                } else {
-                    silent_at
-                };
+                let is_silent = self.now >= silent_at;
+                let next = if is_silent { self.now + self.config.ping_interval } else { silent_at };
                 self.set_deadline(conn, Some(next.min(dead_at)));
+                if is_silent {
+                    // Last, as there may be no room for it: then the connection gets the deadline of a closing one.
+                    self.ping(conn);
+                }
             }
         }
     }

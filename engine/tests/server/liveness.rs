@@ -80,6 +80,24 @@ fn a_dead_peer_is_closed_at_the_idle_time_out_and_cut_off_at_the_closing_one() {
 }
 
 #[test]
+fn a_closing_connection_is_cut_off_in_time_even_if_it_was_a_ping_that_filled_it() {
+    let mut world = World::with(|config| {
+        config.limits.message_bytes = 1024;
+        config.limits.outbox_bytes = 2048;
+    });
+    let (alice, bob) = (world.arrives("alice"), world.arrives("bob"));
+    world.stops_reading(alice);
+    // Two frames of 960 payload bytes and their cost leave no room for a ping.
+    (0..2).for_each(|_| world.says(bob, text("alice", &"x".repeat(941))));
+    assert_eq!(world.frames(alice).iter().map(|frame| frame.payload().len()).sum::<usize>(), 2 * 960);
+    world.passes(secs(25));
+    assert_eq!(world.closed(alice), Some(CloseReason::SlowReader));
+    assert!(!world.aborted(alice));
+    world.passes(secs(5));
+    assert!(world.aborted(alice));
+}
+
+#[test]
 fn a_websocket_ping_is_answered_with_its_payload() {
     let mut world = World::new();
     let alice = world.arrives("alice");
