@@ -3,7 +3,7 @@
 use super::{
     Server,
     timers::Due,
-    users::{GroupKey, Load, UserKey},
+    users::{GroupKey, Load, User, UserKey},
 };
 use crate::{
     bus::Topic,
@@ -98,7 +98,11 @@ impl Server {
 
     fn join(&mut self, user: UserKey, group: &GroupId) {
         let limit = usize::try_from(self.config.limits.groups_per_user).unwrap_or(usize::MAX);
-        if self.users.get(user).is_some_and(|user| user.groups.len() >= limit) {
+        let known = self.users.group_key(group.as_str());
+        let full = |user: &User| {
+            user.groups.len() >= limit && !known.is_some_and(|group| user.groups.contains(&group))
+        };
+        if self.users.get(user).is_some_and(full) {
             self.stats.groups_over_limit += 1;
             return;
         }

@@ -193,3 +193,16 @@ fn groups_beyond_the_limit_are_counted_and_left_out() {
     world.says(bob, group_text("club", "beyond"));
     assert_eq!(world.store.texts(), ["within"]);
 }
+
+#[test]
+fn a_group_that_is_told_again_is_not_one_too_many() {
+    let mut world = World::with(|config| config.limits.groups_per_user = 1);
+    world.found("crew", &["alice"]);
+    world.store_holds();
+    world.connects("alice");
+    world.store_says(0, Answer::Failed);
+    world.directory_says(1, "alice", DirectoryChangeKind::Joined(group("crew")));
+    world.passes(secs(1));
+    world.store_resumes();
+    assert_eq!((world.server().gauges().groups, world.stats().groups_over_limit), (1, 0));
+}
