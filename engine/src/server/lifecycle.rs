@@ -24,6 +24,7 @@ use crate::{
 impl Server {
     pub(super) fn connected(&mut self, conn: ConnId, id: UserId) {
         self.stats.connects += 1;
+        let running = self.stopping == Stopping::Running;
         let known = self.users.key(id.as_str());
         let user = known.unwrap_or_else(|| self.users.add(id.clone(), Load::Done));
         let connection = Connection::new(conn, user, self.now);
@@ -40,10 +41,12 @@ impl Server {
         }
         if known.is_none() {
             self.subscribe(Topic::User(id));
-            self.load(user);
+            if running {
+                self.load(user);
+            }
         }
         self.set_deadline(conn, Some(self.now + self.config.ping_interval));
-        if self.stopping != Stopping::Running {
+        if !running {
             return self.close(conn, CloseReason::GoingAway);
         }
         self.make_room(user);

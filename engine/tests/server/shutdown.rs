@@ -79,6 +79,20 @@ fn a_store_that_fails_or_is_silent_does_not_keep_it_from_stopping() {
 }
 
 #[test]
+fn who_connects_meanwhile_is_told_to_go_away_and_nothing_is_asked_about_them() {
+    let mut world = World::with(|config| config.peers = true);
+    let slow = world.arrives("alice");
+    world.stops_reading(slow);
+    world.happens(Event::Shutdown);
+    let asked = world.store.asked;
+    let late = world.connects("bob");
+    assert_eq!(world.closed(late), Some(CloseReason::GoingAway));
+    assert_eq!(world.frames(late), []);
+    assert_eq!(world.store.asked, asked);
+    assert_eq!(world.subscriptions(), [""; 0]);
+}
+
+#[test]
 fn nothing_is_routed_any_more() {
     let mut world = World::new();
     let (alice, bob) = (world.arrives("alice"), world.arrives("bob"));
