@@ -17,7 +17,7 @@ const DURATION: Duration = Duration::from_secs(3);
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = std::env::args().nth(1).map_or_else(|| PathBuf::from("target/store_rate"), PathBuf::from);
     println!("outstanding  messages/s  answers a call  mean latency ms");
-    for outstanding in [1, 16, 256, 4_096, 16_384] {
+    for outstanding in [1, 16, 256, 4_096, 16_384, 65_536] {
         measure(&folder, outstanding)?;
     }
     Ok(())
@@ -31,7 +31,7 @@ fn measure(folder: &Path, outstanding: u64) -> Result<(), Box<dyn Error>> {
     let handle = store.handle();
     let users: Vec<UserId> =
         (0..USERS).map(|n| UserId::new(&format!("user-{n}"))).collect::<Result<_, _>>()?;
-    let mut random = std::process::id().into();
+    let mut random = u64::from(std::process::id()) << 32 | outstanding;
     let started = Instant::now();
     let (mut sent, mut stored, mut calls) = (0_u64, 0_u64, 0_u64);
     loop {

@@ -53,6 +53,8 @@ CREATE TABLE conversations (
     )
 ) STRICT;
 
+-- A table with rowids: messages are appended to it in the order of their commits, whichever conversation
+-- they belong to. Kept in the order of its key, it would have every message dirty a page of its own.
 CREATE TABLE messages (
     conversation_id INTEGER NOT NULL REFERENCES conversations (id),
     seq             INTEGER NOT NULL CHECK (seq >= 1),
@@ -66,7 +68,7 @@ CREATE TABLE messages (
     stored_at_ms    INTEGER NOT NULL,
     PRIMARY KEY (conversation_id, seq),
     UNIQUE (sender_id, message_id)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 -- Every change of a membership or a picture, written by the transaction that makes it. Its last revision
 -- numbers the state of the directory; AUTOINCREMENT, so that none is ever used twice.

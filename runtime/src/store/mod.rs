@@ -81,7 +81,7 @@ impl Default for StoreOptions {
             max_database_bytes: None,
             queue_requests: 1 << 20,
             queue_bytes: 1 << 30,
-            batch_requests: 4_096,
+            batch_requests: 8_192,
             batch_bytes: 16 << 20,
         }
     }

@@ -18,12 +18,12 @@ pub const LOCK_FILE: &str = "lock";
 /// How long a connection waits for another one that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Pages of the write-ahead log after which a commit carries them over: 32 MiB. SQLite's own 4 MiB would
+/// Pages of the write-ahead log after which a commit carries them over: 128 MiB. SQLite's own 4 MiB would
 /// have a big batch do that at every commit.
-const CHECKPOINT_PAGES: u32 = 8_192;
+const CHECKPOINT_PAGES: u32 = 32_768;
 
 /// What is left of the write-ahead log after it was carried over.
-const JOURNAL_LIMIT_BYTES: u32 = 64 << 20;
+const JOURNAL_LIMIT_BYTES: u32 = 128 << 20;
 
 /// Memory for pages of the database, in KiB (SQLite counts them in negative numbers).
 const CACHE_KIB: i32 = 64 << 10;
