@@ -205,6 +205,7 @@ async fn run(
     let records = std::mem::replace(&mut parts.bus_records, no_records);
     let (_, no_events) = mpsc::unbounded_channel();
     let events = std::mem::replace(&mut parts.store_events, no_events);
+    let index = parts.index;
     let engine = Server::new(parts.config.clone(), seed, parts.clock.now());
     let shard = Rc::new(Shard {
         state: RefCell::new(State::new(engine, parts)),
@@ -214,6 +215,7 @@ async fn run(
     tokio::task::spawn_local(flush(Rc::clone(&shard)));
     tokio::task::spawn_local(timer(Rc::clone(&shard)));
     mailbox(&shard, new_connections, events, records, stop).await;
+    tracing::info!(shard = index, "counted: {}", shard.state().summary());
 }
 
 /// Takes what comes from other threads, until the engine has stopped.

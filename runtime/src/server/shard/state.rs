@@ -150,6 +150,12 @@ impl State {
         }
     }
 
+    /// What the engine has counted, without what never happened.
+    pub(super) fn summary(&self) -> String {
+        let counted = self.engine.stats().iter().filter(|(_, count)| *count > 0);
+        counted.map(|(name, count)| format!("{name}={count}")).collect::<Vec<_>>().join(" ")
+    }
+
     pub(super) fn wants_flush(&self) -> bool {
         !self.dirty.is_empty()
     }
