@@ -20,6 +20,9 @@ const FRAMES_PER_WRITE: usize = 64;
 /// How often an open loop looks whether a message is due.
 const TICK: Duration = Duration::from_micros(100);
 
+/// Messages that an open loop queues before it looks at the sockets and the clock again.
+const DUE_AT_ONCE: u64 = 10_000;
+
 /// Beyond an hour, a latency counts as an hour.
 const LATENCY_LIMIT_NS: u64 = 3_600_000_000_000;
 
@@ -195,6 +198,8 @@ struct Load<'a> {
     under_way: Vec<VecDeque<Instant>>,
     /// Messages that an open loop has sent.
     due: u64,
+    /// Messages that an open loop should have sent besides, when it last looked.
+    behind: u64,
     measuring: bool,
     latency: Histogram<u64>,
     delivered: u64,
@@ -219,6 +224,7 @@ impl<'a> Load<'a> {
             senders,
             under_way: vec![VecDeque::new(); options.clients],
             due: 0,
+            behind: 0,
             measuring: false,
             latency,
             delivered: 0,
@@ -291,20 +297,25 @@ impl<'a> Load<'a> {
 
     /// Sends what is due since the last time; each message counts from when it was due, not from now.
     fn send_due(&mut self, fleet: &mut Fleet, rate: u64, start: Instant, now: Instant) {
-        // One pass over the clients at a time, so that each write carries all that one client has due.
         let elapsed_ns = (now - start).as_nanos();
         let due = u64::try_from(elapsed_ns * u128::from(rate) / 1_000_000_000).unwrap_or(u64::MAX);
         let senders = u64::try_from(self.senders.len()).unwrap_or(u64::MAX);
+        // A rate beyond what this machine can do must not keep the loop from its end.
+        let stop = due.min(self.due.saturating_add(DUE_AT_ONCE));
         let mut touched = Vec::new();
-        while self.due < due {
+        while self.due < stop {
             let turn = usize::try_from(self.due % senders).unwrap_or_default();
             let nth = u128::from(self.due) * 1_000_000_000 / u128::from(rate);
             let at = start + Duration::from_nanos(u64::try_from(nth).unwrap_or(u64::MAX));
             self.due += 1;
             let Some(&client) = self.senders.get(turn) else { continue };
             self.queue(fleet, client, 1, at);
-            touched.push(client);
+            // They take turns: after one round, all are in.
+            if touched.len() < self.senders.len() {
+                touched.push(client);
+            }
         }
+        self.behind = due - self.due;
         for client in touched {
             if let Some(connection) = fleet.connection(client) {
                 connection.flush();
@@ -380,6 +391,9 @@ impl<'a> Load<'a> {
         out.extend(fleet.complaints().into_iter().map(|(why, count)| format!("{count} clients: {why}")));
         if self.delivered == 0 {
             out.push("no message was delivered in the measured time".to_owned());
+        }
+        if self.behind > 0 {
+            out.push(format!("the generator is too slow: {} messages were due and not sent", self.behind));
         }
         if self.undelivered() > 0 {
             let seconds = DRAIN_LIMIT.as_secs();
