@@ -35,6 +35,9 @@ impl From<Action<'_>> for Act {
     }
 }
 
+/// When every test begins: not at the origin, where mistakes with zero hide.
+pub(crate) const START: Instant = Instant::from_nanos(1_000_000_000);
+
 /// How far the end of a connection is that the driver knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Life {
@@ -57,7 +60,7 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) fn new(config: &ServerConfig, seed: u64) -> Self {
         config.validate().unwrap();
-        let now = Instant::from_nanos(1_000_000_000);
+        let now = START;
         Self {
             server: Server::new(config.clone(), seed, now),
             twin: Server::new(config.clone(), seed, now),
@@ -97,10 +100,6 @@ impl Driver {
         let next = self.server.poll_timeout();
         assert!(next.is_none_or(|next| next > self.now), "what was due at {:?} is still due", self.now);
         Some(acts)
-    }
-
-    pub(crate) fn now(&self) -> Instant {
-        self.now
     }
 
     pub(crate) fn after(&self, duration: Duration) -> Instant {

@@ -10,6 +10,7 @@
 
 mod driver;
 mod harness;
+mod model;
 mod store;
 
 mod bus;
@@ -20,5 +21,6 @@ mod limits;
 mod liveness;
 mod original_faults;
 mod pictures;
+mod properties;
 mod rules;
 mod shutdown;

@@ -1,0 +1,350 @@
+//! What becomes of a message: the rules of the classic protocol, as plainly as they can be said.
+
+use bytes::Bytes;
+use switchboard_engine::{
+    Answer, CloseReason, ConnId, FileKind, FileSource, FileUpload, Frame, MessageId, NewMessage, Recipient,
+    Record, Request, Topic,
+};
+use switchboard_proto::{Message as _, classic::Message};
+
+use super::{Call, Entry, Load, Model, Out, Purpose, Stage, State, outbox::Fate};
+use crate::store::{group, user};
+
+/// What a signal does to a call; none for what is no signal.
+fn ends_call(message: &Message) -> Option<bool> {
+    match message.content_type {
+        13 | 14 | 17 | 18 => Some(true),
+        0 | 6 | 7 | 10..=20 => Some(false),
+        _ => (message.r#type == "webrtc").then_some(false),
+    }
+}
+
+pub(super) fn encode(message: &Message) -> Bytes {
+    message.encode_to_vec().into()
+}
+
+impl Model {
+    pub(super) fn received(&mut self, conn: ConnId, bytes: Bytes) {
+        if !self.hear(conn) {
+            return;
+        }
+        let limits = self.config.limits.clone();
+        if bytes.len() as u64 > limits.message_bytes {
+            return self.close(conn, CloseReason::MessageTooLarge);
+        }
+        let early_bytes: usize =
+            self.conns.values().map(|c| c.early().iter().map(Bytes::len).sum::<usize>()).sum();
+        let Some(connection) = self.conns.get_mut(&conn) else { return };
+        match &mut connection.state {
+            State::Online => self.route(conn, &bytes),
+            State::Loading(early) => {
+                let full = early.len() >= limits.pending_per_connection as usize;
+                if full || (early_bytes + bytes.len()) as u64 > limits.pending_bytes {
+                    return self.close(conn, CloseReason::TooManyPending);
+                }
+                early.push(bytes);
+            }
+            State::Closing(_) | State::Aborted => {}
+        }
+    }
+
+    /// A message of an online connection.
+    pub(super) fn route(&mut self, conn: ConnId, bytes: &Bytes) {
+        let sender = self.conns[&conn].user.clone();
+        let Ok(mut message) = Message::decode(bytes.clone()) else {
+            return self.close(conn, CloseReason::Undecodable);
+        };
+        if message.r#type == "heatbeat" {
+            let pong = Message { r#type: "heatbeat".into(), content: "pong".into(), ..Message::default() };
+            return self.fan_out(vec![conn], &Frame::Message(encode(&pong)), None);
+        }
+        message.from.clone_from(&sender); // whatever the frame says
+        let stored = (1..=5).contains(&message.content_type);
+        if message.to.is_empty() {
+            if message.r#type != "webrtc" && message.content_type != 0 {
+                self.publish(Topic::Everyone, None, encode(&message));
+                return self.to_everyone(&message);
+            }
+            if let Some(peer) = self.call_peer(&sender) {
+                self.relay(conn, &sender, &peer, &message);
+            }
+        } else if message.to.len() > 128 {
+            // Nobody can have such an id.
+        } else if !stored {
+            let to = message.to.clone();
+            self.relay(conn, &sender, &to, &message);
+        } else if message.message_type == 2 {
+            if self.people[&sender].groups.contains(&message.to) {
+                message.avatar.clone_from(&self.people[&sender].avatar);
+                let cost = bytes_after_correction(bytes, &sender);
+                self.accept(conn, &sender, Recipient::Group(group(&message.to)), message, cost);
+            }
+        } else {
+            let cost = bytes_after_correction(bytes, &sender);
+            self.accept(conn, &sender, Recipient::User(user(&message.to)), message, cost);
+        }
+    }
+
+    /// A message goes to the store, if there is room for it.
+    fn accept(&mut self, conn: ConnId, sender: &str, recipient: Recipient, mut message: Message, cost: u64) {
+        let limits = &self.config.limits;
+        let entries = || self.queues.values().flatten();
+        let waiting = self.queues.get(&conn).map_or(0, Vec::len);
+        if entries().count() >= limits.pending as usize
+            || entries().map(|entry| entry.cost).sum::<u64>() + cost > limits.pending_bytes
+            || waiting >= limits.pending_per_connection as usize
+        {
+            return self.close(conn, CloseReason::TooManyPending);
+        }
+        let stage = if message.file.is_empty() {
+            Stage::Ready
+        } else {
+            let source = FileSource::Bytes(std::mem::take(&mut message.file));
+            Stage::Upload(FileUpload {
+                owner: user(sender),
+                suffix: message.file_suffix.as_str().into(),
+                source,
+            })
+        };
+        self.queues.entry(conn).or_default().push(Entry {
+            sender: sender.into(),
+            recipient,
+            message,
+            cost,
+            stage,
+        });
+        self.start_and_deliver(conn);
+    }
+
+    /// The store has answered for the entry that waits for request `number`.
+    pub(super) fn settle(&mut self, conn: ConnId, number: usize, answer: &Answer) {
+        let entry = self.queues.get_mut(&conn).into_iter().flatten().find(|entry| entry.waits_for(number));
+        let entry = entry.expect("an open request is somebody's");
+        entry.stage = match (&entry.stage, answer) {
+            (Stage::Storing(_), Answer::MessageStored { seq }) => Stage::Stored(*seq),
+            (Stage::File(_), Answer::FileStored { name, kind }) => {
+                entry.message.url = name.to_string();
+                entry.message.content_type = match kind {
+                    FileKind::Other => 2,
+                    FileKind::Image => 3,
+                    FileKind::Audio => 4,
+                    FileKind::Video => 5,
+                };
+                Stage::Ready
+            }
+            _ => Stage::Dropped,
+        };
+        self.start_and_deliver(conn);
+    }
+
+    /// Files are kept one after the other, each before its message and all that was sent after it. What is
+    /// stored is delivered in the order in which it was sent.
+    fn start_and_deliver(&mut self, conn: ConnId) {
+        let mut entries = self.queues.remove(&conn).unwrap_or_default();
+        for entry in &mut entries {
+            match &entry.stage {
+                Stage::Upload(upload) => {
+                    entry.stage =
+                        Stage::File(self.ask(Purpose::Entry(conn), Request::StoreFile(upload.clone())));
+                    break;
+                }
+                Stage::File(_) => break,
+                Stage::Ready => {
+                    let request = Request::StoreMessage(Box::new(entry.stored_form()));
+                    entry.stage = Stage::Storing(self.ask(Purpose::Entry(conn), request));
+                }
+                Stage::Storing(_) | Stage::Stored(_) | Stage::Dropped => {}
+            }
+        }
+        let unsettled = |entry: &Entry| !matches!(entry.stage, Stage::Stored(_) | Stage::Dropped);
+        let settled = entries.iter().position(unsettled).unwrap_or(entries.len());
+        let rest = entries.split_off(settled);
+        if !rest.is_empty() {
+            self.queues.insert(conn, rest);
+        }
+        for Entry { sender, recipient, message, stage, .. } in entries {
+            let Stage::Stored(seq) = stage else { continue };
+            match recipient {
+                Recipient::User(to) => {
+                    self.publish(Topic::User(to.clone()), Some(seq), encode(&message));
+                    self.to_user(to.as_str(), &message, Some(conn));
+                }
+                Recipient::Group(to) => {
+                    self.publish(Topic::Group(to.clone()), Some(seq), encode(&message));
+                    self.to_group(to.as_str(), message, &sender);
+                }
+            }
+        }
+    }
+
+    fn relay(&mut self, conn: ConnId, sender: &str, to: &str, message: &Message) {
+        if let Some(ends) = ends_call(message) {
+            let call = &mut self.people.get_mut(sender).unwrap().call;
+            Call::sent(call, to, ends);
+            self.signalled(to, sender, ends);
+        }
+        self.publish(Topic::User(user(to)), None, encode(message));
+        self.to_user(to, message, Some(conn));
+    }
+
+    fn signalled(&mut self, to: &str, sender: &str, ends: bool) {
+        let now = self.now;
+        if let Some(person) = self.people.get_mut(to) {
+            Call::received(&mut person.call, sender, ends, now);
+        }
+    }
+
+    fn call_peer(&self, of: &str) -> Option<String> {
+        match self.people.get(of)?.call.as_ref()? {
+            Call::Rung(_, at) if self.now.saturating_since(*at) > self.config.ring_timeout => None,
+            Call::Calling(peer) | Call::Rung(peer, _) | Call::Active(peer) => Some(peer.clone()),
+        }
+    }
+
+    /// A record from the bus.
+    pub(super) fn published(&mut self, record: &Record) {
+        let Ok(message) = Message::decode(record.message.clone()) else { return };
+        if message.from.is_empty() {
+            return;
+        }
+        match &record.topic {
+            Topic::Everyone => self.to_everyone(&message),
+            Topic::User(to) => {
+                if let Some(ends) = ends_call(&message) {
+                    self.signalled(to.as_str(), &message.from, ends);
+                }
+                self.to_user(to.as_str(), &message, None);
+            }
+            Topic::Group(to) => {
+                let sender = message.from.clone();
+                self.to_group(to.as_str(), message, &sender);
+            }
+        }
+    }
+
+    fn publish(&mut self, topic: Topic, seq: Option<u64>, message: Bytes) {
+        if self.config.peers {
+            self.expected.published.push(Record { topic, seq, message });
+        }
+    }
+
+    fn to_everyone(&mut self, message: &Message) {
+        let to = self.conns.keys().copied().collect();
+        self.fan_out(to, &Frame::Message(encode(message)), picture(message));
+    }
+
+    fn to_user(&mut self, name: &str, message: &Message, except: Option<ConnId>) {
+        let conns = self.people.get(name).map(|person| person.conns.clone()).unwrap_or_default();
+        let to = conns.into_iter().filter(|conn| Some(*conn) != except).collect();
+        self.fan_out(to, &Frame::Message(encode(message)), picture(message));
+    }
+
+    fn to_group(&mut self, name: &str, message: Message, sender: &str) {
+        let members = self
+            .people
+            .iter()
+            .filter(|(id, person)| id.as_str() != sender && person.groups.iter().any(|group| group == name));
+        let to = members.flat_map(|(_, person)| person.conns.clone()).collect();
+        let rewritten = Message {
+            from: message.to.clone(),
+            to: message.from.clone(),
+            file: Bytes::new(),
+            file_suffix: String::new(),
+            ..message
+        };
+        self.fan_out(to, &Frame::Message(encode(&rewritten)), None);
+    }
+
+    /// Sends to those who are online; who has no room for it is closed, unless it is a picture.
+    pub(super) fn fan_out(&mut self, to: Vec<ConnId>, frame: &Frame, picture: Option<(String, i32)>) {
+        let mut overfull = Vec::new();
+        for conn in to {
+            let Some(connection) = self.conns.get_mut(&conn).filter(|c| matches!(c.state, State::Online))
+            else {
+                continue;
+            };
+            let limits = &self.config.limits;
+            let fate = match &picture {
+                Some(picture) => connection.outbox.picture(frame.payload(), picture, limits),
+                None => connection.outbox.ordinary(frame.payload(), limits),
+            };
+            match fate {
+                Fate::Sent => self.expected.out(conn, Out::Frame(frame.clone())),
+                Fate::Waits | Fate::Dropped => {}
+                Fate::Overflows => overfull.push(conn),
+            }
+        }
+        overfull.into_iter().for_each(|conn| self.close(conn, CloseReason::SlowReader));
+    }
+
+    /// Who has been loaded, or cannot be, is online.
+    pub(super) fn welcome(&mut self, name: &str) {
+        for conn in self.people[name].conns.clone() {
+            let Some(connection) = self.conns.get_mut(&conn) else { continue };
+            let State::Loading(early) = &mut connection.state else { continue };
+            let early = std::mem::take(early);
+            connection.state = State::Online;
+            let welcome = Message {
+                from: "System".into(),
+                to: name.into(),
+                content: "welcome!".into(),
+                ..Message::default()
+            };
+            self.fan_out(vec![conn], &Frame::Message(encode(&welcome)), None);
+            for bytes in early {
+                if matches!(self.conns[&conn].state, State::Online) {
+                    self.route(conn, &bytes);
+                }
+            }
+        }
+    }
+
+    pub(super) fn loaded(&mut self, name: &str, answer: &Answer) {
+        let now = self.now;
+        let limit = self.config.limits.groups_per_user as usize;
+        let person = self.people.get_mut(name).unwrap();
+        let (avatar, groups, revision) = match answer {
+            Answer::UserLoaded(profile) => {
+                (profile.avatar.to_string(), profile.groups.clone(), profile.revision)
+            }
+            Answer::Refused => (String::new(), Vec::new(), 0),
+            Answer::Failed | Answer::MessageStored { .. } | Answer::FileStored { .. } => {
+                person.load = Load::Failed(now);
+                return self.welcome(name);
+            }
+        };
+        person.load = Load::Done;
+        person.avatar = avatar;
+        person.revision = revision;
+        let groups: Vec<_> = groups.iter().map(|group| group.as_str().to_owned()).collect();
+        person.groups.retain(|group| groups.contains(group));
+        groups.into_iter().for_each(|group| person.join(group, limit));
+        self.welcome(name);
+    }
+}
+
+/// Which live picture a message is, if it is one.
+fn picture(message: &Message) -> Option<(String, i32)> {
+    matches!(message.content_type, 8 | 9).then(|| (message.from.clone(), message.content_type))
+}
+
+/// What a message counts among the pending: its size, with its true sender in it.
+fn bytes_after_correction(bytes: &Bytes, sender: &str) -> u64 {
+    let message = Message::decode(bytes.clone()).unwrap();
+    Message { from: sender.into(), ..message }.encoded_len() as u64
+}
+
+impl Entry {
+    fn stored_form(&self) -> NewMessage {
+        NewMessage {
+            sender: user(&self.sender),
+            id: MessageId([0; 16]),
+            recipient: self.recipient.clone(),
+            content_type: self.message.content_type as u8,
+            content: self.message.content.as_str().into(),
+            sender_name: self.message.from_username.as_str().into(),
+            url: self.message.url.as_str().into(),
+            file_suffix: self.message.file_suffix.as_str().into(),
+        }
+    }
+}

@@ -1,0 +1,451 @@
+//! The reference model: what a server must do, with the simplest data that can say it. It has no tables
+//! of keys, no timers and no buffers to reuse, so it can be read as the specification.
+
+mod chat;
+mod outbox;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use switchboard_engine::{
+    Answer, CloseReason, ConnId, DevicePolicy, DirectoryChange, DirectoryChangeKind, Event, FileUpload,
+    Frame, Instant, Recipient, Record, Request, ServerConfig, Topic,
+};
+use switchboard_proto::classic::Message;
+
+use self::outbox::Outbox;
+use crate::store::{group, user};
+
+/// What one connection is to be sent or told, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Out {
+    Frame(Frame),
+    Close(CloseReason),
+    Abort,
+}
+
+/// What a step must lead to; exactly this and nothing else.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Expected {
+    pub(crate) outs: BTreeMap<ConnId, Vec<Out>>,
+    /// With the number that the model gives to each.
+    pub(crate) requests: Vec<(usize, Request)>,
+    pub(crate) published: Vec<Record>,
+}
+
+impl Expected {
+    fn out(&mut self, conn: ConnId, out: Out) {
+        self.outs.entry(conn).or_default().push(out);
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Conn {
+    user: String,
+    state: State,
+    heard_at: Instant,
+    pinged_at: Instant,
+    pub(crate) outbox: Outbox,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    /// With what came before the welcome.
+    Loading(Vec<Bytes>),
+    Online,
+    Closing(Instant),
+    Aborted,
+}
+
+impl Conn {
+    fn early(&self) -> &[Bytes] {
+        match &self.state {
+            State::Loading(early) => early,
+            State::Online | State::Closing(_) | State::Aborted => &[],
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self.state, State::Loading(_) | State::Online)
+    }
+}
+
+/// A user with an open connection.
+#[derive(Clone, Debug)]
+struct Person {
+    conns: Vec<ConnId>,
+    load: Load,
+    groups: Vec<String>,
+    avatar: String,
+    revision: u64,
+    call: Option<Call>,
+}
+
+#[derive(Clone, Debug)]
+enum Load {
+    Waiting(usize),
+    Done,
+    Failed(Instant),
+}
+
+impl Person {
+    fn join(&mut self, group: String, limit: usize) {
+        if self.groups.len() < limit && !self.groups.contains(&group) {
+            self.groups.push(group);
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Call {
+    Calling(String),
+    Rung(String, Instant),
+    Active(String),
+}
+
+impl Call {
+    fn is_with(call: Option<&Self>, peer: &str) -> bool {
+        matches!(call, Some(Self::Calling(p) | Self::Rung(p, _) | Self::Active(p)) if p == peer)
+    }
+
+    fn sent(call: &mut Option<Self>, peer: &str, ends: bool) {
+        let same = Self::is_with(call.as_ref(), peer);
+        match call {
+            _ if ends && same => *call = None,
+            _ if ends => {}
+            Some(Self::Calling(_)) if same => {}
+            Some(Self::Rung(..) | Self::Active(_)) if same => *call = Some(Self::Active(peer.into())),
+            _ => *call = Some(Self::Calling(peer.into())),
+        }
+    }
+
+    fn received(call: &mut Option<Self>, peer: &str, ends: bool, now: Instant) {
+        let same = Self::is_with(call.as_ref(), peer);
+        match call {
+            _ if ends && same => *call = None,
+            _ if ends => {}
+            None | Some(Self::Rung(..)) => *call = Some(Self::Rung(peer.into(), now)),
+            Some(_) if same => *call = Some(Self::Active(peer.into())),
+            Some(_) => {}
+        }
+    }
+}
+
+/// A message on its way through the store.
+#[derive(Clone, Debug)]
+struct Entry {
+    sender: String,
+    recipient: Recipient,
+    message: Message,
+    cost: u64,
+    stage: Stage,
+}
+
+#[derive(Clone, Debug)]
+enum Stage {
+    Upload(FileUpload),
+    File(usize),
+    Ready,
+    Storing(usize),
+    Stored(u64),
+    Dropped,
+}
+
+impl Entry {
+    fn waits_for(&self, request: usize) -> bool {
+        matches!(self.stage, Stage::File(number) | Stage::Storing(number) if number == request)
+    }
+}
+
+/// What an open request is for.
+#[derive(Clone, Debug)]
+pub(crate) enum Purpose {
+    Load(String),
+    Entry(ConnId),
+}
+
+/// A request, and until when an answer counts.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) request: Request,
+    purpose: Purpose,
+    expires_at: Instant,
+    open: bool,
+}
+
+/// A server as it should be.
+#[derive(Clone, Debug)]
+pub(crate) struct Model {
+    pub(crate) config: ServerConfig,
+    pub(crate) now: Instant,
+    pub(crate) conns: BTreeMap<ConnId, Conn>,
+    people: BTreeMap<String, Person>,
+    /// Every request ever made, by number.
+    pub(crate) asked: Vec<Asked>,
+    /// Messages that wait for the store, by the connection that they came from.
+    queues: BTreeMap<ConnId, Vec<Entry>>,
+    stopping: bool,
+    pub(crate) stopped: bool,
+    pub(crate) expected: Expected,
+}
+
+impl Model {
+    pub(crate) fn new(config: ServerConfig, now: Instant) -> Self {
+        Self {
+            config,
+            now,
+            conns: BTreeMap::new(),
+            people: BTreeMap::new(),
+            asked: Vec::new(),
+            queues: BTreeMap::new(),
+            stopping: false,
+            stopped: false,
+            expected: Expected::default(),
+        }
+    }
+
+    /// The connection in a slot, closing or not.
+    pub(crate) fn in_slot(&self, slot: u32) -> Option<ConnId> {
+        self.conns.keys().copied().find(|conn| conn.slot() == slot)
+    }
+
+    pub(crate) fn open_requests(&self) -> Vec<usize> {
+        (0..self.asked.len()).filter(|number| self.asked[*number].open).collect()
+    }
+
+    pub(crate) fn users(&self) -> usize {
+        self.people.len()
+    }
+
+    pub(crate) fn pending(&self) -> usize {
+        self.queues.values().map(Vec::len).sum()
+    }
+
+    /// What the server must be subscribed to.
+    pub(crate) fn interest(&self) -> BTreeSet<Topic> {
+        let users = self.people.keys().map(|name| Topic::User(user(name)));
+        let groups = self.people.values().flat_map(|person| &person.groups);
+        let all = users.chain(groups.map(|name| Topic::Group(group(name))));
+        all.filter(|_| self.config.peers).collect()
+    }
+
+    /// An event, other than an answer.
+    pub(crate) fn handle(&mut self, event: &Event) {
+        match event {
+            Event::Connected { conn, user } => self.connected(*conn, user.as_str()),
+            Event::Received { conn, message } => self.received(*conn, message.clone()),
+            Event::Ping { conn, payload } => {
+                if self.hear(*conn) {
+                    self.fan_out(vec![*conn], &Frame::Pong(payload.clone()), None);
+                }
+            }
+            Event::Pong { conn, .. } => {
+                self.hear(*conn);
+            }
+            Event::Misbehaved { conn, .. } => self.close(*conn, CloseReason::ProtocolError),
+            Event::PeerClosed { conn } => self.close(*conn, CloseReason::PeerClosed),
+            Event::Flushed { conn, frames, .. } => {
+                let Some(connection) = self.conns.get_mut(conn) else { return };
+                let (_, _, released) = connection.outbox.flush(*frames as usize);
+                released.into_iter().for_each(|f| self.expected.out(*conn, Out::Frame(Frame::Message(f))));
+            }
+            Event::Disconnected { conn } => {
+                if self.conns.remove(conn).is_some() {
+                    self.detach(*conn);
+                }
+            }
+            Event::Answered { .. } => unreachable!("answers have numbers here"),
+            Event::Published(record) => self.published(record),
+            Event::DirectoryChanged(change) => self.directory_changed(change),
+            Event::Shutdown => {
+                self.stopping = true;
+                let all: Vec<_> = self.conns.keys().copied().collect();
+                all.into_iter().for_each(|conn| self.close(conn, CloseReason::GoingAway));
+            }
+        }
+        self.finish();
+    }
+
+    /// The store answers request `number`; if that is not waited for any more, nothing happens.
+    pub(crate) fn answered(&mut self, number: usize, answer: &Answer) {
+        if std::mem::take(&mut self.asked[number].open) {
+            match self.asked[number].purpose.clone() {
+                Purpose::Load(name) => self.loaded(&name, answer),
+                Purpose::Entry(conn) => self.settle(conn, number, answer),
+            }
+        }
+        self.finish();
+    }
+
+    /// Time passes, and what is due is done when it is due.
+    pub(crate) fn pass(&mut self, duration: Duration) {
+        let until = self.now + duration;
+        while let Some(at) = self.next_due().filter(|at| *at <= until) {
+            self.now = at;
+            self.do_what_is_due();
+            self.finish();
+        }
+        self.now = until;
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        let conns = self.conns.values().filter_map(|connection| self.conn_due(connection));
+        let loads = self.people.values().filter_map(|person| self.reload_due(person));
+        let requests = self.asked.iter().filter(|asked| asked.open).map(|asked| asked.expires_at);
+        conns.chain(loads).chain(requests).min()
+    }
+
+    fn conn_due(&self, connection: &Conn) -> Option<Instant> {
+        match connection.state {
+            State::Loading(_) | State::Online => {
+                let ping_at = connection.heard_at.max(connection.pinged_at) + self.config.ping_interval;
+                Some(ping_at.min(connection.heard_at + self.config.idle_timeout))
+            }
+            State::Closing(since) => Some(since + self.config.close_timeout),
+            State::Aborted => None,
+        }
+    }
+
+    fn reload_due(&self, person: &Person) -> Option<Instant> {
+        match person.load {
+            Load::Failed(at) => Some(at + self.config.reload_interval),
+            Load::Waiting(_) | Load::Done => None,
+        }
+    }
+
+    fn do_what_is_due(&mut self) {
+        let now = self.now;
+        for conn in self.conns.keys().copied().collect::<Vec<_>>() {
+            let connection = &self.conns[&conn];
+            if self.conn_due(connection) != Some(now) {
+                continue;
+            }
+            if matches!(connection.state, State::Closing(_)) {
+                self.conns.get_mut(&conn).unwrap().state = State::Aborted;
+                self.expected.out(conn, Out::Abort);
+            } else if connection.heard_at + self.config.idle_timeout == now {
+                self.close(conn, CloseReason::Idle);
+            } else {
+                let position = connection.outbox.sent().to_be_bytes();
+                self.conns.get_mut(&conn).unwrap().pinged_at = now;
+                self.fan_out(vec![conn], &Frame::Ping(Bytes::copy_from_slice(&position)), None);
+            }
+        }
+        for name in self.people.keys().cloned().collect::<Vec<_>>() {
+            if self.reload_due(&self.people[&name]) == Some(now) {
+                self.load(&name);
+            }
+        }
+        for number in self.open_requests() {
+            if self.asked[number].expires_at == now {
+                self.answered(number, &Answer::Failed);
+            }
+        }
+    }
+
+    fn connected(&mut self, conn: ConnId, name: &str) {
+        let (heard_at, pinged_at) = (self.now, self.now);
+        let state = State::Loading(Vec::new());
+        let connection = Conn { user: name.into(), state, heard_at, pinged_at, outbox: Outbox::default() };
+        self.conns.insert(conn, connection);
+        let known = self.people.contains_key(name);
+        let person = self.people.entry(name.into()).or_insert(Person {
+            conns: Vec::new(),
+            load: Load::Done,
+            groups: Vec::new(),
+            avatar: String::new(),
+            revision: 0,
+            call: None,
+        });
+        person.conns.push(conn);
+        if self.stopping {
+            return self.close(conn, CloseReason::GoingAway);
+        }
+        if !known {
+            self.load(name);
+        }
+        let (room, reason) = match self.config.devices {
+            DevicePolicy::All => {
+                (self.config.limits.connections_per_user as usize, CloseReason::TooManyDevices)
+            }
+            DevicePolicy::NewestWins => (1, CloseReason::TakenOver),
+        };
+        let conns = self.people[name].conns.clone();
+        conns[..conns.len().saturating_sub(room)].iter().for_each(|oldest| self.close(*oldest, reason));
+        if !matches!(self.people[name].load, Load::Waiting(_)) {
+            self.welcome(name);
+        }
+    }
+
+    fn load(&mut self, name: &str) {
+        let number = self.ask(Purpose::Load(name.into()), Request::LoadUser(user(name)));
+        self.people.get_mut(name).unwrap().load = Load::Waiting(number);
+    }
+
+    fn ask(&mut self, purpose: Purpose, request: Request) -> usize {
+        let number = self.asked.len();
+        self.expected.requests.push((number, request.clone()));
+        let expires_at = self.now + self.config.request_timeout;
+        self.asked.push(Asked { request, purpose, expires_at, open: true });
+        number
+    }
+
+    /// Something came from an open connection.
+    fn hear(&mut self, conn: ConnId) -> bool {
+        let now = self.now;
+        let Some(connection) = self.conns.get_mut(&conn).filter(|connection| connection.is_open()) else {
+            return false;
+        };
+        connection.heard_at = now;
+        true
+    }
+
+    fn close(&mut self, conn: ConnId, reason: CloseReason) {
+        let now = self.now;
+        let Some(connection) = self.conns.get_mut(&conn).filter(|connection| connection.is_open()) else {
+            return;
+        };
+        connection.state = State::Closing(now);
+        connection.outbox.discard_waiting();
+        self.expected.out(conn, Out::Close(reason));
+        self.detach(conn);
+    }
+
+    /// Nothing is left of a user whose last connection is closed.
+    fn detach(&mut self, conn: ConnId) {
+        for person in self.people.values_mut() {
+            person.conns.retain(|other| *other != conn);
+        }
+        let gone = self.people.extract_if(.., |_, person| person.conns.is_empty());
+        for (_, person) in gone {
+            if let Load::Waiting(number) = person.load {
+                self.asked[number].open = false;
+            }
+        }
+    }
+
+    fn directory_changed(&mut self, change: &DirectoryChange) {
+        let limit = self.config.limits.groups_per_user as usize;
+        let name = change.user.as_str();
+        let Some(person) = self.people.get_mut(name) else { return };
+        if let Load::Waiting(number) = person.load {
+            // The answer may be older than the change.
+            self.asked[number].open = false;
+            return self.load(name);
+        }
+        if change.revision <= person.revision {
+            return;
+        }
+        person.revision = change.revision;
+        match &change.kind {
+            DirectoryChangeKind::Joined(group) => person.join(group.as_str().into(), limit),
+            DirectoryChangeKind::Left(group) => person.groups.retain(|other| other != group.as_str()),
+            DirectoryChangeKind::Avatar(avatar) => person.avatar = avatar.to_string(),
+        }
+    }
+
+    fn finish(&mut self) {
+        self.stopped |= self.stopping && self.conns.is_empty() && self.queues.is_empty();
+    }
+}
