@@ -123,6 +123,39 @@ fn a_refused_message_does_not_harm_the_rest_of_its_batch() {
 }
 
 #[test]
+fn a_head_that_lags_behind_its_log_is_put_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::open(folder.path(), &open_authentication());
+    fixture.ask(message("alice", 1, to_user("bob"), "one"));
+    fixture.ask(message("alice", 2, to_user("bob"), "two"));
+    fixture.store.stop();
+    damage(folder.path(), "UPDATE conversations SET head_seq = 0");
+    let mut fixture = Fixture::open(folder.path(), &open_authentication());
+    assert_eq!(fixture.ask(message("bob", 1, to_user("alice"), "three")), stored(3));
+}
+
+#[test]
+fn a_conversation_that_contradicts_a_message_does_not_harm_the_rest_of_its_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::open(folder.path(), &open_authentication());
+    fixture.ask(message("alice", 1, to_user("bob"), "one"));
+    fixture.store.stop();
+    damage(folder.path(), "UPDATE messages SET seq = 9223372036854775807");
+    let mut fixture = Fixture::open(folder.path(), &open_authentication());
+    let answers = fixture.ask_in_one_batch(vec![
+        message("alice", 2, to_user("bob"), "there is no place after the last"),
+        message("alice", 3, to_user("carol"), "but elsewhere there is"),
+    ]);
+    assert_eq!(answers, [Answer::Failed, stored(1)]);
+}
+
+/// Does to the database what this program never would.
+fn damage(folder: &std::path::Path, sql: &str) {
+    let connection = rusqlite::Connection::open(folder.join(switchboard::store::DATABASE_FILE)).unwrap();
+    assert!(connection.execute(sql, []).unwrap() > 0);
+}
+
+#[test]
 fn open_authentication_brings_users_into_being() {
     let folder = tempfile::tempdir().unwrap();
     let mut fixture = Fixture::open(folder.path(), &open_authentication());

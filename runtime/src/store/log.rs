@@ -118,8 +118,16 @@ impl<'c> Log<'c> {
         match request {
             Request::LoadUser(user) => self.load_user(user),
             Request::StoreMessage(message) => match self.store_message(message) {
-                // The message alone is at fault: it is larger than SQLite's largest row.
-                Err(error) if error.sqlite_error_code() == Some(ErrorCode::TooBig) => Ok(Answer::Refused),
+                Err(error) => match error.sqlite_error_code() {
+                    // The message alone is at fault: it is larger than SQLite's largest row.
+                    Some(ErrorCode::TooBig) => Ok(Answer::Refused),
+                    // What is in the database contradicts it; the rest of the batch is not to suffer.
+                    Some(ErrorCode::ConstraintViolation) => {
+                        tracing::error!(%error, sender = %message.sender, "the database contradicts a message");
+                        Ok(Answer::Failed)
+                    }
+                    _ => Err(error),
+                },
                 answer => answer,
             },
             // Files have a store of their own, `crate::media`.
@@ -342,12 +350,19 @@ impl<'c> Statements<'c> {
             )?,
             group: prepare("SELECT id FROM groups WHERE uuid = ?1")?,
             is_member: prepare("SELECT 1 FROM members WHERE group_id = ?1 AND user_id = ?2")?,
-            direct: prepare("SELECT id, head_seq FROM conversations WHERE user_low = ?1 AND user_high = ?2")?,
+            // The log is the truth: a head that lags behind it, by whatever damage, must not stop the writers.
+            direct: prepare(
+                "SELECT id, max(head_seq, (SELECT coalesce(max(seq), 0) FROM messages WHERE conversation_id = conversations.id))
+                 FROM conversations WHERE user_low = ?1 AND user_high = ?2",
+            )?,
             insert_direct: prepare(
                 "INSERT INTO conversations (kind, user_low, user_high, head_seq, epoch, created_at_ms)
                  VALUES (1, ?1, ?2, 0, randomblob(16), ?3)",
             )?,
-            group_conversation: prepare("SELECT id, head_seq FROM conversations WHERE group_id = ?1")?,
+            group_conversation: prepare(
+                "SELECT id, max(head_seq, (SELECT coalesce(max(seq), 0) FROM messages WHERE conversation_id = conversations.id))
+                 FROM conversations WHERE group_id = ?1",
+            )?,
             insert_group_conversation: prepare(
                 "INSERT INTO conversations (kind, group_id, head_seq, epoch, created_at_ms)
                  VALUES (2, ?1, 0, randomblob(16), ?2)",
