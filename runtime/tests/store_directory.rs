@@ -81,7 +81,7 @@ fn many_changes_arrive_whole_and_in_order() {
     let mut directory = Directory::open(folder.path()).unwrap();
     create_users(&mut directory, &["alice"]);
     let mut fixture = Fixture::open(folder.path(), &open_authentication());
-    // More than the store reads at a time, committed while it stands at the gate.
+    // More than the store reads at a time.
     let connection = rusqlite::Connection::open(folder.path().join("switchboard.db")).unwrap();
     connection
         .execute_batch(

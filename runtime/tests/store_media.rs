@@ -44,10 +44,9 @@ impl Fixture {
     }
 
     fn store(&self, contents: &[u8], suffix: &str) -> (String, FileKind) {
-        match self.ask(FileSource::Bytes(contents.to_vec().into()), suffix) {
-            Answer::FileStored { name, kind } => (name.into(), kind),
-            other => panic!("{other:?}"),
-        }
+        let answer = self.ask(FileSource::Bytes(contents.to_vec().into()), suffix);
+        let Answer::FileStored { name, kind } = answer else { panic!("{answer:?}") };
+        (name.into(), kind)
     }
 
     fn files(&self) -> Vec<String> {

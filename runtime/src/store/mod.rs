@@ -61,7 +61,7 @@ pub struct StoreOptions {
     /// with open authentication.
     pub provision: bool,
     /// The most that the database file may grow to, in bytes; none for what the disk holds. At the limit,
-    /// messages fail. The write-ahead log beside it, usually up to 64 MiB, does not count.
+    /// messages fail. The write-ahead log beside it, usually up to 128 MiB, does not count.
     pub max_database_bytes: Option<u64>,
     /// Requests that may be outstanding. Should not be below the sum of the engines' limits.
     pub queue_requests: usize,

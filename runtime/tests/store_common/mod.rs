@@ -78,17 +78,39 @@ impl Gate {
         self.opened.notify_all();
     }
 
-    fn pass(&self) {
+    fn is_closed(&self) -> bool {
+        *self.closed.lock().unwrap()
+    }
+
+    fn wait(&self) {
         drop(self.opened.wait_while(self.closed.lock().unwrap(), |closed| *closed).unwrap());
+    }
+}
+
+/// The gate as a test holds it: a test that fails leaves it open, so that its store can stop.
+pub(crate) struct GateKeeper(Arc<Gate>);
+
+impl std::ops::Deref for GateKeeper {
+    type Target = Gate;
+
+    fn deref(&self) -> &Gate {
+        &self.0
+    }
+}
+
+impl Drop for GateKeeper {
+    fn drop(&mut self) {
+        self.0.open();
     }
 }
 
 /// A store and its shards.
 pub(crate) struct Fixture {
+    // Dropped before the store, which waits for its thread.
+    pub(crate) gate: GateKeeper,
     pub(crate) store: Store,
     pub(crate) events: Receiver<(usize, StoreEvent)>,
     pub(crate) changes: Vec<DirectoryChange>,
-    pub(crate) gate: Arc<Gate>,
     next_ticket: u64,
 }
 
@@ -103,15 +125,16 @@ impl Fixture {
         let sink = {
             let gate = Arc::clone(&gate);
             move |shard, event| {
-                let answers = matches!(event, StoreEvent::Answers(_));
+                // As it was when the event came: a gate that is closed because of this event lets it through.
+                let wait = gate.is_closed() && matches!(event, StoreEvent::Answers(_));
                 let _ = sender.send((shard, event));
-                if answers {
-                    gate.pass();
+                if wait {
+                    gate.wait();
                 }
             }
         };
         let store = Store::open(&DataFolder::lock(folder)?, options, shards, Box::new(sink))?;
-        Ok(Self { store, events, changes: Vec::new(), gate, next_ticket: 0 })
+        Ok(Self { gate: GateKeeper(gate), store, events, changes: Vec::new(), next_ticket: 0 })
     }
 
     /// Submits on behalf of a shard.
