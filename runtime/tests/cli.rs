@@ -3,7 +3,7 @@
 
 use std::process::{Command as Process, Output};
 
-use switchboard::cli::{ChatArgs, Command, GroupCommand, parse_from};
+use switchboard::cli::{ChatArgs, Command, GroupArgs, GroupCommand, parse_from};
 use switchboard_engine::{GroupId, UserId};
 
 fn run(args: &[&str], variables: &[(&str, &str)]) -> Output {
@@ -177,7 +177,11 @@ fn groups_are_created_joined_left_and_listed() {
         ("list", GroupCommand::List { user: None }),
         ("list --user bob", GroupCommand::List { user: Some(user("bob")) }),
     ] {
-        assert_eq!(parsed(&format!("switchboard group {line}")).unwrap(), Command::Group(command));
+        for (flags, data) in [("", None), (" --data there", Some("there".to_owned()))] {
+            let expected = GroupArgs { command: command.clone(), config: None, data };
+            let parsed = parsed(&format!("switchboard group {line}{flags}")).unwrap();
+            assert_eq!(parsed, Command::Group(expected), "{line}{flags}");
+        }
     }
     for line in ["create friends", "join g", "leave g", "list bob"] {
         assert_eq!(parsed(&format!("switchboard group {line}")).unwrap_err().exit_code(), 2, "{line}");
