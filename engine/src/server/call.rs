@@ -85,3 +85,90 @@ pub(super) fn peer(call: Option<&Call>, now: Instant, ring_timeout: Duration) ->
         call @ (Call::Calling(_) | Call::Rung { .. } | Call::Active(_)) => Some(call.peer().clone()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::{Call, Signal, peer, received, sent};
+    use crate::{id::UserId, time::Instant};
+
+    const NOW: Instant = Instant::from_nanos(7);
+
+    fn user(id: &str) -> UserId {
+        UserId::new(id).unwrap()
+    }
+
+    /// Every state, named as in the diagram; "p" is the peer.
+    fn states() -> [Option<Call>; 4] {
+        let p = user("p");
+        [
+            None,
+            Some(Call::Calling(p.clone())),
+            Some(Call::Rung { peer: p.clone(), at: NOW }),
+            Some(Call::Active(p)),
+        ]
+    }
+
+    fn after(mut call: Option<Call>, change: impl FnOnce(&mut Option<Call>)) -> Option<Call> {
+        change(&mut call);
+        call
+    }
+
+    #[test]
+    fn signalling_leads_where_the_diagram_says() {
+        let [none, calling, rung, active] = states();
+        let to_p = |call: &Option<Call>| after(call.clone(), |call| sent(call, &user("p"), Signal::Talk));
+        assert_eq!(
+            [&none, &calling, &rung, &active].map(to_p),
+            [calling.clone(), calling.clone(), active.clone(), active.clone()]
+        );
+        let from_p =
+            |call: &Option<Call>| after(call.clone(), |call| received(call, &user("p"), Signal::Talk, NOW));
+        assert_eq!(
+            [&none, &calling, &rung, &active].map(from_p),
+            [rung.clone(), active.clone(), rung.clone(), active.clone()]
+        );
+    }
+
+    #[test]
+    fn a_third_user_changes_only_who_rings() {
+        let [none, calling, rung, active] = states();
+        let from_q =
+            |call: &Option<Call>| after(call.clone(), |call| received(call, &user("q"), Signal::Talk, NOW));
+        let rung_by_q = Some(Call::Rung { peer: user("q"), at: NOW });
+        assert_eq!(
+            [&none, &calling, &rung, &active].map(from_q),
+            [rung_by_q.clone(), calling.clone(), rung_by_q, active.clone()]
+        );
+    }
+
+    #[test]
+    fn calling_somebody_else_leaves_every_call() {
+        for state in states() {
+            let state = after(state, |call| sent(call, &user("q"), Signal::Talk));
+            assert_eq!(state, Some(Call::Calling(user("q"))));
+        }
+    }
+
+    #[test]
+    fn only_the_two_of_a_call_can_end_it() {
+        for state in states() {
+            let end = |who| after(state.clone(), |call| sent(call, &user(who), Signal::End));
+            let ended = |who| after(state.clone(), |call| received(call, &user(who), Signal::End, NOW));
+            assert_eq!((end("p"), ended("p")), (None, None));
+            assert_eq!((end("q"), ended("q")), (state.clone(), state.clone()));
+        }
+    }
+
+    #[test]
+    fn only_ringing_ends_by_itself() {
+        let timeout = Duration::from_nanos(10);
+        let reached = |late: u64| {
+            let now = Instant::from_nanos(NOW.as_nanos() + late);
+            states().map(|call| peer(call.as_ref(), now, timeout).is_some())
+        };
+        assert_eq!(reached(10), [false, true, true, true]);
+        assert_eq!(reached(11), [false, true, false, true]);
+    }
+}

@@ -147,3 +147,108 @@ impl Outbox {
 const fn cost(payload_len: usize) -> u64 {
     payload_len as u64 + FRAME_COST_BYTES
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::{NeverSent, Outbox, StreamOutcome};
+    use crate::{config::FRAME_COST_BYTES, id::UserId};
+
+    const SCREEN: i32 = 9;
+
+    fn user(id: &str) -> UserId {
+        UserId::new(id).unwrap()
+    }
+
+    fn picture(outbox: &mut Outbox, sender: &str, len: usize, limit_bytes: u64) -> StreamOutcome {
+        outbox.push_stream(&user(sender), SCREEN, &Bytes::from(alloc::vec![0; len]), limit_bytes, 8)
+    }
+
+    #[test]
+    fn a_frame_that_just_fits_passes_and_one_byte_more_does_not() {
+        let mut outbox = Outbox::default();
+        let limit = 2 * FRAME_COST_BYTES + 30;
+        assert!(outbox.push(10, limit));
+        assert!(!outbox.push(21, limit));
+        assert!(outbox.push(20, limit));
+        assert_eq!((outbox.cost_bytes(), outbox.unflushed_frames(), outbox.position()), (limit, 2, 2));
+    }
+
+    #[test]
+    fn what_is_flushed_costs_nothing_any_more_and_stays_in_the_position() {
+        let mut outbox = Outbox::default();
+        assert!(outbox.push(10, 1000) && outbox.push(20, 1000));
+        assert_eq!(outbox.flushed(1, 10), Ok(()));
+        assert_eq!((outbox.cost_bytes(), outbox.position()), (FRAME_COST_BYTES + 20, 2));
+        assert_eq!(outbox.flushed(1, 20), Ok(()));
+        assert_eq!((outbox.cost_bytes(), outbox.unflushed_frames()), (0, 0));
+    }
+
+    #[test]
+    fn more_than_was_sent_cannot_be_flushed_and_changes_nothing() {
+        let mut outbox = Outbox::default();
+        assert!(outbox.push(10, 1000));
+        assert_eq!(outbox.flushed(2, 10), Err(NeverSent));
+        assert_eq!(outbox.flushed(1, 11), Err(NeverSent));
+        assert_eq!((outbox.unflushed_frames(), outbox.cost_bytes()), (1, FRAME_COST_BYTES + 10));
+    }
+
+    #[test]
+    fn of_one_stream_one_picture_is_on_its_way_and_the_newest_is_held() {
+        let mut outbox = Outbox::default();
+        let outcomes = [1, 2, 3].map(|len| picture(&mut outbox, "alice", len, 1000));
+        assert_eq!(outcomes, [StreamOutcome::Send, StreamOutcome::Held, StreamOutcome::Superseded]);
+        assert_eq!((outbox.unflushed_frames(), outbox.held_frames()), (1, 1));
+        assert_eq!(outbox.release(), None, "the first is still on its way");
+        assert_eq!(outbox.flushed(1, 1), Ok(()));
+        assert_eq!(outbox.release().map(|frame| frame.len()), Some(3));
+        assert_eq!(outbox.release(), None);
+        assert_eq!(outbox.flushed(1, 3), Ok(()));
+        assert_eq!(outbox.release(), None);
+        assert_eq!((outbox.cost_bytes(), outbox.position(), outbox.streams.len()), (0, 2, 0));
+    }
+
+    #[test]
+    fn a_held_picture_counts_and_its_successor_may_use_its_room() {
+        let mut outbox = Outbox::default();
+        let limit = 2 * FRAME_COST_BYTES + 30;
+        assert_eq!(picture(&mut outbox, "alice", 10, limit), StreamOutcome::Send);
+        assert_eq!(picture(&mut outbox, "alice", 20, limit), StreamOutcome::Held);
+        assert_eq!(outbox.cost_bytes(), limit);
+        assert!(!outbox.push(0, limit), "no room for anything else");
+        assert_eq!(picture(&mut outbox, "bob", 0, limit), StreamOutcome::Dropped);
+        assert_eq!(picture(&mut outbox, "alice", 21, limit), StreamOutcome::Dropped);
+        assert_eq!(picture(&mut outbox, "alice", 20, limit), StreamOutcome::Superseded);
+        assert_eq!(outbox.cost_bytes(), limit);
+    }
+
+    #[test]
+    fn releasing_a_held_picture_does_not_change_the_cost() {
+        let mut outbox = Outbox::default();
+        (0..2).for_each(|_| assert_ne!(picture(&mut outbox, "alice", 5, 1000), StreamOutcome::Dropped));
+        assert_eq!(outbox.flushed(1, 5), Ok(()));
+        let before = outbox.cost_bytes();
+        assert!(outbox.release().is_some());
+        assert_eq!(outbox.cost_bytes(), before);
+    }
+
+    #[test]
+    fn streams_beyond_the_limit_are_dropped() {
+        let mut outbox = Outbox::default();
+        let frame = Bytes::from_static(b"x");
+        let mut push =
+            |sender: &str, content_type| outbox.push_stream(&user(sender), content_type, &frame, 1000, 2);
+        assert_eq!(push("alice", 8), StreamOutcome::Send);
+        assert_eq!(push("alice", 9), StreamOutcome::Send);
+        assert_eq!(push("bob", 9), StreamOutcome::Dropped);
+        assert_eq!(push("alice", 9), StreamOutcome::Held, "a known one needs no place");
+    }
+
+    #[test]
+    fn what_is_held_can_be_discarded_and_is_counted() {
+        let mut outbox = Outbox::default();
+        (0..3).for_each(|_| assert_ne!(picture(&mut outbox, "alice", 5, 1000), StreamOutcome::Dropped));
+        assert_eq!((outbox.discard_held(), outbox.discard_held(), outbox.unflushed_frames()), (1, 0, 1));
+    }
+}

@@ -165,3 +165,107 @@ impl Pipelines {
         Some(self.table.remove(key).origin)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::{boxed::Box, collections::VecDeque};
+
+    use bytes::Bytes;
+    use switchboard_proto::classic::Message;
+
+    use super::{Entry, Parcel, Pipeline, PipelineKey, Pipelines, Stage};
+    use crate::{
+        id::{ConnId, Ticket, UserId},
+        storage::{FileSource, FileUpload, Recipient},
+    };
+
+    const ORIGIN: ConnId = ConnId::new(1, 1);
+
+    fn message() -> Box<Message> {
+        Box::default()
+    }
+
+    fn parcel() -> Parcel {
+        Parcel { frame: Bytes::new(), record: None }
+    }
+
+    fn uploading() -> Stage {
+        let source = FileSource::Bytes(Bytes::new());
+        let upload = FileUpload { owner: UserId::new("alice").unwrap(), suffix: "png".into(), source };
+        Stage::Uploading { upload, message: message() }
+    }
+
+    fn file(ticket: u64) -> Stage {
+        Stage::File { ticket: Ticket(ticket), message: message() }
+    }
+
+    fn storing(ticket: u64) -> Stage {
+        Stage::Storing { ticket: Ticket(ticket), parcel: parcel() }
+    }
+
+    fn entry(stage: Stage) -> Entry {
+        Entry { stage, recipient: Recipient::User(UserId::new("bob").unwrap()), cost_bytes: 10 }
+    }
+
+    fn pipeline(stages: impl IntoIterator<Item = Stage>) -> Pipeline {
+        let entries = stages.into_iter().map(entry).collect();
+        Pipeline { origin: ORIGIN, sender: UserId::new("alice").unwrap(), entries }
+    }
+
+    fn pipelines() -> (Pipelines, PipelineKey) {
+        let mut pipelines = Pipelines::default();
+        let key = pipelines.add(Pipeline { entries: VecDeque::new(), ..pipeline([]) });
+        (pipelines, key)
+    }
+
+    #[test]
+    fn a_new_message_is_kept_from_the_store_while_a_file_is_before_it() {
+        assert!(!pipeline([]).is_blocked());
+        assert!(!pipeline([storing(1), Stage::Stored { seq: 1, parcel: parcel() }]).is_blocked());
+        assert!(!pipeline([storing(1), Stage::Dropped]).is_blocked());
+        assert!(pipeline([storing(1), file(2)]).is_blocked());
+        assert!(pipeline([file(1), Stage::Ready { message: message() }]).is_blocked());
+        assert!(pipeline([file(1), uploading()]).is_blocked());
+    }
+
+    #[test]
+    fn what_waits_moves_on_when_no_file_is_being_kept_before_it() {
+        let ready = || Stage::Ready { message: message() };
+        assert_eq!(pipeline([file(1), ready()]).first_startable(), None);
+        assert_eq!(pipeline([storing(1), ready(), uploading()]).first_startable(), Some(1));
+        assert_eq!(pipeline([Stage::Dropped, storing(1), uploading(), ready()]).first_startable(), Some(2));
+        assert_eq!(pipeline([storing(1), storing(2)]).first_startable(), None);
+    }
+
+    #[test]
+    fn an_answer_finds_the_message_that_waits_for_it() {
+        let mut pipeline = pipeline([storing(5), file(7), uploading()]);
+        for (ticket, found) in [(5, true), (6, false), (7, true)] {
+            assert_eq!(pipeline.entry_mut(Ticket(ticket)).is_some(), found, "{ticket}");
+        }
+    }
+
+    #[test]
+    fn messages_leave_in_order_once_settled_and_the_sums_follow() {
+        let (mut pipelines, key) = pipelines();
+        pipelines.push(key, entry(Stage::Stored { seq: 1, parcel: parcel() }));
+        pipelines.push(key, entry(Stage::Dropped));
+        pipelines.push(key, entry(storing(3)));
+        pipelines.push(key, entry(Stage::Stored { seq: 4, parcel: parcel() }));
+        assert_eq!((pipelines.messages, pipelines.bytes), (4, 40));
+        assert!(matches!(pipelines.pop_settled(key).unwrap().stage, Stage::Stored { seq: 1, .. }));
+        assert!(matches!(pipelines.pop_settled(key).unwrap().stage, Stage::Dropped));
+        assert!(pipelines.pop_settled(key).is_none(), "the third is not settled");
+        assert_eq!((pipelines.messages, pipelines.bytes), (2, 20));
+        assert_eq!(pipelines.remove_if_empty(key), None);
+    }
+
+    #[test]
+    fn an_empty_pipeline_is_removed_and_names_its_connection() {
+        let (mut pipelines, key) = pipelines();
+        assert!(!pipelines.is_empty());
+        assert_eq!(pipelines.remove_if_empty(key), Some(ORIGIN));
+        assert!(pipelines.is_empty());
+        assert_eq!(pipelines.remove_if_empty(key), None);
+    }
+}

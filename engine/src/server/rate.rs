@@ -55,4 +55,39 @@ mod tests {
         let rested = start + Duration::from_secs(60);
         assert_eq!((0..9).filter(|_| meter.take(rested, 1, rate)).count(), 3);
     }
+
+    #[test]
+    fn more_than_the_burst_never_passes_at_once_and_costs_nothing() {
+        let rate = Rate { per_second: 1_000, burst: 10 };
+        let mut meter = Meter::default();
+        assert!(!meter.take(Instant::from_nanos(u64::MAX / 2), 11, rate));
+        assert!(meter.take(Instant::ZERO, 10, rate), "what was refused was not counted");
+    }
+
+    #[test]
+    fn no_span_of_time_lets_more_pass_than_the_burst_and_the_rate_allow() {
+        for (per_second, burst) in [(1, 1), (3, 7), (10, 3), (999, 50)] {
+            let rate = Rate { per_second, burst };
+            let mut meter = Meter::default();
+            let (mut now, mut passed) = (Instant::ZERO, 0);
+            for step in 0..2_000_u64 {
+                now += Duration::from_millis(step * step % 37);
+                let units = 1 + step % 3;
+                passed += if meter.take(now, units, rate) { units } else { 0 };
+                let allowed = burst + now.as_nanos() * per_second / 1_000_000_000 + 1;
+                assert!(passed <= allowed, "{passed} of {allowed} passed by {now:?}");
+            }
+            let offered_slowly = now.as_nanos() * per_second / 1_000_000_000;
+            assert!(passed >= offered_slowly.min(2_000) / 2, "only {passed} passed: the rate is not usable");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_or_runs_back_gives_nothing() {
+        let rate = Rate { per_second: 1, burst: 1 };
+        let mut meter = Meter::default();
+        assert!(meter.take(Instant::from_nanos(9_000_000_000), 1, rate));
+        assert!(!meter.take(Instant::from_nanos(9_000_000_000), 1, rate));
+        assert!(!meter.take(Instant::from_nanos(5), 1, rate));
+    }
 }

@@ -10,6 +10,7 @@
 
 mod driver;
 mod harness;
+mod history;
 mod model;
 mod store;
 

@@ -134,3 +134,17 @@ fn a_picture_that_waits_when_its_reader_goes_is_counted() {
     assert_eq!(world.stats().pushes_dropped_closed, 2, "one on its way, one held");
     assert_eq!(world.stats().pushes, world.stats().pushes_flushed + 2);
 }
+
+#[test]
+fn a_picture_that_waits_when_its_reader_is_closed_is_never_sent() {
+    let mut world = World::new();
+    let (alice, bob) = (world.arrives("alice"), world.arrives("bob"));
+    world.stops_reading(alice);
+    world.says(bob, picture(SCREEN, "1"));
+    world.says(bob, picture(SCREEN, "2"));
+    world.sends(alice, &b"\xff"[..]);
+    assert_eq!(world.server().gauges().held, 0);
+    world.reads_again(alice);
+    assert_eq!(world.hears(alice), ["1"]);
+    assert_eq!(world.stats().pushes_dropped_closed, 1);
+}

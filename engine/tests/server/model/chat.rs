@@ -7,7 +7,10 @@ use switchboard_engine::{
 };
 use switchboard_proto::{Message as _, classic::Message};
 
-use super::{Call, Entry, Load, Model, Out, Purpose, Stage, State, outbox::Fate};
+use super::{
+    Call, Entry, Load, Model, Out, Purpose, Stage, State,
+    outbox::{Fate, Picture},
+};
 use crate::store::{group, user};
 
 /// What a signal does to a call; none for what is no signal.
@@ -63,7 +66,7 @@ impl Model {
         if message.to.is_empty() {
             if message.r#type != "webrtc" && message.content_type != 0 {
                 self.publish(Topic::Everyone, None, encode(&message));
-                return self.to_everyone(&message);
+                return self.deliver_to_everyone(&message);
             }
             if let Some(peer) = self.call_peer(&sender) {
                 self.relay(conn, &sender, &peer, &message);
@@ -167,11 +170,11 @@ impl Model {
             match recipient {
                 Recipient::User(to) => {
                     self.publish(Topic::User(to.clone()), Some(seq), encode(&message));
-                    self.to_user(to.as_str(), &message, Some(conn));
+                    self.deliver_to_user(to.as_str(), &message, Some(conn));
                 }
                 Recipient::Group(to) => {
                     self.publish(Topic::Group(to.clone()), Some(seq), encode(&message));
-                    self.to_group(to.as_str(), message, &sender);
+                    self.deliver_to_group(to.as_str(), message, &sender);
                 }
             }
         }
@@ -184,7 +187,7 @@ impl Model {
             self.signalled(to, sender, ends);
         }
         self.publish(Topic::User(user(to)), None, encode(message));
-        self.to_user(to, message, Some(conn));
+        self.deliver_to_user(to, message, Some(conn));
     }
 
     fn signalled(&mut self, to: &str, sender: &str, ends: bool) {
@@ -208,16 +211,16 @@ impl Model {
             return;
         }
         match &record.topic {
-            Topic::Everyone => self.to_everyone(&message),
+            Topic::Everyone => self.deliver_to_everyone(&message),
             Topic::User(to) => {
                 if let Some(ends) = ends_call(&message) {
                     self.signalled(to.as_str(), &message.from, ends);
                 }
-                self.to_user(to.as_str(), &message, None);
+                self.deliver_to_user(to.as_str(), &message, None);
             }
             Topic::Group(to) => {
                 let sender = message.from.clone();
-                self.to_group(to.as_str(), message, &sender);
+                self.deliver_to_group(to.as_str(), message, &sender);
             }
         }
     }
@@ -228,18 +231,18 @@ impl Model {
         }
     }
 
-    fn to_everyone(&mut self, message: &Message) {
+    fn deliver_to_everyone(&mut self, message: &Message) {
         let to = self.conns.keys().copied().collect();
-        self.fan_out(to, &Frame::Message(encode(message)), picture(message));
+        self.fan_out(to, &Frame::Message(encode(message)), picture(message).as_ref());
     }
 
-    fn to_user(&mut self, name: &str, message: &Message, except: Option<ConnId>) {
+    fn deliver_to_user(&mut self, name: &str, message: &Message, except: Option<ConnId>) {
         let conns = self.people.get(name).map(|person| person.conns.clone()).unwrap_or_default();
         let to = conns.into_iter().filter(|conn| Some(*conn) != except).collect();
-        self.fan_out(to, &Frame::Message(encode(message)), picture(message));
+        self.fan_out(to, &Frame::Message(encode(message)), picture(message).as_ref());
     }
 
-    fn to_group(&mut self, name: &str, message: Message, sender: &str) {
+    fn deliver_to_group(&mut self, name: &str, message: Message, sender: &str) {
         let members = self
             .people
             .iter()
@@ -256,7 +259,7 @@ impl Model {
     }
 
     /// Sends to those who are online; who has no room for it is closed, unless it is a picture.
-    pub(super) fn fan_out(&mut self, to: Vec<ConnId>, frame: &Frame, picture: Option<(String, i32)>) {
+    pub(super) fn fan_out(&mut self, to: Vec<ConnId>, frame: &Frame, picture: Option<&Picture>) {
         let mut overfull = Vec::new();
         for conn in to {
             let Some(connection) = self.conns.get_mut(&conn).filter(|c| matches!(c.state, State::Online))
@@ -264,7 +267,7 @@ impl Model {
                 continue;
             };
             let limits = &self.config.limits;
-            let fate = match &picture {
+            let fate = match picture {
                 Some(picture) => connection.outbox.picture(frame.payload(), picture, limits),
                 None => connection.outbox.ordinary(frame.payload(), limits),
             };
@@ -324,7 +327,7 @@ impl Model {
 }
 
 /// Which live picture a message is, if it is one.
-fn picture(message: &Message) -> Option<(String, i32)> {
+fn picture(message: &Message) -> Option<Picture> {
     matches!(message.content_type, 8 | 9).then(|| (message.from.clone(), message.content_type))
 }
 
@@ -340,7 +343,7 @@ impl Entry {
             sender: user(&self.sender),
             id: MessageId([0; 16]),
             recipient: self.recipient.clone(),
-            content_type: self.message.content_type as u8,
+            content_type: self.message.content_type.try_into().unwrap(),
             content: self.message.content.as_str().into(),
             sender_name: self.message.from_username.as_str().into(),
             url: self.message.url.as_str().into(),

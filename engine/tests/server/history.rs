@@ -1,0 +1,405 @@
+//! Histories: what may happen to a server, and how likely it is.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::{prelude::*, sample::select};
+use proptest_state_machine::ReferenceStateMachine;
+use switchboard_engine::{
+    Answer, ConnId, DevicePolicy, DirectoryChange, DirectoryChangeKind, Event, FileKind, PeerFault, Record,
+    Request, ServerConfig, Topic, UserProfile,
+};
+use switchboard_proto::{Message as _, classic::Message};
+
+use crate::{
+    driver::START,
+    harness::secs,
+    model::Model,
+    store::{group, user},
+};
+
+/// One of them has the id of a group.
+const USERS: [&str; 4] = ["ann", "ben", "cat", "twin"];
+const GROUPS: [&str; 3] = ["twin", "crew", "club"];
+const SLOTS: u32 = 6;
+
+/// Limits so low that short histories reach them.
+fn config(peers: bool, devices: DevicePolicy) -> ServerConfig {
+    let mut config = ServerConfig {
+        peers,
+        devices,
+        ping_interval: secs(20),
+        idle_timeout: secs(45),
+        close_timeout: secs(5),
+        request_timeout: secs(8),
+        reload_interval: secs(3),
+        ring_timeout: secs(15),
+        ..ServerConfig::default()
+    };
+    config.limits.connections = SLOTS;
+    config.limits.connections_per_user = 2;
+    config.limits.groups_per_user = 2;
+    config.limits.message_bytes = 1024;
+    config.limits.outbox_bytes = 2048;
+    config.limits.streams_per_connection = 2;
+    config.limits.pending_per_connection = 3;
+    config.limits.pending = 5;
+    config.limits.pending_bytes = 2048;
+    config
+}
+
+/// What a message is about; its words are made up when it is sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Say {
+    kind: Kind,
+    /// Index of the recipient.
+    to: usize,
+    /// Index of who it says it is from; the user it is from, if none.
+    from: Option<usize>,
+    padding: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    Text,
+    GroupText,
+    Upload,
+    GroupUpload,
+    Relay(i32),
+    Shout(i32),
+    ToCall(i32),
+    Heartbeat,
+    LongRecipient,
+}
+
+/// A connection: the newest of a slot, or the one before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Who {
+    slot: u32,
+    stale: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Connects { slot: u32, user: usize },
+    Says { who: Who, say: Say },
+    SendsGarbage { who: Who },
+    Pings { who: Who },
+    Pongs { who: Who },
+    Misbehaves { who: Who },
+    Closes { who: Who },
+    Disconnects { who: Who },
+    Flushes { who: Who, frames: usize },
+    Answers { pick: usize, any: bool, outcome: Outcome },
+    Changes { user: usize, group: usize, what: Change, stale: bool },
+    Publishes { topic: usize, say: Say },
+    PublishesGarbage,
+    ShutsDown,
+    Nothing,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Outcome {
+    Done,
+    Failed,
+    Refused,
+    Wrong,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Change {
+    Joins,
+    Leaves,
+    Avatar,
+}
+
+/// A step, and how long after the one before.
+#[derive(Clone, Debug)]
+pub(crate) struct Timed {
+    pub(crate) after: Duration,
+    pub(crate) step: Step,
+}
+
+/// What the step before led to: an event, or an answer to the request of this number.
+#[derive(Clone, Debug)]
+pub(crate) enum Stimulus {
+    Event(Event),
+    Answer(usize, Answer),
+    Nothing,
+}
+
+/// The model, and the world around it that makes events of steps.
+#[derive(Clone, Debug)]
+pub(crate) struct History {
+    pub(crate) seed: u64,
+    pub(crate) model: Model,
+    generations: Vec<u32>,
+    /// The directory.
+    profiles: BTreeMap<usize, UserProfile>,
+    revision: u64,
+    /// Makes every message different from all others.
+    said: u64,
+    pub(crate) stimulus: Stimulus,
+}
+
+impl History {
+    fn conn(&self, who: Who) -> ConnId {
+        ConnId::new(who.slot, self.generations[who.slot as usize] - u32::from(who.stale))
+    }
+
+    fn message(&mut self, say: &Say, from: &str) -> Message {
+        self.said += 1;
+        let mut message = Message {
+            from: say.from.map_or(from, |index| USERS[index]).into(),
+            // One recipient is never here.
+            to: USERS.get(say.to).copied().unwrap_or("zoe").into(),
+            content: format!("{} {}", self.said, "x".repeat(say.padding)),
+            content_type: 1,
+            message_type: 1,
+            ..Message::default()
+        };
+        match say.kind {
+            Kind::Text => {}
+            Kind::GroupText | Kind::GroupUpload => {
+                message.message_type = 2;
+                message.to = GROUPS[say.to % GROUPS.len()].into();
+            }
+            Kind::Upload => {}
+            Kind::Relay(content_type) => message.content_type = content_type,
+            Kind::Shout(content_type) => {
+                message.to.clear();
+                message.content_type = content_type;
+            }
+            Kind::ToCall(content_type) => {
+                message.to.clear();
+                message.content_type = content_type;
+                message.r#type = "webrtc".into();
+            }
+            Kind::Heartbeat => message.r#type = "heatbeat".into(),
+            Kind::LongRecipient => message.to = "x".repeat(129),
+        }
+        if let Kind::Upload | Kind::GroupUpload = say.kind {
+            message.content_type = 3;
+            message.file = self.said.to_be_bytes().to_vec().into();
+            message.file_suffix = "png".into();
+        }
+        message
+    }
+
+    fn answer(&mut self, number: usize, outcome: Outcome) -> Answer {
+        let request = self.model.asked[number].request.clone();
+        self.said += 1;
+        match (outcome, request) {
+            (Outcome::Failed, _) => Answer::Failed,
+            (Outcome::Refused, _) => Answer::Refused,
+            (Outcome::Done, Request::LoadUser(name)) => {
+                let index = USERS.iter().position(|user| *user == name.as_str()).unwrap();
+                let profile = self.profiles.get(&index).cloned().unwrap_or_default();
+                Answer::UserLoaded(UserProfile { revision: self.revision, ..profile })
+            }
+            (Outcome::Done, Request::StoreMessage(_))
+            | (Outcome::Wrong, Request::LoadUser(_) | Request::StoreFile(_)) => {
+                Answer::MessageStored { seq: self.said }
+            }
+            (Outcome::Done, Request::StoreFile(_)) | (Outcome::Wrong, Request::StoreMessage(_)) => {
+                let kinds = [FileKind::Other, FileKind::Image, FileKind::Audio, FileKind::Video];
+                let kind = kinds[self.said as usize % kinds.len()];
+                Answer::FileStored { name: format!("file {}", self.said).into(), kind }
+            }
+        }
+    }
+
+    fn change(&mut self, index: usize, to: usize, what: Change, stale: bool) -> Event {
+        let of = group(GROUPS[to]);
+        self.said += 1;
+        let avatar: Box<str> = format!("{}.png", self.said).into();
+        if !stale {
+            self.revision += 1;
+            let profile = self.profiles.entry(index).or_default();
+            match what {
+                Change::Joins if profile.groups.contains(&of) => {}
+                Change::Joins => profile.groups.push(of.clone()),
+                Change::Leaves => profile.groups.retain(|group| *group != of),
+                Change::Avatar => profile.avatar.clone_from(&avatar),
+            }
+        }
+        let kind = match what {
+            Change::Joins => DirectoryChangeKind::Joined(of),
+            Change::Leaves => DirectoryChangeKind::Left(of),
+            Change::Avatar => DirectoryChangeKind::Avatar(avatar),
+        };
+        let revision = self.revision.saturating_sub(u64::from(stale));
+        Event::DirectoryChanged(DirectoryChange { revision, user: user(USERS[index]), kind })
+    }
+
+    fn stimulus(&mut self, step: &Step) -> Stimulus {
+        let event = match step {
+            Step::Connects { slot, user: index } => {
+                self.generations[*slot as usize] += 1;
+                let conn = self.conn(Who { slot: *slot, stale: false });
+                Event::Connected { conn, user: user(USERS[*index]) }
+            }
+            Step::Says { who, say } => {
+                let message = self.message(say, "").encode_to_vec().into();
+                Event::Received { conn: self.conn(*who), message }
+            }
+            Step::SendsGarbage { who } => {
+                Event::Received { conn: self.conn(*who), message: Bytes::from_static(b"\xff\xfe") }
+            }
+            Step::Pings { who } => {
+                Event::Ping { conn: self.conn(*who), payload: Bytes::from_static(b"there?") }
+            }
+            Step::Pongs { who } => Event::Pong { conn: self.conn(*who), payload: Bytes::new() },
+            Step::Misbehaves { who } => {
+                Event::Misbehaved { conn: self.conn(*who), fault: PeerFault::Framing }
+            }
+            Step::Closes { who } => Event::PeerClosed { conn: self.conn(*who) },
+            Step::Disconnects { who } => Event::Disconnected { conn: self.conn(*who) },
+            Step::Flushes { who, frames } => {
+                let conn = self.conn(*who);
+                let outbox = self.model.conns.get(&conn).map(|conn| conn.outbox.clone());
+                let (frames, payload_bytes, _) = outbox.unwrap_or_default().flush(*frames);
+                Event::Flushed { conn, frames, payload_bytes }
+            }
+            Step::Answers { pick, any, outcome } => {
+                let open = self.model.open_requests();
+                let numbers = if *any { (0..self.model.asked.len()).collect() } else { open };
+                if numbers.is_empty() {
+                    return Stimulus::Nothing;
+                }
+                let number = numbers[pick % numbers.len()];
+                return Stimulus::Answer(number, self.answer(number, *outcome));
+            }
+            Step::Changes { user, group, what, stale } => self.change(*user, *group, *what, *stale),
+            Step::Publishes { topic, say } => {
+                let message = self.message(say, "remote").encode_to_vec().into();
+                let topic = match topic {
+                    0 => Topic::Everyone,
+                    1 => Topic::User(user(USERS.get(say.to).copied().unwrap_or("zoe"))),
+                    _ => Topic::Group(group(GROUPS[say.to % GROUPS.len()])),
+                };
+                Event::Published(Record { topic, seq: None, message })
+            }
+            Step::PublishesGarbage => {
+                let message = Bytes::from_static(b"\xff\xfe");
+                Event::Published(Record { topic: Topic::Everyone, seq: None, message })
+            }
+            Step::ShutsDown => Event::Shutdown,
+            Step::Nothing => return Stimulus::Nothing,
+        };
+        Stimulus::Event(event)
+    }
+}
+
+/// `swarm` makes some kinds frequent in one history and rare in another.
+fn say(swarm: u64) -> impl Strategy<Value = Say> {
+    let often = |bit: u64| if swarm >> bit & 1 == 1 { 10 } else { 2 };
+    let signal = select(vec![0, 0, 6, 7, 10, 10, 13, 14, 17, 18, 20, 21]);
+    let kind = prop_oneof![
+        4 => Just(Kind::Text),
+        3 => Just(Kind::GroupText),
+        2 => Just(Kind::Upload),
+        1 => Just(Kind::GroupUpload),
+        often(0) => signal.prop_map(Kind::Relay),
+        often(1) => (8..=9).prop_map(Kind::Relay),
+        2 => select(vec![1, 3, 7, 8, 9, 12]).prop_map(Kind::Shout),
+        often(0) => select(vec![0, 0, 0, 1, 9]).prop_map(Kind::ToCall),
+        1 => Just(Kind::Heartbeat),
+        1 => Just(Kind::LongRecipient),
+    ];
+    let from = prop_oneof![4 => Just(None), 1 => (0..USERS.len()).prop_map(Some)];
+    let padding = prop_oneof![8 => Just(0_usize), 4 => 100..900_usize, 1 => 1000..1100_usize];
+    (kind, 0..=USERS.len(), from, padding).prop_map(|(kind, to, from, padding)| Say {
+        kind,
+        to,
+        from,
+        padding,
+    })
+}
+
+fn who() -> impl Strategy<Value = Who> {
+    (0..SLOTS, prop::bool::weighted(0.05)).prop_map(|(slot, stale)| Who { slot, stale })
+}
+
+fn step(swarm: u64) -> impl Strategy<Value = Step> {
+    let often = |bit: u64| if swarm >> bit & 1 == 1 { 30 } else { 6 };
+    let outcome = prop_oneof![
+        12 => Just(Outcome::Done),
+        2 => Just(Outcome::Failed),
+        2 => Just(Outcome::Refused),
+        1 => Just(Outcome::Wrong),
+    ];
+    let change = select(vec![Change::Joins, Change::Joins, Change::Joins, Change::Leaves, Change::Avatar]);
+    let stale = prop::bool::weighted(0.2);
+    prop_oneof![
+        20 => (0..SLOTS, 0..USERS.len()).prop_map(|(slot, user)| Step::Connects { slot, user }),
+        60 => (who(), say(swarm)).prop_map(|(who, say)| Step::Says { who, say }),
+        1 => who().prop_map(|who| Step::SendsGarbage { who }),
+        2 => who().prop_map(|who| Step::Pings { who }),
+        4 => who().prop_map(|who| Step::Pongs { who }),
+        1 => who().prop_map(|who| Step::Misbehaves { who }),
+        4 => who().prop_map(|who| Step::Closes { who }),
+        6 => who().prop_map(|who| Step::Disconnects { who }),
+        often(2) => (who(), 0..4_usize).prop_map(|(who, frames)| Step::Flushes { who, frames }),
+        often(3) => (any::<u16>(), prop::bool::weighted(0.1), outcome).prop_map(|(pick, any, outcome)| {
+            Step::Answers { pick: pick.into(), any, outcome }
+        }),
+        12 => (0..USERS.len(), 0..GROUPS.len(), change, stale)
+            .prop_map(|(user, group, what, stale)| Step::Changes { user, group, what, stale }),
+        6 => (0..3_usize, say(swarm)).prop_map(|(topic, say)| Step::Publishes { topic, say }),
+        1 => Just(Step::PublishesGarbage),
+        1 => Just(Step::ShutsDown),
+        3 => Just(Step::Nothing),
+    ]
+}
+
+pub(crate) struct Specification;
+
+impl ReferenceStateMachine for Specification {
+    type State = History;
+    type Transition = Timed;
+
+    fn init_state() -> BoxedStrategy<History> {
+        let devices = select(vec![DevicePolicy::All, DevicePolicy::NewestWins]);
+        (any::<u64>(), any::<bool>(), devices)
+            .prop_map(|(seed, peers, devices)| History {
+                seed,
+                model: Model::new(config(peers, devices), START),
+                generations: vec![1; SLOTS as usize],
+                profiles: BTreeMap::new(),
+                revision: 0,
+                said: 0,
+                stimulus: Stimulus::Nothing,
+            })
+            .boxed()
+    }
+
+    fn transitions(history: &History) -> BoxedStrategy<Timed> {
+        let after = prop_oneof![40 => 1..50_u64, 2 => 1_000..6_000_u64, 1 => 10_000..30_000_u64];
+        (after.prop_map(Duration::from_millis), step(history.seed))
+            .prop_map(|(after, step)| Timed { after, step })
+            .boxed()
+    }
+
+    fn preconditions(history: &History, timed: &Timed) -> bool {
+        // A driver has one connection in a slot, and opens none after the server has stopped: not even if
+        // time alone will have stopped it by then.
+        let Step::Connects { slot, .. } = timed.step else { return true };
+        let mut model = history.model.clone();
+        model.pass(timed.after);
+        model.in_slot(slot).is_none() && !model.stopped
+    }
+
+    fn apply(mut history: History, timed: &Timed) -> History {
+        history.model.expected = Default::default();
+        history.model.pass(timed.after);
+        history.stimulus = history.stimulus(&timed.step);
+        match history.stimulus.clone() {
+            Stimulus::Event(event) => history.model.handle(&event),
+            Stimulus::Answer(number, answer) => history.model.answered(number, &answer),
+            Stimulus::Nothing => {}
+        }
+        history
+    }
+}
