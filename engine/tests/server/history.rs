@@ -292,6 +292,11 @@ impl History {
     }
 }
 
+/// In every second history few meet often: two users, on three connections.
+fn few_or_all(swarm: u64) -> (u32, usize) {
+    if swarm >> 4 & 1 == 1 { (3, 2) } else { (SLOTS, USERS.len()) }
+}
+
 /// `swarm` makes some kinds frequent in one history and rare in another.
 fn say(swarm: u64) -> impl Strategy<Value = Say> {
     let often = |bit: u64| if swarm >> bit & 1 == 1 { 10 } else { 2 };
@@ -302,28 +307,25 @@ fn say(swarm: u64) -> impl Strategy<Value = Say> {
         2 => Just(Kind::Upload),
         1 => Just(Kind::GroupUpload),
         often(0) => signal.prop_map(Kind::Relay),
-        often(1) => (8..=9).prop_map(Kind::Relay),
+        3 * often(1) => select(vec![8, 9, 9, 9]).prop_map(Kind::Relay),
         2 => select(vec![1, 3, 7, 8, 9, 12]).prop_map(Kind::Shout),
         often(0) => select(vec![0, 0, 0, 1, 9]).prop_map(Kind::ToCall),
         1 => Just(Kind::Heartbeat),
         1 => Just(Kind::LongRecipient),
     ];
+    let (_, users) = few_or_all(swarm);
     let from = prop_oneof![4 => Just(None), 1 => (0..USERS.len()).prop_map(Some)];
     let padding = prop_oneof![8 => Just(0_usize), 4 => 100..900_usize, 1 => 1000..1100_usize];
-    (kind, 0..=USERS.len(), from, padding).prop_map(|(kind, to, from, padding)| Say {
-        kind,
-        to,
-        from,
-        padding,
-    })
+    (kind, 0..=users, from, padding).prop_map(|(kind, to, from, padding)| Say { kind, to, from, padding })
 }
 
-fn who() -> impl Strategy<Value = Who> {
-    (0..SLOTS, prop::bool::weighted(0.05)).prop_map(|(slot, stale)| Who { slot, stale })
+fn who(swarm: u64) -> impl Strategy<Value = Who> {
+    (0..few_or_all(swarm).0, prop::bool::weighted(0.05)).prop_map(|(slot, stale)| Who { slot, stale })
 }
 
 fn step(swarm: u64) -> impl Strategy<Value = Step> {
     let often = |bit: u64| if swarm >> bit & 1 == 1 { 30 } else { 6 };
+    let (slots, users) = few_or_all(swarm);
     let outcome = prop_oneof![
         12 => Just(Outcome::Done),
         2 => Just(Outcome::Failed),
@@ -333,15 +335,15 @@ fn step(swarm: u64) -> impl Strategy<Value = Step> {
     let change = select(vec![Change::Joins, Change::Joins, Change::Joins, Change::Leaves, Change::Avatar]);
     let stale = prop::bool::weighted(0.2);
     prop_oneof![
-        20 => (0..SLOTS, 0..USERS.len()).prop_map(|(slot, user)| Step::Connects { slot, user }),
-        60 => (who(), say(swarm)).prop_map(|(who, say)| Step::Says { who, say }),
-        1 => who().prop_map(|who| Step::SendsGarbage { who }),
-        2 => who().prop_map(|who| Step::Pings { who }),
-        4 => who().prop_map(|who| Step::Pongs { who }),
-        1 => who().prop_map(|who| Step::Misbehaves { who }),
-        4 => who().prop_map(|who| Step::Closes { who }),
-        6 => who().prop_map(|who| Step::Disconnects { who }),
-        often(2) => (who(), 0..4_usize).prop_map(|(who, frames)| Step::Flushes { who, frames }),
+        20 => (0..slots, 0..users).prop_map(|(slot, user)| Step::Connects { slot, user }),
+        90 => (who(swarm), say(swarm)).prop_map(|(who, say)| Step::Says { who, say }),
+        1 => who(swarm).prop_map(|who| Step::SendsGarbage { who }),
+        2 => who(swarm).prop_map(|who| Step::Pings { who }),
+        4 => who(swarm).prop_map(|who| Step::Pongs { who }),
+        1 => who(swarm).prop_map(|who| Step::Misbehaves { who }),
+        2 => who(swarm).prop_map(|who| Step::Closes { who }),
+        4 => who(swarm).prop_map(|who| Step::Disconnects { who }),
+        often(2) => (who(swarm), 0..4_usize).prop_map(|(who, frames)| Step::Flushes { who, frames }),
         often(3) => (any::<u16>(), prop::bool::weighted(0.1), outcome).prop_map(|(pick, any, outcome)| {
             Step::Answers { pick: pick.into(), any, outcome }
         }),

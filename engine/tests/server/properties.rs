@@ -4,8 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use proptest::{prelude::*, test_runner::FileFailurePersistence};
-use proptest_state_machine::{StateMachineTest, prop_state_machine};
+use proptest::{
+    prelude::*,
+    strategy::ValueTree as _,
+    test_runner::{FileFailurePersistence, TestRunner},
+};
+use proptest_state_machine::{ReferenceStateMachine as _, StateMachineTest, prop_state_machine};
 use switchboard_engine::{ConnId, Event, MessageId, Request, Ticket};
 
 use crate::{
@@ -126,7 +130,7 @@ fn proptest_config() -> ProptestConfig {
     let default = ProptestConfig::default();
     let chosen = std::env::var_os("PROPTEST_CASES").is_some();
     ProptestConfig {
-        cases: if chosen { default.cases } else { 256 },
+        cases: if chosen { default.cases } else { 512 },
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(
             "tests/server/properties.proptest-regressions",
         ))),
@@ -139,4 +143,22 @@ prop_state_machine! {
 
     #[test]
     fn whatever_happens_the_server_does_exactly_what_the_model_says(sequential 1..150 => Run);
+}
+
+#[test]
+fn the_histories_reach_everything_that_the_server_counts() {
+    let mut runner = TestRunner::deterministic();
+    let strategy = Specification::sequential_strategy(120..150);
+    let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+    for _ in 0..100 {
+        let (mut history, steps, _) = strategy.new_tree(&mut runner).unwrap().current();
+        let mut run = Run::init_test(&history);
+        for step in steps {
+            history = Specification::apply(history, &step);
+            run = Run::apply(run, &history, step);
+        }
+        run.driver.server.stats().iter().for_each(|(name, count)| *sums.entry(name).or_default() += count);
+    }
+    let never: Vec<_> = sums.into_iter().filter(|(_, sum)| *sum == 0).map(|(name, _)| name).collect();
+    assert_eq!(never, ["rate_limited"], "the model has no rates: they have scenarios");
 }
