@@ -1,0 +1,29 @@
+//! The real server over loopback, met by a WebSocket client that shares no code with it.
+//!
+//! | module | what holds |
+//! | --- | --- |
+//! | `chat` | the classic protocol, on one shard and on four |
+//! | `wire` | framing, closing, signs of life |
+//! | `http` | the handshake and what else is asked of the port |
+//! | `hostile` | clients that flood, stall and storm |
+//! | `lifecycle` | signals, and servers that cannot start |
+//! | `durability` | kill -9 and a full disk |
+//! | `interop` | a client in Python's standard library |
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a panic is a failed test, and clippy's leave for tests ends at their bodies"
+)]
+
+mod chat;
+mod durability;
+mod harness;
+mod hostile;
+mod http;
+mod interop;
+mod lifecycle;
+mod process;
+mod raw;
+mod wire;
