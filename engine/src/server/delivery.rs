@@ -36,9 +36,13 @@ struct FanOut<'a> {
 impl FanOut<'_> {
     /// Adds the connection to the recipients if it is online and has room.
     fn offer(&mut self, connection: &mut Connection) {
-        if !connection.is_online() {
-            return;
+        if connection.is_online() {
+            self.add(connection);
         }
+    }
+
+    /// Adds the connection to the recipients if it has room.
+    fn add(&mut self, connection: &mut Connection) {
         self.stats.pushes += 1;
         let limit_bytes = self.limits.outbox_bytes;
         match self.kind {
@@ -122,12 +126,12 @@ impl Server {
         self.send(mark, Frame::Message(frame));
     }
 
-    /// Sends a frame to one connection.
+    /// Sends a frame to one connection, which need not be online: a Ping is answered before the welcome too.
     pub(super) fn deliver_to_conn(&mut self, conn: ConnId, frame: Frame) {
         let mark = self.effects.mark();
         let mut fan_out = fan_out!(self, frame.payload(), Kind::Ordinary);
-        if let Some(connection) = self.connections.get_mut(conn) {
-            fan_out.offer(connection);
+        if let Some(connection) = self.connections.get_mut(conn).filter(|conn| conn.user().is_some()) {
+            fan_out.add(connection);
         }
         self.send(mark, frame);
     }

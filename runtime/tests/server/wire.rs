@@ -26,6 +26,31 @@ fn small_messages(config: &mut Config) {
 }
 
 #[tokio::test]
+async fn frames_sent_together_with_the_handshake_are_not_lost() {
+    let server = TestServer::with_shards(1);
+    let mut bob = server.client("bob").await;
+    let mut alice = Raw::connect(server.address).await;
+    let mut bytes = upgrade_request("alice").into_bytes();
+    bytes.extend(message(&text("bob", "first")));
+    bytes.extend(frame(FIN | PING, b"in between"));
+    bytes.extend(message(&text("bob", "second")));
+    let third = message(&text("bob", "third"));
+    // The last frame comes in two parts, the first of them with the request.
+    bytes.extend(&third[..9]);
+    alice.write(&bytes).await;
+    assert_eq!(alice.response().await.status, 101);
+    alice.write(&third[9..]).await;
+    for content in ["first", "second", "third"] {
+        assert_eq!(bob.recv().await, Message { from: "alice".into(), ..text("bob", content) });
+    }
+    // A Ping is answered at once; the welcome waits for the directory.
+    let mut frames = [alice.frame().await, alice.frame().await];
+    frames.sort();
+    assert_eq!(frames[1], (FIN | PONG, b"in between".to_vec()));
+    assert_eq!(Message::decode(Bytes::from(frames[0].1.clone())).unwrap().content, "welcome!");
+}
+
+#[tokio::test]
 async fn a_message_may_come_in_fragments_of_one_byte_written_byte_by_byte() {
     let server = TestServer::with_shards(1);
     let mut bob = server.client("bob").await;
