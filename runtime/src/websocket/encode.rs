@@ -28,6 +28,13 @@ pub fn encode_close(reason: CloseReason) -> Bytes {
     encode_payload(OpCode::Close, &payload)
 }
 
+/// Gives the close frame that answers a client's: with the client's code, which RFC 6455 section 5.5.1 calls
+/// typical, or that of a normal end (1000) if the client gave none. Its text is not repeated.
+#[must_use]
+pub fn encode_close_answer(code: Option<u16>) -> Bytes {
+    encode_payload(OpCode::Close, &code.unwrap_or(CloseReason::PeerClosed.code()).to_be_bytes())
+}
+
 fn encode_payload(opcode: OpCode, payload: &[u8]) -> Bytes {
     // RFC 6455 section 5.5; the engine promises it, and a test holds for every CloseReason.
     debug_assert!(!is_control(opcode) || payload.len() <= 125, "a control frame of {} bytes", payload.len());

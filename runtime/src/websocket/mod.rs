@@ -27,4 +27,4 @@ mod decode;
 mod encode;
 
 pub use decode::{CloseFrame, Decoder, Incoming, OVERHEAD_BYTES};
-pub use encode::{encode, encode_close};
+pub use encode::{encode, encode_close, encode_close_answer};

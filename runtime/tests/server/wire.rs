@@ -171,6 +171,35 @@ async fn frames_against_the_rules_close_with_1002() {
 }
 
 #[tokio::test]
+async fn a_close_is_answered_with_its_code_and_the_server_closes_the_connection() {
+    let server = TestServer::with_shards(1);
+    for code in [1000, 1001, 3000, 4999] {
+        let mut alice = Raw::welcomed(server.address, "alice").await;
+        let mut payload = u16::to_be_bytes(code).to_vec();
+        payload.extend(b"so long");
+        alice.send(FIN | CLOSE, &payload).await;
+        assert_eq!(alice.frame().await, (FIN | CLOSE, code.to_be_bytes().to_vec()));
+        alice.has_ended().await;
+    }
+    // A close without a code is a normal one.
+    let mut alice = Raw::welcomed(server.address, "alice").await;
+    alice.send(FIN | CLOSE, &[]).await;
+    assert_eq!(alice.frame().await, (FIN | CLOSE, 1000_u16.to_be_bytes().to_vec()));
+    alice.has_ended().await;
+    health_becomes(server.address, "no connection is left", |_, body| body["connections"] == 0).await;
+}
+
+#[tokio::test]
+async fn the_close_handshake_completes_with_a_client_that_has_its_own_ideas_of_it() {
+    let server = TestServer::with_shards(1);
+    let mut alice = server.client("alice").await;
+    let close = CloseFrame { code: CloseCode::Away, reason: "closing the lid".into() };
+    let sent = alice.socket.send(tungstenite::Message::Close(Some(close)));
+    soon("sending", sent).await.unwrap();
+    assert_eq!(alice.closed().await, (1001, String::new()));
+}
+
+#[tokio::test]
 async fn what_was_sent_before_a_close_is_delivered() {
     let server = TestServer::with_shards(1);
     let mut bob = server.client("bob").await;

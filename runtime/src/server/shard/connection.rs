@@ -125,7 +125,10 @@ impl Connection {
                 Ok(Some(Incoming::Message(message))) => state.handle(Event::Received { conn, message }),
                 Ok(Some(Incoming::Ping(payload))) => state.handle(Event::Ping { conn, payload }),
                 Ok(Some(Incoming::Pong(payload))) => state.handle(Event::Pong { conn, payload }),
-                Ok(Some(Incoming::Close(_))) => {
+                Ok(Some(Incoming::Close(close))) => {
+                    if let Some(socket) = state.socket(conn) {
+                        socket.peer_code = close.map(|close| close.code);
+                    }
                     state.handle(Event::PeerClosed { conn });
                     break;
                 }

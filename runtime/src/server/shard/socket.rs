@@ -32,6 +32,8 @@ pub(super) struct Socket {
     /// It is in the list of sockets to be written to in this turn.
     pub(super) dirty: bool,
     pub(super) ending: Ending,
+    /// The code of the peer's close frame, to answer with.
+    pub(super) peer_code: Option<u16>,
     /// Wakes the connection's task.
     pub(super) waker: Option<Waker>,
 }
@@ -75,6 +77,7 @@ impl Socket {
             blocked: false,
             dirty: false,
             ending: Ending::Open,
+            peer_code: None,
             waker: None,
         }
     }

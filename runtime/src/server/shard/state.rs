@@ -124,7 +124,12 @@ impl State {
                     if let Some(socket) = self.sockets.get_mut(conn) {
                         tracing::debug!(%conn, %reason, "closing a connection");
                         let peer_closed = reason == CloseReason::PeerClosed;
-                        socket.push_close(websocket::encode_close(reason), peer_closed);
+                        let frame = if peer_closed {
+                            websocket::encode_close_answer(socket.peer_code)
+                        } else {
+                            websocket::encode_close(reason)
+                        };
+                        socket.push_close(frame, peer_closed);
                         if !socket.dirty {
                             socket.dirty = true;
                             self.dirty.push(conn);
