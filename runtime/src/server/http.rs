@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
+use fastwebsockets::WebSocketError;
 use serde::Deserialize;
 use serde_json::json;
 use switchboard_engine::UserId;
@@ -27,7 +28,11 @@ pub(super) struct Site {
 /// All routes.
 pub(super) fn routes(site: Site) -> Router {
     Router::new()
-        .route("/socket.io", get(socket))
+        // A HEAD would be answered as a GET, and RFC 6455 section 4.1 has handshakes with GET alone.
+        .route(
+            "/socket.io",
+            get(socket).head(async || (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET")])),
+        )
         .route("/healthz", get(health))
         .fallback(async || {
             (StatusCode::NOT_FOUND, "there is nothing here: see /healthz, or /socket.io?user=ID\n")
@@ -43,7 +48,7 @@ struct SocketQuery {
 
 /// `GET /socket.io?user=ID`: the WebSocket of the classic protocol. Any Origin; no subprotocol.
 ///
-/// 400 for a missing or impossible user or handshake, 503 when the user's shard has no room.
+/// 400 for a missing or impossible user or handshake, 426 for another version of WebSocket, 503 when the user's shard has no room.
 async fn socket(
     State(site): State<Site>,
     query: Result<Query<SocketQuery>, QueryRejection>,
@@ -53,6 +58,10 @@ async fn socket(
         Ok(Query(SocketQuery { user })) => user,
         Err(error) => return bad_request(&format!("the query cannot be read: {error}")),
     };
+    // What is not UTF-8 comes decoded to this character, and two users must not become one.
+    if user.contains(char::REPLACEMENT_CHARACTER) {
+        return bad_request("the query cannot be read: the user is not UTF-8");
+    }
     if user.is_empty() {
         return bad_request("the query must name the user who connects: /socket.io?user=ID");
     }
@@ -72,6 +81,12 @@ async fn socket(
         Ok((response, upgrade)) => {
             tokio::spawn(hand_over(upgrade, user, seat));
             response.map(axum::body::Body::new)
+        }
+        // RFC 6455 section 4.2.2 has the answer name the versions that the server speaks.
+        Err(WebSocketError::InvalidSecWebsocketVersion) => {
+            let headers = [(header::SEC_WEBSOCKET_VERSION, "13"), (header::UPGRADE, "websocket")];
+            let text = "this server speaks version 13 of WebSocket (RFC 6455)\n";
+            (StatusCode::UPGRADE_REQUIRED, headers, text).into_response()
         }
         Err(error) => bad_request(&format!("the WebSocket handshake is wrong: {error}")),
     }

@@ -33,6 +33,8 @@ async fn a_handshake_without_a_possible_user_is_answered_with_400_and_why() {
         ("?user=a%00b", control),
         ("?user=%0D%0Aalice", control),
         ("?user=%C2%85", control),
+        ("?user=%FF", encoding),
+        ("?user=a%C3", encoding),
         ("?user=alice&user=bob", encoding),
     ] {
         let request = upgrade_request("alice").replace("?user=alice", query);
@@ -73,6 +75,30 @@ async fn what_is_no_handshake_is_answered_with_400_and_why() {
         assert!(response.body.contains(text), "{}", response.body);
     }
     assert_eq!(health(server.address).await.1["connections"], 0);
+}
+
+#[tokio::test]
+async fn another_version_of_the_protocol_is_told_the_right_one() {
+    // RFC 6455 section 4.2.2: 426 or the like, and the versions that the server speaks.
+    let server = TestServer::with_shards(1);
+    let request = upgrade_request("alice");
+    for wrong in
+        [request.replace("Version: 13", "Version: 8"), request.replace("Sec-WebSocket-Version: 13\r\n", "")]
+    {
+        let response = answer(server.address, &wrong).await;
+        assert_eq!(response.status, 426, "{response:?}");
+        assert_eq!(response.header("sec-websocket-version"), Some("13"));
+    }
+}
+
+#[tokio::test]
+async fn only_get_makes_a_websocket() {
+    let server = TestServer::with_shards(1);
+    for method in ["HEAD", "POST", "OPTIONS"] {
+        let mut raw = Raw::connect(server.address).await;
+        raw.write(upgrade_request("alice").replace("GET", method).as_bytes()).await;
+        assert_eq!(raw.response().await.status, 405, "{method}");
+    }
 }
 
 #[tokio::test]
