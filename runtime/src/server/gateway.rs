@@ -23,7 +23,10 @@ use tokio::{
     sync::{Semaphore, mpsc, watch},
 };
 
-use super::shard::{NewConnection, Place, ShardDoor};
+use super::{
+    shard::{NewConnection, Place, ShardDoor},
+    write_timeout::WriteTimeout,
+};
 
 /// How long accepting rests after an error that another try cannot help, such as too many open files.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
@@ -84,7 +87,7 @@ const BACKLOG: i32 = 4096;
 /// What the accept loop goes by.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Handshakes {
-    /// A request's headers must be there after this time.
+    /// A request's headers must be there after this time, and an answer must be taken within it.
     pub(super) timeout: Duration,
     /// Connections that are not WebSockets yet; more wait in the kernel.
     pub(super) concurrent: usize,
@@ -136,7 +139,7 @@ async fn serve(stream: TcpStream, routes: Router, timeout: Duration) -> Result<(
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(timeout)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes))
+        .serve_connection(TokioIo::new(WriteTimeout::new(stream, timeout)), TowerToHyperService::new(routes))
         .with_upgrades()
         .await
 }
@@ -160,7 +163,7 @@ pub(super) async fn hand_over(upgrade: fastwebsockets::upgrade::UpgradeFut, user
 /// The plain socket under an upgraded connection, and what was read beyond the request.
 fn take_back(upgraded: Upgraded) -> io::Result<(std::net::TcpStream, Bytes)> {
     let parts = upgraded
-        .downcast::<TokioIo<TcpStream>>()
+        .downcast::<TokioIo<WriteTimeout>>()
         .map_err(|_| io::Error::other("the upgraded connection is not a TCP socket"))?;
-    Ok((parts.io.into_inner().into_std()?, parts.read_buf))
+    Ok((parts.io.into_inner().into_inner().into_std()?, parts.read_buf))
 }

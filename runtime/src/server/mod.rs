@@ -12,6 +12,7 @@ mod clock;
 mod gateway;
 mod http;
 mod shard;
+mod write_timeout;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 

@@ -202,6 +202,22 @@ async fn more_handshakes_than_are_served_at_once_all_get_their_turn() {
 }
 
 #[tokio::test]
+async fn whoever_reads_no_answers_does_not_keep_others_from_connecting() {
+    let server = TestServer::start(|config| {
+        config.handshake.concurrent = 1;
+        config.handshake.timeout_ms = 300;
+    });
+    let mut greedy = Raw::connect_with_small_window(server.address).await;
+    let requests = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1_000);
+    let asking = async {
+        use tokio::io::AsyncWriteExt as _;
+        while greedy.stream.write_all(requests.as_bytes()).await.is_ok() {}
+    };
+    soon("the server to hang up", asking).await;
+    server.client("alice").await.has_nothing_more().await;
+}
+
+#[tokio::test]
 async fn two_thousand_connect_at_once_and_all_hear_a_broadcast() {
     const STORM: usize = 2_000;
     // Two files for each connection: its ends are both in this process.
