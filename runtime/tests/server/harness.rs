@@ -224,9 +224,9 @@ impl Client {
     /// connection must end right after.
     pub(crate) async fn closed(&mut self) -> (u16, String) {
         let close = loop {
-            match self.frame().await.expect("a close frame comes before the end") {
-                tungstenite::Message::Close(close) => break close.expect("the close frame has a code"),
-                _ => {}
+            let frame = self.frame().await.expect("a close frame comes before the end");
+            if let tungstenite::Message::Close(close) = frame {
+                break close.expect("the close frame has a code");
             }
         };
         // Whoever was first to close, tungstenite ends the stream once the TCP connection is closed.
