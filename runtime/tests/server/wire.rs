@@ -245,12 +245,12 @@ async fn a_client_without_a_sign_of_life_is_pinged_and_then_closed() {
 async fn a_silent_client_that_answers_pings_stays() {
     let server = TestServer::start(|config| {
         config.timeouts.ping_interval_ms = 50;
-        config.timeouts.idle_timeout_ms = 5_000;
+        config.timeouts.idle_timeout_ms = 3_000;
     });
     let mut alice = server.client("alice").await;
     let begun = tokio::time::Instant::now();
     // Longer than the idle time-out.
-    while begun.elapsed().as_millis() < 5_500 {
+    while begun.elapsed().as_millis() < 3_500 {
         match alice.frame().await {
             Some(tungstenite::Message::Ping(position)) => assert_eq!(position.len(), 8),
             other => panic!("{other:?}"),
