@@ -89,12 +89,17 @@ impl Session {
         instant.saturating_since(self.now())
     }
 
+    /// What [`Session::next`] would tell without waiting.
+    pub fn try_next(&mut self) -> Option<Event> {
+        self.carry_out();
+        self.events.pop_front()
+    }
+
     /// Drives the connection until there is something to tell, and tells it. Waits for ever while the session is
     /// closed and everything was told. Cancel-safe.
     pub async fn next(&mut self) -> Event {
         loop {
-            self.carry_out();
-            if let Some(event) = self.events.pop_front() {
+            if let Some(event) = self.try_next() {
                 return event;
             }
             let timeout = self.client.poll_timeout().map(|at| self.system(at));
