@@ -185,3 +185,126 @@ impl Session {
         self.origin + Duration::from_nanos(at.as_nanos())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::{SinkExt as _, StreamExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_tungstenite::{
+        WebSocketStream, accept_hdr_async,
+        tungstenite::{
+            Message,
+            handshake::server::{Request, Response},
+            protocol::{CloseFrame, frame::coding::CloseCode},
+        },
+    };
+
+    async fn start() -> (Session, TcpListener) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}/x", listener.local_addr().unwrap()).parse().unwrap();
+        let config = ClientConfig::new(UserId::new("a b").unwrap());
+        let mut session = Session::new(config, ServerUrl::new(&url).unwrap(), 1);
+        session.connect();
+        (session, listener)
+    }
+
+    async fn accept(listener: &TcpListener) -> WebSocketStream<TcpStream> {
+        let (stream, _) = listener.accept().await.unwrap();
+        #[allow(clippy::result_large_err, reason = "the signature is tungstenite's")]
+        let check = |request: &Request, response: Response| {
+            assert_eq!(request.uri(), "/x/socket.io?user=a%20b");
+            Ok(response)
+        };
+        accept_hdr_async(stream, check).await.unwrap()
+    }
+
+    /// Drives the session until it tells this.
+    async fn until(session: &mut Session, wanted: impl Fn(&Event) -> bool) {
+        loop {
+            if wanted(&session.next().await) {
+                return;
+            }
+        }
+    }
+
+    fn state(event: &Event) -> Option<ConnectionState> {
+        match event {
+            Event::Notification(Notification::StateChanged(state)) => Some(*state),
+            Event::Notification(_) | Event::LinkEnded(_) => None,
+        }
+    }
+
+    fn is_online(event: &Event) -> bool {
+        state(event) == Some(ConnectionState::Online)
+    }
+
+    #[tokio::test]
+    async fn pings_are_answered_in_order_and_closing_is_a_close_frame_each_way() {
+        let (mut session, listener) = start().await;
+        let server = async {
+            let mut socket = accept(&listener).await;
+            socket.send(Message::Ping("1".into())).await.unwrap();
+            socket.send(Message::Ping("2".into())).await.unwrap();
+            assert_eq!(socket.next().await.unwrap().unwrap(), Message::Pong("1".into()));
+            assert_eq!(socket.next().await.unwrap().unwrap(), Message::Pong("2".into()));
+            socket
+        };
+        let (mut socket, ()) = tokio::select! {
+            socket = server => (socket, ()),
+            () = until(&mut session, |_| false) => unreachable!(),
+        };
+        session.close();
+        let closed = until(&mut session, |event| matches!(state(event), Some(ConnectionState::Closed(_))));
+        let server = async {
+            let Message::Close(Some(frame)) = socket.next().await.unwrap().unwrap() else {
+                panic!("no close")
+            };
+            assert_eq!(frame.code, CloseCode::Normal);
+            // Sends the answer that reading has queued.
+            assert!(socket.next().await.is_none());
+        };
+        tokio::join!(closed, server);
+    }
+
+    #[tokio::test]
+    async fn a_large_message_is_flushed_only_when_the_server_reads_it() {
+        let (mut session, listener) = start().await;
+        let (mut socket, ()) = tokio::join!(accept(&listener), until(&mut session, is_online));
+        let text = "x".repeat(7 << 20);
+        let body = switchboard_engine::Body::Text(text.as_str().into());
+        let to = switchboard_engine::Target::User(UserId::new("bob").unwrap());
+        session.send(Outgoing::Message { to, body }).unwrap();
+        let flushed =
+            until(&mut session, |event| matches!(event, Event::Notification(Notification::Flushed { .. })));
+        let (message, ()) = tokio::join!(socket.next(), flushed);
+        assert!(message.unwrap().unwrap().into_data().len() > text.len());
+        assert_eq!(session.pending_messages(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_lost_link_is_dialled_again_and_its_end_is_told_first() {
+        let (mut session, listener) = start().await;
+        let (socket, ()) = tokio::join!(accept(&listener), until(&mut session, is_online));
+        drop(socket);
+        assert!(matches!(session.next().await, Event::LinkEnded(LinkError::Read(_))));
+        assert!(matches!(state(&session.next().await), Some(ConnectionState::Waiting { failures: 1, .. })));
+        tokio::join!(accept(&listener), until(&mut session, is_online));
+    }
+
+    #[tokio::test]
+    async fn a_close_frame_gives_the_machine_its_code_and_people_its_text() {
+        let (mut session, listener) = start().await;
+        let (mut socket, ()) = tokio::join!(accept(&listener), until(&mut session, is_online));
+        let frame = CloseFrame { code: CloseCode::Library(4000), reason: "another one".into() };
+        socket.close(Some(frame)).await.unwrap();
+        let Event::LinkEnded(LinkError::Closed { code, text }) = session.next().await else {
+            panic!("no close frame")
+        };
+        assert_eq!((code, text.as_str()), (Some(4000), "another one"));
+        let taken_over = ConnectionState::Closed(switchboard_engine::ClosedReason::TakenOver);
+        assert_eq!(state(&session.next().await), Some(taken_over));
+        // The close frame is answered.
+        assert!(matches!(socket.next().await, Some(Ok(Message::Close(_)))));
+    }
+}

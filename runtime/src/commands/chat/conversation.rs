@@ -108,7 +108,8 @@ impl Conversation {
     ) -> Vec<Line> {
         match notification {
             Notification::StateChanged(state) => self.state_changed(state, until),
-            Notification::Welcomed => Vec::new(),
+            // Not when the link opens: only now is there a session that messages come to.
+            Notification::Welcomed => vec![Line::Status(format!("online as {}", self.me))],
             Notification::Message(incoming) => {
                 self.style.message(&incoming, &self.target, time).map(Line::Message).into_iter().collect()
             }
@@ -138,7 +139,7 @@ impl Conversation {
             ConnectionState::Online => {
                 self.was_online = true;
                 self.link_error = None;
-                format!("online as {}", self.me)
+                return Vec::new();
             }
             ConnectionState::Waiting { until: at, cause, .. } => {
                 let cause = self.link_error.as_ref().map_or_else(|| cause.to_string(), chain);
@@ -252,7 +253,8 @@ mod tests {
         let mut talk = conversation();
         let line = talk.accepted(SendId(0), "hi", waiting()).unwrap();
         assert_eq!(line, Line::Status("waiting for the connection: \"hi\"".to_owned()));
-        assert_eq!(told(&mut talk, changed(ConnectionState::Online)), ["online as alice"]);
+        assert!(told(&mut talk, changed(ConnectionState::Online)).is_empty());
+        assert_eq!(told(&mut talk, Notification::Welcomed), ["online as alice"]);
         assert_eq!(told(&mut talk, Notification::Flushed { id: SendId(0) }), ["sent: \"hi\""]);
     }
 
