@@ -38,13 +38,25 @@ pub(super) struct Conversation {
     /// Messages that will not be sent (again).
     lost: usize,
     was_online: bool,
+    /// The server has greeted this link.
+    greeted: bool,
     link_error: Option<LinkError>,
 }
 
 impl Conversation {
     pub(super) fn new(me: UserId, server: String, target: Target, style: Style) -> Self {
         let unsent = BTreeMap::new();
-        Self { me, server, target, style, unsent, lost: 0, was_online: false, link_error: None }
+        Self {
+            me,
+            server,
+            target,
+            style,
+            unsent,
+            lost: 0,
+            was_online: false,
+            greeted: false,
+            link_error: None,
+        }
     }
 
     pub(super) fn prompt(&self) -> String {
@@ -53,6 +65,11 @@ impl Conversation {
 
     pub(super) const fn was_online(&self) -> bool {
         self.was_online
+    }
+
+    /// Whether the server has a session for the link that is open: what was sent over it before counts only now.
+    pub(super) const fn is_greeted(&self) -> bool {
+        self.greeted
     }
 
     /// Messages that were to be sent and were not, or not surely.
@@ -109,7 +126,10 @@ impl Conversation {
         match notification {
             Notification::StateChanged(state) => self.state_changed(state, until),
             // Not when the link opens: only now is there a session that messages come to.
-            Notification::Welcomed => vec![Line::Status(format!("online as {}", self.me))],
+            Notification::Welcomed => {
+                self.greeted = true;
+                vec![Line::Status(format!("online as {}", self.me))]
+            }
             Notification::Message(incoming) => {
                 self.style.message(&incoming, &self.target, time).map(Line::Message).into_iter().collect()
             }
@@ -132,6 +152,7 @@ impl Conversation {
     }
 
     fn state_changed(&mut self, state: ConnectionState, until: impl Fn(Instant) -> Duration) -> Vec<Line> {
+        self.greeted = false;
         let text = match state {
             ConnectionState::Connecting { failures: 0 } => format!("connecting to {}", self.server),
             // When the next try would come was told.
@@ -254,7 +275,9 @@ mod tests {
         let line = talk.accepted(SendId(0), "hi", waiting()).unwrap();
         assert_eq!(line, Line::Status("waiting for the connection: \"hi\"".to_owned()));
         assert!(told(&mut talk, changed(ConnectionState::Online)).is_empty());
+        assert!(talk.was_online() && !talk.is_greeted());
         assert_eq!(told(&mut talk, Notification::Welcomed), ["online as alice"]);
+        assert!(talk.is_greeted());
         assert_eq!(told(&mut talk, Notification::Flushed { id: SendId(0) }), ["sent: \"hi\""]);
     }
 

@@ -79,7 +79,7 @@ pub enum ChatError {
     #[error("{0}")]
     Displaced(&'static str),
     /// Messages were not sent, or not surely.
-    #[error("not everything was sent: {0} messages are missing, or may be")]
+    #[error("not everything was sent; messages that are missing, or may be: {0}")]
     Unsent(usize),
     /// The input cannot be read.
     #[error("cannot read what to send")]
@@ -217,10 +217,11 @@ impl Chat {
         }
     }
 
-    /// At a terminal, whoever ends the input wants to leave now; in a pipe, everything is sent before.
+    /// At a terminal, whoever ends the input wants to leave now; in a pipe, everything is sent before, and the
+    /// server's greeting awaited: a server may forget what came from a user whom it was still loading.
     fn is_done(&self) -> bool {
         let sent = self.held.is_none() && self.session.pending_messages() == 0;
-        self.input_ended && (self.terminal.is_some() || (sent && self.conversation.was_online()))
+        self.input_ended && (self.terminal.is_some() || (sent && self.conversation.is_greeted()))
     }
 
     /// Closes the session and shows what it still says, within [`CLOSE_TIMEOUT`].
@@ -259,8 +260,8 @@ impl Chat {
         self.show_event(event).await?;
         match state {
             Some(ConnectionState::Online) => {
-                self.deadline = (self.terminal.is_none() && self.input_ended)
-                    .then(|| self.deadline.unwrap_or_else(Instant::now).max(Instant::now() + FLUSH_TIMEOUT));
+                self.deadline =
+                    (self.terminal.is_none() && self.input_ended).then(|| Instant::now() + FLUSH_TIMEOUT);
             }
             Some(ConnectionState::Closed(reason)) => self.displaced(reason).await?,
             Some(
