@@ -278,6 +278,7 @@ fn a_refusal_for_good_is_told_with_its_text_and_ends_the_chat() {
     let (status, _, stderr) = Running::chat("--user alice --to bob", answering(text)).exit();
     assert_eq!(status.code(), Some(1));
     let errors = stderr.join("\n");
+    assert!(!errors.contains("next try"), "{errors}");
     assert!(
         errors.contains("caused by: the server refused the connection: 400: nobody  [1mof that"),
         "{errors}"

@@ -40,6 +40,8 @@ pub(super) struct Conversation {
     was_online: bool,
     /// The server has greeted this link.
     greeted: bool,
+    /// The user is leaving: there will be no next try.
+    leaving: bool,
     link_error: Option<LinkError>,
 }
 
@@ -55,6 +57,7 @@ impl Conversation {
             lost: 0,
             was_online: false,
             greeted: false,
+            leaving: false,
             link_error: None,
         }
     }
@@ -85,6 +88,11 @@ impl Conversation {
     /// Remembers why a link ended; what that means comes with the session's next state.
     pub(super) fn link_ended(&mut self, error: LinkError) {
         self.link_error = Some(error);
+    }
+
+    /// From now on, only the end of the connection is worth telling.
+    pub(super) const fn leave(&mut self) {
+        self.leaving = true;
     }
 
     /// Talks to somebody else from now on.
@@ -154,6 +162,9 @@ impl Conversation {
     fn state_changed(&mut self, state: ConnectionState, until: impl Fn(Instant) -> Duration) -> Vec<Line> {
         self.greeted = false;
         let text = match state {
+            ConnectionState::Connecting { .. } | ConnectionState::Waiting { .. } if self.leaving => {
+                return Vec::new();
+            }
             ConnectionState::Connecting { failures: 0 } => format!("connecting to {}", self.server),
             // When the next try would come was told.
             ConnectionState::Connecting { .. } | ConnectionState::Closing => return Vec::new(),
@@ -308,6 +319,14 @@ mod tests {
         let dropped = Notification::Dropped { id: SendId(0), reason: DropReason::Refused };
         assert_eq!(told(&mut talk, dropped), ["not sent: \"hi\": the server refused it"]);
         assert_eq!(talk.lost(), 1);
+    }
+
+    #[test]
+    fn no_next_try_is_announced_to_whoever_leaves() {
+        let mut talk = conversation();
+        talk.leave();
+        assert!(told(&mut talk, changed(waiting())).is_empty());
+        assert_eq!(told(&mut talk, changed(ConnectionState::Closed(ClosedReason::Application))), ["closed"]);
     }
 
     #[test]

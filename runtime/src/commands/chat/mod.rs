@@ -227,6 +227,7 @@ impl Chat {
     /// Closes the session and shows what it still says, within [`CLOSE_TIMEOUT`].
     async fn leave(&mut self) -> Result<(), ChatError> {
         self.session.close();
+        self.conversation.leave();
         if let Some(text) = self.held.take() {
             let outgoing = Box::new(self.conversation.outgoing(&text));
             let line = self.conversation.refused(&text, &SendError::Closed(outgoing));
