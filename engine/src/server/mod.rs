@@ -224,7 +224,7 @@ impl Server {
 
     /// Ends a shutdown when nothing is left to wait for.
     fn finish(&mut self) {
-        let drained = self.connections.len() == 0 && self.pipelines.is_empty();
+        let drained = self.connections.len() == 0 && self.users.len() == 0 && self.pipelines.is_empty();
         if self.stopping == Stopping::Draining && drained {
             self.stopping = Stopping::Stopped;
             self.effects.stopped();
