@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod client;
+mod clock;
 pub mod commands;
 pub mod config;
 pub mod logging;

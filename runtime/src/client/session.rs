@@ -7,6 +7,8 @@ use switchboard_engine::{
     Outgoing, SendError, SendId, UserId,
 };
 
+use crate::clock::Clock;
+
 use super::{
     address::ServerUrl,
     link::{Link, LinkError, Progress},
@@ -35,7 +37,7 @@ pub struct Session {
     client: Client,
     server: ServerUrl,
     user: UserId,
-    origin: tokio::time::Instant,
+    clock: Clock,
     link: Option<Link>,
     /// Taken from the machine and not yet given to the application; empty before every wait.
     events: VecDeque<Event>,
@@ -47,20 +49,20 @@ impl Session {
     #[must_use]
     pub fn new(config: ClientConfig, server: ServerUrl, seed: u64) -> Self {
         let user = config.user.clone();
-        let client = Client::new(config, seed, Instant::ZERO);
-        let origin = tokio::time::Instant::now();
-        Self { client, server, user, origin, link: None, events: VecDeque::new() }
+        let clock = Clock::start();
+        let client = Client::new(config, seed, clock.now());
+        Self { client, server, user, clock, link: None, events: VecDeque::new() }
     }
 
     /// Wants a connection from now on: see [`Client::connect`].
     pub fn connect(&mut self) {
-        self.client.connect(self.now());
+        self.client.connect(self.clock.now());
     }
 
     /// Wants no connection any more: see [`Client::close`]. [`Session::next`] tells when it is closed, within
     /// [`ClientConfig::close_timeout`].
     pub fn close(&mut self) {
-        self.client.close(self.now());
+        self.client.close(self.clock.now());
     }
 
     /// Accepts a message for sending: see [`Client::send`].
@@ -68,7 +70,7 @@ impl Session {
     /// # Errors
     /// Those of [`Client::send`], with the message in them.
     pub fn send(&mut self, outgoing: Outgoing) -> Result<SendId, SendError> {
-        self.client.send(self.now(), outgoing)
+        self.client.send(self.clock.now(), outgoing)
     }
 
     /// What an application shows of the connection.
@@ -86,7 +88,7 @@ impl Session {
     /// How long it is from now to an instant of this session's states; zero if it has passed.
     #[must_use]
     pub fn until(&self, instant: Instant) -> Duration {
-        instant.saturating_since(self.now())
+        instant.saturating_since(self.clock.now())
     }
 
     /// What [`Session::next`] would tell without waiting.
@@ -102,7 +104,7 @@ impl Session {
             if let Some(event) = self.try_next() {
                 return event;
             }
-            let timeout = self.client.poll_timeout().map(|at| self.system(at));
+            let timeout = self.client.poll_timeout().map(|at| self.clock.system(at));
             let link = &mut self.link;
             let progress = async {
                 match link {
@@ -118,7 +120,7 @@ impl Session {
             };
             tokio::select! {
                 (link, progress) = progress => self.progressed(link, progress),
-                () = expired => self.client.handle_timeout(self.now()),
+                () = expired => self.client.handle_timeout(self.clock.now()),
             }
         }
     }
@@ -174,15 +176,7 @@ impl Session {
                 event
             }
         };
-        self.client.handle(self.now(), event);
-    }
-
-    fn now(&self) -> Instant {
-        Instant::from_nanos(u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
-    }
-
-    fn system(&self, at: Instant) -> tokio::time::Instant {
-        self.origin + Duration::from_nanos(at.as_nanos())
+        self.client.handle(self.clock.now(), event);
     }
 }
 

@@ -8,7 +8,6 @@
 //! | `media` | the files |
 
 mod bus;
-mod clock;
 mod gateway;
 mod http;
 mod shard;
@@ -24,12 +23,12 @@ use tokio::{
 
 use self::{
     bus::Bus,
-    clock::Clock,
     gateway::{Handshakes, Shards},
     http::Site,
     shard::{ShardParts, ShardThread},
 };
 use crate::{
+    clock::Clock,
     config::{AuthMode, Config},
     media::{MediaOptions, MediaStore},
     store::{Completions, DataFolder, OpenError, Store, StoreEvent, StoreOptions},

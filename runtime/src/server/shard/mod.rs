@@ -33,7 +33,8 @@ use switchboard_engine::{Event, Instant, Record, Server, ServerConfig, UserId};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use self::state::State;
-use super::{bus::Bus, clock::Clock};
+use super::bus::Bus;
+use crate::clock::Clock;
 use crate::store::{StoreEvent, StoreHandle};
 
 /// Events that the mailbox task takes at a time before the others get their turn.

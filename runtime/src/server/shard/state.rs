@@ -6,11 +6,7 @@ use switchboard_engine::{Action, CloseReason, ConnId, Event, Instant, Request, S
 use tokio::{net::tcp::OwnedWriteHalf, sync::Notify};
 
 use super::{Place, ShardParts, socket::Socket, sockets::Sockets};
-use crate::{
-    server::{bus::Bus, clock::Clock},
-    store::StoreHandle,
-    websocket,
-};
+use crate::{clock::Clock, server::bus::Bus, store::StoreHandle, websocket};
 
 /// The size of the buffer that all connections of a shard are read into.
 const RECEIVE_BUFFER_BYTES: usize = 64 << 10;

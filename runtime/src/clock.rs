@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use switchboard_engine as engine;
 
-/// A clock whose origin is the start of the server; all shards have the same one.
+/// A clock whose origin is its start; the shards of a server have one together.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     origin: Instant,
