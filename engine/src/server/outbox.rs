@@ -109,6 +109,12 @@ impl Outbox {
         }
     }
 
+    /// Whether a picture of this sender and kind is held back.
+    pub(super) fn holds(&self, sender: &UserId, content_type: i32) -> bool {
+        let same = |s: &&Stream| s.content_type == content_type && s.sender == *sender;
+        self.streams.iter().find(same).is_some_and(|stream| stream.held.is_some())
+    }
+
     /// Takes note of frames that were written. Returns how many of them were known.
     pub(super) fn flushed(&mut self, frames: u32, payload_bytes: u64) -> Result<(), NeverSent> {
         let frames = u64::from(frames);
