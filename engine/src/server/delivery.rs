@@ -154,11 +154,11 @@ impl<P: Probe> Server<P> {
         };
         let mark = self.effects.mark();
         let mut fan_out = fan_out!(self, &frame, kind);
-        for connection in self.connections.iter_mut() {
+        self.connections.iter_mut().for_each(|connection| {
             if left_out.is_none() || connection.user() != left_out {
                 fan_out.offer(connection);
             }
-        }
+        });
         self.send(mark, Frame::Message(frame));
     }
 
