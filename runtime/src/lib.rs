@@ -1,6 +1,7 @@
 //! The Switchboard chat server: sockets, HTTP, store and bus around the engine.
 
 pub mod cli;
+pub mod client;
 pub mod commands;
 pub mod config;
 pub mod logging;

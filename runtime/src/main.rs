@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use switchboard::cli::{self, Command, ServeArgs};
-use switchboard::commands::{self, GroupError};
+use switchboard::commands::{self, ChatError, GroupError};
 use switchboard::config::{ConfigErrors, Loaded};
 use switchboard::logging::{self, LoggingError};
 use switchboard::server::ServerError;
@@ -21,17 +21,17 @@ enum Failure {
     Server(#[from] ServerError),
     #[error("cannot work on the groups")]
     Group(#[from] GroupError),
+    #[error(transparent)]
+    Chat(#[from] ChatError),
     #[error("cannot write to the standard output")]
     Output(#[source] std::io::Error),
-    #[error("the command {0} is not wired")]
-    NotWired(&'static str),
 }
 
 impl Failure {
     fn exit_code(&self) -> ExitCode {
         match self {
             Self::Config(_) => ExitCode::from(2),
-            Self::Logging(_) | Self::Server(_) | Self::Group(_) | Self::Output(_) | Self::NotWired(_) => {
+            Self::Logging(_) | Self::Server(_) | Self::Group(_) | Self::Output(_) | Self::Chat(_) => {
                 ExitCode::FAILURE
             }
         }
@@ -40,7 +40,7 @@ impl Failure {
     fn report(&self) -> String {
         let error: &(dyn Error + 'static) = match self {
             Self::Config(errors) => errors,
-            Self::Logging(_) | Self::Server(_) | Self::Group(_) | Self::Output(_) | Self::NotWired(_) => self,
+            Self::Logging(_) | Self::Server(_) | Self::Group(_) | Self::Output(_) | Self::Chat(_) => self,
         };
         cli::report(error)
     }
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(args) => Ok(commands::serve(&prepare(&args)?.config)?),
-        Command::Chat(_args) => Err(Failure::NotWired("chat")),
+        Command::Chat(args) => Ok(commands::chat(&args)?),
         Command::Group(args) => {
             let data = args.load()?.config.data;
             let text = commands::group(&data, &args.command)?;

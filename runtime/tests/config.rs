@@ -366,7 +366,7 @@ fn contradictory_values_are_told_with_both_origins() {
         (
             "[limits]\nreceive_budget_bytes = 5",
             "limits.receive_budget_bytes = 5 (FILE, line 2) must be at least \
-             limits.message_bytes = 8388608 (default)",
+             limits.message_bytes = 8388608 (default) and 1024 more",
         ),
     ] {
         assert_error(error_of_file(text), &format!("error: {error}"));

@@ -10,7 +10,7 @@ use crate::{config::FRAME_COST_BYTES, probe::Probe};
 pub struct Gauges {
     /// Connections, closing ones included.
     pub connections: u64,
-    /// Users with an open connection.
+    /// Users with an open connection, or with something left to route.
     pub users: u64,
     /// Groups with such a user.
     pub groups: u64,
@@ -126,9 +126,16 @@ impl<P: Probe> Server<P> {
             let welcomed = connection.is_online() || loading;
             hold(welcomed, "isolation", "a connection waits for nothing but its user")?;
         }
+        let departed = self.users.iter().flat_map(|(_, user)| &user.departed);
+        early += departed.map(|(_, message)| message.len() as u64).sum::<u64>();
         hold(early == self.early_bytes, "accounting", "early bytes")?;
         for (_, user) in self.users.iter() {
-            hold(!user.conns.is_empty(), "bounded", "a user has a connection")?;
+            let waits = matches!(user.load, Load::Waiting { .. }) && !user.departed.is_empty();
+            hold(
+                !user.conns.is_empty() || waits,
+                "bounded",
+                "a user has a connection or something to route",
+            )?;
             let open = |conn| self.connections.get(conn).is_some_and(|c| c.user().is_some());
             hold(user.conns.iter().all(|conn| open(*conn)), "takeover", "a user's connections are open")?;
         }

@@ -37,7 +37,9 @@ impl<P: Probe> Server<P> {
                 self.retry_load(key);
             }
         }
+        self.route_departed(key);
         self.welcome_all(key);
+        self.forget_if_gone(key);
     }
 
     /// Tries again later; until then the user is in the groups that are known, if any are.

@@ -111,6 +111,18 @@ impl<P: Probe> Server<P> {
         }
     }
 
+    /// Routes what was sent by connections that did not live to be welcomed.
+    pub(super) fn route_departed(&mut self, user: UserKey) {
+        let Some(departed) = self.users.get_mut(user).map(|user| core::mem::take(&mut user.departed)) else {
+            return;
+        };
+        for (conn, message) in departed {
+            self.probe.reached(Rule::EarlyDepartedRouted);
+            self.early_bytes -= message.len() as u64;
+            self.route(conn, user, message);
+        }
+    }
+
     /// Takes note that something came from the peer. Returns its user if the connection is open.
     pub(super) fn sign_of_life(&mut self, conn: ConnId) -> Option<UserKey> {
         let now = self.now;
@@ -220,13 +232,29 @@ impl<P: Probe> Server<P> {
 
     /// Takes a connection from its user; the last one takes the user along.
     fn detach(&mut self, conn: ConnId, key: UserKey, phase: Phase) {
-        if let Phase::Loading { early, .. } = phase {
-            self.early_bytes -= early.iter().map(|message| message.len() as u64).sum::<u64>();
-        }
         let Some(user) = self.users.get_mut(key) else { return };
         let by_user = self.probe.canary(Canary::DetachByUser);
         user.conns.retain(|other| *other != conn && !by_user);
-        if !user.conns.is_empty() {
+        if let Phase::Loading { early, .. } = phase {
+            let limit = usize::try_from(self.config.limits.pending_per_connection).unwrap_or(usize::MAX);
+            for message in early {
+                if user.departed.len() < limit && !self.probe.canary(Canary::EarlyLost) {
+                    self.probe.reached(Rule::EarlyDeparted);
+                    user.departed.push_back((conn, message));
+                } else {
+                    self.probe.reached(Rule::EarlyFull);
+                    self.early_bytes -= message.len() as u64;
+                    self.stats.refused_pending += 1;
+                }
+            }
+        }
+        self.forget_if_gone(key);
+    }
+
+    /// Forgets a user of whom nothing is left here.
+    pub(super) fn forget_if_gone(&mut self, key: UserKey) {
+        let Some(user) = self.users.get(key) else { return };
+        if !user.conns.is_empty() || !user.departed.is_empty() {
             return;
         }
         match &user.load {

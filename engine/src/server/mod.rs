@@ -259,8 +259,8 @@ impl<P: Probe> Server<P> {
 
     /// Ends a shutdown when nothing is left to wait for.
     fn finish(&mut self) {
-        let settled = self.pipelines.is_empty() || self.probe.canary(Canary::StoppedEarly);
-        let drained = self.connections.len() == 0 && settled;
+        let settled = self.users.len() == 0 && self.pipelines.is_empty();
+        let drained = self.connections.len() == 0 && (settled || self.probe.canary(Canary::StoppedEarly));
         if self.stopping == Stopping::Draining && drained {
             self.stopping = Stopping::Stopped;
             self.probe.reached(Rule::Stopped);

@@ -133,6 +133,11 @@ impl Pipelines {
         self.table.insert(pipeline)
     }
 
+    /// The pipeline of a connection that is gone, found by looking at all: a rare case.
+    pub(super) fn of(&self, origin: ConnId) -> Option<PipelineKey> {
+        self.table.iter().find(|(_, pipeline)| pipeline.origin == origin).map(|(key, _)| key)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.table.is_empty()
     }

@@ -79,15 +79,21 @@ impl<P: Probe> Server<P> {
         if full && !unlimited {
             return None;
         }
-        let connection = self.connections.get_mut(conn)?;
-        if let Some(key) = connection.pipeline {
+        let known = match self.connections.get(conn) {
+            Some(connection) => connection.pipeline,
+            // It went before its user was loaded.
+            None => self.pipelines.of(conn),
+        };
+        if let Some(key) = known {
             let waiting = self.pipelines.get(key)?.entries.len();
             let has_room = waiting < usize::try_from(limits.pending_per_connection).ok()?;
             return (has_room || unlimited).then_some(key);
         }
         let pipeline = Pipeline { origin: conn, sender: sender.clone(), entries: VecDeque::new() };
         let key = self.pipelines.add(pipeline);
-        connection.pipeline = Some(key);
+        if let Some(connection) = self.connections.get_mut(conn) {
+            connection.pipeline = Some(key);
+        }
         Some(key)
     }
 

@@ -1,7 +1,8 @@
 //! The users with connections here, and the groups that they belong to.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 
+use bytes::Bytes;
 use slab::Slab;
 
 use super::call::Call;
@@ -17,12 +18,14 @@ pub(super) type UserKey = usize;
 /// A group's place in the table; reused once its last local member has gone.
 pub(super) type GroupKey = usize;
 
-/// A user with at least one open connection.
+/// A user with an open connection, or with something left to route.
 #[derive(Debug)]
 pub(super) struct User {
     pub(super) id: UserId,
     /// Open connections, oldest first.
     pub(super) conns: Vec<ConnId>,
+    /// What connections that are closed had sent before the user was loaded; it is routed when that is done.
+    pub(super) departed: VecDeque<(ConnId, Bytes)>,
     pub(super) load: Load,
     /// The picture, as the directory has it.
     pub(super) avatar: Box<str>,
@@ -128,6 +131,7 @@ impl Users {
         let key = self.users.insert(User {
             id: id.clone(),
             conns: Vec::new(),
+            departed: VecDeque::new(),
             load,
             avatar: Box::default(),
             revision: 0,

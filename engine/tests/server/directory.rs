@@ -5,7 +5,7 @@ use std::time::Duration;
 use switchboard_engine::{Answer, DirectoryChangeKind};
 
 use crate::{
-    harness::{World, group_text, secs, shout, text},
+    harness::{World, group_text, secs, text},
     store::group,
 };
 
@@ -35,11 +35,26 @@ fn a_user_who_leaves_during_the_load_leaves_nothing_behind() {
     let mut world = World::new();
     world.store_holds();
     let alice = world.connects("alice");
-    world.says(alice, shout("early"));
     world.leaves(alice);
     world.store_resumes();
     assert_eq!(world.server().gauges(), switchboard_engine::Gauges::default());
     assert_eq!(world.stats().stale_events, 1, "the answer");
+}
+
+#[test]
+fn what_a_user_sends_and_leaves_behind_before_it_is_loaded_is_delivered() {
+    let mut world = World::new();
+    world.found("crew", &["alice", "bob"]);
+    let bob = world.arrives("bob");
+    world.store_holds();
+    let alice = world.connects("alice");
+    world.says(alice, text("bob", "one"));
+    world.says(alice, group_text("crew", "two"));
+    world.leaves(alice);
+    world.store_resumes();
+    assert_eq!(world.hears(bob), ["one", "two"]);
+    world.leaves(bob);
+    assert_eq!(world.server().gauges(), switchboard_engine::Gauges::default());
 }
 
 #[test]

@@ -187,7 +187,23 @@ fn too_many_messages_before_the_user_is_loaded_close_the_connection_with_1013() 
     let alice = world.connects("alice");
     (0..3).for_each(|_| world.says(alice, heartbeat()));
     assert_eq!(world.closed(alice), Some(CloseReason::TooManyPending));
+    world.store_resumes();
     assert_eq!(world.server().gauges().pending_bytes, 0);
+}
+
+#[test]
+fn what_a_user_sends_and_leaves_behind_before_it_is_loaded_has_a_limit_too() {
+    let mut world = World::with(|config| config.limits.pending_per_connection = 2);
+    let bob = world.arrives("bob");
+    world.store_holds();
+    for content in ["one", "two", "three"] {
+        let alice = world.connects("alice");
+        world.says(alice, shout(content));
+        world.leaves(alice);
+    }
+    assert_eq!(world.stats().refused_pending, 1);
+    world.store_resumes();
+    assert_eq!(world.hears(bob), ["one", "two"]);
 }
 
 #[test]

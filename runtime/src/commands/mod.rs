@@ -1,7 +1,9 @@
 //! What the commands of the binary do.
 
+mod chat;
 mod group;
 mod serve;
 
+pub use chat::{ChatError, InputError, OutputClosed, chat};
 pub use group::{GroupError, group};
 pub use serve::serve;

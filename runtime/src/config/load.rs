@@ -294,8 +294,10 @@ fn contradiction(loaded: &Loaded) -> Option<ConfigError> {
     if let Err(error) = config.engine().validate() {
         return Some(broken(loaded, error.field, error.rule));
     }
-    if config.limits.receive_budget_bytes < config.limits.message_bytes {
-        return Some(broken(loaded, "receive_budget_bytes", "at least message_bytes"));
+    // The rest is for what the decoder keeps beside the message.
+    const { assert!(crate::websocket::OVERHEAD_BYTES <= 1024) };
+    if config.limits.receive_budget_bytes < config.limits.message_bytes.saturating_add(1024) {
+        return Some(broken(loaded, "receive_budget_bytes", "at least message_bytes and 1024 more"));
     }
     if !is_loopback(config) && loaded.origin("auth") == Origin::Default {
         return Some(ConfigError::AuthNotChosen { listen: config.listen, origin: loaded.origin("listen") });

@@ -89,7 +89,8 @@ pub enum LogFormat {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Handshake {
-    /// How long a new connection may take to finish its request, in milliseconds. Default 10,000; 1 to a day.
+    /// How long a new connection may take to finish its request, or to take an answer, in milliseconds.
+    /// Default 10,000; 1 to a day.
     pub timeout_ms: u64,
     /// Connections in their handshake at once; more wait to be accepted. Default 1,024; at least 1.
     pub concurrent: u32,
@@ -144,8 +145,8 @@ pub struct Limits {
     pub pending: u32,
     /// Bytes of all messages and files that wait for the store; `message_bytes` and 1,024 more, to 1 TiB.
     pub pending_bytes: u64,
-    /// Bytes of all unfinished incoming messages of a shard together; `message_bytes` to 1 TiB. Default
-    /// 256 MiB.
+    /// Bytes of all unfinished incoming messages of a shard together; `message_bytes` and 1,024 more,
+    /// to 1 TiB. Default 256 MiB.
     pub receive_budget_bytes: u64,
 }
 

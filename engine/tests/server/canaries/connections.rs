@@ -76,6 +76,20 @@ pub(super) const TRIALS: &[Trial] = &[
         sick: "welcome!, two, one",
     },
     Trial {
+        canary: Canary::EarlyLost,
+        chat: |chat| {
+            let bob = chat.arrives("bob");
+            chat.store.holds = true;
+            let alice = chat.connects("alice");
+            chat.says(alice, text("bob", "hi"));
+            chat.leaves(alice);
+            chat.store_resumes();
+            chat.hears(bob)
+        },
+        healthy: "hi",
+        sick: "",
+    },
+    Trial {
         canary: Canary::IdleNeverReaped,
         chat: |chat| {
             let alice = chat.arrives("alice");

@@ -35,11 +35,15 @@ impl Model {
         if bytes.len() as u64 > limits.message_bytes {
             return self.close(conn, CloseReason::MessageTooLarge);
         }
-        let early_bytes: usize =
-            self.conns.values().map(|c| c.early().iter().map(Bytes::len).sum::<usize>()).sum();
+        let early = self.conns.values().flat_map(|connection| connection.early());
+        let departed = self.people.values().flat_map(|person| &person.departed);
+        let early_bytes: usize = early.chain(departed.map(|(_, bytes)| bytes)).map(Bytes::len).sum();
         let Some(connection) = self.conns.get_mut(&conn) else { return };
         match &mut connection.state {
-            State::Online => self.route(conn, &bytes),
+            State::Online => {
+                let sender = connection.user.clone();
+                self.route(conn, &sender, &bytes);
+            }
             State::Loading(early) => {
                 let full = early.len() >= limits.pending_per_connection as usize;
                 if full || (early_bytes + bytes.len()) as u64 > limits.pending_bytes {
@@ -51,15 +55,15 @@ impl Model {
         }
     }
 
-    /// A message of an online connection.
-    pub(super) fn route(&mut self, conn: ConnId, bytes: &Bytes) {
-        let sender = self.conns[&conn].user.clone();
+    /// A message of a loaded user.
+    pub(super) fn route(&mut self, conn: ConnId, sender: &str, bytes: &Bytes) {
+        let sender = sender.to_owned();
         let Ok(mut message) = Message::decode(bytes.clone()) else {
             return self.close(conn, CloseReason::Undecodable);
         };
         if message.r#type == "heatbeat" {
             let pong = Message { r#type: "heatbeat".into(), content: "pong".into(), ..Message::default() };
-            return self.fan_out(vec![conn], &Frame::Message(encode(&pong)), None);
+            return self.send(conn, &Frame::Message(encode(&pong)));
         }
         message.from.clone_from(&sender); // whatever the frame says
         let stored = (1..=5).contains(&message.content_type);
@@ -280,8 +284,23 @@ impl Model {
         overfull.into_iter().for_each(|conn| self.close(conn, CloseReason::SlowReader));
     }
 
-    /// Who has been loaded, or cannot be, is online.
+    /// Sends to one connection, which need not be online yet.
+    pub(super) fn send(&mut self, conn: ConnId, frame: &Frame) {
+        let Some(connection) = self.conns.get_mut(&conn).filter(|connection| connection.is_open()) else {
+            return;
+        };
+        match connection.outbox.ordinary(frame.payload(), &self.config.limits) {
+            Fate::Sent => self.expected.out(conn, Out::Frame(frame.clone())),
+            Fate::Waits | Fate::Dropped => {}
+            Fate::Overflows => self.close(conn, CloseReason::SlowReader),
+        }
+    }
+
+    /// Who has been loaded, or cannot be, is online. What those sent who have gone meanwhile comes first.
     pub(super) fn welcome(&mut self, name: &str) {
+        for (conn, bytes) in std::mem::take(&mut self.people.get_mut(name).unwrap().departed) {
+            self.route(conn, name, &bytes);
+        }
         for conn in self.people[name].conns.clone() {
             let Some(connection) = self.conns.get_mut(&conn) else { continue };
             let State::Loading(early) = &mut connection.state else { continue };
@@ -293,10 +312,10 @@ impl Model {
                 content: "welcome!".into(),
                 ..Message::default()
             };
-            self.fan_out(vec![conn], &Frame::Message(encode(&welcome)), None);
+            self.send(conn, &Frame::Message(encode(&welcome)));
             for bytes in early {
                 if matches!(self.conns[&conn].state, State::Online) {
-                    self.route(conn, &bytes);
+                    self.route(conn, name, &bytes);
                 }
             }
         }
@@ -313,7 +332,8 @@ impl Model {
             Answer::Refused => (String::new(), Vec::new(), 0),
             Answer::Failed | Answer::MessageStored { .. } | Answer::FileStored { .. } => {
                 person.load = Load::Failed(now);
-                return self.welcome(name);
+                self.welcome(name);
+                return self.forget();
             }
         };
         person.load = Load::Done;
@@ -323,6 +343,7 @@ impl Model {
         person.groups.retain(|group| groups.contains(group));
         groups.into_iter().for_each(|group| person.join(group, limit));
         self.welcome(name);
+        self.forget();
     }
 }
 

@@ -71,10 +71,12 @@ impl Conn {
     }
 }
 
-/// A user with an open connection.
+/// A user with an open connection, or of whom something is left to route.
 #[derive(Clone, Debug)]
 struct Person {
     conns: Vec<ConnId>,
+    /// What closed connections had sent before the user was loaded.
+    departed: Vec<(ConnId, Bytes)>,
     load: Load,
     groups: Vec<String>,
     avatar: String,
@@ -237,7 +239,7 @@ impl Model {
             Event::Received { conn, message } => self.received(*conn, message.clone()),
             Event::Ping { conn, payload } => {
                 if self.hear(*conn) {
-                    self.fan_out(vec![*conn], &Frame::Pong(payload.clone()), None);
+                    self.send(*conn, &Frame::Pong(payload.clone()));
                 }
             }
             Event::Pong { conn, .. } => {
@@ -251,8 +253,8 @@ impl Model {
                 released.into_iter().for_each(|f| self.expected.out(*conn, Out::Frame(Frame::Message(f))));
             }
             Event::Disconnected { conn } => {
-                if self.conns.remove(conn).is_some() {
-                    self.detach(*conn);
+                if let Some(connection) = self.conns.remove(conn) {
+                    self.detach(*conn, &connection.state);
                 }
             }
             Event::Answered { .. } => unreachable!("answers have numbers here"),
@@ -329,7 +331,9 @@ impl Model {
             } else {
                 let position = connection.outbox.sent().to_be_bytes();
                 self.conns.get_mut(&conn).unwrap().pinged_at = now;
-                self.fan_out(vec![conn], &Frame::Ping(Bytes::copy_from_slice(&position)), None);
+                if matches!(self.conns[&conn].state, State::Online) {
+                    self.send(conn, &Frame::Ping(Bytes::copy_from_slice(&position)));
+                }
             }
         }
         for name in self.people.keys().cloned().collect::<Vec<_>>() {
@@ -352,6 +356,7 @@ impl Model {
         let known = self.people.contains_key(name);
         let person = self.people.entry(name.into()).or_insert(Person {
             conns: Vec::new(),
+            departed: Vec::new(),
             load: Load::Done,
             groups: Vec::new(),
             avatar: String::new(),
@@ -406,18 +411,29 @@ impl Model {
         let Some(connection) = self.conns.get_mut(&conn).filter(|connection| connection.is_open()) else {
             return;
         };
-        connection.state = State::Closing(now);
+        let state = std::mem::replace(&mut connection.state, State::Closing(now));
         connection.outbox.discard_waiting();
         self.expected.out(conn, Out::Close(reason));
-        self.detach(conn);
+        self.detach(conn, &state);
+    }
+
+    /// What was sent before the user is loaded is routed when that is done, whoever has gone by then.
+    fn detach(&mut self, conn: ConnId, state: &State) {
+        let limit = self.config.limits.pending_per_connection as usize;
+        for person in self.people.values_mut().filter(|person| person.conns.contains(&conn)) {
+            person.conns.retain(|other| *other != conn);
+            if let State::Loading(early) = state {
+                person.departed.extend(early.iter().map(|bytes| (conn, bytes.clone())));
+                person.departed.truncate(limit);
+            }
+        }
+        self.forget();
     }
 
     /// Nothing is left of a user whose last connection is closed.
-    fn detach(&mut self, conn: ConnId) {
-        for person in self.people.values_mut() {
-            person.conns.retain(|other| *other != conn);
-        }
-        let gone = self.people.extract_if(.., |_, person| person.conns.is_empty());
+    fn forget(&mut self) {
+        let gone = |person: &Person| person.conns.is_empty() && person.departed.is_empty();
+        let gone = self.people.extract_if(.., |_, person| gone(person));
         for (_, person) in gone {
             if let Load::Waiting(number) = person.load {
                 self.asked[number].open = false;
@@ -446,6 +462,7 @@ impl Model {
     }
 
     fn finish(&mut self) {
-        self.stopped |= self.stopping && self.conns.is_empty() && self.queues.is_empty();
+        let left = !self.conns.is_empty() || !self.queues.is_empty() || !self.people.is_empty();
+        self.stopped |= self.stopping && !left;
     }
 }

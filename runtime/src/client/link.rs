@@ -1,0 +1,167 @@
+//! One connection: the task that dials and reads, and the writer.
+
+use std::io;
+
+use bytes::Bytes;
+use switchboard_engine::{LinkId, UserId};
+use tokio::{
+    io::AsyncReadExt as _,
+    net::tcp::OwnedWriteHalf,
+    sync::mpsc,
+    task::{AbortHandle, JoinHandle},
+};
+
+use super::{
+    address::ServerUrl,
+    connect::{ConnectError, Connected, connect},
+    reader::{Arrival, ReadError, Reader},
+    writer::{Flushed, Writer},
+};
+
+/// Messages that may be read ahead of the machine; then reading waits, and with it the server.
+const READ_AHEAD: usize = 16;
+
+/// Why a link ended, in more detail than the machine needs.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// It could not be opened.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// It broke.
+    #[error("the connection broke")]
+    Read(#[from] ReadError),
+    /// The server closed it.
+    #[error("the server closed the connection: {} {text}", code.unwrap_or(1005))]
+    Closed {
+        /// The code of the close frame; none, which RFC 6455 section 7.1.5 calls 1005, if there was none.
+        code: Option<u16>,
+        /// The text of the close frame; the server's own, so not fit for a terminal as it is.
+        text: String,
+    },
+    /// The task that read it has died: a defect of this library.
+    #[error("the task that reads the connection has ended")]
+    Task,
+}
+
+/// What the task of a link says.
+#[derive(Debug)]
+enum FromTask {
+    Opened(OwnedWriteHalf),
+    Arrived(Arrival),
+    Failed(LinkError),
+}
+
+/// What has happened on a link.
+#[derive(Debug)]
+pub(super) enum Progress {
+    Opened,
+    Received(Bytes),
+    Pinged(Bytes),
+    Flushed(Flushed),
+    /// The last.
+    Ended(LinkError),
+}
+
+/// One attempt to connect, and the connection that comes of it. Ends at once when it is dropped.
+#[derive(Debug)]
+pub(super) struct Link {
+    id: LinkId,
+    from_task: mpsc::Receiver<FromTask>,
+    writer: Option<Writer<OwnedWriteHalf>>,
+    task: AbortHandle,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Link {
+    /// Begins to connect. Messages may have up to `limit_bytes`.
+    pub(super) fn dial(id: LinkId, server: ServerUrl, user: UserId, limit_bytes: usize) -> Self {
+        let (to_session, from_task) = mpsc::channel(READ_AHEAD);
+        let task: JoinHandle<()> = tokio::spawn(async move {
+            if let Err(error) = run(&server, &user, limit_bytes, &to_session).await {
+                // Without a session there is nobody to tell.
+                let _ = to_session.send(FromTask::Failed(error)).await;
+            }
+        });
+        Self { id, from_task, writer: None, task: task.abort_handle() }
+    }
+
+    pub(super) const fn id(&self) -> LinkId {
+        self.id
+    }
+
+    /// The writing side, while there is one.
+    pub(super) const fn writer(&mut self) -> Option<&mut Writer<OwnedWriteHalf>> {
+        self.writer.as_mut()
+    }
+
+    /// Waits for the next thing to happen. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Progress {
+        loop {
+            let Self { from_task, writer, .. } = self;
+            let written = async {
+                match writer {
+                    Some(writer) => writer.write().await,
+                    None => std::future::pending::<io::Result<Flushed>>().await,
+                }
+            };
+            tokio::select! {
+                said = from_task.recv() => return self.said(said),
+                written = written => match written {
+                    Ok(flushed) => return Progress::Flushed(flushed),
+                    // What the server said before it stopped reading may still be on its way in: the reading
+                    // side tells the end.
+                    Err(error) => {
+                        tracing::debug!(link = self.id.0, %error, "cannot write");
+                        self.writer = None;
+                    }
+                },
+            }
+        }
+    }
+
+    fn said(&mut self, said: Option<FromTask>) -> Progress {
+        match said {
+            Some(FromTask::Opened(stream)) => {
+                self.writer = Some(Writer::new(stream));
+                Progress::Opened
+            }
+            Some(FromTask::Arrived(Arrival::Message(message))) => Progress::Received(message),
+            Some(FromTask::Arrived(Arrival::Ping(payload))) => Progress::Pinged(payload),
+            Some(FromTask::Arrived(Arrival::Close { code, text })) => {
+                if let Some(writer) = &mut self.writer {
+                    writer.answer_close(code);
+                }
+                Progress::Ended(LinkError::Closed { code, text })
+            }
+            Some(FromTask::Failed(error)) => Progress::Ended(error),
+            None => Progress::Ended(LinkError::Task),
+        }
+    }
+}
+
+/// Connects, then reads to the end.
+async fn run(
+    server: &ServerUrl,
+    user: &UserId,
+    limit_bytes: usize,
+    session: &mpsc::Sender<FromTask>,
+) -> Result<(), LinkError> {
+    let Connected { stream, read_ahead } = connect(server, user).await?;
+    let (read, write) = stream.into_split();
+    if session.send(FromTask::Opened(write)).await.is_err() {
+        return Ok(());
+    }
+    let mut reader = Reader::new(io::Cursor::new(read_ahead).chain(read), limit_bytes);
+    loop {
+        let arrival = reader.next().await?;
+        let last = matches!(arrival, Arrival::Close { .. });
+        if session.send(FromTask::Arrived(arrival)).await.is_err() || last {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! `switchboard chat` and `switchboard serve`: the real binary, talking to itself through pipes.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic like tests")]
+
+use std::{
+    io::{BufRead as _, BufReader, Read, Write as _},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Far more than anything here takes: reached only if something is broken.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A running `switchboard`; killed when it is dropped.
+struct Running {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: Lines,
+    stderr: Lines,
+}
+
+/// The lines of a stream, as they come.
+struct Lines {
+    lines: Receiver<String>,
+    seen: Vec<String>,
+}
+
+impl Lines {
+    fn of(stream: impl Read + Send + 'static) -> Self {
+        let (to_test, lines) = channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stream).lines() {
+                let Ok(line) = line else { return };
+                if to_test.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { lines, seen: Vec::new() }
+    }
+
+    /// The next line with this in it; those before it are passed over.
+    #[track_caller]
+    fn wait_for(&mut self, part: &str) -> String {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) if line.contains(part) => return line,
+                Ok(line) => self.seen.push(line),
+                Err(why) => panic!("no line with {part:?} ({why}) after {:#?}", self.seen),
+            }
+        }
+    }
+
+    /// All lines to the end of the stream.
+    #[track_caller]
+    fn rest(&mut self) -> Vec<String> {
+        let mut rest = Vec::new();
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => rest.push(line),
+                Err(RecvTimeoutError::Disconnected) => return rest,
+                Err(RecvTimeoutError::Timeout) => panic!("the stream has not ended after {rest:#?}"),
+            }
+        }
+    }
+}
+
+impl Running {
+    fn start(args: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("SWITCHBOARD_") {
+                command.env_remove(name);
+            }
+        }
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stdin = child.stdin.take();
+        let stdout = Lines::of(child.stdout.take().unwrap());
+        let stderr = Lines::of(child.stderr.take().unwrap());
+        Self { child, stdin, stdout, stderr }
+    }
+
+    fn chat(args: &str, server: SocketAddr) -> Self {
+        let url = format!("ws://{server}");
+        let mut all = vec!["chat"];
+        all.extend(args.split(' '));
+        all.extend(["--url", &url]);
+        Self::start(&all)
+    }
+
+    /// A chat that the server has greeted.
+    #[track_caller]
+    fn online(args: &str, server: SocketAddr) -> Self {
+        let mut chat = Self::chat(args, server);
+        chat.stderr.wait_for("-- online as ");
+        chat
+    }
+
+    fn say(&mut self, line: &str) {
+        writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    fn end_input(&mut self) {
+        self.stdin = None;
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
+    /// Waits until the process has closed its streams, and then for its end.
+    #[track_caller]
+    fn exit(&mut self) -> (ExitStatus, Vec<String>, Vec<String>) {
+        let (stdout, stderr) = (self.stdout.rest(), self.stderr.rest());
+        (self.child.wait().unwrap(), stdout, stderr)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A server on this address, and the address that it listens on.
+fn serve(data: &Path, listen: &str) -> (Running, SocketAddr) {
+    let mut server = Running::start(&["serve", "--listen", listen, "--data", data.to_str().unwrap()]);
+    let line = server.stderr.wait_for("listening");
+    let address = line.split("address=").nth(1).unwrap().split_whitespace().next().unwrap();
+    (server, address.parse().unwrap())
+}
+
+/// A server that answers each connection with this, and closes it.
+fn answering(response: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            answer(stream.unwrap(), response);
+        }
+    });
+    address
+}
+
+fn answer(mut stream: TcpStream, response: &str) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut line = String::new();
+    while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
+        line.clear();
+    }
+    stream.write_all(response.as_bytes()).unwrap();
+}
+
+#[test]
+fn two_users_talk_and_leave_at_the_end_of_their_input() {
+    let data = tempfile::tempdir().unwrap();
+    let (_server, address) = serve(data.path(), "127.0.0.1:0");
+    let mut alice = Running::online("--user alice --to bob", address);
+    let mut bob = Running::online("--user bob --to alice", address);
+    alice.say("hello, bob");
+    assert_eq!(bob.stdout.wait_for("hello"), "alice: hello, bob");
+    bob.say("hello, alice \u{1b}[31m");
+    assert_eq!(alice.stdout.wait_for("hello"), "bob: hello, alice ␛[31m");
+    for user in [&mut alice, &mut bob] {
+        user.end_input();
+        let (status, stdout, _) = user.exit();
+        assert_eq!((status.code(), stdout), (Some(0), Vec::new()));
+    }
+}
+
+#[test]
+fn what_is_piped_in_is_sent_in_order_before_the_chat_ends() {
+    let data = tempfile::tempdir().unwrap();
+    let (_server, address) = serve(data.path(), "127.0.0.1:0");
+    let mut bob = Running::online("--user bob --to carol", address);
+    let mut alice = Running::chat("--user alice --to bob", address);
+    for number in 0..100 {
+        alice.say(&format!("line {number}"));
+    }
+    alice.end_input();
+    let (status, _, stderr) = alice.exit();
+    assert_eq!(status.code(), Some(0), "{stderr:#?}");
+    for number in 0..100 {
+        // Bob's conversation is with somebody else.
+        assert_eq!(bob.stdout.wait_for("line"), format!("[to you] alice: line {number}"));
+    }
+}
+
+#[test]
+fn members_of_a_group_read_what_one_of_them_says() {
+    let data = tempfile::tempdir().unwrap();
+    let folder = data.path().to_str().unwrap();
+    let (status, created, _) =
+        Running::start(&["group", "create", "friends", "--owner", "alice", "--data", folder]).exit();
+    assert!(status.success());
+    let group = created.first().unwrap().split_whitespace().nth(2).unwrap();
+    let (status, ..) = Running::start(&["group", "join", group, "bob", "--data", folder]).exit();
+    assert!(status.success());
+
+    let (_server, address) = serve(data.path(), "127.0.0.1:0");
+    let mut bob = Running::online(&format!("--user bob --group {group}"), address);
+    let mut carol = Running::online("--user carol --to bob", address);
+    let mut alice = Running::online(&format!("--user alice --group {group}"), address);
+    alice.say("hello, friends");
+    assert_eq!(bob.stdout.wait_for("hello"), "alice: hello, friends");
+    bob.say("hello, alice");
+    assert_eq!(alice.stdout.wait_for("hello"), "bob: hello, alice");
+    // Carol is no member: the first thing that she reads is what Bob says to her.
+    let mut bob_to_carol = Running::online("--user bob --to carol", address);
+    bob_to_carol.say("just you");
+    assert_eq!(carol.stdout.wait_for(""), "bob: just you");
+}
+
+#[test]
+fn what_is_said_while_the_server_is_down_arrives_when_it_is_back() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut server, address) = serve(data.path(), "127.0.0.1:0");
+    let mut alice = Running::online("--user alice --to bob", address);
+    let mut bob = Running::online("--user bob --to alice", address);
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+    alice.stderr.wait_for("-- offline: ");
+    alice.say("are you there?");
+    alice.say("I will wait");
+    alice.stderr.wait_for("-- waiting for the connection: \"I will wait\"");
+    // The classic protocol delivers to who is there, so Bob must be back first.
+    alice.signal("STOP");
+    let (_server, _) = serve(data.path(), &address.to_string());
+    bob.stderr.wait_for("-- online as bob");
+    alice.signal("CONT");
+    assert_eq!(bob.stdout.wait_for("there"), "alice: are you there?");
+    assert_eq!(bob.stdout.wait_for("wait"), "alice: I will wait");
+    alice.stderr.wait_for("-- sent: \"I will wait\"");
+    alice.end_input();
+    assert_eq!(alice.exit().0.code(), Some(0));
+}
+
+#[test]
+fn a_signal_ends_the_chat() {
+    let data = tempfile::tempdir().unwrap();
+    let (_server, address) = serve(data.path(), "127.0.0.1:0");
+    let mut alice = Running::online("--user alice --to bob", address);
+    alice.signal("INT");
+    let (status, _, stderr) = alice.exit();
+    assert_eq!((status.code(), stderr), (Some(0), vec!["-- closed".to_owned()]));
+}
+
+#[test]
+fn a_server_that_cannot_be_reached_is_an_error_in_a_pipe() {
+    // Port 1 is nobody's on a loopback address.
+    let mut alice = Running::chat("--user alice --to bob", "127.0.0.1:1".parse().unwrap());
+    alice.say("hello");
+    alice.end_input();
+    let (status, _, stderr) = alice.exit();
+    let errors = stderr.join("\n");
+    assert_eq!(status.code(), Some(1), "{errors}");
+    for part in [
+        "error: the server could not be reached within 10 s\n",
+        "  caused by: cannot connect to 127.0.0.1:1\n",
+        "  caused by: Connection refused",
+        "-- not sent: \"hello\"",
+    ] {
+        assert!(errors.contains(part), "{part} in {errors}");
+    }
+}
+
+#[test]
+fn a_refusal_for_good_is_told_with_its_text_and_ends_the_chat() {
+    let text = "HTTP/1.1 400 Bad Request\r\nContent-Length: 18\r\n\r\nnobody \u{1b}[1mof that\n";
+    let (status, _, stderr) = Running::chat("--user alice --to bob", answering(text)).exit();
+    assert_eq!(status.code(), Some(1));
+    let errors = stderr.join("\n");
+    assert!(!errors.contains("next try"), "{errors}");
+    assert!(
+        errors.contains("caused by: the server refused the connection: 400: nobody  [1mof that"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn a_refusal_for_now_is_told_with_its_text_and_tried_again() {
+    let text = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 8\r\n\r\nno room\n";
+    let mut alice = Running::chat("--user alice --to bob", answering(text));
+    for _ in 0..2 {
+        let line = alice.stderr.wait_for("-- offline: ");
+        assert!(
+            line.starts_with("-- offline: the server refused the connection: 503: no room; next try in "),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn a_url_that_is_no_servers_is_wrong_usage() {
+    for url in ["wss://localhost", "localhost:8888", "ws://"] {
+        let mut chat = Running::start(&["chat", "--user", "alice", "--to", "bob", "--url", url]);
+        let (status, _, stderr) = chat.exit();
+        assert_eq!(status.code(), Some(2), "{url}: {stderr:?}");
+        assert!(stderr.join("\n").contains("--url"), "{url}: {stderr:?}");
+    }
+}
