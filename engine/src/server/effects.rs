@@ -84,6 +84,7 @@ impl Effects {
         self.queue.push_back(Effect::Stopped);
     }
 
+    #[inline]
     pub(super) fn poll(&mut self) -> Option<Action<'_>> {
         let Some(effect) = self.queue.pop_front() else {
             self.recipients.clear();
