@@ -55,6 +55,7 @@ mod config;
 mod event;
 mod hash;
 mod id;
+mod probe;
 mod server;
 mod stats;
 mod storage;
@@ -71,6 +72,8 @@ pub use close::CloseReason;
 pub use config::{ConfigError, DevicePolicy, FRAME_COST_BYTES, Limits, ServerConfig};
 pub use event::{Event, PeerFault};
 pub use id::{ConnId, GroupId, ID_LIMIT_BYTES, IdError, MessageId, Ticket, UserId};
+#[doc(hidden)]
+pub use probe::{Canary, Probe, Rule, Shipped};
 pub use server::{Gauges, InvariantViolation, Server};
 pub use stats::Stats;
 pub use storage::{

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::{Server, connections::Phase, users::Load};
-use crate::config::FRAME_COST_BYTES;
+use crate::{config::FRAME_COST_BYTES, probe::Probe};
 
 /// How much of everything there is at the moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,7 +49,7 @@ fn hold(holds: bool, invariant: &'static str, what: &'static str) -> Result<(), 
     if holds { Ok(()) } else { Err(InvariantViolation { invariant, what }) }
 }
 
-impl Server {
+impl<P: Probe> Server<P> {
     /// Counts what there is. Takes time in proportion to the number of connections.
     #[must_use]
     pub fn gauges(&self) -> Gauges {

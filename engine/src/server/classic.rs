@@ -8,6 +8,7 @@ use switchboard_proto::{Message as _, classic::Message};
 use super::{call::Signal, delivery::Kind};
 use crate::{
     id::{GroupId, MessageId, UserId},
+    probe::{Canary, Probe},
     storage::{FileKind, FileSource, FileUpload, NewMessage, Recipient},
 };
 
@@ -148,10 +149,14 @@ pub(super) fn stored_form(
 
 /// A group's message as its members receive it: it reads like a one-to-one chat with the group.
 /// `message` has the sender as `from`, the group as `to` and the sender's picture as `avatar`.
-pub(super) fn group_form(mut message: Message) -> Bytes {
-    core::mem::swap(&mut message.from, &mut message.to);
-    message.file = Bytes::new();
-    message.file_suffix = String::new();
+pub(super) fn group_form(mut message: Message, probe: &impl Probe) -> Bytes {
+    if !probe.canary(Canary::GroupFormSkipped) {
+        core::mem::swap(&mut message.from, &mut message.to);
+    }
+    if !probe.canary(Canary::GroupFormKeepsFile) {
+        message.file = Bytes::new();
+        message.file_suffix = String::new();
+    }
     encode(&message)
 }
 

@@ -109,10 +109,12 @@ impl Connections {
         }
     }
 
+    #[inline]
     pub(super) fn get(&self, id: ConnId) -> Option<&Connection> {
         self.slots.get(index(id))?.as_ref().filter(|connection| connection.id == id)
     }
 
+    #[inline]
     pub(super) fn get_mut(&mut self, id: ConnId) -> Option<&mut Connection> {
         self.slots.get_mut(index(id))?.as_mut().filter(|connection| connection.id == id)
     }

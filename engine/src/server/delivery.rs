@@ -4,13 +4,14 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::{Server, connections::Connection, effects::Effects, outbox::StreamOutcome};
+use super::{Server, connections::Connection, effects::Effects, outbox::StreamOutcome, users::UserKey};
 use crate::{
     action::Frame,
     bus::Record,
     close::CloseReason,
     config::Limits,
     id::{ConnId, UserId},
+    probe::{Canary, Probe, Rule},
     stats::Stats,
 };
 
@@ -24,32 +25,40 @@ pub(super) enum Kind<'a> {
 }
 
 /// One frame on its way to any number of connections.
-struct FanOut<'a> {
+struct FanOut<'a, P> {
     frame: &'a Bytes,
     kind: Kind<'a>,
     effects: &'a mut Effects,
     stats: &'a mut Stats,
     limits: &'a Limits,
     overfull: &'a mut Vec<ConnId>,
+    probe: &'a mut P,
 }
 
-impl FanOut<'_> {
+impl<P: Probe> FanOut<'_, P> {
     /// Adds the connection to the recipients if it is online and has room.
     fn offer(&mut self, connection: &mut Connection) {
         if connection.is_online() {
             self.add(connection);
+        } else {
+            self.probe.reached(Rule::NotOnlineYet);
         }
     }
 
     /// Adds the connection to the recipients if it has room.
     fn add(&mut self, connection: &mut Connection) {
+        if self.probe.canary(Canary::FullEndsFanOut) && !self.overfull.is_empty() {
+            return;
+        }
         self.stats.pushes += 1;
-        let limit_bytes = self.limits.outbox_bytes;
+        let unlimited = self.probe.canary(Canary::OutboxUnlimited);
+        let limit_bytes = if unlimited { u64::MAX } else { self.limits.outbox_bytes };
         match self.kind {
             Kind::Ordinary => {
                 if connection.outbox.push(self.frame.len(), limit_bytes) {
                     self.effects.recipient(connection.id);
                 } else {
+                    self.probe.reached(Rule::OutboxFull);
                     self.stats.pushes_dropped_full += 1;
                     self.overfull.push(connection.id);
                 }
@@ -57,11 +66,24 @@ impl FanOut<'_> {
             Kind::Stream { sender, content_type } => {
                 let limit_streams = self.limits.streams_per_connection;
                 let outbox = &mut connection.outbox;
+                if self.probe.canary(Canary::OldestPictureWins) && outbox.holds(sender, content_type) {
+                    self.stats.pushes_dropped_superseded += 1;
+                    return;
+                }
                 match outbox.push_stream(sender, content_type, self.frame, limit_bytes, limit_streams) {
-                    StreamOutcome::Send => self.effects.recipient(connection.id),
-                    StreamOutcome::Held => {}
-                    StreamOutcome::Superseded => self.stats.pushes_dropped_superseded += 1,
-                    StreamOutcome::Dropped => self.stats.pushes_dropped_full += 1,
+                    StreamOutcome::Send => {
+                        self.probe.reached(Rule::PictureSent);
+                        self.effects.recipient(connection.id);
+                    }
+                    StreamOutcome::Held => self.probe.reached(Rule::PictureHeld),
+                    StreamOutcome::Superseded => {
+                        self.probe.reached(Rule::PictureSuperseded);
+                        self.stats.pushes_dropped_superseded += 1;
+                    }
+                    StreamOutcome::Dropped => {
+                        self.probe.reached(Rule::PictureDropped);
+                        self.stats.pushes_dropped_full += 1;
+                    }
                 }
             }
         }
@@ -78,11 +100,12 @@ macro_rules! fan_out {
             stats: &mut $server.stats,
             limits: &$server.config.limits,
             overfull: &mut $server.overfull,
+            probe: &mut $server.probe,
         }
     };
 }
 
-impl Server {
+impl<P: Probe> Server<P> {
     /// Sends a frame to all connections of a user but one.
     pub(super) fn deliver_to_user(
         &mut self,
@@ -91,12 +114,15 @@ impl Server {
         kind: Kind<'_>,
         except: Option<ConnId>,
     ) {
-        let Some(user) = self.users.by_id(user) else { return };
+        let Some(user) = self.users.by_id(user) else { return self.probe.reached(Rule::RecipientNotHere) };
         let mark = self.effects.mark();
         let mut fan_out = fan_out!(self, &frame, kind);
         for conn in user.conns.iter().filter(|conn| Some(**conn) != except) {
             if let Some(connection) = self.connections.get_mut(*conn) {
                 fan_out.offer(connection);
+                if fan_out.probe.canary(Canary::SecondDeviceTwice) && user.conns.first() != Some(conn) {
+                    fan_out.offer(connection);
+                }
             }
         }
         self.send(mark, Frame::Message(frame));
@@ -105,7 +131,8 @@ impl Server {
     /// Sends a frame to all members of a group but its sender.
     pub(super) fn deliver_to_group(&mut self, group: &str, frame: Bytes, sender: &UserId) {
         let Some(group) = self.users.group_by_id(group) else { return };
-        let sender = self.users.key(sender.as_str());
+        let echo = self.probe.canary(Canary::EchoToSender);
+        let sender = if echo { None } else { self.users.key(sender.as_str()) };
         let mark = self.effects.mark();
         let mut fan_out = fan_out!(self, &frame, Kind::Ordinary);
         for member in group.members.iter().filter(|member| Some(**member) != sender) {
@@ -118,11 +145,20 @@ impl Server {
         self.send(mark, Frame::Message(frame));
     }
 
-    /// Sends a frame to everybody.
-    pub(super) fn deliver_to_everyone(&mut self, frame: Bytes, kind: Kind<'_>) {
+    /// Sends a frame to everybody, its sender included.
+    pub(super) fn deliver_to_everyone(&mut self, frame: Bytes, kind: Kind<'_>, sender: &UserId) {
+        let left_out = if self.probe.canary(Canary::SenderLeftOut) {
+            self.users.key(sender.as_str())
+        } else {
+            None::<UserKey>
+        };
         let mark = self.effects.mark();
         let mut fan_out = fan_out!(self, &frame, kind);
-        self.connections.iter_mut().for_each(|connection| fan_out.offer(connection));
+        self.connections.iter_mut().for_each(|connection| {
+            if left_out.is_none() || connection.user() != left_out {
+                fan_out.offer(connection);
+            }
+        });
         self.send(mark, Frame::Message(frame));
     }
 
@@ -138,7 +174,8 @@ impl Server {
 
     /// Hands a record to the other engines, if there are any.
     pub(super) fn publish(&mut self, record: impl FnOnce() -> Record) {
-        if self.config.peers {
+        if self.config.peers && !self.probe.canary(Canary::PublishForgotten) {
+            self.probe.reached(Rule::Published);
             self.stats.published += 1;
             self.effects.publish(record());
         }
@@ -147,7 +184,9 @@ impl Server {
     fn send(&mut self, mark: usize, frame: Frame) {
         self.effects.send(mark, frame);
         while let Some(conn) = self.overfull.pop() {
-            self.close(conn, CloseReason::SlowReader);
+            if !self.probe.canary(Canary::SlowReaderKept) {
+                self.close(conn, CloseReason::SlowReader);
+            }
         }
     }
 }

@@ -8,10 +8,11 @@ use super::{
 use crate::{
     bus::Topic,
     id::{ConnId, GroupId, Ticket},
+    probe::{Canary, Probe, Rule},
     storage::{Answer, DirectoryChange, DirectoryChangeKind, UserProfile},
 };
 
-impl Server {
+impl<P: Probe> Server<P> {
     /// The store has answered about a user, or has not in time.
     pub(super) fn load_answered(&mut self, key: UserKey, ticket: Ticket, answer: Answer) {
         let Some(user) = self.users.get_mut(key) else { return };
@@ -21,10 +22,16 @@ impl Server {
         }
         user.load = Load::Done;
         match answer {
-            Answer::UserLoaded(profile) => self.apply_profile(key, profile),
+            Answer::UserLoaded(profile) => {
+                self.probe.reached(Rule::Loaded);
+                self.apply_profile(key, profile);
+            }
             Answer::Failed => self.retry_load(key),
             // A user whom the directory does not know belongs to no group and has no picture.
-            Answer::Refused => self.apply_profile(key, UserProfile::default()),
+            Answer::Refused => {
+                self.probe.reached(Rule::UserUnknown);
+                self.apply_profile(key, UserProfile::default());
+            }
             Answer::MessageStored { .. } | Answer::FileStored { .. } => {
                 self.stats.driver_faults += 1;
                 self.retry_load(key);
@@ -37,11 +44,14 @@ impl Server {
 
     /// Tries again later; until then the user is in the groups that are known, if any are.
     fn retry_load(&mut self, key: UserKey) {
+        self.probe.reached(Rule::LoadFailed);
         self.stats.load_failed += 1;
         let retry_at = self.now + self.config.reload_interval;
         if let Some(user) = self.users.get_mut(key) {
             user.load = Load::Failed { retry_at };
-            self.timers.set(retry_at, Due::Reload(key));
+            if !self.probe.canary(Canary::ReloadForgotten) {
+                self.timers.set(retry_at, Due::Reload(key));
+            }
         }
     }
 
@@ -69,13 +79,18 @@ impl Server {
 
     /// The directory has changed.
     pub(super) fn directory_changed(&mut self, change: DirectoryChange) {
-        let Some(key) = self.users.key(change.user.as_str()) else { return };
+        let Some(key) = self.users.key(change.user.as_str()) else {
+            return self.probe.reached(Rule::ChangeElsewhere);
+        };
         let Some(user) = self.users.get(key) else { return };
         match user.load {
             // The answer may be older than the change; one to a new request is not.
             Load::Waiting { ticket } => {
-                self.requests.close(ticket);
-                self.load(key);
+                self.probe.reached(Rule::ChangeDuringLoad);
+                if !self.probe.canary(Canary::ChangeDuringLoadLost) {
+                    self.requests.close(ticket);
+                    self.load(key);
+                }
             }
             Load::Done | Load::Failed { .. } => self.apply_change(key, change),
         }
@@ -84,13 +99,19 @@ impl Server {
     fn apply_change(&mut self, key: UserKey, change: DirectoryChange) {
         let Some(user) = self.users.get_mut(key) else { return };
         if change.revision <= user.revision {
-            return;
+            self.probe.reached(Rule::ChangeStale);
+            if !self.probe.canary(Canary::StaleChangeApplied) {
+                return;
+            }
         }
+        self.probe.reached(Rule::ChangeApplied);
         user.revision = change.revision;
         match change.kind {
             DirectoryChangeKind::Joined(group) => self.join(key, &group),
             DirectoryChangeKind::Left(group) => {
-                if let Some(group) = self.users.group_key(group.as_str()) {
+                if let Some(group) = self.users.group_key(group.as_str())
+                    && !self.probe.canary(Canary::LeftKeepsMember)
+                {
                     self.leave(key, group);
                 }
             }
@@ -105,17 +126,20 @@ impl Server {
             user.groups.len() >= limit && !known.is_some_and(|group| user.groups.contains(&group))
         };
         if self.users.get(user).is_some_and(full) {
+            self.probe.reached(Rule::GroupsOverLimit);
             self.stats.groups_over_limit += 1;
             return;
         }
-        if self.users.join(user, group) {
+        self.probe.reached(Rule::GroupJoined);
+        if self.users.join(user, group) && !self.probe.canary(Canary::SubscribeForgotten) {
             self.subscribe(Topic::Group(group.clone()));
         }
     }
 
     pub(super) fn leave(&mut self, user: UserKey, group: GroupKey) {
         let Some(id) = self.users.group(group).map(|group| group.id.clone()) else { return };
-        if self.users.leave(user, group) {
+        self.probe.reached(Rule::GroupLeft);
+        if self.users.leave(user, group) && !self.probe.canary(Canary::UnsubscribeForgotten) {
             self.unsubscribe(Topic::Group(id));
         }
     }

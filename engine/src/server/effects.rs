@@ -36,16 +36,19 @@ const RECIPIENTS_KEPT: usize = 4096;
 
 impl Effects {
     /// Adds a recipient of the fan-out that [`Effects::send`] ends.
+    #[inline]
     pub(super) fn recipient(&mut self, conn: ConnId) {
         self.recipients.push(conn);
     }
 
     /// Where the next fan-out's recipients begin.
+    #[inline]
     pub(super) fn mark(&self) -> usize {
         self.recipients.len()
     }
 
     /// Sends a frame to the recipients added since the mark.
+    #[inline]
     pub(super) fn send(&mut self, mark: usize, frame: Frame) {
         let to = mark..self.recipients.len();
         if !to.is_empty() {
@@ -81,6 +84,7 @@ impl Effects {
         self.queue.push_back(Effect::Stopped);
     }
 
+    #[inline]
     pub(super) fn poll(&mut self) -> Option<Action<'_>> {
         let Some(effect) = self.queue.pop_front() else {
             self.recipients.clear();

@@ -17,11 +17,12 @@ use crate::{
     close::CloseReason,
     config::DevicePolicy,
     id::{ConnId, UserId},
+    probe::{Canary, Probe, Rule},
     storage::Request,
     time::Instant,
 };
 
-impl Server {
+impl<P: Probe> Server<P> {
     pub(super) fn connected(&mut self, conn: ConnId, id: UserId) {
         self.stats.connects += 1;
         let running = self.stopping == Stopping::Running;
@@ -39,6 +40,7 @@ impl Server {
         if let Some(user) = self.users.get_mut(user) {
             user.conns.push(conn);
         }
+        self.probe.reached(if known.is_none() { Rule::UserArrived } else { Rule::DeviceArrived });
         if known.is_none() {
             self.subscribe(Topic::User(id));
             if running {
@@ -47,17 +49,21 @@ impl Server {
         }
         self.set_deadline(conn, Some(self.now + self.config.ping_interval));
         if !running {
+            self.probe.reached(Rule::ArrivedDuringStop);
             return self.close(conn, CloseReason::GoingAway);
         }
         self.make_room(user);
         let loaded = self.users.get(user).is_some_and(|user| !matches!(user.load, Load::Waiting { .. }));
-        if loaded {
+        if loaded || self.probe.canary(Canary::WelcomeBeforeLoad) {
             self.welcome(conn);
         }
     }
 
     /// Closes what the user's newest connection leaves no room for.
     fn make_room(&mut self, user: UserKey) {
+        if self.probe.canary(Canary::TakeoverForgotten) {
+            return;
+        }
         let (limit, reason) = match self.config.devices {
             DevicePolicy::NewestWins => (1, CloseReason::TakenOver),
             DevicePolicy::All => {
@@ -65,12 +71,12 @@ impl Server {
             }
         };
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        while let Some(user) = self.users.get(user).filter(|user| user.conns.len() > limit) {
-            match user.conns.first().copied() {
-                Some(oldest) => self.close(oldest, reason),
-                None => return,
-            }
+        let Some(conns) = self.users.get(user).map(|user| &user.conns) else { return };
+        let mut excess: Vec<ConnId> = conns.iter().take(conns.len().saturating_sub(limit)).copied().collect();
+        if self.probe.canary(Canary::TakeoverClosesNewest) {
+            excess = conns.iter().rev().take(excess.len()).copied().collect();
         }
+        excess.into_iter().for_each(|conn| self.close(conn, reason));
     }
 
     /// Asks for what the directory knows of a user.
@@ -86,14 +92,21 @@ impl Server {
     pub(super) fn welcome(&mut self, conn: ConnId) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let Phase::Loading { user, early } = &mut connection.phase else { return };
-        let (user, early) = (*user, core::mem::take(early));
+        let (user, mut early) = (*user, core::mem::take(early));
         connection.phase = Phase::Online { user };
         let Some(id) = self.users.get(user).map(|user| user.id.clone()) else { return };
+        self.probe.reached(Rule::Welcomed);
         self.deliver_to_conn(conn, Frame::Message(classic::welcome(&id)));
+        if self.probe.canary(Canary::EarlyReversed) {
+            early.make_contiguous().reverse();
+        }
         for message in early {
             self.early_bytes -= message.len() as u64;
             if self.connections.get(conn).is_some_and(Connection::is_online) {
+                self.probe.reached(Rule::EarlyRouted);
                 self.route(conn, user, message);
+            } else {
+                self.probe.reached(Rule::EarlyAfterClose);
             }
         }
     }
@@ -104,6 +117,7 @@ impl Server {
             return;
         };
         for (conn, message) in departed {
+            self.probe.reached(Rule::EarlyDepartedRouted);
             self.early_bytes -= message.len() as u64;
             self.route(conn, user, message);
         }
@@ -117,6 +131,7 @@ impl Server {
             connection.user()
         });
         if user.is_none() {
+            self.probe.reached(Rule::EventStale);
             self.stats.stale_events += 1;
         }
         user
@@ -127,22 +142,33 @@ impl Server {
             return;
         }
         match self.admit(conn, payload.len()) {
-            Ok(()) => self.deliver_to_conn(conn, Frame::Pong(payload)),
+            Ok(()) => {
+                self.probe.reached(Rule::PingAnswered);
+                self.deliver_to_conn(conn, Frame::Pong(payload));
+            }
             Err(reason) => self.close(conn, reason),
         }
     }
 
     pub(super) fn flushed(&mut self, conn: ConnId, frames: u32, payload_bytes: u64) {
         let Some(connection) = self.connections.get_mut(conn) else {
+            self.probe.reached(Rule::EventStale);
             self.stats.stale_events += 1;
             return;
         };
+        if self.probe.canary(Canary::FlushNotCounted) {
+            return;
+        }
         if connection.outbox.flushed(frames, payload_bytes).is_err() {
             self.stats.driver_faults += 1;
             return;
         }
         self.stats.pushes_flushed += u64::from(frames);
+        if self.probe.canary(Canary::HeldNeverReleased) {
+            return;
+        }
         while let Some(frame) = connection.outbox.release() {
+            self.probe.reached(Rule::PictureReleased);
             let mark = self.effects.mark();
             self.effects.recipient(conn);
             self.effects.send(mark, Frame::Message(frame));
@@ -154,25 +180,51 @@ impl Server {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let Some(user) = connection.user() else { return };
         let phase = core::mem::replace(&mut connection.phase, Phase::Closing);
-        self.stats.pushes_dropped_closed += connection.outbox.discard_held();
+        if !self.probe.canary(Canary::HeldAfterClose) {
+            let discarded = connection.outbox.discard_held();
+            self.stats.pushes_dropped_closed += discarded;
+            if discarded > 0 {
+                self.probe.reached(Rule::PictureDiscarded);
+            }
+        }
+        self.probe.reached(Rule::closed(reason));
         self.stats.closes += 1;
         self.effects.close(conn, reason);
         self.set_deadline(conn, Some(self.now + self.config.close_timeout));
-        self.detach(conn, user, phase);
+        if !self.probe.canary(Canary::DetachForgotten) {
+            self.detach(conn, user, phase);
+        }
     }
 
     /// The connection is gone.
-    pub(super) fn disconnected(&mut self, conn: ConnId) {
+    pub(super) fn disconnected(&mut self, mut conn: ConnId) {
+        if self.probe.canary(Canary::StaleDisconnect) {
+            conn = self.connections.iter().map(|c| c.id).find(|id| id.slot() == conn.slot()).unwrap_or(conn);
+        }
         let Some(connection) = self.connections.get(conn) else {
+            self.probe.reached(Rule::EventStale);
             self.stats.stale_events += 1;
             return;
         };
         let user = connection.user();
-        self.set_deadline(conn, None);
+        if let Some(key) = connection.pipeline {
+            self.probe.reached(Rule::LeftWithPending);
+            if self.probe.canary(Canary::PipelineDiesWithSender) {
+                self.drop_pending(key);
+            }
+        }
+        if !self.probe.canary(Canary::DeadlineLeaked) {
+            self.set_deadline(conn, None);
+        }
         let Some(mut connection) = self.connections.remove(conn) else { return };
         self.stats.disconnects += 1;
         self.stats.pushes_dropped_closed +=
             connection.outbox.discard_held() + connection.outbox.unflushed_frames();
+        self.probe.reached(match connection.phase {
+            Phase::Loading { .. } => Rule::LeftWhileLoading,
+            Phase::Online { .. } => Rule::LeftUnasked,
+            Phase::Closing | Phase::Aborted => Rule::LeftAfterClose,
+        });
         if let Some(user) = user {
             self.detach(conn, user, connection.phase);
         }
@@ -181,13 +233,16 @@ impl Server {
     /// Takes a connection from its user; the last one takes the user along.
     fn detach(&mut self, conn: ConnId, key: UserKey, phase: Phase) {
         let Some(user) = self.users.get_mut(key) else { return };
-        user.conns.retain(|other| *other != conn);
+        let by_user = self.probe.canary(Canary::DetachByUser);
+        user.conns.retain(|other| *other != conn && !by_user);
         if let Phase::Loading { early, .. } = phase {
             let limit = usize::try_from(self.config.limits.pending_per_connection).unwrap_or(usize::MAX);
             for message in early {
-                if user.departed.len() < limit {
+                if user.departed.len() < limit && !self.probe.canary(Canary::EarlyLost) {
+                    self.probe.reached(Rule::EarlyDeparted);
                     user.departed.push_back((conn, message));
                 } else {
+                    self.probe.reached(Rule::EarlyFull);
                     self.early_bytes -= message.len() as u64;
                     self.stats.refused_pending += 1;
                 }
@@ -209,8 +264,11 @@ impl Server {
             Load::Failed { retry_at } => self.timers.cancel(*retry_at, Due::Reload(key)),
             Load::Done => {}
         }
-        for group in user.groups.iter().copied().collect::<Vec<_>>() {
-            self.leave(key, group);
+        self.probe.reached(Rule::UserGone);
+        if !self.probe.canary(Canary::MembershipKept) {
+            for group in user.groups.iter().copied().collect::<Vec<_>>() {
+                self.leave(key, group);
+            }
         }
         if let Some(user) = self.users.remove(key) {
             self.unsubscribe(Topic::User(user.id));
@@ -225,12 +283,20 @@ impl Server {
         match connection.phase {
             Phase::Closing => {
                 connection.phase = Phase::Aborted;
+                self.probe.reached(Rule::Aborted);
                 self.stats.aborts += 1;
-                self.effects.abort(conn);
+                if !self.probe.canary(Canary::AbortForgotten) {
+                    self.effects.abort(conn);
+                }
             }
             Phase::Aborted => {}
             Phase::Loading { .. } | Phase::Online { .. } => {
-                let dead_at = received_at + self.config.idle_timeout;
+                let immortal = self.probe.canary(Canary::IdleNeverReaped);
+                let dead_at = if immortal {
+                    Instant::from_nanos(u64::MAX)
+                } else {
+                    received_at + self.config.idle_timeout
+                };
                 if self.now >= dead_at {
                     return self.close(conn, CloseReason::Idle);
                 }
@@ -251,6 +317,7 @@ impl Server {
     fn ping(&mut self, conn: ConnId) {
         let now = self.now;
         let Some(connection) = self.connections.get_mut(conn).filter(|c| c.is_online()) else { return };
+        self.probe.reached(Rule::Pinged);
         connection.pinged_at = now;
         let position = connection.outbox.position();
         self.deliver_to_conn(conn, Frame::Ping(Bytes::copy_from_slice(&position.to_be_bytes())));

@@ -40,6 +40,7 @@ use crate::{
     event::{Event, PeerFault},
     hash::SeededState,
     id::Ticket,
+    probe::{Canary, Probe, Rule, Shipped},
     stats::Stats,
     storage::{Answer, Request},
     time::Instant,
@@ -49,9 +50,10 @@ pub use self::check::{Gauges, InvariantViolation};
 
 /// The routing and delivery of one shard: every decision, and no IO.
 ///
-/// The crate's documentation says how a driver uses it.
+/// The crate's documentation says how a driver uses it. The type parameter is for the simulator.
 #[derive(Debug)]
-pub struct Server {
+pub struct Server<P: Probe = Shipped> {
+    probe: P,
     config: ServerConfig,
     now: Instant,
     rng: Xoshiro256PlusPlus,
@@ -89,9 +91,19 @@ impl Server {
     /// events give equal actions.
     #[must_use]
     pub fn new(config: ServerConfig, seed: u64, now: Instant) -> Self {
+        Self::with_probe(config, seed, now, Shipped)
+    }
+}
+
+impl<P: Probe> Server<P> {
+    /// A server whose rules are watched, and broken where the probe says so. For the simulator and tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_probe(config: ServerConfig, seed: u64, now: Instant, probe: P) -> Self {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         let hash = SeededState::new(rng.next_u64(), rng.next_u64());
         Self {
+            probe,
             config,
             now,
             rng,
@@ -117,7 +129,9 @@ impl Server {
             Event::Received { conn, message } => self.received(conn, message),
             Event::Ping { conn, payload } => self.pinged(conn, payload),
             Event::Pong { conn, payload: _ } => {
-                self.sign_of_life(conn);
+                if !self.probe.canary(Canary::PongIsNoLife) {
+                    self.sign_of_life(conn);
+                }
             }
             Event::Misbehaved { conn, fault } => {
                 if self.sign_of_life(conn).is_some() {
@@ -147,7 +161,7 @@ impl Server {
     /// When [`Server::handle_timeout`] is to be called next, if nothing happens before.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        match (self.timers.next(), self.requests.next()) {
+        match (self.timers.next(), self.next_expiry()) {
             (Some(timer), Some(request)) => Some(timer.min(request)),
             (timer, request) => timer.or(request),
         }
@@ -159,13 +173,25 @@ impl Server {
         while let Some(due) = self.timers.pop(self.now) {
             match due {
                 Due::Connection(conn) => self.connection_due(conn),
-                Due::Reload(user) => self.load(user),
+                Due::Reload(user) => {
+                    self.probe.reached(Rule::LoadRetried);
+                    self.load(user);
+                }
             }
         }
-        while let Some((ticket, purpose)) = self.requests.pop_expired(self.now) {
+        while self.next_expiry().is_some_and(|at| at <= self.now) {
+            let Some((ticket, purpose)) = self.requests.pop_expired(self.now) else { break };
+            self.probe.reached(Rule::RequestTimedOut);
             self.answered_for(purpose, ticket, Answer::Failed);
         }
         self.finish();
+    }
+
+    /// The probe that the server was made with.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn probe(&self) -> &P {
+        &self.probe
     }
 
     /// What has been counted so far.
@@ -178,6 +204,11 @@ impl Server {
     #[must_use]
     pub const fn config(&self) -> &ServerConfig {
         &self.config
+    }
+
+    /// When the next request is given up.
+    fn next_expiry(&self) -> Option<Instant> {
+        if self.probe.canary(Canary::RequestTimeoutForgotten) { None } else { self.requests.next() }
     }
 
     fn advance(&mut self, now: Instant) {
@@ -193,6 +224,7 @@ impl Server {
                 CloseReason::Undecodable
             }
             PeerFault::MessageTooLarge => {
+                self.probe.reached(Rule::MessageTooLarge);
                 self.stats.refused_too_large += 1;
                 CloseReason::MessageTooLarge
             }
@@ -211,7 +243,10 @@ impl Server {
     fn answered(&mut self, ticket: Ticket, answer: Answer) {
         match self.requests.close(ticket) {
             Some(purpose) => self.answered_for(purpose, ticket, answer),
-            None => self.stats.stale_events += 1,
+            None => {
+                self.probe.reached(Rule::AnswerIgnored);
+                self.stats.stale_events += 1;
+            }
         }
     }
 
@@ -224,9 +259,11 @@ impl Server {
 
     /// Ends a shutdown when nothing is left to wait for.
     fn finish(&mut self) {
-        let drained = self.connections.len() == 0 && self.users.len() == 0 && self.pipelines.is_empty();
+        let settled = self.users.len() == 0 && self.pipelines.is_empty();
+        let drained = self.connections.len() == 0 && (settled || self.probe.canary(Canary::StoppedEarly));
         if self.stopping == Stopping::Draining && drained {
             self.stopping = Stopping::Stopped;
+            self.probe.reached(Rule::Stopped);
             self.effects.stopped();
         }
     }

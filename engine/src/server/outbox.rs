@@ -44,6 +44,7 @@ pub(super) struct NeverSent;
 
 impl Outbox {
     /// Frames on their way.
+    #[inline]
     pub(super) const fn unflushed_frames(&self) -> u64 {
         self.sent_frames - self.flushed_frames
     }
@@ -59,12 +60,14 @@ impl Outbox {
     }
 
     /// Bytes waiting, at the cost that the limit is about.
+    #[inline]
     pub(super) fn cost_bytes(&self) -> u64 {
         let held: u64 = self.streams.iter().filter_map(|s| s.held.as_ref()).map(|f| cost(f.len())).sum();
         self.unflushed_bytes + self.unflushed_frames() * FRAME_COST_BYTES + held
     }
 
     /// Takes a frame, unless that would exceed the limit.
+    #[inline]
     pub(super) fn push(&mut self, payload_len: usize, limit_bytes: u64) -> bool {
         if self.cost_bytes() + cost(payload_len) > limit_bytes {
             return false;
@@ -109,7 +112,14 @@ impl Outbox {
         }
     }
 
+    /// Whether a picture of this sender and kind is held back.
+    pub(super) fn holds(&self, sender: &UserId, content_type: i32) -> bool {
+        let same = |s: &&Stream| s.content_type == content_type && s.sender == *sender;
+        self.streams.iter().find(same).is_some_and(|stream| stream.held.is_some())
+    }
+
     /// Takes note of frames that were written. Returns how many of them were known.
+    #[inline]
     pub(super) fn flushed(&mut self, frames: u32, payload_bytes: u64) -> Result<(), NeverSent> {
         let frames = u64::from(frames);
         if frames > self.unflushed_frames() || payload_bytes > self.unflushed_bytes {
@@ -121,6 +131,7 @@ impl Outbox {
     }
 
     /// The next held picture whose turn it is; it counts as sent from now on.
+    #[inline]
     pub(super) fn release(&mut self) -> Option<Bytes> {
         let flushed = self.flushed_frames;
         self.streams.retain(|s| s.held.is_some() || s.sent_as > flushed);

@@ -51,6 +51,16 @@ pub(super) enum Stage {
     Dropped,
 }
 
+impl Stage {
+    /// Whether nothing is to be waited for but earlier messages.
+    pub(super) const fn is_settled(&self) -> bool {
+        match self {
+            Self::Stored { .. } | Self::Dropped => true,
+            Self::Uploading { .. } | Self::File { .. } | Self::Ready { .. } | Self::Storing { .. } => false,
+        }
+    }
+}
+
 /// What is delivered of a stored message.
 #[derive(Debug)]
 pub(super) struct Parcel {
@@ -149,17 +159,13 @@ impl Pipelines {
     /// Takes the first message if nothing is to be waited for.
     pub(super) fn pop_settled(&mut self, key: PipelineKey) -> Option<Entry> {
         let pipeline = self.table.get_mut(key)?;
-        match pipeline.entries.front()?.stage {
-            Stage::Uploading { .. } | Stage::File { .. } | Stage::Ready { .. } | Stage::Storing { .. } => {
-                None
-            }
-            Stage::Stored { .. } | Stage::Dropped => {
-                let entry = pipeline.entries.pop_front()?;
-                self.messages -= 1;
-                self.bytes -= entry.cost_bytes;
-                Some(entry)
-            }
+        if !pipeline.entries.front()?.stage.is_settled() {
+            return None;
         }
+        let entry = pipeline.entries.pop_front()?;
+        self.messages -= 1;
+        self.bytes -= entry.cost_bytes;
+        Some(entry)
     }
 
     /// Removes a pipeline if it has nothing left in it. Returns the connection that it belonged to.

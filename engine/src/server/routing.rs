@@ -1,12 +1,14 @@
 //! What becomes of a message that has arrived: the rules of the classic protocol.
 
 use alloc::borrow::ToOwned as _;
+use core::time::Duration;
 
 use bytes::Bytes;
 use switchboard_proto::{Message as _, classic::Message};
 
 use super::{
-    Server, call,
+    Server,
+    call::{self, Call, Signal},
     classic::{self, Route},
     connections::Phase,
     rate::Rate,
@@ -17,10 +19,11 @@ use crate::{
     bus::{Record, Topic},
     close::CloseReason,
     id::{ConnId, UserId},
+    probe::{Canary, Probe, Rule},
     storage::Recipient,
 };
 
-impl Server {
+impl<P: Probe> Server<P> {
     /// A message has arrived.
     pub(super) fn received(&mut self, conn: ConnId, message: Bytes) {
         let Some(user) = self.sign_of_life(conn) else { return };
@@ -37,9 +40,11 @@ impl Server {
                 let full =
                     early.len() >= usize::try_from(limits.pending_per_connection).unwrap_or(usize::MAX);
                 if full || bytes > limits.pending_bytes {
+                    self.probe.reached(Rule::EarlyFull);
                     self.stats.refused_pending += 1;
                     return self.close(conn, CloseReason::TooManyPending);
                 }
+                self.probe.reached(Rule::EarlyKept);
                 self.early_bytes = bytes;
                 early.push_back(message);
             }
@@ -53,17 +58,23 @@ impl Server {
         let Some(connection) = self.connections.get_mut(conn) else { return Ok(()) };
         let (len, now) = (len as u64, self.now);
         if len > limits.message_bytes {
+            self.probe.reached(Rule::MessageTooLarge);
             self.stats.refused_too_large += 1;
             return Err(CloseReason::MessageTooLarge);
+        }
+        if self.probe.canary(Canary::RateUnlimited) {
+            return Ok(());
         }
         let messages =
             Rate { per_second: limits.messages_per_second.into(), burst: limits.message_burst.into() };
         if !connection.messages.take(now, 1, messages) {
+            self.probe.reached(Rule::MessagesTooFast);
             self.stats.rate_limited += 1;
             return Err(CloseReason::TooManyMessages);
         }
         let bytes = Rate { per_second: limits.bytes_per_second, burst: limits.byte_burst };
         if !connection.bytes.take(now, len, bytes) {
+            self.probe.reached(Rule::BytesTooFast);
             self.stats.rate_limited += 1;
             return Err(CloseReason::TooManyBytes);
         }
@@ -74,11 +85,16 @@ impl Server {
     pub(super) fn route(&mut self, conn: ConnId, user: UserKey, bytes: Bytes) {
         let Some(sender) = self.users.get(user).map(|user| user.id.clone()) else { return };
         let Ok(mut message) = Message::decode(bytes.clone()) else {
+            self.probe.reached(Rule::MessageUndecodable);
             self.stats.undecodable += 1;
             return self.close(conn, CloseReason::Undecodable);
         };
-        let route = classic::route(&message);
+        let mut route = classic::route(&message);
+        if route == Route::ToCall && self.probe.canary(Canary::SignalToEverybody) {
+            route = Route::Broadcast;
+        }
         if route == Route::Heartbeat {
+            self.probe.reached(Rule::HeartbeatAnswered);
             self.stats.heartbeats += 1;
             let pong = self.pong.clone();
             return self.deliver_to_conn(conn, Frame::Message(pong));
@@ -90,24 +106,37 @@ impl Server {
             Route::Relay(to) => self.relay(conn, user, &sender, &to, &message, bytes),
             Route::ToCall => {
                 let call = self.users.get(user).and_then(|user| user.call.as_ref());
-                match call::peer(call, self.now, self.config.ring_timeout) {
-                    Some(peer) => self.relay(conn, user, &sender, &peer, &message, bytes),
-                    None => self.stats.refused_no_call += 1,
+                let rings_on = self.probe.canary(Canary::RingNeverEnds);
+                let ring_timeout = if rings_on { Duration::MAX } else { self.config.ring_timeout };
+                match call::peer(call, self.now, ring_timeout) {
+                    Some(peer) => {
+                        self.probe.reached(Rule::SignalToCall);
+                        self.relay(conn, user, &sender, &peer, &message, bytes);
+                    }
+                    None => {
+                        self.probe.reached(Rule::SignalWithoutCall);
+                        self.stats.refused_no_call += 1;
+                    }
                 }
             }
             Route::Broadcast => {
+                self.probe.reached(Rule::Broadcast);
                 self.publish(|| Record { topic: Topic::Everyone, seq: None, message: bytes.clone() });
-                self.deliver_to_everyone(bytes, classic::kind(&message, &sender));
+                self.deliver_to_everyone(bytes, classic::kind(&message, &sender), &sender);
             }
-            Route::BadRecipient => self.stats.refused_recipient += 1,
+            Route::BadRecipient => {
+                self.probe.reached(Rule::RecipientRefused);
+                self.stats.refused_recipient += 1;
+            }
         }
     }
 
     /// Makes `from` the authenticated user; the bytes stay what they are where they say so already.
     fn authenticate(&mut self, message: &mut Message, bytes: Bytes, sender: &UserId) -> Bytes {
-        if message.from == sender.as_str() {
+        if message.from == sender.as_str() || self.probe.canary(Canary::FromBelieved) {
             return bytes;
         }
+        self.probe.reached(Rule::SenderCorrected);
         self.stats.corrected_from += 1;
         sender.as_str().clone_into(&mut message.from);
         classic::encode(message)
@@ -128,9 +157,14 @@ impl Server {
                 call::sent(&mut user.call, to, signal);
             }
             if let Some(peer) = self.users.by_id_mut(to.as_str()) {
+                if self.probe.canary(Canary::CallHijacked) && signal == Signal::Talk {
+                    peer.call = None;
+                }
                 call::received(&mut peer.call, sender, signal, self.now);
+                self.probe.reached(call_rule(peer.call.as_ref(), sender, signal));
             }
         }
+        self.probe.reached(Rule::Relayed);
         self.publish(|| Record { topic: Topic::User(to.clone()), seq: None, message: bytes.clone() });
         self.deliver_to_user(to.as_str(), bytes, classic::kind(message, sender), Some(conn));
     }
@@ -142,16 +176,23 @@ impl Server {
         let decoded = Message::decode(bytes.clone());
         let sender = decoded.as_ref().ok().and_then(|message| UserId::new(&message.from).ok());
         let (Ok(message), Some(sender)) = (decoded, sender) else {
+            self.probe.reached(Rule::BusUndecodable);
             self.stats.bus_undecodable += 1;
             return;
         };
         let kind = classic::kind(&message, &sender);
         match topic {
-            Topic::Everyone => self.deliver_to_everyone(bytes, kind),
+            Topic::Everyone => {
+                self.probe.reached(Rule::BusToEveryone);
+                self.deliver_to_everyone(bytes, kind, &sender);
+            }
             Topic::Group(group) => {
-                self.deliver_to_group(group.as_str(), classic::group_form(message), &sender);
+                self.probe.reached(Rule::BusToGroup);
+                let frame = classic::group_form(message, &self.probe);
+                self.deliver_to_group(group.as_str(), frame, &sender);
             }
             Topic::User(user) => {
+                self.probe.reached(Rule::BusToUser);
                 if let (Some(signal), Some(user)) =
                     (classic::signal(&message), self.users.by_id_mut(user.as_str()))
                 {
@@ -170,7 +211,18 @@ impl Server {
                 let key = self.users.group_key(group.as_str());
                 let groups = self.users.get(user).map(|user| &user.groups);
                 matches!((key, groups), (Some(key), Some(groups)) if groups.contains(&key))
+                    || self.probe.canary(Canary::AnyoneMaySend)
             }
         }
+    }
+}
+
+/// What a signal of `sender` has led to at a user whose call is this now.
+fn call_rule(call: Option<&Call>, sender: &UserId, signal: Signal) -> Rule {
+    match (signal, call) {
+        (Signal::Talk, Some(Call::Rung { .. })) => Rule::CallRings,
+        (Signal::Talk, Some(Call::Active(peer))) if peer == sender => Rule::CallActive,
+        (Signal::Talk, Some(Call::Active(_) | Call::Calling(_))) => Rule::CallBusy,
+        (Signal::Talk, None) | (Signal::End, _) => Rule::CallEnded,
     }
 }

@@ -17,10 +17,11 @@ use crate::{
     bus::{Record, Topic},
     close::CloseReason,
     id::{ConnId, MessageId, Ticket, UserId},
-    storage::{Answer, Recipient, Request},
+    probe::{Canary, Probe, Rule},
+    storage::{Answer, FileUpload, Recipient, Request},
 };
 
-impl Server {
+impl<P: Probe> Server<P> {
     /// Takes a message on its way through the store, if its sender may send it and there is room.
     pub(super) fn accept(
         &mut self,
@@ -32,42 +33,50 @@ impl Server {
         bytes: Bytes,
     ) {
         if !self.may_send(user, &recipient) {
+            self.probe.reached(Rule::NotMember);
             self.stats.refused_not_member += 1;
             return;
         }
         let cost_bytes = bytes.len() as u64;
         let Some(key) = self.pipeline_with_room(conn, sender, cost_bytes) else {
+            self.probe.reached(Rule::PendingFull);
             self.stats.refused_pending += 1;
             return self.close(conn, CloseReason::TooManyPending);
         };
         if let (Recipient::Group(_), Some(user)) = (&recipient, self.users.get(user)) {
             (*user.avatar).clone_into(&mut message.avatar);
         }
+        let blocked = self.pipelines.get(key).is_some_and(Pipeline::is_blocked);
         let stage = match classic::take_upload(&mut message, sender) {
             Some(upload) => {
                 let message = Box::new(message);
                 // The files of one connection are kept one after the other, each before its message.
-                if self.pipelines.get(key).is_some_and(Pipeline::is_blocked) {
+                if blocked {
+                    self.probe.reached(Rule::FileWaits);
                     Stage::Uploading { upload, message }
                 } else {
-                    let ticket = self.request(Purpose::Message(key), Request::StoreFile(upload));
-                    Stage::File { ticket, message }
+                    self.store_file(key, upload, message)
                 }
             }
-            None if self.pipelines.get(key).is_some_and(Pipeline::is_blocked) => {
+            None if blocked && !self.probe.canary(Canary::FileOvertaken) => {
+                self.probe.reached(Rule::MessageWaitsForFile);
                 Stage::Ready { message: Box::new(message) }
             }
             None => self.store(key, sender, &recipient, message, Some(bytes)),
         };
         self.pipelines.push(key, Entry { stage, recipient, cost_bytes });
+        if self.probe.canary(Canary::DeliveredBeforeStored) {
+            self.deliver_settled(key);
+        }
     }
 
     /// The connection's pipeline, made if there is none; none if a limit is reached.
     fn pipeline_with_room(&mut self, conn: ConnId, sender: &UserId, cost: u64) -> Option<PipelineKey> {
         let limits = &self.config.limits;
-        if self.pipelines.messages >= limits.pending.into()
-            || self.pipelines.bytes + cost > limits.pending_bytes
-        {
+        let unlimited = self.probe.canary(Canary::PendingUnlimited);
+        let full = self.pipelines.messages >= limits.pending.into()
+            || self.pipelines.bytes + cost > limits.pending_bytes;
+        if full && !unlimited {
             return None;
         }
         let known = match self.connections.get(conn) {
@@ -77,7 +86,8 @@ impl Server {
         };
         if let Some(key) = known {
             let waiting = self.pipelines.get(key)?.entries.len();
-            return (waiting < usize::try_from(limits.pending_per_connection).ok()?).then_some(key);
+            let has_room = waiting < usize::try_from(limits.pending_per_connection).ok()?;
+            return (has_room || unlimited).then_some(key);
         }
         let pipeline = Pipeline { origin: conn, sender: sender.clone(), entries: VecDeque::new() };
         let key = self.pipelines.add(pipeline);
@@ -85,6 +95,13 @@ impl Server {
             connection.pipeline = Some(key);
         }
         Some(key)
+    }
+
+    /// Asks the store to keep a message's file.
+    fn store_file(&mut self, key: PipelineKey, upload: FileUpload, message: Box<Message>) -> Stage {
+        self.probe.reached(Rule::FileRequested);
+        let ticket = self.request(Purpose::Message(key), Request::StoreFile(upload));
+        Stage::File { ticket, message }
     }
 
     /// Asks the store to keep a message. `bytes` are the message's, where nothing in it has changed.
@@ -103,14 +120,20 @@ impl Server {
             }
             Recipient::Group(_) => Parcel {
                 record: self.config.peers.then(|| classic::encode(&message)),
-                frame: classic::group_form(message.clone()),
+                frame: classic::group_form(message.clone(), &self.probe),
             },
         };
         let mut id = [0; 16];
-        self.rng.fill_bytes(&mut id);
+        if !self.probe.canary(Canary::MessageIdReused) {
+            self.rng.fill_bytes(&mut id);
+        }
         let new = classic::stored_form(message, sender, MessageId(id), recipient);
         self.stats.store_requests += 1;
+        self.probe.reached(Rule::MessageRequested);
         let ticket = self.request(Purpose::Message(key), Request::StoreMessage(new));
+        if self.probe.canary(Canary::DeliveredBeforeStored) {
+            return Stage::Stored { seq: 0, parcel };
+        }
         Stage::Storing { ticket, parcel }
     }
 
@@ -120,22 +143,40 @@ impl Server {
         let Some(entry) = pipeline.entry_mut(ticket) else { return };
         let stage = core::mem::replace(&mut entry.stage, Stage::Dropped);
         match (stage, answer) {
+            (Stage::Storing { parcel, .. }, Answer::Failed)
+                if self.probe.canary(Canary::FailedSaveDelivered) =>
+            {
+                entry.stage = Stage::Stored { seq: 0, parcel };
+            }
             (Stage::Storing { parcel, .. }, Answer::MessageStored { seq }) => {
+                self.probe.reached(Rule::MessageStored);
                 self.stats.stored += 1;
                 entry.stage = Stage::Stored { seq: *seq, parcel };
             }
             (Stage::File { mut message, .. }, Answer::FileStored { name, kind }) => {
+                self.probe.reached(Rule::FileStored);
                 classic::put_file(&mut message, name, *kind);
                 entry.stage = Stage::Ready { message };
             }
-            (_, Answer::Refused) => self.stats.store_refused += 1,
-            (_, Answer::Failed) => self.stats.store_failed += 1,
+            (_, Answer::Refused) => {
+                self.probe.reached(Rule::StoreRefused);
+                self.stats.store_refused += 1;
+            }
+            (_, Answer::Failed) => {
+                self.probe.reached(Rule::StoreFailed);
+                self.stats.store_failed += 1;
+            }
             (_, Answer::UserLoaded(_) | Answer::MessageStored { .. } | Answer::FileStored { .. }) => {
                 self.stats.driver_faults += 1;
             }
         }
+        let settled = entry.stage.is_settled();
         self.submit_ready(key);
+        let before = self.pipelines.messages;
         self.deliver_settled(key);
+        if settled && self.pipelines.messages == before {
+            self.probe.reached(Rule::StoredAhead);
+        }
     }
 
     /// Moves on what an earlier message's file has kept waiting.
@@ -147,10 +188,7 @@ impl Server {
             let recipient = entry.recipient.clone();
             let stage = match core::mem::replace(&mut entry.stage, Stage::Dropped) {
                 Stage::Ready { message } => self.store(key, &sender, &recipient, *message, None),
-                Stage::Uploading { upload, message } => {
-                    let ticket = self.request(Purpose::Message(key), Request::StoreFile(upload));
-                    Stage::File { ticket, message }
-                }
+                Stage::Uploading { upload, message } => self.store_file(key, upload, message),
                 other @ (Stage::File { .. }
                 | Stage::Storing { .. }
                 | Stage::Stored { .. }
@@ -164,11 +202,25 @@ impl Server {
 
     /// Delivers what is stored, in the order in which it was sent.
     fn deliver_settled(&mut self, key: PipelineKey) {
+        if let Some(pipeline) = self.pipelines.get_mut(key)
+            && self.probe.canary(Canary::AnswerOrder)
+        {
+            pipeline.entries.make_contiguous().sort_by_key(|entry| !entry.stage.is_settled());
+        }
+        let mut delivered = 0_u32;
         while let Some(entry) = self.pipelines.pop_settled(key) {
             let (Stage::Stored { seq, parcel }, Some(pipeline)) = (entry.stage, self.pipelines.get(key))
             else {
                 continue;
             };
+            let is_last = delivered > 0 && pipeline.entries.is_empty();
+            if is_last && self.probe.canary(Canary::BatchLosesLast) {
+                continue;
+            }
+            delivered += 1;
+            if self.connections.get(pipeline.origin).is_none() {
+                self.probe.reached(Rule::DeliveredForGone);
+            }
             let (origin, sender) = (pipeline.origin, pipeline.sender.clone());
             let Parcel { frame, record } = parcel;
             let topic = match &entry.recipient {
@@ -180,9 +232,16 @@ impl Server {
             }
             match &entry.recipient {
                 Recipient::User(user) => {
+                    self.probe.reached(Rule::DeliveredToUser);
                     self.deliver_to_user(user.as_str(), frame, Kind::Ordinary, Some(origin));
                 }
-                Recipient::Group(group) => self.deliver_to_group(group.as_str(), frame, &sender),
+                Recipient::Group(group) if self.probe.canary(Canary::GroupTakenForUser) => {
+                    self.deliver_to_user(group.as_str(), frame, Kind::Ordinary, Some(origin));
+                }
+                Recipient::Group(group) => {
+                    self.probe.reached(Rule::DeliveredToGroup);
+                    self.deliver_to_group(group.as_str(), frame, &sender);
+                }
             }
         }
         if let Some(origin) = self.pipelines.remove_if_empty(key)
@@ -190,5 +249,13 @@ impl Server {
         {
             connection.pipeline = None;
         }
+    }
+
+    /// Drops all that a pipeline has in it, answered or not.
+    pub(super) fn drop_pending(&mut self, key: PipelineKey) {
+        if let Some(pipeline) = self.pipelines.get_mut(key) {
+            pipeline.entries.iter_mut().for_each(|entry| entry.stage = Stage::Dropped);
+        }
+        self.deliver_settled(key);
     }
 }

@@ -16,6 +16,7 @@ mod store;
 
 mod bus;
 mod calls;
+mod canaries;
 mod delivery_order;
 mod directory;
 mod limits;

@@ -1,0 +1,242 @@
+//! What the simulator may see and break inside a server, at no cost to everybody else.
+//!
+//! A check that has never failed proves nothing. So the engine carries a list of deliberate bugs, its canaries:
+//! each is a small slip at the place where it could really be made. A simulator that runs with one of them must
+//! find it. And a rule that no run has reached has not been tested, so the engine marks the rules it reaches.
+//!
+//! Both are asked of a value of the server's type parameter, not of a cargo feature or a global. A feature is
+//! united over the whole build: one crate that turned it on would change what the engine decides for every
+//! other. A value belongs to one server: a healthy server and a sick one run side by side, in one binary, and a
+//! deployed server holds a [`Shipped`], whose answers are constants of zero size that the compiler removes.
+
+/// What a [`Server`](crate::Server) asks and tells while it works. It must not depend on anything but what it was
+/// made with and what it was told, or the server is not deterministic any more.
+pub trait Probe {
+    /// Whether the server is to have this bug. Must give the same answer every time.
+    fn canary(&self, canary: Canary) -> bool;
+
+    /// The server has done what this rule says.
+    fn reached(&mut self, rule: Rule);
+}
+
+/// The probe of a server in production: no bugs wanted, nothing noted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shipped;
+
+impl Probe for Shipped {
+    #[inline(always)]
+    fn canary(&self, _: Canary) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn reached(&mut self, _: Rule) {}
+}
+
+/// An enum of unit variants with a list of all, a name for reports, and a sentence for each.
+macro_rules! catalogue {
+    ($(#[$doc:meta])* $Enum:ident { $($Variant:ident $name:literal $what:literal)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $Enum {
+            $(#[doc = $what] $Variant,)+
+        }
+
+        impl $Enum {
+            /// All of them, in the order of their declaration: `ALL[x as usize] == x`.
+            pub const ALL: &[Self] = &[$(Self::$Variant,)+];
+
+            /// The name that reports and command lines use: lower-case words joined by hyphens.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$Variant => $name,)+ }
+            }
+
+            /// What it is, in a sentence.
+            #[must_use]
+            pub const fn what(self) -> &'static str {
+                match self { $(Self::$Variant => $what,)+ }
+            }
+        }
+
+        impl core::fmt::Display for $Enum {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+    };
+}
+
+catalogue! {
+    /// A deliberate bug.
+    Canary {
+        StaleDisconnect "stale-disconnect" "A late end of an old connection ends the newer one in its slot."
+        DetachByUser "detach-by-user" "The end of one connection takes all of its user's connections along."
+        TakeoverClosesNewest "takeover-closes-newest" "A user with too many connections loses the newest, not the oldest."
+        TakeoverForgotten "takeover-forgotten" "However many connections a user opens, none is closed."
+        WelcomeBeforeLoad "welcome-before-load" "A client is welcomed before its user's groups are known."
+        EarlyReversed "early-reversed" "What a client sends before its user is loaded is routed in reverse."
+        EarlyLost "early-lost" "What a client sent before its user was loaded is lost if it leaves meanwhile."
+        IdleNeverReaped "idle-never-reaped" "A dead peer is pinged for ever and never closed."
+        PongIsNoLife "pong-is-no-life" "A Pong does not count as a sign of life."
+        DeadlineLeaked "deadline-leaked" "The deadline of a connection outlives it."
+        AbortForgotten "abort-forgotten" "A closing connection that does not end is never cut off."
+        DetachForgotten "detach-forgotten" "A closed connection stays one of its user's."
+        HeldAfterClose "held-after-close" "A closed connection is still sent the picture that was held for it."
+        MembershipKept "membership-kept" "A user who has gone stays a member of groups in the tables."
+        UnsubscribeForgotten "unsubscribe-forgotten" "The engine stays subscribed to a group without local members."
+        SubscribeForgotten "subscribe-forgotten" "The engine does not subscribe to a group that is new here."
+        StoppedEarly "stopped-early" "The server says that it has stopped while messages wait for the store."
+        OutboxUnlimited "outbox-unlimited" "The outbox limit is ignored."
+        FullEndsFanOut "full-ends-fan-out" "Recipients behind one without room do not get the frame."
+        SlowReaderKept "slow-reader-kept" "A connection without room silently loses the frame and stays open."
+        FlushNotCounted "flush-not-counted" "What was written to the network is not taken off the outbox."
+        HeldNeverReleased "held-never-released" "A held picture stays held: the last one never arrives."
+        OldestPictureWins "oldest-picture-wins" "Of two pictures that wait, the older is kept."
+        SecondDeviceTwice "second-device-twice" "A user's second connection gets every frame twice."
+        EchoToSender "echo-to-sender" "The sender of a group's message gets it back."
+        SenderLeftOut "sender-left-out" "A broadcast does not reach its sender."
+        GroupTakenForUser "group-taken-for-user" "A group's message goes to the user whose id is the group's."
+        FromBelieved "from-believed" "A message travels with whatever sender it claims."
+        AnyoneMaySend "anyone-may-send" "Who does not belong to a group can send to it."
+        FailedSaveDelivered "failed-save-delivered" "A message that the store failed to keep is delivered."
+        DeliveredBeforeStored "delivered-before-stored" "A message is delivered before the store has answered."
+        GroupFormSkipped "group-form-skipped" "A group's message is not rewritten for its members."
+        GroupFormKeepsFile "group-form-keeps-file" "A group's message still carries its file's suffix and bytes."
+        SignalToEverybody "signal-to-everybody" "A call's signal without a recipient goes to everybody."
+        CallHijacked "call-hijacked" "A third user who rings takes over an active call."
+        RingNeverEnds "ring-never-ends" "A call that nobody answers rings for ever."
+        RateUnlimited "rate-unlimited" "The rate limits are ignored."
+        PendingUnlimited "pending-unlimited" "The limits of messages that wait for the store are ignored."
+        AnswerOrder "answer-order" "Messages are delivered in the order of the store's answers."
+        BatchLosesLast "batch-loses-last" "Of several messages that can be delivered at once, the last is lost."
+        PipelineDiesWithSender "pipeline-dies-with-sender" "What waits for the store is dropped when its sender leaves."
+        FileOvertaken "file-overtaken" "A message is stored before an earlier one whose file is still being kept."
+        MessageIdReused "message-id-reused" "All messages have the same id."
+        StaleChangeApplied "stale-change-applied" "A change that the directory's state already has in it is applied again."
+        ChangeDuringLoadLost "change-during-load-lost" "A change of the directory during a load is lost."
+        LeftKeepsMember "left-keeps-member" "Who was removed from a group still receives what it is sent."
+        ReloadForgotten "reload-forgotten" "A load that failed is not tried again."
+        RequestTimeoutForgotten "request-timeout-forgotten" "A request that is never answered is waited for for ever."
+        PublishForgotten "publish-forgotten" "Other engines are not told of what is stored."
+    }
+}
+
+catalogue! {
+    /// A rule of the server that a run can reach.
+    Rule {
+        HeartbeatAnswered "heartbeat-answered" "A heartbeat is answered."
+        MessageUndecodable "message-undecodable" "What arrived is no message of the protocol."
+        MessageTooLarge "message-too-large" "A message is larger than the limit."
+        MessagesTooFast "messages-too-fast" "A connection sends more messages than its rate."
+        BytesTooFast "bytes-too-fast" "A connection sends more bytes than its rate."
+        SenderCorrected "sender-corrected" "`from` was not the sender and was corrected."
+        RecipientRefused "recipient-refused" "The recipient cannot be an id."
+        NotMember "not-member" "A message to a group that the sender does not belong to is refused."
+        PendingFull "pending-full" "A message is refused as too many wait for the store."
+        Relayed "relayed" "A message is passed on to a user as it is."
+        Broadcast "broadcast" "A message goes to everybody."
+        SignalToCall "signal-to-call" "A signal without a recipient goes to the other side of the call."
+        SignalWithoutCall "signal-without-call" "A signal without a recipient comes from who is in no call."
+        CallRings "call-rings" "A call rings."
+        CallActive "call-active" "A call is active: both sides have signalled."
+        CallEnded "call-ended" "A signal ends a call."
+        CallBusy "call-busy" "Somebody rings who is calling or talking to somebody else."
+        EarlyKept "early-kept" "A message is kept as its user is not loaded yet."
+        EarlyFull "early-full" "A message is refused as too many wait for their user to be loaded."
+        EarlyRouted "early-routed" "A kept message is routed after the welcome."
+        EarlyDeparted "early-departed" "A kept message stays although its connection has gone."
+        EarlyDepartedRouted "early-departed-routed" "A kept message of a connection that has gone is routed."
+        EarlyAfterClose "early-after-close" "A kept message goes nowhere, as one before it closed its connection."
+        FileRequested "file-requested" "The store is asked to keep a file."
+        FileWaits "file-waits" "A file waits for an earlier message's file."
+        FileStored "file-stored" "A file is kept, and its message goes on to the store."
+        MessageWaitsForFile "message-waits-for-file" "A message without a file waits for an earlier one's."
+        MessageRequested "message-requested" "The store is asked to keep a message."
+        MessageStored "message-stored" "A message is stored."
+        StoreRefused "store-refused" "The store refuses a message or a file."
+        StoreFailed "store-failed" "The store fails to keep a message or a file, or is silent."
+        StoredAhead "stored-ahead" "A message is stored and waits for an earlier one."
+        DeliveredToUser "delivered-to-user" "A stored message is delivered to a user."
+        DeliveredToGroup "delivered-to-group" "A stored message is delivered to a group."
+        DeliveredForGone "delivered-for-gone" "A stored message is delivered although its sender has gone."
+        RequestTimedOut "request-timed-out" "A request is given up."
+        AnswerIgnored "answer-ignored" "An answer is not waited for any more."
+        RecipientNotHere "recipient-not-here" "A user who is sent something has no connection here."
+        NotOnlineYet "not-online-yet" "A frame passes over a connection that was not welcomed."
+        OutboxFull "outbox-full" "A connection has no room for a frame."
+        PictureSent "picture-sent" "A live picture is sent at once."
+        PictureHeld "picture-held" "A live picture waits for the one before it."
+        PictureSuperseded "picture-superseded" "A live picture replaces one that waited."
+        PictureDropped "picture-dropped" "There is no room for a live picture."
+        PictureReleased "picture-released" "A held picture is sent."
+        PictureDiscarded "picture-discarded" "A held picture ends with its connection."
+        UserArrived "user-arrived" "A user's first connection opens."
+        DeviceArrived "device-arrived" "A user's further connection opens."
+        ArrivedDuringStop "arrived-during-stop" "A connection opens during a shutdown."
+        Welcomed "welcomed" "A connection is welcomed."
+        Pinged "pinged" "A silent connection is pinged."
+        PingAnswered "ping-answered" "A Ping is answered."
+        LeftWhileLoading "left-while-loading" "A connection ends before its user is loaded."
+        LeftUnasked "left-unasked" "An open connection ends without having been closed."
+        LeftAfterClose "left-after-close" "A closed connection ends."
+        LeftWithPending "left-with-pending" "A connection ends while its messages wait for the store."
+        UserGone "user-gone" "A user's last connection has gone."
+        EventStale "event-stale" "An event is about a connection that is closed or gone."
+        Aborted "aborted" "A closing connection is cut off."
+        ClosedGoingAway "closed-going-away" "Closed: the server shuts down."
+        ClosedProtocolError "closed-protocol-error" "Closed: wrong framing."
+        ClosedTextMessage "closed-text-message" "Closed: a text message."
+        ClosedUndecodable "closed-undecodable" "Closed: no message of the protocol."
+        ClosedMessageTooLarge "closed-message-too-large" "Closed: too large a message."
+        ClosedTooManyMessages "closed-too-many-messages" "Closed: messages too fast."
+        ClosedTooManyBytes "closed-too-many-bytes" "Closed: bytes too fast."
+        ClosedSlowReader "closed-slow-reader" "Closed: reads too slowly."
+        ClosedTooManyPending "closed-too-many-pending" "Closed: too many messages wait."
+        ClosedServerFull "closed-server-full" "Closed: no room."
+        ClosedTakenOver "closed-taken-over" "Closed: a newer connection took over."
+        ClosedTooManyDevices "closed-too-many-devices" "Closed: too many connections of one user."
+        ClosedIdle "closed-idle" "Closed: no sign of life."
+        ClosedByPeer "closed-by-peer" "Closed by the peer."
+        Loaded "loaded" "A user is loaded."
+        UserUnknown "user-unknown" "The directory does not know a user."
+        LoadFailed "load-failed" "A load fails."
+        LoadRetried "load-retried" "A load is tried again."
+        ChangeApplied "change-applied" "A change of the directory is applied."
+        ChangeStale "change-stale" "A change of the directory is older than what is known."
+        ChangeDuringLoad "change-during-load" "A change of the directory during a load: it is asked again."
+        ChangeElsewhere "change-elsewhere" "A change of the directory is about a user who is not here."
+        GroupJoined "group-joined" "A user joins a group."
+        GroupLeft "group-left" "A user leaves a group."
+        GroupsOverLimit "groups-over-limit" "A user is in more groups than the limit."
+        Published "published" "A record is handed to the bus."
+        BusToUser "bus-to-user" "A record is for a user."
+        BusToGroup "bus-to-group" "A record is for a group."
+        BusToEveryone "bus-to-everyone" "A record is for everyone."
+        BusUndecodable "bus-undecodable" "A record is no message of the protocol."
+        Stopped "stopped" "The server has stopped."
+    }
+}
+
+impl Rule {
+    /// The rule by which a connection is closed.
+    pub(crate) const fn closed(reason: crate::CloseReason) -> Self {
+        use crate::CloseReason;
+        match reason {
+            CloseReason::GoingAway => Self::ClosedGoingAway,
+            CloseReason::ProtocolError => Self::ClosedProtocolError,
+            CloseReason::TextMessage => Self::ClosedTextMessage,
+            CloseReason::Undecodable => Self::ClosedUndecodable,
+            CloseReason::MessageTooLarge => Self::ClosedMessageTooLarge,
+            CloseReason::TooManyMessages => Self::ClosedTooManyMessages,
+            CloseReason::TooManyBytes => Self::ClosedTooManyBytes,
+            CloseReason::SlowReader => Self::ClosedSlowReader,
+            CloseReason::TooManyPending => Self::ClosedTooManyPending,
+            CloseReason::ServerFull => Self::ClosedServerFull,
+            CloseReason::TakenOver => Self::ClosedTakenOver,
+            CloseReason::TooManyDevices => Self::ClosedTooManyDevices,
+            CloseReason::Idle => Self::ClosedIdle,
+            CloseReason::PeerClosed => Self::ClosedByPeer,
+        }
+    }
+}
