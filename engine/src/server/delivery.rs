@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Server, connections::Connection, effects::Effects, outbox::StreamOutcome, users::UserKey};
 use crate::{
-    action::Frame,
+    action::{Action, Frame},
     bus::Record,
     close::CloseReason,
     config::Limits,
@@ -177,7 +177,7 @@ impl<P: Probe> Server<P> {
         if self.config.peers && !self.probe.canary(Canary::PublishForgotten) {
             self.probe.reached(Rule::Published);
             self.stats.published += 1;
-            self.effects.publish(record());
+            self.effects.push(Action::Publish(record()));
         }
     }
 

@@ -5,23 +5,14 @@ use core::ops::Range;
 
 use crate::{
     action::{Action, Frame},
-    bus::{Record, Topic},
-    close::CloseReason,
-    id::{ConnId, Ticket},
-    storage::Request,
+    id::ConnId,
 };
 
-/// An action, with its recipients by their place in a buffer that all fan-outs share.
+/// An action; a fan-out with its recipients by their place in a buffer that all fan-outs share.
 #[derive(Debug)]
 enum Effect {
     Send { to: Range<usize>, frame: Frame },
-    Close { conn: ConnId, reason: CloseReason },
-    Abort { conn: ConnId },
-    Request { ticket: Ticket, request: Request },
-    Publish(Record),
-    Subscribe(Topic),
-    Unsubscribe(Topic),
-    Stopped,
+    Other(Action<'static>),
 }
 
 /// The queue of actions. Both buffers are reused, so a fan-out allocates nothing once they have grown.
@@ -56,32 +47,9 @@ impl Effects {
         }
     }
 
-    pub(super) fn close(&mut self, conn: ConnId, reason: CloseReason) {
-        self.queue.push_back(Effect::Close { conn, reason });
-    }
-
-    pub(super) fn abort(&mut self, conn: ConnId) {
-        self.queue.push_back(Effect::Abort { conn });
-    }
-
-    pub(super) fn request(&mut self, ticket: Ticket, request: Request) {
-        self.queue.push_back(Effect::Request { ticket, request });
-    }
-
-    pub(super) fn publish(&mut self, record: Record) {
-        self.queue.push_back(Effect::Publish(record));
-    }
-
-    pub(super) fn subscribe(&mut self, topic: Topic) {
-        self.queue.push_back(Effect::Subscribe(topic));
-    }
-
-    pub(super) fn unsubscribe(&mut self, topic: Topic) {
-        self.queue.push_back(Effect::Unsubscribe(topic));
-    }
-
-    pub(super) fn stopped(&mut self) {
-        self.queue.push_back(Effect::Stopped);
+    /// Adds anything but a fan-out.
+    pub(super) fn push(&mut self, action: Action<'static>) {
+        self.queue.push_back(Effect::Other(action));
     }
 
     #[inline]
@@ -95,13 +63,7 @@ impl Effects {
             Effect::Send { to, frame } => {
                 Action::Send { to: self.recipients.get(to).unwrap_or_default(), frame }
             }
-            Effect::Close { conn, reason } => Action::Close { conn, reason },
-            Effect::Abort { conn } => Action::Abort { conn },
-            Effect::Request { ticket, request } => Action::Request { ticket, request },
-            Effect::Publish(record) => Action::Publish(record),
-            Effect::Subscribe(topic) => Action::Subscribe(topic),
-            Effect::Unsubscribe(topic) => Action::Unsubscribe(topic),
-            Effect::Stopped => Action::Stopped,
+            Effect::Other(action) => action,
         })
     }
 }

@@ -12,7 +12,7 @@ use super::{
     users::{Load, UserKey},
 };
 use crate::{
-    action::Frame,
+    action::{Action, Frame},
     bus::Topic,
     close::CloseReason,
     config::DevicePolicy,
@@ -35,7 +35,7 @@ impl<P: Probe> Server<P> {
             if known.is_none() {
                 self.users.remove(user);
             }
-            return self.effects.abort(conn);
+            return self.effects.push(Action::Abort { conn });
         }
         if let Some(user) = self.users.get_mut(user) {
             user.conns.push(conn);
@@ -189,7 +189,7 @@ impl<P: Probe> Server<P> {
         }
         self.probe.reached(Rule::closed(reason));
         self.stats.closes += 1;
-        self.effects.close(conn, reason);
+        self.effects.push(Action::Close { conn, reason });
         self.set_deadline(conn, Some(self.now + self.config.close_timeout));
         if !self.probe.canary(Canary::DetachForgotten) {
             self.detach(conn, user, phase);
@@ -286,7 +286,7 @@ impl<P: Probe> Server<P> {
                 self.probe.reached(Rule::Aborted);
                 self.stats.aborts += 1;
                 if !self.probe.canary(Canary::AbortForgotten) {
-                    self.effects.abort(conn);
+                    self.effects.push(Action::Abort { conn });
                 }
             }
             Phase::Aborted => {}
@@ -345,13 +345,13 @@ impl<P: Probe> Server<P> {
 
     pub(super) fn subscribe(&mut self, topic: Topic) {
         if self.config.peers {
-            self.effects.subscribe(topic);
+            self.effects.push(Action::Subscribe(topic));
         }
     }
 
     pub(super) fn unsubscribe(&mut self, topic: Topic) {
         if self.config.peers {
-            self.effects.unsubscribe(topic);
+            self.effects.push(Action::Unsubscribe(topic));
         }
     }
 }

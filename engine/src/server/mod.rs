@@ -236,7 +236,7 @@ impl<P: Probe> Server<P> {
     /// Asks the store. The answer is waited for until the request time-out.
     fn request(&mut self, purpose: Purpose, request: Request) -> Ticket {
         let ticket = self.requests.open(self.now, self.config.request_timeout, purpose);
-        self.effects.request(ticket, request);
+        self.effects.push(Action::Request { ticket, request });
         ticket
     }
 
@@ -264,7 +264,7 @@ impl<P: Probe> Server<P> {
         if self.stopping == Stopping::Draining && drained {
             self.stopping = Stopping::Stopped;
             self.probe.reached(Rule::Stopped);
-            self.effects.stopped();
+            self.effects.push(Action::Stopped);
         }
     }
 }
