@@ -1,0 +1,441 @@
+//! What engines send: to whom, in which form, and who was left out.
+
+use bytes::Bytes;
+use switchboard_engine::{CloseReason, ConnId, FRAME_COST_BYTES, Frame, Stats};
+
+use super::{Check, ConnKey, MessageKey, Payload, Phase, Route, seats::StreamSeen};
+use crate::wire::{self, View};
+
+impl Check {
+    /// The engine sends a frame.
+    pub(crate) fn sends(&mut self, shard: usize, to: &[ConnId], frame: &Frame) {
+        self.stamp += 1;
+        let len = frame.payload().len() as u64;
+        match frame {
+            Frame::Message(bytes) => self.sends_message(shard, to, bytes),
+            Frame::Ping(_) | Frame::Pong(_) => {
+                if to.len() != 1 {
+                    self.fail("protocol", |_| format!("one control frame to {} connections", to.len()));
+                }
+                if let Frame::Pong(_) = frame {
+                    self.answers(shard, to);
+                }
+            }
+        }
+        for id in to {
+            let Some(conn) = self.seat(shard, *id) else {
+                return self.fail("takeover", |_| format!("a frame is sent to {id}, which is not there"));
+            };
+            self.sent_to(shard, conn, len);
+        }
+    }
+
+    fn sent_to(&mut self, shard: usize, conn: ConnKey, len: u64) {
+        let limit = self.settings.outbox_bytes;
+        let watch = &mut self.watches[shard];
+        let seat = &mut self.seats[conn as usize];
+        seat.frames += 1;
+        seat.cost_bytes += len + FRAME_COST_BYTES;
+        watch.unflushed += 1;
+        watch.sent += 1;
+        let online = seat.phase == Phase::Online;
+        let cost_bytes = seat.cost_bytes;
+        if !online {
+            self.fail("takeover", |check| {
+                format!("a frame is sent to {}, which is not online", check.name(conn))
+            });
+        } else if cost_bytes > limit {
+            self.fail("bounded", |check| {
+                format!("{cost_bytes} bytes wait for {}, and {limit} may", check.name(conn))
+            });
+        }
+    }
+
+    fn sends_message(&mut self, shard: usize, to: &[ConnId], bytes: &Bytes) {
+        let Some(view) = View::read(bytes) else {
+            return self.fail("protocol", |_| "a frame is sent that is no message".to_owned());
+        };
+        if view.kind == wire::HEARTBEAT {
+            if view.content != "pong" {
+                self.fail("protocol", |_| format!("a heartbeat is answered with {view:?}"));
+            }
+            return self.answers(shard, to);
+        }
+        if view.from == "System" && view.content == "welcome!" {
+            return self.welcomes(shard, to, &view);
+        }
+        match view.token().and_then(|token| self.message(token)) {
+            Some(key) => self.delivers(shard, to, key, &view, bytes),
+            None => self.fail("no-spoof", |_| format!("what nobody said is sent: {view:?}")),
+        }
+    }
+
+    /// A Pong or the answer to a heartbeat goes to who asked.
+    fn answers(&mut self, shard: usize, to: &[ConnId]) {
+        let asked = match to {
+            [id] => self.cause.conn.is_none() || self.seat(shard, *id) == self.cause.conn,
+            _ => false,
+        };
+        let owed = self.cause.pongs > 0;
+        self.cause.pongs = self.cause.pongs.saturating_sub(1);
+        if !asked || !owed {
+            self.fail("protocol", |_| format!("an answer that {to:?} did not ask for"));
+        }
+    }
+
+    fn welcomes(&mut self, shard: usize, to: &[ConnId], view: &View<'_>) {
+        let conn = match to {
+            [id] => self.seat(shard, *id),
+            _ => None,
+        };
+        let loading = conn.filter(|conn| self.seats[*conn as usize].phase == Phase::Loading);
+        let Some(conn) = loading else {
+            return self.fail("protocol", |_| format!("{to:?} is welcomed, and not as one new connection"));
+        };
+        let user = self.seats[conn as usize].user;
+        if wire::index(view.to) != Some(user) {
+            self.fail("no-leak", |check| format!("{} is welcomed as {}", check.name(conn), view.to));
+        }
+        let watch = &mut self.watches[shard];
+        watch.online += 1;
+        if watch.told[user as usize].ticket.is_some() {
+            self.fail("protocol", |check| format!("{} is welcomed before it is loaded", check.name(conn)));
+        }
+        let seat = &mut self.seats[conn as usize];
+        (seat.phase, seat.welcomed_by) = (Phase::Online, self.event);
+        for payload in core::mem::take(&mut seat.early) {
+            // Later ones are not taken if one of these makes the engine close the connection.
+            if payload != Payload::Garbage {
+                self.route(conn, payload);
+            }
+        }
+        let newest = self.seats[conn as usize].pipeline.iter_mut();
+        newest.for_each(|instance| instance.optional = true);
+    }
+
+    /// A message leaves: it must be its turn, go to the right connections, and have the right form.
+    fn delivers(&mut self, shard: usize, to: &[ConnId], key: MessageKey, view: &View<'_>, bytes: &Bytes) {
+        let stream = self.said[key as usize].is_stream();
+        if self.cause.flushed && stream {
+            self.check_form(key, view, bytes);
+            return self.releases(shard, to, key);
+        }
+        let origin = if self.cause.published == Some(key) {
+            if !self.owed_is_sent(key) {
+                return;
+            }
+            None
+        } else {
+            match self.said[key as usize].route {
+                Route::User(_) | Route::Group(_) => self.take_turn(shard, key),
+                Route::Relay(_) | Route::Call | Route::Everyone => {
+                    let conn =
+                        self.cause.owed.iter().find(|o| o.message == key && !o.sent).and_then(|o| o.conn);
+                    if !self.owed_is_sent(key) {
+                        return;
+                    }
+                    conn
+                }
+            }
+        };
+        self.check_form(key, view, bytes);
+        self.recipients(shard, key, origin);
+        self.mark(shard, to, key, bytes.len() as u64);
+        if stream {
+            self.offered(shard, key, to);
+        }
+    }
+
+    fn owed_is_sent(&mut self, key: MessageKey) -> bool {
+        let owed = self.cause.owed.iter_mut().find(|owed| owed.message == key && !owed.sent);
+        let found = owed.map(|owed| owed.sent = true).is_some();
+        if !found {
+            self.fail("exactly-once", |check| format!("{} is sent again", check.said[key as usize].token));
+        }
+        found
+    }
+
+    /// Compares the recipients with those in `must`: nobody too many, nobody twice, nobody left out.
+    fn mark(&mut self, shard: usize, to: &[ConnId], key: MessageKey, len: u64) {
+        // `must` are stamped with this fan-out's number, its recipients with the next one.
+        let expected = self.stamp;
+        self.stamp += 1;
+        let must = core::mem::take(&mut self.must);
+        must.iter().for_each(|conn| self.seats[*conn as usize].stamp = expected);
+        for id in to {
+            let Some(conn) = self.seat(shard, *id) else { continue };
+            let stamp = core::mem::replace(&mut self.seats[conn as usize].stamp, self.stamp);
+            let token = self.said[key as usize].token;
+            if stamp == self.stamp {
+                self.fail("exactly-once", |check| format!("{} is sent {token} twice", check.name(conn)));
+            } else if stamp != expected && !self.is_tolerated(shard, conn, key) {
+                self.fail("no-leak", |check| {
+                    let route = check.said[key as usize].route;
+                    format!("{} is sent {token}, which is for {route:?}", check.name(conn))
+                });
+            }
+        }
+        for conn in &must {
+            if self.seats[*conn as usize].stamp == expected && !self.said[key as usize].is_stream() {
+                self.cause.missing.push((*conn, len));
+            }
+        }
+        self.must = must;
+    }
+
+    /// Members whose leaving, or joining, the shard does not have to know yet.
+    fn is_tolerated(&self, shard: usize, conn: ConnKey, key: MessageKey) -> bool {
+        let (said, user) = (&self.said[key as usize], self.seats[conn as usize].user);
+        matches!(said.route, Route::Group(group) if user != said.sender && self.may(shard, group, user))
+    }
+
+    /// Collects in `must` the connections that a message has to be sent to. Gives their number.
+    pub(crate) fn recipients(&mut self, shard: usize, key: MessageKey, origin: Option<ConnKey>) -> usize {
+        let mut must = core::mem::take(&mut self.must);
+        must.clear();
+        let said = &self.said[key as usize];
+        let watch = &self.watches[shard];
+        let online = |conn: &ConnKey| self.seats[*conn as usize].phase == Phase::Online;
+        let of_user = |user: u16| {
+            let seats = watch.told.get(user as usize).map(|told| told.seats.as_slice()).unwrap_or_default();
+            seats.iter().copied().filter(|conn| online(conn) && Some(*conn) != origin)
+        };
+        match said.route {
+            Route::User(user) | Route::Relay(user) => must.extend(of_user(user)),
+            Route::Call => must.extend(said.call_peer.into_iter().flat_map(of_user)),
+            Route::Group(group) => {
+                for user in 0..watch.told.len() as u16 {
+                    let here = !watch.told[user as usize].seats.is_empty() && user != said.sender;
+                    if here && self.must_know(shard, group, user) {
+                        must.extend(of_user(user));
+                    }
+                }
+            }
+            Route::Everyone => must.extend(watch.slots.iter().flatten().copied().filter(online)),
+        }
+        self.must = must;
+        self.must.len()
+    }
+
+    /// The same once an event is over: who was welcomed by it may have come too late for the message.
+    pub(crate) fn left_out(&mut self, shard: usize, key: MessageKey, origin: Option<ConnKey>) -> usize {
+        self.recipients(shard, key, origin);
+        let Self { must, seats, event, .. } = self;
+        must.retain(|conn| seats[*conn as usize].welcomed_by != *event);
+        must.len()
+    }
+
+    /// The form in which a message is to be sent.
+    fn check_form(&mut self, key: MessageKey, view: &View<'_>, bytes: &Bytes) {
+        let said = &self.said[key as usize];
+        let (sender, token) = (said.sender, said.token);
+        let number = wire::index;
+        let (check, holds) = match said.route {
+            Route::Group(group) => {
+                let avatar = view.avatar.strip_prefix('a').and_then(|rest| rest.split('.').next());
+                let own = view.avatar.is_empty() || avatar.and_then(wire::number) == Some(u32::from(sender));
+                let form = number(view.from) == Some(group) && number(view.to) == Some(sender);
+                let file = view.file.is_empty() && view.suffix.is_empty();
+                let letters = view.from.starts_with('g') && view.to.starts_with('u');
+                ("protocol", own && form && file && letters && self.is_filed(key, view))
+            }
+            Route::User(to) => {
+                let form = number(view.from) == Some(sender) && number(view.to) == Some(to);
+                let same = said.media || !said.honest || said.bytes == *bytes;
+                let check = if number(view.from) == Some(sender) { "protocol" } else { "no-spoof" };
+                (check, form && same && self.is_filed(key, view))
+            }
+            Route::Relay(_) | Route::Call | Route::Everyone => {
+                let check = if number(view.from) == Some(sender) { "protocol" } else { "no-spoof" };
+                (check, number(view.from) == Some(sender) && (!said.honest || said.bytes == *bytes))
+            }
+        };
+        if !holds {
+            self.fail(check, |_| format!("{token} is sent in the wrong form: {view:?}"));
+        }
+    }
+
+    /// A file's message carries the file's name and kind, and not the file.
+    fn is_filed(&self, key: MessageKey, view: &View<'_>) -> bool {
+        let kind = (2..=5).contains(&view.content_type);
+        !self.said[key as usize].media || (view.file.is_empty() && !view.url.is_empty() && kind)
+    }
+
+    /// A live picture has reached the outboxes of those in `must`; some of them were sent it.
+    fn offered(&mut self, shard: usize, key: MessageKey, to: &[ConnId]) {
+        let must = core::mem::take(&mut self.must);
+        let (sender, kind) = (self.said[key as usize].sender, self.said[key as usize].content_type);
+        for conn in &must {
+            let seat = &mut self.seats[*conn as usize];
+            let sent = to.contains(&seat.id).then_some(key);
+            let found = seat.streams.iter_mut().find(|s| s.sender == sender && s.kind == kind);
+            // Whoever was welcomed by this very event may have been too late for it.
+            let uncertain = seat.welcomed_by == self.event;
+            let waited = found.as_ref().is_some_and(|stream| stream.waits());
+            match found {
+                Some(stream) => {
+                    // A record that the bus repeats is a picture of its own, though it looks the same.
+                    stream.sent = sent.or(stream.sent.filter(|sent| *sent != key));
+                    stream.offered = key;
+                    stream.uncertain |= uncertain;
+                }
+                None => seat.streams.push(StreamSeen { sender, kind, offered: key, sent, uncertain }),
+            }
+            let watch = &mut self.watches[shard];
+            watch.waiting_pictures += u64::from(sent.is_none() && !waited);
+            watch.waiting_pictures -= u64::from(sent.is_some() && waited);
+        }
+        self.must = must;
+    }
+
+    /// A held picture is sent when the one before it has left: it must be the newest.
+    fn releases(&mut self, shard: usize, to: &[ConnId], key: MessageKey) {
+        let conn = match to {
+            [id] => self.seat(shard, *id),
+            _ => None,
+        };
+        let token = self.said[key as usize].token;
+        let (sender, kind) = (self.said[key as usize].sender, self.said[key as usize].content_type);
+        let Some(conn) = conn.filter(|conn| Some(*conn) == self.cause.conn) else {
+            return self.fail("protocol", |_| format!("{token} is released to {to:?}"));
+        };
+        let streams = &mut self.seats[conn as usize].streams;
+        match streams.iter_mut().find(|s| s.sender == sender && s.kind == kind) {
+            Some(stream) if stream.sent == Some(key) => {
+                self.fail("exactly-once", |_| format!("{token} is released again"));
+            }
+            Some(stream) if stream.offered == key || stream.uncertain => {
+                self.watches[shard].waiting_pictures -= u64::from(stream.offered == key && stream.waits());
+                stream.sent = Some(key);
+            }
+            Some(_) => {
+                self.fail("delivery", |_| format!("{token} is released, and is not the newest picture"));
+            }
+            None => self.fail("no-leak", |_| format!("{token} is released, and was not for this connection")),
+        }
+    }
+
+    /// Whoever had to be sent something was, or was closed for lack of room.
+    pub(crate) fn end_deliveries(&mut self, shard: usize) {
+        if let Some((conn, _)) = self.cause.missing.first().copied() {
+            self.fail("delivery", |check| format!("{} is left out", check.name(conn)));
+        }
+        if self.cause.garbage {
+            self.fail("protocol", |_| "garbage does not close its connection".to_owned());
+        }
+        if self.cause.pongs > 0 && self.cause.conn.is_some_and(|conn| self.is_online(conn)) {
+            self.fail("protocol", |_| "a heartbeat or Ping is not answered".to_owned());
+        }
+        for place in 0..self.cause.owed.len() {
+            let owed = self.cause.owed[place];
+            let key = owed.message;
+            let gone = owed.conn.is_some_and(|conn| !self.is_online(conn)) && owed.conn == self.cause.conn;
+            let refused = gone && !owed.sent && !owed.published;
+            if refused {
+                continue;
+            }
+            let token = self.said[key as usize].token;
+            if !owed.published && self.peers {
+                self.fail("delivery", |_| format!("{token} is not published"));
+            }
+            if !owed.sent && self.said[key as usize].is_stream() {
+                self.recipients(shard, key, owed.conn);
+                self.offered(shard, key, &[]);
+            } else if !owed.sent && self.left_out(shard, key, owed.conn) > 0 {
+                self.fail("delivery", |_| format!("{token} is not delivered"));
+            }
+        }
+    }
+
+    /// The engine is subscribed to its users, and to nobody else.
+    pub(crate) fn end_interest(&mut self, shard: usize) {
+        for place in 0..self.cause.users.len() {
+            let user = self.cause.users[place];
+            let told = &self.watches[shard].told[user as usize];
+            let here = !told.seats.is_empty();
+            if self.peers && told.subscribed != here {
+                self.fail("takeover", |_| {
+                    format!("u{user} is here: {here}, and shard {shard} is subscribed: {}", !here)
+                });
+            }
+        }
+    }
+
+    /// Every push is flushed, dropped for a counted reason, or still there.
+    pub(crate) fn end_accounts(&mut self, shard: usize, stats: &Stats) {
+        let watch = &self.watches[shard];
+        let (before, unflushed) = (watch.stats, watch.unflushed);
+        let dropped =
+            stats.pushes_dropped_full + stats.pushes_dropped_superseded + stats.pushes_dropped_closed;
+        let held = stats.pushes.checked_sub(stats.pushes_flushed + dropped + unflushed);
+        let (flushed, waiting) = (watch.flushed, watch.waiting_pictures);
+        if stats.pushes_dropped_full > before.pushes_dropped_full {
+            self.doubt_pictures(shard);
+        }
+        if self.cause.stale {
+            let expected = Stats { stale_events: before.stale_events + 1, ..before };
+            if *stats != expected {
+                self.fail("takeover", |_| "a late event changes more than its counter".to_owned());
+            }
+        }
+        if stats.driver_faults > 0 {
+            self.fail("accounting", |_| "the engine takes the driver's events for wrong".to_owned());
+        }
+        if stats.pushes_flushed != flushed {
+            self.fail("accounting", |_| {
+                format!("{flushed} frames were flushed, and {} are counted", stats.pushes_flushed)
+            });
+        }
+        if held.is_none_or(|held| held > waiting) {
+            self.fail("accounting", |_| {
+                format!("pushes do not balance: {held:?} frames left over, {waiting} may be held; {stats:?}")
+            });
+        }
+        self.end_pictures();
+        self.end_closing(shard);
+    }
+
+    /// Some picture found no room: which one, the counters do not tell.
+    fn doubt_pictures(&mut self, shard: usize) {
+        for slot in 0..self.watches[shard].slots.len() {
+            let Some(conn) = self.watches[shard].slots[slot] else { continue };
+            let waiting = self.seats[conn as usize].streams.iter_mut().filter(|stream| stream.waits());
+            waiting.for_each(|stream| stream.uncertain = true);
+        }
+    }
+
+    /// With nothing on its way to a connection, nothing is held back for it.
+    fn end_pictures(&mut self) {
+        let Some(conn) = self.cause.conn.filter(|_| self.cause.flushed) else { return };
+        let seat = &self.seats[conn as usize];
+        if seat.frames > 0 || !matches!(seat.phase, Phase::Online) {
+            return;
+        }
+        if seat.streams.iter().any(|stream| stream.waits() && !stream.uncertain) {
+            self.fail("delivery", |check| format!("the newest picture never reaches {}", check.name(conn)));
+        }
+        let seat = &mut self.seats[conn as usize];
+        let waiting = seat.streams.iter().filter(|stream| stream.waits()).count() as u64;
+        self.watches[seat.shard as usize].waiting_pictures -= waiting;
+        seat.streams.clear();
+    }
+
+    /// What is closing is cut off in time.
+    fn end_closing(&mut self, shard: usize) {
+        while let Some((deadline_ns, conn)) = self.watches[shard].closing.front().copied() {
+            let closing = self.seats[conn as usize].phase == Phase::Closing;
+            if closing && self.watches[shard].now_ns > deadline_ns + 100_000_000 {
+                self.fail("bounded", |check| format!("{} does not end", check.name(conn)));
+            }
+            if closing {
+                return;
+            }
+            self.watches[shard].closing.pop_front();
+        }
+    }
+}
+
+/// The name of a reason, for traces.
+pub(crate) fn reason_name(reason: CloseReason) -> String {
+    format!("{reason:?} ({})", reason.code())
+}

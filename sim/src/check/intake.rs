@@ -1,0 +1,257 @@
+//! What an engine is given, and what has to follow by the rules.
+
+use switchboard_engine::{Answer, ConnId, Stats};
+
+use super::{
+    Check, ConnKey, Instance, MessageKey, Owed, Payload, Phase, Route, Use, calls, pipelines::State,
+};
+
+impl Check {
+    /// An engine's clock and counters before an event; to be called first.
+    pub(crate) fn begin(&mut self, shard: usize, now_us: u64, engine_ns: u64, stats: &Stats) {
+        self.now_us = now_us;
+        self.event += 1;
+        let watch = &mut self.watches[shard];
+        watch.now_ns = watch.now_ns.max(engine_ns);
+        watch.stats = *stats;
+        let cause = &mut self.cause;
+        (cause.conn, cause.stale, cause.published) = (None, false, None);
+        (cause.flushed, cause.garbage, cause.pongs) = (false, false, 0);
+        cause.owed.clear();
+        cause.missing.clear();
+        cause.touched.clear();
+        cause.users.clear();
+    }
+
+    /// A late event of a connection that is gone: nothing may follow.
+    pub(crate) fn late(&mut self, shard: usize, id: ConnId) {
+        debug_assert!(self.seat(shard, id).is_none(), "a late event is one of a dead connection");
+        self.cause.stale = true;
+    }
+
+    /// Something has come from a connection's peer.
+    pub(crate) fn heard(&mut self, conn: ConnKey) {
+        let seat = &mut self.seats[conn as usize];
+        seat.heard_ns = self.watches[seat.shard as usize].now_ns;
+        self.cause.conn = Some(conn);
+        self.cause.stale = !matches!(seat.phase, Phase::Loading | Phase::Online);
+    }
+
+    /// The peer has sent a Ping, which is answered, welcomed or not.
+    pub(crate) fn pinged(&mut self, conn: ConnKey) {
+        self.heard(conn);
+        let online = self.seats[conn as usize].phase == Phase::Online;
+        self.cause.pongs = u32::from(online);
+    }
+
+    /// A message has arrived over a connection.
+    pub(crate) fn received(&mut self, conn: ConnKey, payload: Payload) {
+        self.heard(conn);
+        if let Payload::Said(message) = payload {
+            self.said[message as usize].conns.push(conn);
+        }
+        let seat = &mut self.seats[conn as usize];
+        match seat.phase {
+            Phase::Loading => seat.early.push(payload),
+            Phase::Online => self.route(conn, payload),
+            Phase::Closing | Phase::Aborted | Phase::Gone => {}
+        }
+    }
+
+    /// What has to become of a message of a connection that is online.
+    pub(crate) fn route(&mut self, conn: ConnKey, payload: Payload) {
+        let message = match payload {
+            Payload::Said(message) => message,
+            Payload::Heartbeat => return self.cause.pongs += 1,
+            Payload::Garbage => return self.cause.garbage = true,
+        };
+        let (shard, user) = (self.seats[conn as usize].shard as usize, self.seats[conn as usize].user);
+        let said = &self.said[message as usize];
+        let (content_type, is_call) = (said.content_type, said.is_call);
+        match said.route {
+            Route::User(_) => self.expect_stored(conn, message, false),
+            Route::Group(group) => {
+                let certain = self.must_know(shard, group, user);
+                if self.may(shard, group, user) {
+                    self.expect_stored(conn, message, !certain);
+                }
+            }
+            Route::Relay(to) => self.expect_relayed(conn, message, to, calls::ends(content_type, is_call)),
+            Route::Call => {
+                let call = self.watches[shard].told[user as usize].call;
+                let peer = calls::peer(call, self.watches[shard].now_ns);
+                self.said[message as usize].call_peer = peer;
+                if let Some(peer) = peer {
+                    self.expect_relayed(conn, message, peer, calls::ends(content_type, is_call));
+                }
+            }
+            Route::Everyone => self.owe(Some(conn), message),
+        }
+    }
+
+    fn expect_stored(&mut self, conn: ConnKey, message: MessageKey, optional: bool) {
+        self.cause.touched.push(conn);
+        let media = self.said[message as usize].media;
+        let instance = Instance::new(message, optional, media);
+        self.seats[conn as usize].pipeline.push_back(instance);
+    }
+
+    fn expect_relayed(&mut self, conn: ConnKey, message: MessageKey, to: u16, ends: Option<bool>) {
+        let (shard, user) = (self.seats[conn as usize].shard as usize, self.seats[conn as usize].user);
+        if let Some(ends) = ends {
+            self.signalled(shard, user, to, ends);
+        }
+        self.owe(Some(conn), message);
+    }
+
+    /// A shard has taken a user's signal to another.
+    fn signalled(&mut self, shard: usize, from: u16, to: u16, ends: bool) {
+        let watch = &mut self.watches[shard];
+        let here = |told: &super::Told| !told.seats.is_empty();
+        if let Some(told) = watch.told.get_mut(from as usize).filter(|told| here(told)) {
+            calls::sent(&mut told.call, to, ends);
+        }
+        if let Some(told) = watch.told.get_mut(to as usize).filter(|told| here(told)) {
+            calls::received(&mut told.call, from, ends, watch.now_ns);
+        }
+    }
+
+    fn owe(&mut self, conn: Option<ConnKey>, message: MessageKey) {
+        self.cause.owed.push(Owed { message, conn, sent: false, published: conn.is_none() });
+    }
+
+    /// A record has come over the bus.
+    pub(crate) fn published(&mut self, shard: usize, message: MessageKey) {
+        self.cause.published = Some(message);
+        let said = &self.said[message as usize];
+        let (from, content_type) = (said.sender, said.content_type);
+        let to = match said.route {
+            Route::Relay(to) => Some(to),
+            Route::Call => said.call_peer,
+            Route::User(_) | Route::Group(_) | Route::Everyone => None,
+        };
+        if let (Some(to), Some(ends)) = (to, calls::ends(content_type, said.is_call)) {
+            let watch = &mut self.watches[shard];
+            if let Some(told) = watch.told.get_mut(to as usize).filter(|told| !told.seats.is_empty()) {
+                calls::received(&mut told.call, from, ends, watch.now_ns);
+            }
+        }
+        self.owe(None, message);
+    }
+
+    /// The store has answered.
+    pub(crate) fn answered(&mut self, shard: usize, ticket: u64, answer: &Answer) {
+        let watch = &mut self.watches[shard];
+        let Some((purpose, expires_ns)) = watch.tickets.remove(&ticket) else {
+            self.cause.stale = true;
+            return;
+        };
+        match purpose {
+            Use::Load(user) => {
+                let told = &mut watch.told[user as usize];
+                told.ticket = None;
+                let in_time = watch.now_ns < expires_ns;
+                told.loaded = match answer {
+                    Answer::UserLoaded(profile) if in_time => Some(profile.revision),
+                    Answer::UserLoaded(_)
+                    | Answer::MessageStored { .. }
+                    | Answer::FileStored { .. }
+                    | Answer::Refused
+                    | Answer::Failed => None,
+                };
+            }
+            Use::File(conn, message) => match answer {
+                Answer::FileStored { .. } => self.settle(conn, message, State::Waiting { filed: true }),
+                Answer::UserLoaded(_) | Answer::MessageStored { .. } | Answer::Refused | Answer::Failed => {
+                    self.settle(conn, message, State::Failed);
+                }
+            },
+            Use::Store(conn, message) => match answer {
+                Answer::MessageStored { seq } => {
+                    self.settle(conn, message, State::Stored { seq: *seq });
+                    if !self.said[message as usize].seqs.contains(seq) {
+                        self.fail("accepted-is-durable", |check| {
+                            let token = check.said[message as usize].token;
+                            format!("{token} is acknowledged as {seq}, and the log has it not there")
+                        });
+                    }
+                }
+                Answer::UserLoaded(_) | Answer::FileStored { .. } | Answer::Refused | Answer::Failed => {
+                    self.settle(conn, message, State::Failed);
+                }
+            },
+        }
+    }
+
+    fn settle(&mut self, conn: ConnKey, message: MessageKey, state: State) {
+        self.cause.touched.push(conn);
+        let pipeline = &mut self.seats[conn as usize].pipeline;
+        if let Some(instance) = pipeline.iter_mut().find(|i| i.message == message && !i.is_settled()) {
+            instance.state = state;
+        }
+    }
+
+    /// A deadline has come: requests that waited too long have failed.
+    pub(crate) fn timed_out(&mut self, shard: usize) {
+        let now_ns = self.watches[shard].now_ns;
+        while let Some((ticket, expires_ns)) = self.watches[shard].expiry.front().copied() {
+            if expires_ns > now_ns {
+                return;
+            }
+            let watch = &mut self.watches[shard];
+            watch.expiry.pop_front();
+            match watch.tickets.remove(&ticket) {
+                Some((Use::Load(user), _)) => watch.told[user as usize].ticket = None,
+                Some((Use::File(conn, message) | Use::Store(conn, message), _)) => {
+                    self.settle(conn, message, State::Failed);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// A shard is told of a change of the directory.
+    pub(crate) fn announced(&mut self, shard: usize, revision: u64) {
+        let watch = &mut self.watches[shard];
+        watch.seen_revision = watch.seen_revision.max(revision);
+    }
+
+    /// The directory has changed.
+    pub(crate) fn member(&mut self, group: u16, user: u16, member: bool, revision: u64) {
+        self.members[group as usize][user as usize] = (member, revision);
+        self.revision = revision;
+    }
+
+    /// The store has committed a message.
+    pub(crate) fn committed(&mut self, message: MessageKey, conversation: (u32, u32), seq: u64) {
+        let head = self.heads.entry(conversation).or_insert(0);
+        *head += 1;
+        let (expected, said) = (*head, &mut self.said[message as usize]);
+        said.seqs.push(seq);
+        let (token, stored, arrived) = (said.token, said.seqs.len(), said.conns.len());
+        if seq != expected {
+            self.fail("one-order", |_| format!("{token} is given seq {seq}, and {expected} is next"));
+        }
+        if stored > arrived {
+            self.fail("exactly-once", |_| {
+                format!("{token} is stored {stored} times and arrived {arrived} times")
+            });
+        }
+    }
+
+    /// An engine is told to stop.
+    pub(crate) fn shutdown(&mut self, shard: usize) {
+        self.watches[shard].stopping = true;
+    }
+
+    /// A node has died with its engine, or has come back with a new one.
+    pub(crate) fn replaced(&mut self, shard: usize) {
+        for key in 0..self.watches[shard].slots.len() {
+            if let Some(conn) = self.watches[shard].slots[key] {
+                self.seats[conn as usize].phase = Phase::Gone;
+                self.seats[conn as usize].pipeline.clear();
+            }
+        }
+        self.watches[shard] = self.watch();
+    }
+}

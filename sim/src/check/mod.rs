@@ -1,0 +1,342 @@
+//! What must hold, checked from outside: by looking at the events that an engine is given and the actions that
+//! it answers with, and never at how it comes to them.
+//!
+//! | check | it holds that |
+//! | --- | --- |
+//! | `accepted-is-durable` | what is delivered or published of content types 1 to 5 is in the store |
+//! | `exactly-once` | one message received is stored, delivered to a connection and published at most once |
+//! | `one-order` | one connection's messages are stored and delivered in the order sent; `seq` has no gaps |
+//! | `no-leak` | only whom the message is for receives it, and only members' messages are taken for a group |
+//! | `no-spoof` | `from` is the authenticated user |
+//! | `isolation` | nobody is closed for a reason that is not there |
+//! | `bounded` | outboxes keep their limit, and what is closing ends in time |
+//! | `takeover` | late events change nothing, and an older connection never wins |
+//! | `accounting` | every push is flushed, dropped for a counted reason, or still there |
+//! | `convergence` | after the faults, everybody is back and receives what is said |
+//! | `determinism` | the same schedule gives the same actions (`--twice`) |
+//! | `delivery` | whoever is online and entitled is sent the message at once |
+//! | `protocol` | frames have the form and the order that the classic protocol gives them |
+
+mod calls;
+pub(crate) mod frames;
+mod intake;
+pub(crate) mod pipelines;
+mod seats;
+mod sweep;
+
+use core::hash::BuildHasherDefault;
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+use switchboard_engine::{Action, ConnId, Stats};
+
+use crate::schedule::{Schedule, Settings};
+use crate::wire::Token;
+
+pub(crate) use calls::CallSeen;
+pub(crate) use pipelines::Instance;
+pub(crate) use seats::{Phase, Seat};
+
+/// A connection's place in the table of all connections of the run; never used twice.
+pub(crate) type ConnKey = u32;
+/// A message's place in the table of all messages of the run.
+pub(crate) type MessageKey = u32;
+
+/// A fast hasher with fixed keys: nobody chooses the keys here, and nothing is iterated.
+pub(crate) type Table<K, V> = HashMap<K, V, BuildHasherDefault<Fold>>;
+
+/// See [`Table`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Fold(u64);
+
+impl core::hash::Hasher for Fold {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = (self.0.rotate_left(23) ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn write_u32(&mut self, value: u32) {
+        self.write_u64(u64::from(value));
+    }
+
+    fn write_u8(&mut self, value: u8) {
+        self.write_u64(u64::from(value));
+    }
+}
+
+/// Something that must hold and does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which check.
+    pub check: &'static str,
+    /// What was seen.
+    pub what: String,
+    /// When, in microseconds of virtual time.
+    pub at_us: u64,
+}
+
+impl core::fmt::Display for Violation {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}: {} (at {} us)", self.check, self.what, self.at_us)
+    }
+}
+
+/// Where a message goes by the rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// Stored, then to a user.
+    User(u16),
+    /// Stored, then to a group.
+    Group(u16),
+    /// To a user as it is.
+    Relay(u16),
+    /// To the other side of the sender's call.
+    Call,
+    /// To everyone.
+    Everyone,
+}
+
+/// A message that a client has sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Said {
+    pub(crate) token: Token,
+    pub(crate) sender: u16,
+    pub(crate) route: Route,
+    /// As it came in; engine clients make their bytes themselves, so these come later.
+    pub(crate) bytes: Bytes,
+    /// Whether `from` is the sender already.
+    pub(crate) honest: bool,
+    pub(crate) content_type: i32,
+    /// Whether it says that it belongs to a call.
+    pub(crate) is_call: bool,
+    pub(crate) media: bool,
+    /// Connections over which servers have received it.
+    pub(crate) conns: Vec<ConnKey>,
+    pub(crate) stored: u32,
+    /// Its places in the log; a message that arrived twice has two.
+    pub(crate) seqs: Vec<u64>,
+    /// To whom the last signal without recipient went.
+    pub(crate) call_peer: Option<u16>,
+}
+
+impl Said {
+    pub(crate) const fn is_stream(&self) -> bool {
+        matches!(self.content_type, 8 | 9)
+    }
+}
+
+/// What is handed to an engine, as far as the checks care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Payload {
+    Said(MessageKey),
+    Heartbeat,
+    Garbage,
+}
+
+/// What a ticket is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    Load(u16),
+    File(ConnKey, MessageKey),
+    Store(ConnKey, MessageKey),
+}
+
+/// What one shard knows of a user with connections.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Told {
+    /// Revision of the profile that it has.
+    pub(crate) loaded: Option<u64>,
+    pub(crate) ticket: Option<u64>,
+    pub(crate) call: Option<CallSeen>,
+    pub(crate) subscribed: bool,
+    /// Open connections, oldest first.
+    pub(crate) seats: Vec<ConnKey>,
+}
+
+/// What was seen of one engine.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    pub(crate) now_ns: u64,
+    pub(crate) tickets: Table<u64, (Use, u64)>,
+    pub(crate) expiry: VecDeque<(u64, u64)>,
+    pub(crate) slots: Vec<Option<ConnKey>>,
+    pub(crate) told: Vec<Told>,
+    pub(crate) seen_revision: u64,
+    pub(crate) group_subs: Vec<bool>,
+    pub(crate) unflushed: u64,
+    pub(crate) flushed: u64,
+    pub(crate) sent: u64,
+    /// Streams of connections whose newest picture was not sent.
+    pub(crate) waiting_pictures: u64,
+    pub(crate) closing: VecDeque<(u64, ConnKey)>,
+    pub(crate) online: u32,
+    pub(crate) connections: u32,
+    pub(crate) stopping: bool,
+    pub(crate) stopped: bool,
+    pub(crate) stats: Stats,
+}
+
+/// What follows from one event, while its actions are looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Cause {
+    pub(crate) conn: Option<ConnKey>,
+    /// The event is one that must change nothing.
+    pub(crate) stale: bool,
+    /// A record of this message came from the bus.
+    pub(crate) published: Option<MessageKey>,
+    /// The event is this connection's `Flushed`.
+    pub(crate) flushed: bool,
+    pub(crate) owed: Vec<Owed>,
+    /// Who should have been sent a frame of this size, and was not.
+    pub(crate) missing: Vec<(ConnKey, u64)>,
+    /// Connections whose pipelines may have moved.
+    pub(crate) touched: Vec<ConnKey>,
+    pub(crate) users: Vec<u16>,
+    pub(crate) pongs: u32,
+    pub(crate) garbage: bool,
+}
+
+/// A message that has to leave while one event is handled.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Owed {
+    pub(crate) message: MessageKey,
+    pub(crate) conn: Option<ConnKey>,
+    pub(crate) sent: bool,
+    pub(crate) published: bool,
+}
+
+/// Everything that was seen of a run, and what must follow from it.
+#[derive(Debug)]
+pub(crate) struct Check {
+    pub(crate) settings: Settings,
+    pub(crate) peers: bool,
+    pub(crate) now_us: u64,
+    pub(crate) violation: Option<Violation>,
+    pub(crate) seats: Vec<Seat>,
+    pub(crate) said: Vec<Said>,
+    tokens: Table<u64, MessageKey>,
+    pub(crate) watches: Vec<Watch>,
+    /// By group and user: whether a member, and the revision that made it so.
+    pub(crate) members: Vec<Vec<(bool, u64)>>,
+    pub(crate) revision: u64,
+    pub(crate) heads: Table<(u32, u32), u64>,
+    pub(crate) cause: Cause,
+    stamp: u64,
+    /// Numbers the events.
+    pub(crate) event: u64,
+    /// Reused by every fan-out.
+    must: Vec<ConnKey>,
+}
+
+impl Check {
+    pub(crate) fn new(schedule: &Schedule) -> Self {
+        let settings = schedule.settings;
+        let mut members = vec![vec![(false, 0); settings.users as usize]; schedule.groups.len()];
+        for (group, list) in schedule.groups.iter().enumerate() {
+            list.iter().for_each(|user| members[group][user.index()].0 = true);
+        }
+        let shards = (settings.nodes * settings.shards) as usize;
+        let mut check = Self {
+            settings,
+            peers: shards > 1,
+            now_us: 0,
+            violation: None,
+            seats: Vec::new(),
+            said: Vec::new(),
+            tokens: Table::default(),
+            watches: Vec::new(),
+            members,
+            revision: 0,
+            heads: Table::default(),
+            cause: Cause::default(),
+            stamp: 0,
+            event: 0,
+            must: Vec::new(),
+        };
+        check.watches = (0..shards).map(|_| check.watch()).collect();
+        check
+    }
+
+    fn watch(&self) -> Watch {
+        Watch {
+            told: vec![Told::default(); self.settings.users as usize],
+            group_subs: vec![false; self.members.len()],
+            seen_revision: self.revision,
+            ..Watch::default()
+        }
+    }
+
+    /// Notes the first thing that does not hold.
+    pub(crate) fn fail(&mut self, check: &'static str, what: impl FnOnce(&Self) -> String) {
+        if self.violation.is_none() {
+            self.violation = Some(Violation { check, what: what(self), at_us: self.now_us });
+        }
+    }
+
+    /// A message is about to be sent by a client.
+    pub(crate) fn say(&mut self, said: Said) -> MessageKey {
+        let key = self.said.len() as MessageKey;
+        self.tokens.insert(fold(said.token), key);
+        self.said.push(said);
+        key
+    }
+
+    /// The message that a token names.
+    pub(crate) fn message(&self, token: Token) -> Option<MessageKey> {
+        self.tokens.get(&fold(token)).copied()
+    }
+
+    /// An action of the engine whose event is being looked at.
+    pub(crate) fn action(&mut self, shard: usize, action: &Action<'_>) {
+        if self.cause.stale {
+            self.fail("takeover", |_| format!("a late event leads to {action:?}"));
+        }
+        match action {
+            Action::Send { to, frame } => self.sends(shard, to, frame),
+            Action::Close { conn, reason } => self.closes(shard, *conn, *reason),
+            Action::Abort { conn } => self.aborts(shard, *conn),
+            Action::Request { ticket, request } => self.requests(shard, ticket.0, request),
+            Action::Publish(record) => self.publishes(shard, record),
+            Action::Subscribe(topic) => self.subscribes(shard, topic, true),
+            Action::Unsubscribe(topic) => self.subscribes(shard, topic, false),
+            Action::Stopped => self.stops(shard),
+        }
+    }
+
+    /// The connection that an id means on a shard, dead ones excluded.
+    pub(crate) fn seat(&self, shard: usize, id: ConnId) -> Option<ConnKey> {
+        let key = (*self.watches[shard].slots.get(id.slot() as usize)?)?;
+        (self.seats[key as usize].id == id).then_some(key)
+    }
+
+    /// Whether a shard may still take a user for a member of a group.
+    pub(crate) fn may(&self, shard: usize, group: u16, user: u16) -> bool {
+        let (member, since) = self.members[group as usize][user as usize];
+        member || since > self.told_revision(shard, user)
+    }
+
+    /// Whether a shard must take a user for a member of a group.
+    pub(crate) fn must_know(&self, shard: usize, group: u16, user: u16) -> bool {
+        let (member, since) = self.members[group as usize][user as usize];
+        member
+            && self.watches[shard].told[user as usize].loaded.is_some()
+            && since <= self.told_revision(shard, user)
+    }
+
+    fn told_revision(&self, shard: usize, user: u16) -> u64 {
+        let watch = &self.watches[shard];
+        watch.seen_revision.max(watch.told[user as usize].loaded.unwrap_or(0))
+    }
+}
+
+fn fold(token: Token) -> u64 {
+    u64::from(token.step) << 32 | u64::from(token.nth)
+}

@@ -1,0 +1,318 @@
+//! Stored messages, from the connection that they came over to the store, and from there to delivery.
+
+use bytes::Bytes;
+use switchboard_engine::{Answer, FileUpload, NewMessage, Recipient, Record, Request, Stats, Topic};
+
+use super::{Check, ConnKey, MessageKey, Phase, Route, Use};
+use crate::wire::{self, Token, View};
+
+/// How far a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Its file, or the store, is waited for.
+    Waiting { filed: bool },
+    /// The log has it.
+    Stored { seq: u64 },
+    /// The log has it not, as far as the engine knows.
+    Failed,
+}
+
+/// One arrival of a message that is to be stored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Instance {
+    pub(crate) message: MessageKey,
+    pub(crate) state: State,
+    /// It may have been refused.
+    pub(crate) optional: bool,
+    pub(crate) media: bool,
+    /// Its file was handed on.
+    pub(crate) uploading: bool,
+    /// It was handed to the store.
+    pub(crate) requested: bool,
+    pub(crate) sent: bool,
+    pub(crate) published: bool,
+}
+
+impl Instance {
+    pub(crate) const fn new(message: MessageKey, optional: bool, media: bool) -> Self {
+        Self {
+            message,
+            state: State::Waiting { filed: false },
+            optional,
+            media,
+            uploading: false,
+            requested: false,
+            sent: false,
+            published: false,
+        }
+    }
+
+    pub(crate) const fn is_settled(&self) -> bool {
+        matches!(self.state, State::Stored { .. } | State::Failed)
+    }
+
+    /// Whether what comes after it must wait for its file.
+    const fn blocks(&self) -> bool {
+        !self.is_settled() && self.uploading && !self.requested
+    }
+
+    /// Whether a later message may be handed to the store.
+    const fn is_passed(&self) -> bool {
+        self.requested || self.is_settled() || (self.optional && !self.uploading)
+    }
+
+    /// Whether a later message may be delivered.
+    const fn is_done(&self) -> bool {
+        self.sent
+            || matches!(self.state, State::Failed)
+            || (self.optional && !self.uploading && !self.requested)
+    }
+}
+
+impl Check {
+    /// The engine asks the store.
+    pub(crate) fn requests(&mut self, shard: usize, ticket: u64, request: &Request) {
+        let purpose = match request {
+            Request::LoadUser(user) => {
+                let user = wire::index(user.as_str()).unwrap_or(0);
+                let told = &mut self.watches[shard].told[user as usize];
+                if let Some(old) = told.ticket.replace(ticket) {
+                    self.watches[shard].tickets.remove(&old);
+                }
+                Some(Use::Load(user))
+            }
+            Request::StoreMessage(new) => self.stores(shard, new).map(|(conn, key)| Use::Store(conn, key)),
+            Request::StoreFile(upload) => self.uploads(shard, upload).map(|(conn, key)| Use::File(conn, key)),
+        };
+        let Some(purpose) = purpose else { return };
+        let watch = &mut self.watches[shard];
+        let expires_ns = watch.now_ns + self.settings.request_timeout_ms * 1_000_000;
+        watch.tickets.insert(ticket, (purpose, expires_ns));
+        watch.expiry.push_back((ticket, expires_ns));
+    }
+
+    fn stores(&mut self, shard: usize, new: &NewMessage) -> Option<(ConnKey, MessageKey)> {
+        let token = Token::read(&new.content).or_else(|| Token::read(&new.sender_name));
+        let Some(key) = token.and_then(|token| self.message(token)) else {
+            self.fail("no-spoof", |_| format!("the store is asked to keep what nobody said: {new:?}"));
+            return None;
+        };
+        let said = &mut self.said[key as usize];
+        said.stored += 1;
+        let (sender, route, token) = (said.sender, said.route, said.token);
+        if wire::index(new.sender.as_str()) != Some(sender) {
+            self.fail("no-spoof", |_| format!("{token} is stored as {}'s", new.sender));
+        }
+        let right = match (&new.recipient, route) {
+            (Recipient::User(user), Route::User(to)) => wire::index(user.as_str()) == Some(to),
+            (Recipient::Group(group), Route::Group(to)) => wire::index(group.as_str()) == Some(to),
+            (Recipient::User(_) | Recipient::Group(_), _) => false,
+        };
+        if !right {
+            self.fail("no-leak", |_| {
+                format!("{token} is stored for {:?}, and is for {route:?}", new.recipient)
+            });
+        }
+        if !(1..=5).contains(&new.content_type) {
+            self.fail("protocol", |_| format!("{token} is stored as contentType {}", new.content_type));
+        }
+        let found = self.instance(shard, key, |instance| !instance.requested && !instance.is_settled());
+        let Some((conn, place)) = found else {
+            // What a member says is expected when it arrives; leaving the group later does not change that.
+            if let Route::Group(group) = route
+                && !self.may(shard, group, sender)
+            {
+                self.fail("no-leak", |_| format!("{token} to g{group} is taken from u{sender}, no member"));
+            }
+            self.fail("exactly-once", |_| format!("{token} is stored more often than it arrived"));
+            return None;
+        };
+        let pipeline = &mut self.seats[conn as usize].pipeline;
+        let in_order = pipeline.iter().take(place).all(Instance::is_passed);
+        let instance = &mut pipeline[place];
+        instance.requested = true;
+        let filed = !instance.media || instance.state == (State::Waiting { filed: true });
+        if !in_order {
+            self.fail("one-order", |_| format!("{token} goes to the store before what was sent before it"));
+        } else if !filed {
+            self.fail("accepted-is-durable", |_| format!("{token} goes to the store without its file"));
+        }
+        Some((conn, key))
+    }
+
+    fn uploads(&mut self, shard: usize, upload: &FileUpload) -> Option<(ConnKey, MessageKey)> {
+        let Some(key) = Token::read(&upload.suffix).and_then(|token| self.message(token)) else {
+            self.fail("no-spoof", |_| "the store is asked to keep a file that nobody sent".to_owned());
+            return None;
+        };
+        let (sender, token) = (self.said[key as usize].sender, self.said[key as usize].token);
+        if wire::index(upload.owner.as_str()) != Some(sender) {
+            self.fail("no-spoof", |_| format!("the file of {token} is kept as {}'s", upload.owner));
+        }
+        let Some((conn, place)) = self.instance(shard, key, |i| !i.uploading && !i.is_settled()) else {
+            self.fail("exactly-once", |_| format!("the file of {token} is kept twice"));
+            return None;
+        };
+        let pipeline = &mut self.seats[conn as usize].pipeline;
+        let in_order = pipeline.iter().take(place).all(Instance::is_passed);
+        pipeline[place].uploading = true;
+        if !in_order {
+            self.fail("one-order", |_| format!("the file of {token} is kept before what was sent before it"));
+        }
+        Some((conn, key))
+    }
+
+    /// The arrival of a message at a shard that a condition holds for.
+    pub(crate) fn instance(
+        &self,
+        shard: usize,
+        key: MessageKey,
+        holds: impl Fn(&Instance) -> bool,
+    ) -> Option<(ConnKey, usize)> {
+        self.said[key as usize].conns.iter().find_map(|conn| {
+            let seat = &self.seats[*conn as usize];
+            let place = || seat.pipeline.iter().position(|i| i.message == key && holds(i));
+            (usize::from(seat.shard) == shard).then(place).flatten().map(|place| (*conn, place))
+        })
+    }
+
+    /// A stored message is about to be delivered where it was stored: it must be its turn. Gives the
+    /// connection that it came from.
+    pub(crate) fn take_turn(&mut self, shard: usize, key: MessageKey) -> Option<ConnKey> {
+        let turn = |i: &Instance| matches!(i.state, State::Stored { .. }) && !i.sent;
+        let token = self.said[key as usize].token;
+        let Some((conn, place)) = self.instance(shard, key, turn) else {
+            let again = self.instance(shard, key, |instance| instance.sent).is_some();
+            let check = if again { "exactly-once" } else { "accepted-is-durable" };
+            self.fail(check, |_| match again {
+                true => format!("{token} is delivered again"),
+                false => format!("{token} is delivered and not stored"),
+            });
+            return None;
+        };
+        let mut in_order = true;
+        for earlier in 0..place {
+            let instance = self.seats[conn as usize].pipeline[earlier];
+            let passed_by = matches!(instance.state, State::Stored { .. })
+                && (instance.published || !self.peers)
+                && self.left_out(shard, instance.message, Some(conn)) == 0;
+            in_order &= instance.is_done() || passed_by;
+            // Its turn is over, though nobody was there to receive it.
+            self.seats[conn as usize].pipeline[earlier].sent |= passed_by;
+        }
+        self.seats[conn as usize].pipeline[place].sent = true;
+        if !in_order {
+            self.fail("one-order", |_| format!("{token} is delivered before what was sent before it"));
+        }
+        Some(conn)
+    }
+
+    /// The engine tells the others of a message.
+    pub(crate) fn publishes(&mut self, shard: usize, record: &Record) {
+        let Some((view, key)) = self.known(&record.message) else {
+            return self.fail("no-spoof", |_| format!("what nobody said is published: {record:?}"));
+        };
+        let said = &self.said[key as usize];
+        let (token, route, sender, call_peer) = (said.token, said.route, said.sender, said.call_peer);
+        if wire::index(view.from) != Some(sender) {
+            self.fail("no-spoof", |_| format!("{token} is published as from {}", view.from));
+        }
+        let number = |id: &str| wire::index(id);
+        let right = match (&record.topic, route) {
+            (Topic::User(user), Route::User(to) | Route::Relay(to)) => number(user.as_str()) == Some(to),
+            (Topic::User(user), Route::Call) => number(user.as_str()) == call_peer,
+            (Topic::Group(group), Route::Group(to)) => number(group.as_str()) == Some(to),
+            (Topic::Everyone, Route::Everyone) => true,
+            (Topic::User(_) | Topic::Group(_) | Topic::Everyone, _) => false,
+        };
+        if !right || !self.peers {
+            self.fail("no-leak", |_| format!("{token} for {route:?} is published to {:?}", record.topic));
+        }
+        match route {
+            Route::User(_) | Route::Group(_) => {
+                let turn = |i: &Instance| matches!(i.state, State::Stored { .. }) && !i.published;
+                let Some((conn, place)) = self.instance(shard, key, turn) else {
+                    return self
+                        .fail("accepted-is-durable", |_| format!("{token} is published and not stored"));
+                };
+                let instance = &mut self.seats[conn as usize].pipeline[place];
+                instance.published = true;
+                if !matches!(instance.state, State::Stored { seq } if record.seq == Some(seq)) {
+                    self.fail("one-order", |_| format!("{token} is published as {:?}", record.seq));
+                }
+            }
+            Route::Relay(_) | Route::Call | Route::Everyone => {
+                let owed = self.cause.owed.iter_mut().find(|owed| owed.message == key && !owed.published);
+                match owed {
+                    Some(owed) => owed.published = true,
+                    None => self.fail("exactly-once", |_| format!("{token} is published again")),
+                }
+            }
+        }
+    }
+
+    /// A frame's fields and the message that it is.
+    pub(crate) fn known<'a>(&self, bytes: &'a Bytes) -> Option<(View<'a>, MessageKey)> {
+        let view = View::read(bytes)?;
+        let key = self.message(view.token()?)?;
+        Some((view, key))
+    }
+
+    /// All that followed from an event was seen: nothing that had to may be missing.
+    pub(crate) fn end(&mut self, shard: usize, stats: &Stats) {
+        let touched = core::mem::take(&mut self.cause.touched);
+        touched.iter().for_each(|conn| self.settle_pipeline(shard, *conn));
+        self.cause.touched = touched;
+        self.end_deliveries(shard);
+        self.end_interest(shard);
+        self.end_accounts(shard, stats);
+    }
+
+    fn settle_pipeline(&mut self, shard: usize, conn: ConnKey) {
+        let mut blocked = false;
+        for place in 0..self.seats[conn as usize].pipeline.len() {
+            let instance = self.seats[conn as usize].pipeline[place];
+            let missed = !instance.requested && !instance.uploading && !instance.is_settled();
+            if missed && !instance.optional && !blocked {
+                let token = self.said[instance.message as usize].token;
+                self.fail("delivery", |_| format!("{token} is neither stored nor refused"));
+            }
+            blocked |= instance.blocks() || (missed && blocked);
+        }
+        while let Some(instance) = self.seats[conn as usize].pipeline.front().copied() {
+            match instance.state {
+                State::Waiting { .. } if instance.requested || instance.uploading => return,
+                State::Waiting { .. } | State::Failed => {}
+                State::Stored { .. } => self.check_delivered(shard, conn, instance),
+            }
+            self.seats[conn as usize].pipeline.pop_front();
+        }
+    }
+
+    /// A stored message whose turn has come must have left.
+    fn check_delivered(&mut self, shard: usize, conn: ConnKey, instance: Instance) {
+        let token = self.said[instance.message as usize].token;
+        if self.peers && !instance.published {
+            self.fail("delivery", |_| format!("{token} is stored and not published"));
+        }
+        if !instance.sent && self.left_out(shard, instance.message, Some(conn)) > 0 {
+            self.fail("delivery", |_| format!("{token} is stored and not delivered"));
+        }
+    }
+
+    /// Whether a connection is one that is sent messages.
+    pub(crate) fn is_online(&self, conn: ConnKey) -> bool {
+        self.seats[conn as usize].phase == Phase::Online
+    }
+}
+
+/// The name of the answer's kind, for traces.
+pub(crate) fn answer_name(answer: &Answer) -> String {
+    match answer {
+        Answer::UserLoaded(profile) => format!("loaded at revision {}", profile.revision),
+        Answer::MessageStored { seq } => format!("stored as {seq}"),
+        Answer::FileStored { name, .. } => format!("file kept as {name}"),
+        Answer::Refused => "refused".to_owned(),
+        Answer::Failed => "failed".to_owned(),
+    }
+}

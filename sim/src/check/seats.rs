@@ -1,0 +1,259 @@
+//! Connections as the checks see them.
+
+use std::collections::VecDeque;
+
+use switchboard_engine::{CloseReason, ConnId, FRAME_COST_BYTES, Topic};
+
+use super::{Check, ConnKey, Instance, MessageKey, Payload};
+use crate::wire;
+
+/// Where a connection is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Not welcomed yet.
+    Loading,
+    /// Welcomed.
+    Online,
+    /// The engine has asked to close it.
+    Closing,
+    /// The engine has asked to cut it off.
+    Aborted,
+    /// It is gone.
+    Gone,
+}
+
+/// Live pictures of one sender and kind at one connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StreamSeen {
+    pub(crate) sender: u16,
+    pub(crate) kind: i32,
+    pub(crate) offered: MessageKey,
+    pub(crate) sent: Option<MessageKey>,
+    /// There may have been no room for the newest one.
+    pub(crate) uncertain: bool,
+}
+
+impl StreamSeen {
+    pub(crate) fn waits(&self) -> bool {
+        self.sent != Some(self.offered)
+    }
+}
+
+/// One connection, from its first event to its last.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) shard: u16,
+    pub(crate) user: u16,
+    pub(crate) id: ConnId,
+    pub(crate) phase: Phase,
+    pub(crate) early: Vec<Payload>,
+    pub(crate) pipeline: VecDeque<Instance>,
+    pub(crate) frames: u64,
+    pub(crate) cost_bytes: u64,
+    pub(crate) streams: Vec<StreamSeen>,
+    pub(crate) heard_ns: u64,
+    /// The event that led to its welcome.
+    pub(crate) welcomed_by: u64,
+    /// Stamp of the last fan-out that it was part of.
+    pub(crate) stamp: u64,
+}
+
+impl Check {
+    /// A connection is told to an engine.
+    pub(crate) fn connected(&mut self, shard: usize, id: ConnId, user: u16) -> ConnKey {
+        let key = self.seats.len() as ConnKey;
+        let watch = &mut self.watches[shard];
+        self.seats.push(Seat {
+            shard: shard as u16,
+            user,
+            id,
+            phase: Phase::Loading,
+            early: Vec::new(),
+            pipeline: VecDeque::new(),
+            frames: 0,
+            cost_bytes: 0,
+            streams: Vec::new(),
+            heard_ns: watch.now_ns,
+            welcomed_by: 0,
+            stamp: 0,
+        });
+        let slot = id.slot() as usize;
+        if watch.slots.len() <= slot {
+            watch.slots.resize(slot + 1, None);
+        }
+        watch.slots[slot] = Some(key);
+        watch.connections += 1;
+        watch.told[user as usize].seats.push(key);
+        self.cause.conn = Some(key);
+        self.cause.users.push(user);
+        key
+    }
+
+    /// Frames of a connection were written.
+    pub(crate) fn flushed(&mut self, conn: ConnKey, frames: u64, payload_bytes: u64) {
+        let seat = &mut self.seats[conn as usize];
+        seat.frames -= frames;
+        seat.cost_bytes -= payload_bytes + frames * FRAME_COST_BYTES;
+        let watch = &mut self.watches[seat.shard as usize];
+        watch.unflushed -= frames;
+        watch.flushed += frames;
+        self.cause.conn = Some(conn);
+        self.cause.flushed = true;
+    }
+
+    /// A connection is gone.
+    pub(crate) fn disconnected(&mut self, conn: ConnKey) {
+        self.vacate(conn, Phase::Gone);
+        let seat = &mut self.seats[conn as usize];
+        let watch = &mut self.watches[seat.shard as usize];
+        watch.unflushed -= seat.frames;
+        (seat.frames, seat.cost_bytes) = (0, 0);
+        watch.slots[seat.id.slot() as usize] = None;
+        watch.connections -= 1;
+        self.cause.conn = Some(conn);
+    }
+
+    /// Takes a connection from its user, if it has one still.
+    fn vacate(&mut self, conn: ConnKey, phase: Phase) {
+        let seat = &mut self.seats[conn as usize];
+        let before = core::mem::replace(&mut seat.phase, phase);
+        if !matches!(before, Phase::Loading | Phase::Online) {
+            return;
+        }
+        seat.early.clear();
+        let user = seat.user;
+        let watch = &mut self.watches[seat.shard as usize];
+        watch.online -= u32::from(before == Phase::Online);
+        let waiting = seat.streams.iter().filter(|stream| stream.waits()).count() as u64;
+        watch.waiting_pictures -= waiting;
+        seat.streams.clear();
+        seat.pipeline.iter_mut().filter(|instance| !instance.requested).for_each(|i| i.optional = true);
+        self.cause.owed.retain(|owed| owed.conn != Some(conn) || owed.sent);
+        self.cause.touched.push(conn);
+        self.cause.users.push(user);
+        let told = &mut watch.told[user as usize];
+        told.seats.retain(|other| *other != conn);
+        if told.seats.is_empty() {
+            if let Some(ticket) = told.ticket.take() {
+                watch.tickets.remove(&ticket);
+            }
+            (told.loaded, told.call) = (None, None);
+        }
+    }
+
+    /// The engine closes a connection.
+    pub(crate) fn closes(&mut self, shard: usize, id: ConnId, reason: CloseReason) {
+        let open = self
+            .seat(shard, id)
+            .filter(|key| matches!(self.seats[*key as usize].phase, Phase::Loading | Phase::Online));
+        let Some(conn) = open else {
+            return self.fail("takeover", |_| format!("{id} is closed ({reason:?}) and was not open"));
+        };
+        self.check_reason(shard, conn, reason);
+        self.cause.missing.retain(|(missing, _)| *missing != conn);
+        self.cause.garbage &= self.cause.conn != Some(conn);
+        self.vacate(conn, Phase::Closing);
+        let watch = &mut self.watches[shard];
+        watch.closing.push_back((watch.now_ns + self.settings.close_timeout_ms * 1_000_000, conn));
+    }
+
+    /// Nobody is closed for a reason that is not there.
+    fn check_reason(&mut self, shard: usize, conn: ConnKey, reason: CloseReason) {
+        let seat = &self.seats[conn as usize];
+        let watch = &self.watches[shard];
+        let told = &watch.told[seat.user as usize];
+        let (check, holds) = match reason {
+            CloseReason::SlowReader => {
+                let missing = self.cause.missing.iter().find(|(missing, _)| *missing == conn);
+                let needed = missing.map_or_else(|| self.largest(), |(_, len)| *len) + FRAME_COST_BYTES;
+                let held = seat.streams.len() as u64 * (self.settings.message_bytes + FRAME_COST_BYTES);
+                ("isolation", seat.cost_bytes + held + needed > self.settings.outbox_bytes)
+            }
+            CloseReason::TakenOver => {
+                ("takeover", self.settings.newest_wins == 1 && told.seats.last() != Some(&conn))
+            }
+            CloseReason::TooManyDevices => (
+                "takeover",
+                told.seats.len() as u64 > self.settings.connections_per_user
+                    && told.seats.first() == Some(&conn),
+            ),
+            CloseReason::Idle => {
+                let silent_ns = watch.now_ns - seat.heard_ns;
+                ("isolation", silent_ns >= self.settings.idle_timeout_ms * 1_000_000)
+            }
+            CloseReason::TooManyPending => {
+                let waiting = seat.pipeline.len().saturating_sub(1).max(seat.early.len()) as u64;
+                ("isolation", waiting >= self.settings.pending_per_connection)
+            }
+            CloseReason::GoingAway => ("isolation", watch.stopping),
+            CloseReason::Undecodable | CloseReason::TextMessage | CloseReason::ProtocolError => {
+                ("isolation", true)
+            }
+            CloseReason::MessageTooLarge
+            | CloseReason::TooManyMessages
+            | CloseReason::TooManyBytes
+            | CloseReason::ServerFull
+            | CloseReason::PeerClosed => ("isolation", self.cause.conn == Some(conn)),
+        };
+        if !holds {
+            self.fail(check, |check| format!("{} is closed without cause: {reason:?}", check.name(conn)));
+        }
+    }
+
+    /// A size that no frame exceeds which the current event can lead to.
+    fn largest(&self) -> u64 {
+        let pipelines = self.cause.touched.iter().flat_map(|conn| &self.seats[*conn as usize].pipeline);
+        let stored = pipelines.map(|instance| instance.message);
+        let messages = stored.chain(self.cause.owed.iter().map(|owed| owed.message));
+        let longest = messages.map(|message| self.said[message as usize].bytes.len() as u64).max();
+        // Pings, Pongs and the answers to heartbeats find no room either; a file's name and a picture's name
+        // make a message longer.
+        longest.unwrap_or(0) + 256
+    }
+
+    /// The engine cuts a connection off.
+    pub(crate) fn aborts(&mut self, shard: usize, id: ConnId) {
+        let Some(conn) = self.seat(shard, id) else {
+            return self.fail("takeover", |_| format!("{id} is cut off and is not there"));
+        };
+        if self.seats[conn as usize].phase != Phase::Closing {
+            return self.fail("protocol", |check| format!("{} is cut off unclosed", check.name(conn)));
+        }
+        self.seats[conn as usize].phase = Phase::Aborted;
+    }
+
+    /// The engine changes its interest.
+    pub(crate) fn subscribes(&mut self, shard: usize, topic: &Topic, on: bool) {
+        let watch = &mut self.watches[shard];
+        let flag = match topic {
+            Topic::User(user) => wire::index(user.as_str())
+                .and_then(|user| watch.told.get_mut(user as usize))
+                .map(|told| &mut told.subscribed),
+            Topic::Group(group) => {
+                wire::index(group.as_str()).and_then(|group| watch.group_subs.get_mut(group as usize))
+            }
+            Topic::Everyone => None,
+        };
+        let changed = flag.is_some_and(|flag| core::mem::replace(flag, on) != on);
+        if !changed {
+            self.fail("accounting", |_| format!("subscribing to {topic:?}: it is {on} already"));
+        }
+    }
+
+    /// The engine says that it has stopped.
+    pub(crate) fn stops(&mut self, shard: usize) {
+        let watch = &mut self.watches[shard];
+        let early = watch.connections > 0 || !watch.stopping || watch.stopped;
+        let waiting = watch.tickets.len();
+        watch.stopped = true;
+        if early || waiting > 0 {
+            self.fail("accepted-is-durable", |_| format!("stopped with {waiting} requests open"));
+        }
+    }
+
+    /// What reports call a connection.
+    pub(crate) fn name(&self, conn: ConnKey) -> String {
+        let seat = &self.seats[conn as usize];
+        format!("u{}'s connection {} at shard {}", seat.user, seat.id, seat.shard)
+    }
+}

@@ -1,0 +1,396 @@
+//! From choices to a schedule, swarm style: each seed draws the world, which kinds of workload and faults are
+//! on at all, and how often each of them happens.
+
+use crate::choice::{Choices, Stream};
+use crate::schedule::{
+    Carrier, ClientKind, ClientNo, ClientSpec, GroupNo, NodeNo, Schedule, Seen, Settings, Step, To, UserNo,
+    Ways, What,
+};
+
+/// The profiles: their names and what they are for.
+pub const PROFILES: &[(&str, &str)] = &[
+    ("default", "everything, swarm style"),
+    ("calm", "workload without faults"),
+    ("small", "one node, few users, everything: the shortest failures"),
+    ("storm", "connections lost in every way, stale events, nodes that die"),
+    ("readers", "clients that stop reading, small outboxes, live pictures"),
+    ("store", "a store that is slow, fails, forgets and reorders"),
+    ("bus", "many nodes over a bus that loses, repeats and reorders"),
+    ("bench", "3 nodes, 50 clients, no faults: for measuring"),
+];
+
+/// The choices of one schedule, one source for each purpose.
+#[derive(Debug)]
+pub struct Sources {
+    /// Who says what to whom.
+    pub workload: Choices,
+    /// The network's delays.
+    pub network: Choices,
+    /// What breaks.
+    pub faults: Choices,
+    /// When.
+    pub scheduling: Choices,
+}
+
+impl Sources {
+    /// Independent sources that follow from one seed.
+    #[must_use]
+    pub fn from_seed(seed: u64) -> Self {
+        Self {
+            workload: Choices::from_seed(seed, Stream::Workload),
+            network: Choices::from_seed(seed, Stream::Network),
+            faults: Choices::from_seed(seed, Stream::Faults),
+            scheduling: Choices::from_seed(seed, Stream::Scheduling),
+        }
+    }
+
+    /// Sources that share the bytes of a fuzzer, a byte in turn each.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        let part = |first: usize| {
+            let bytes: Vec<u8> = bytes.iter().skip(first).step_by(4).copied().collect();
+            Choices::from_bytes(&bytes)
+        };
+        Self { workload: part(0), network: part(1), faults: part(2), scheduling: part(3) }
+    }
+}
+
+/// What kinds of steps there are, and how often each is taken in a run where it is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    Connect,
+    Close,
+    Direct,
+    Group,
+    Broadcast,
+    Media,
+    Signal,
+    Pictures,
+    Heartbeat,
+    Ping,
+    Join,
+    Part,
+    Avatar,
+    Spoof,
+    Garbage,
+    Cut,
+    Pause,
+    Resume,
+    Ghost,
+    Store,
+    Bus,
+    Partition,
+    Rejoin,
+    Crash,
+    Stop,
+    Rolling,
+    Clock,
+    Mass,
+}
+
+/// Workload first: class, usual weight.
+const WORKLOAD: &[(Class, u64)] = &[
+    (Class::Connect, 14),
+    (Class::Close, 3),
+    (Class::Direct, 30),
+    (Class::Group, 20),
+    (Class::Broadcast, 4),
+    (Class::Media, 6),
+    (Class::Signal, 14),
+    (Class::Pictures, 4),
+    (Class::Heartbeat, 2),
+    (Class::Ping, 2),
+    (Class::Join, 4),
+    (Class::Part, 4),
+    (Class::Avatar, 2),
+];
+
+/// Faults: class, usual weight.
+const FAULTS: &[(Class, u64)] = &[
+    (Class::Spoof, 5),
+    (Class::Garbage, 2),
+    (Class::Cut, 8),
+    (Class::Pause, 6),
+    (Class::Resume, 5),
+    (Class::Ghost, 5),
+    (Class::Store, 4),
+    (Class::Bus, 4),
+    (Class::Partition, 3),
+    (Class::Rejoin, 2),
+    (Class::Crash, 2),
+    (Class::Stop, 2),
+    (Class::Rolling, 1),
+    (Class::Clock, 2),
+    (Class::Mass, 1),
+];
+
+/// Which faults a profile has at all.
+fn possible(profile: &str, class: Class) -> bool {
+    match profile {
+        "calm" | "bench" => false,
+        "storm" => matches!(
+            class,
+            Class::Cut
+                | Class::Ghost
+                | Class::Crash
+                | Class::Stop
+                | Class::Rolling
+                | Class::Mass
+                | Class::Clock
+        ),
+        "readers" => matches!(class, Class::Pause | Class::Resume | Class::Cut),
+        "store" => matches!(class, Class::Store | Class::Cut | Class::Crash),
+        "bus" => matches!(class, Class::Bus | Class::Partition | Class::Rejoin | Class::Cut | Class::Crash),
+        _ => true,
+    }
+}
+
+/// The schedule of a seed; none if there is no profile of this name.
+#[must_use]
+pub fn generate(seed: u64, profile: &str) -> Option<Schedule> {
+    PROFILES
+        .iter()
+        .any(|(name, _)| *name == profile)
+        .then(|| from_sources(Sources::from_seed(seed), seed, profile))
+}
+
+/// The schedule of these choices.
+#[must_use]
+pub fn from_sources(mut sources: Sources, seed: u64, profile: &str) -> Schedule {
+    let mut schedule = world(&mut sources, seed, profile);
+    let weights = swarm(&mut sources, profile);
+    let steps = match profile {
+        "bench" => 3000,
+        "small" => sources.scheduling.between(10, 60),
+        _ => sources.scheduling.between(30, 180),
+    };
+    let pace_us = [2_000, 20_000, 200_000][sources.scheduling.weighted(&[2, 3, 2])];
+    let mut at_us = 0;
+    for number in 0..schedule.clients.len() {
+        // Most are there from the beginning.
+        if profile == "bench" || sources.workload.chance(700) {
+            let node = node(&mut sources.workload, &schedule);
+            at_us += sources.scheduling.below(500);
+            push(&mut schedule, at_us, What::Connect { client: ClientNo(number as u16), node });
+        }
+    }
+    for _ in 0..steps {
+        at_us += match sources.scheduling.below(12) {
+            0..4 => sources.scheduling.below(100),
+            4..11 => sources.scheduling.below(pace_us),
+            _ => sources.scheduling.below(pace_us * 20),
+        };
+        let class =
+            weights[sources.workload.weighted(&weights.iter().map(|(_, w)| *w).collect::<Vec<_>>())].0;
+        if let Some(what) = step(&mut sources, &schedule, class) {
+            push(&mut schedule, at_us, what);
+        }
+    }
+    schedule
+}
+
+fn push(schedule: &mut Schedule, at_us: u64, what: What) {
+    let id = schedule.steps.len() as u32 + 1;
+    schedule.steps.push(Step { at_us, id, what });
+}
+
+/// Draws which kinds are on, and their weights.
+fn swarm(sources: &mut Sources, profile: &str) -> Vec<(Class, u64)> {
+    let mut weights = Vec::new();
+    for (class, usual) in WORKLOAD {
+        let on = sources.workload.chance(if *class == Class::Connect { 1000 } else { 750 });
+        let weight = sources.workload.between(1, 2 * usual);
+        weights.extend((on || profile == "bench").then_some((*class, weight)));
+    }
+    for (class, usual) in FAULTS {
+        let on = sources.faults.chance(450);
+        let weight = sources.faults.between(1, 2 * usual);
+        weights.extend((on && possible(profile, *class)).then_some((*class, weight)));
+    }
+    weights
+}
+
+fn world(sources: &mut Sources, seed: u64, profile: &str) -> Schedule {
+    let (workload, network) = (&mut sources.workload, &mut sources.network);
+    let mut settings = Settings::default();
+    let clients = match profile {
+        "bench" => 50,
+        "small" => workload.between(2, 5),
+        _ => workload.between(2, 16),
+    };
+    (settings.nodes, settings.shards) = match profile {
+        "bench" => (3, 1),
+        "small" => (1, 1),
+        "bus" => (workload.between(2, 4), workload.between(1, 2)),
+        _ => (workload.between(1, 3), workload.between(1, 2)),
+    };
+    settings.users = match profile {
+        "bench" => 50,
+        _ => workload.between(2, clients.max(3)),
+    };
+    settings.newest_wins = u64::from(workload.chance(300));
+    if workload.chance(200) {
+        settings.connections_per_user = workload.between(1, 2);
+    }
+    if profile == "readers" || workload.chance(300) {
+        settings.message_bytes = 1024;
+        settings.outbox_bytes = 2048 + workload.below(2048);
+        settings.socket_bytes = workload.between(64, 1024);
+        settings.streams_per_connection = workload.between(1, 3);
+    }
+    if profile != "bench" && workload.chance(100) {
+        settings.pending_per_connection = workload.between(1, 4);
+    }
+    if profile != "bench" {
+        settings.net_delay_us = network.between(20, 2_000);
+        settings.net_jitter_us = [0, 500, 20_000][network.weighted(&[1, 2, 1])];
+        settings.bus_delay_us = network.between(20, 2_000);
+        settings.bus_jitter_us = [0, 500, 20_000][network.weighted(&[1, 2, 1])];
+        settings.store_jitter_us = [0, 500, 20_000][network.weighted(&[1, 2, 1])];
+    }
+    let engine_permille = [0, 300, 1000][workload.weighted(&[1, 2, 1])];
+    let clients: Vec<_> = (0..clients)
+        .map(|number| ClientSpec {
+            user: UserNo(if profile == "bench" { number } else { workload.below(settings.users) } as u16),
+            kind: if workload.chance(engine_permille) { ClientKind::Engine } else { ClientKind::Raw },
+        })
+        .collect();
+    let groups = (0..workload.between(1, 3))
+        .map(|_| {
+            let share = workload.between(200, 900);
+            (0..settings.users as u16).filter(|_| workload.chance(share)).map(UserNo).collect()
+        })
+        .collect();
+    Schedule { seed, profile: profile.to_owned(), settings, clients, groups, steps: Vec::new() }
+}
+
+fn node(choices: &mut Choices, schedule: &Schedule) -> NodeNo {
+    NodeNo(choices.below(schedule.settings.nodes) as u16)
+}
+
+fn client(choices: &mut Choices, schedule: &Schedule) -> ClientNo {
+    ClientNo(choices.below(schedule.clients.len() as u64) as u16)
+}
+
+fn user(choices: &mut Choices, schedule: &Schedule) -> UserNo {
+    UserNo(choices.below(schedule.settings.users) as u16)
+}
+
+fn group(choices: &mut Choices, schedule: &Schedule) -> GroupNo {
+    GroupNo(choices.below(schedule.groups.len() as u64) as u16)
+}
+
+/// One step of a class; none where the world has nothing that it could be about.
+fn step(sources: &mut Sources, schedule: &Schedule, class: Class) -> Option<What> {
+    let w = &mut sources.workload;
+    let f = &mut sources.faults;
+    let long = schedule.settings.message_bytes / 2;
+    Some(match class {
+        Class::Connect => What::Connect { client: client(w, schedule), node: node(w, schedule) },
+        Class::Close => What::Close { client: client(w, schedule) },
+        Class::Direct => {
+            let to = To::User(user(w, schedule));
+            let bytes = if w.chance(150) { w.below(long) } else { w.below(40) } as u32;
+            What::Send { client: client(w, schedule), to, bytes }
+        }
+        Class::Group => {
+            let to = To::Group(group(w, schedule));
+            let bytes = if w.chance(150) { w.below(long) } else { w.below(40) } as u32;
+            What::Send { client: client(w, schedule), to, bytes }
+        }
+        Class::Broadcast => {
+            What::Send { client: client(w, schedule), to: To::Nobody, bytes: w.below(100) as u32 }
+        }
+        Class::Media => {
+            let to = if w.chance(500) { To::User(user(w, schedule)) } else { To::Group(group(w, schedule)) };
+            let carrier = if w.chance(800) { Carrier::Bytes } else { Carrier::DataUrl };
+            What::Media { client: client(w, schedule), to, bytes: w.between(1, 300) as u32, carrier }
+        }
+        Class::Signal => {
+            // The first users ring each other most, so that calls meet.
+            let peer = UserNo(w.below(schedule.settings.users.min(3)) as u16);
+            let to = if w.chance(400) { To::Nobody } else { To::User(peer) };
+            let kind = [0, 10, 11, 13, 14, 6, 20][w.weighted(&[4, 3, 3, 1, 1, 1, 1])];
+            let clients = schedule.clients.len() as u64;
+            What::Signal { client: ClientNo(w.below(clients.min(4)) as u16), to, kind }
+        }
+        Class::Pictures => What::Pictures {
+            client: client(w, schedule),
+            to: if w.chance(100) { To::Nobody } else { To::User(user(w, schedule)) },
+            kind: w.between(8, 9) as i32,
+            count: w.between(1, 20) as u32,
+            gap_us: [0, 1_000, 60_000][w.weighted(&[1, 1, 1])],
+        },
+        Class::Heartbeat => What::Heartbeat { client: client(w, schedule) },
+        Class::Ping => What::Ping { client: client(w, schedule) },
+        Class::Join => What::Join { user: user(w, schedule), group: group(w, schedule) },
+        Class::Part => What::Part { user: user(w, schedule), group: group(w, schedule) },
+        Class::Avatar => What::Avatar { user: user(w, schedule) },
+        Class::Spoof => {
+            let to = match w.below(3) {
+                0 => To::Group(group(w, schedule)),
+                1 => To::Nobody,
+                _ => To::User(user(w, schedule)),
+            };
+            What::Spoof { client: client(w, schedule), claims: user(w, schedule), to }
+        }
+        Class::Garbage => What::Garbage { client: client(w, schedule), kind: f.below(6) as u32 },
+        Class::Cut => {
+            let seen = [Seen::Server, Seen::Client, Seen::Both, Seen::Nobody][f.below(4) as usize];
+            let later_us = if f.chance(500) { f.below(1_000_000) } else { 0 };
+            What::Cut { client: client(f, schedule), seen, later_us }
+        }
+        Class::Pause => What::Pause { client: client(f, schedule) },
+        Class::Resume => What::Resume { client: client(f, schedule) },
+        Class::Ghost => What::Ghost { client: client(f, schedule), kind: f.below(6) as u32 },
+        Class::Store => What::Store {
+            slow_us: [0, 10_000, 1_000_000, 5_000_000][f.weighted(&[2, 3, 2, 1])],
+            fail_permille: if f.chance(400) { f.below(1000) } else { 0 },
+            lose_permille: if f.chance(300) { f.below(1000) } else { 0 },
+            reorder_permille: if f.chance(500) { f.below(1001) } else { 0 },
+        },
+        Class::Bus => What::Bus {
+            slow_us: [0, 10_000, 1_000_000][f.weighted(&[2, 2, 1])],
+            drop_permille: if f.chance(400) { f.below(1000) } else { 0 },
+            repeat_permille: if f.chance(400) { f.below(1000) } else { 0 },
+            reorder_permille: if f.chance(400) { f.below(1001) } else { 0 },
+        },
+        Class::Partition => {
+            let (from, into) = (node(f, schedule), node(f, schedule));
+            let ways = if f.chance(500) { Ways::Both } else { Ways::One };
+            return (from != into).then_some(What::Partition { from, into, ways });
+        }
+        Class::Rejoin => What::Rejoin {},
+        Class::Crash => What::Crash { node: node(f, schedule), down_us: f.between(1_000, 3_000_000) },
+        Class::Stop => What::Stop { node: node(f, schedule), down_us: f.between(1_000, 3_000_000) },
+        Class::Rolling => What::Rolling { gap_us: f.between(10_000, 2_000_000) },
+        Class::Clock => {
+            let jump = f.below(20_000_000) as i64;
+            What::Clock { node: node(f, schedule), jump_us: if f.chance(500) { -jump } else { jump } }
+        }
+        Class::Mass => What::Mass { node: node(f, schedule) },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_profile_makes_schedules_that_can_be_executed() {
+        for (profile, _) in PROFILES {
+            for seed in 0..20 {
+                let schedule = generate(seed, profile).unwrap();
+                assert_eq!(schedule.check(), Ok(()), "{profile} {seed}");
+                assert_eq!(schedule.to_string().parse::<Schedule>(), Ok(schedule));
+            }
+        }
+    }
+
+    #[test]
+    fn any_bytes_make_a_schedule() {
+        for bytes in [&[][..], &[255; 64], &[7; 1000]] {
+            assert_eq!(from_sources(Sources::from_bytes(bytes), 1, "default").check(), Ok(()));
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Many seeds, on several threads: each world is on one of them, and knows nothing of the others.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::check::Violation;
+use crate::generate::generate;
+use crate::schedule::{Schedule, What};
+use crate::world::{Options, Outcome, execute};
+
+/// What is to be run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The first seed.
+    pub first: u64,
+    /// The seed after the last.
+    pub end: u64,
+    /// The profile's name.
+    pub profile: String,
+    /// Threads.
+    pub jobs: usize,
+    /// Run each seed twice, and compare.
+    pub twice: bool,
+    /// Engine events between two full sweeps of one engine.
+    pub sweep_every: u32,
+}
+
+/// A seed that broke something.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Which.
+    pub seed: u64,
+    /// What it broke.
+    pub violation: Violation,
+}
+
+/// What came of many seeds.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// Seeds run.
+    pub seeds: u64,
+    /// Calls of engines.
+    pub events: u64,
+    /// Virtual time, of all seeds together.
+    pub virtual_time: Duration,
+    /// Real time.
+    pub real_time: Duration,
+    /// How often each verb was met.
+    pub met: BTreeMap<&'static str, u64>,
+    /// Failing seeds, lowest first.
+    pub failures: Vec<Failure>,
+}
+
+impl Summary {
+    /// A rate per second of real time.
+    #[must_use]
+    pub fn per_second(&self, count: u64) -> u64 {
+        u64::try_from(u128::from(count) * 1_000_000 / self.real_time.as_micros().max(1)).unwrap_or(u64::MAX)
+    }
+}
+
+/// Executes a schedule; an engine or simulator that panics is a violation of the check `crash`.
+#[must_use]
+pub fn execute_caught(schedule: &Schedule, options: Options) -> Outcome {
+    catch_unwind(AssertUnwindSafe(|| execute(schedule, options))).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        let what = text.unwrap_or_else(|| "a panic without words".to_owned());
+        Outcome {
+            violation: Some(Violation { check: "crash", what, at_us: 0 }),
+            digest: 0,
+            events: 0,
+            virtual_us: 0,
+            met: vec![0; What::VERBS.len()],
+            trace: Vec::new(),
+        }
+    })
+}
+
+/// Executes a schedule once, or twice to compare what the engines did.
+#[must_use]
+pub fn examine(schedule: &Schedule, options: Options, twice: bool) -> Outcome {
+    let mut outcome = execute_caught(schedule, options);
+    if twice && outcome.violation.is_none() {
+        let again = execute_caught(schedule, options);
+        if (again.digest, again.events) != (outcome.digest, outcome.events) {
+            let what = format!("digests {:016x} and {:016x}", outcome.digest, again.digest);
+            outcome.violation = Some(Violation { check: "determinism", what, at_us: outcome.virtual_us });
+        }
+    }
+    outcome
+}
+
+/// Runs the plan; `progress` is told how many seeds are done, ten times a second, on the calling thread.
+/// Returns none if there is no such profile.
+#[must_use]
+pub fn run(plan: &Plan, mut progress: impl FnMut(u64)) -> Option<Summary> {
+    generate(plan.first, &plan.profile)?;
+    let start = Instant::now();
+    let next = AtomicU64::new(plan.first);
+    let done = AtomicU64::new(0);
+    let finished = AtomicBool::new(false);
+    let total = Mutex::new(Total::default());
+    thread::scope(|scope| {
+        let workers: Vec<_> =
+            (0..plan.jobs.max(1)).map(|_| scope.spawn(|| work(plan, &next, &done, &total))).collect();
+        while !finished.load(Ordering::Relaxed) {
+            progress(done.load(Ordering::Relaxed));
+            finished.store(workers.iter().all(thread::ScopedJoinHandle::is_finished), Ordering::Relaxed);
+            thread::sleep(Duration::from_millis(if plan.end - plan.first < 100 { 1 } else { 20 }));
+        }
+    });
+    let mut total = total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    total.failures.sort_by_key(|failure| failure.seed);
+    let met = What::VERBS.iter().zip(&total.met).map(|((verb, _), count)| (*verb, *count)).collect();
+    Some(Summary {
+        seeds: done.load(Ordering::Relaxed),
+        events: total.events,
+        virtual_time: Duration::from_micros(total.virtual_us),
+        real_time: start.elapsed(),
+        met,
+        failures: total.failures,
+    })
+}
+
+#[derive(Debug, Default)]
+struct Total {
+    events: u64,
+    virtual_us: u64,
+    met: Vec<u64>,
+    failures: Vec<Failure>,
+}
+
+fn work(plan: &Plan, next: &AtomicU64, done: &AtomicU64, total: &Mutex<Total>) {
+    let mut mine = Total { met: vec![0; What::VERBS.len()], ..Total::default() };
+    let options = Options { sweep_every: plan.sweep_every, ..Options::default() };
+    loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= plan.end {
+            break;
+        }
+        let Some(schedule) = generate(seed, &plan.profile) else { break };
+        let outcome = examine(&schedule, options, plan.twice);
+        mine.events += outcome.events;
+        mine.virtual_us += outcome.virtual_us;
+        mine.met.iter_mut().zip(&outcome.met).for_each(|(sum, count)| *sum += count);
+        mine.failures.extend(outcome.violation.map(|violation| Failure { seed, violation }));
+        done.fetch_add(1, Ordering::Relaxed);
+    }
+    let mut total = total.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    total.events += mine.events;
+    total.virtual_us += mine.virtual_us;
+    total.met.resize(mine.met.len(), 0);
+    total.met.iter_mut().zip(&mine.met).for_each(|(sum, count)| *sum += count);
+    total.failures.append(&mut mine.failures);
+}

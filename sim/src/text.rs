@@ -1,0 +1,203 @@
+//! The text form of a [`Schedule`]: one line a thing, to be read, written and compared by people.
+//!
+//! ```text
+//! switchboard-schedule 1
+//! profile default
+//! seed 42
+//! set nodes 2                     every setting that is not the default
+//! client c0 u0 raw                the clients, in order
+//! group g0 u0 u1                  the groups and their members, in order
+//! 1500 1 connect c0 n0            time in microseconds, id, verb, what belongs to it
+//! ```
+//! Empty lines and what follows a `;` are ignored.
+
+use core::fmt;
+
+use crate::schedule::{ClientNo, ClientSpec, GroupNo, Schedule, Settings, Step, To, What};
+
+/// The version of the format that this program reads and writes.
+pub const VERSION: u32 = 1;
+
+const MAGIC: &str = "switchboard-schedule";
+
+/// Why a text is no schedule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    /// The first line is not that of a schedule.
+    #[error("not a schedule: the first line must be \"{MAGIC} {VERSION}\"")]
+    NotASchedule,
+    /// It is a schedule of another version, which may mean other things by the same words.
+    #[error("the schedule has version {found}, and this program reads version {VERSION} only")]
+    Version {
+        /// The version that it names.
+        found: String,
+    },
+    /// A line is wrong.
+    #[error("line {line}: {what}")]
+    Line {
+        /// Its number, from 1.
+        line: usize,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{MAGIC} {VERSION}\nprofile {}\nseed {}", self.profile, self.seed)?;
+        let defaults = Settings::default().list();
+        for ((name, value), (_, default)) in self.settings.list().into_iter().zip(defaults) {
+            if value != default {
+                writeln!(f, "set {name} {value}")?;
+            }
+        }
+        for (number, client) in self.clients.iter().enumerate() {
+            writeln!(f, "client c{number} {} {}", client.user, client.kind)?;
+        }
+        for (number, members) in self.groups.iter().enumerate() {
+            write!(f, "group g{number}")?;
+            members.iter().try_for_each(|member| write!(f, " {member}"))?;
+            writeln!(f)?;
+        }
+        self.steps.iter().try_for_each(|step| writeln!(f, "{} {} {}", step.at_us, step.id, step.what))
+    }
+}
+
+impl core::str::FromStr for Schedule {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let mut lines = text.lines().enumerate().map(|(number, line)| {
+            (number + 1, line.split(';').next().unwrap_or_default().split_whitespace().collect::<Vec<_>>())
+        });
+        match lines.next().as_ref().map(|(_, words)| words.as_slice()) {
+            Some([MAGIC, version]) if version.parse() == Ok(VERSION) => {}
+            Some([MAGIC, version]) => return Err(ParseError::Version { found: (*version).to_owned() }),
+            Some(_) | None => return Err(ParseError::NotASchedule),
+        }
+        let mut schedule = Self {
+            seed: 0,
+            profile: "none".to_owned(),
+            settings: Settings::default(),
+            clients: Vec::new(),
+            groups: Vec::new(),
+            steps: Vec::new(),
+        };
+        for (line, words) in lines {
+            schedule.read_line(&words).map_err(|what| ParseError::Line { line, what })?;
+        }
+        schedule.check().map_err(|what| ParseError::Line { line: text.lines().count(), what })?;
+        Ok(schedule)
+    }
+}
+
+impl Schedule {
+    fn read_line(&mut self, words: &[&str]) -> Result<(), String> {
+        match words {
+            [] => Ok(()),
+            ["profile", name] => {
+                (*name).clone_into(&mut self.profile);
+                Ok(())
+            }
+            ["seed", seed] => seed.parse().map(|seed| self.seed = seed).map_err(|_| bad(seed, "seed")),
+            ["set", name, value] => {
+                let value = value.parse().map_err(|_| bad(value, "number"))?;
+                if self.settings.set(name, value) { Ok(()) } else { Err(bad(name, "setting")) }
+            }
+            ["client", name, user, kind] => {
+                if name.parse() != Ok(ClientNo(self.clients.len() as u16)) {
+                    return Err(format!("{name} is out of order: clients are c0, c1, ..."));
+                }
+                let user = user.parse().map_err(|()| bad(user, "user"))?;
+                let kind = kind.parse().map_err(|()| bad(kind, "kind of client: raw or engine"))?;
+                self.clients.push(ClientSpec { user, kind });
+                Ok(())
+            }
+            ["group", name, members @ ..] => {
+                if name.parse() != Ok(GroupNo(self.groups.len() as u16)) {
+                    return Err(format!("{name} is out of order: groups are g0, g1, ..."));
+                }
+                let members: Result<Vec<_>, _> =
+                    members.iter().map(|word| word.parse().map_err(|()| bad(word, "user"))).collect();
+                self.groups.push(members?);
+                Ok(())
+            }
+            [at, id, verb, rest @ ..] if at.starts_with(|c: char| c.is_ascii_digit()) => {
+                let at_us = at.parse().map_err(|_| bad(at, "time in microseconds"))?;
+                let id = id.parse().map_err(|_| bad(id, "id of a step"))?;
+                self.steps.push(Step { at_us, id, what: What::parse(verb, rest)? });
+                Ok(())
+            }
+            [word, ..] => Err(format!("{word} does not begin a line of this format")),
+        }
+    }
+
+    /// Checks that everything that is named exists, and that the world is one that can be built.
+    ///
+    /// # Errors
+    /// A text that says what is wrong.
+    pub fn check(&self) -> Result<(), String> {
+        let s = &self.settings;
+        let within = |name: &str, value: u64, low: u64, high: u64| {
+            let holds = (low..=high).contains(&value);
+            if holds { Ok(()) } else { Err(format!("{name} is {value}, and must be from {low} to {high}")) }
+        };
+        within("nodes", s.nodes, 1, 16)?;
+        within("shards", s.shards, 1, 16)?;
+        within("users", s.users, 1, 4096)?;
+        within("connections_per_user", s.connections_per_user, 1, u64::from(u32::MAX))?;
+        within("message_bytes", s.message_bytes, 1024, 1 << 20)?;
+        within("outbox_bytes", s.outbox_bytes, s.message_bytes + 1024, 1 << 30)?;
+        within("pending_per_connection", s.pending_per_connection, 1, 1 << 20)?;
+        within("messages_per_second", s.messages_per_second, 1, 1 << 20)?;
+        within("message_burst", s.message_burst, 1, 1 << 20)?;
+        within("ping_interval_ms", s.ping_interval_ms, 1, 1 << 30)?;
+        within("idle_timeout_ms", s.idle_timeout_ms, s.ping_interval_ms + 1, 1 << 31)?;
+        within("close_timeout_ms", s.close_timeout_ms, 1, 1 << 30)?;
+        within("request_timeout_ms", s.request_timeout_ms, 1, 1 << 30)?;
+        within("reload_interval_ms", s.reload_interval_ms, 1, 1 << 30)?;
+        within("socket_bytes", s.socket_bytes, 1, 1 << 30)?;
+        if let Some(client) = self.clients.iter().find(|client| u64::from(client.user.0) >= s.users) {
+            return Err(format!("a client is {}'s, and there are {} users", client.user, s.users));
+        }
+        if let Some(user) = self.groups.iter().flatten().find(|user| u64::from(user.0) >= s.users) {
+            return Err(format!("{user} is a member, and there are {} users", s.users));
+        }
+        let mut ids = std::collections::BTreeSet::new();
+        let mut last_us = 0;
+        for step in &self.steps {
+            if !ids.insert(step.id) {
+                return Err(format!("two steps have the id {}", step.id));
+            }
+            if step.at_us < last_us {
+                return Err(format!("step {} is earlier than the one before it", step.id));
+            }
+            last_us = step.at_us;
+            self.check_names(step)?;
+        }
+        Ok(())
+    }
+
+    fn check_names(&self, step: &Step) -> Result<(), String> {
+        for word in step.what.to_string().split(' ').skip(1) {
+            let exists = match word.parse::<To>() {
+                Ok(To::User(user)) => u64::from(user.0) < self.settings.users,
+                Ok(To::Group(group)) => group.index() < self.groups.len(),
+                Ok(To::Nobody) => true,
+                Err(()) => match (word.parse::<ClientNo>(), word.parse::<crate::schedule::NodeNo>()) {
+                    (Ok(client), _) => client.index() < self.clients.len(),
+                    (_, Ok(node)) => u64::from(node.0) < self.settings.nodes,
+                    (Err(()), Err(())) => true,
+                },
+            };
+            if !exists {
+                return Err(format!("step {}: there is no {word} in this world", step.id));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn bad(word: &str, wanted: &str) -> String {
+    format!("{word} is no {wanted}")
+}

@@ -1,0 +1,290 @@
+//! The driver of each engine, as the runtime has it: an event in, then all its actions, in order.
+
+use switchboard_engine::{Action, Answer, Event, Frame, Instant, Record, Request, UserId};
+
+use super::{Happening, World, links::Down, queue::Life};
+use crate::{
+    check::{ConnKey, Payload, frames, pipelines},
+    choice::keyed,
+    schedule::NodeNo,
+    trace::Lane,
+    wire::View,
+};
+
+impl World<'_> {
+    /// The time that an engine's node has, in nanoseconds; never earlier than before.
+    pub(super) fn engine_ns(&mut self, shard: usize) -> u64 {
+        let offset_us = self.nodes[self.node_of(shard)].offset_us;
+        let now_ns = self.now_us.saturating_add_signed(offset_us) * 1000;
+        let shard = &mut self.shards[shard];
+        shard.engine_ns = shard.engine_ns.max(now_ns);
+        shard.engine_ns
+    }
+
+    /// Tells the checks that an event is coming. What is in it they are told next.
+    pub(super) fn begin(&mut self, shard: usize) {
+        let engine_ns = self.engine_ns(shard);
+        self.check.begin(shard, self.now_us, engine_ns, self.shards[shard].server.stats());
+    }
+
+    /// Hands an event to an engine, and does what it asks for.
+    pub(super) fn feed(&mut self, shard: usize, event: Event) {
+        let now = Instant::from_nanos(self.shards[shard].engine_ns);
+        self.shards[shard].server.handle(now, event);
+        self.act(shard);
+    }
+
+    fn act(&mut self, shard_no: usize) {
+        self.events += 1;
+        let mut digest = Digest(self.digest);
+        let mut stopped = false;
+        let (now_us, lane) = (self.now_us, self.lane(shard_no));
+        let life = self.life(shard_no);
+        // Disjoint parts of the world: actions lend from the engine while the others change.
+        let Self { shards, check, conns, dirty, queue, store, bus, nodes, schedule, trace, .. } = self;
+        let shard = &mut shards[shard_no];
+        while let Some(action) = shard.server.poll_action() {
+            digest.action(&action);
+            check.action(shard_no, &action);
+            match action {
+                Action::Send { to, frame } => {
+                    for id in to {
+                        let Some(key) = Self::conn_at(&shard.slots, *id) else { continue };
+                        let conn = &mut conns[key as usize];
+                        trace.mark(now_us, lane, lane, || {
+                            format!("sends to c{}: {}", conn.client.0, frame_name(&frame))
+                        });
+                        conn.outbox.push_back(Down::Frame(frame.clone()));
+                        if !core::mem::replace(&mut conn.dirty, true) {
+                            dirty.push_back(key);
+                        }
+                    }
+                }
+                Action::Close { conn: id, reason } => {
+                    let Some(key) = Self::conn_at(&shard.slots, id) else { continue };
+                    let conn = &mut conns[key as usize];
+                    trace.mark(now_us, lane, lane, || {
+                        format!("closes c{}: {}", conn.client.0, frames::reason_name(reason))
+                    });
+                    conn.closing = Some(reason);
+                    conn.outbox.push_back(Down::Close(reason.code()));
+                    if !core::mem::replace(&mut conn.dirty, true) {
+                        dirty.push_back(key);
+                    }
+                }
+                Action::Abort { conn: id } => {
+                    let Some(key) = Self::conn_at(&shard.slots, id) else { continue };
+                    trace.mark(now_us, lane, lane, || format!("cuts off c{}", conns[key as usize].client.0));
+                    queue.push(now_us, Happening::ServerLost { conn: key });
+                }
+                Action::Request { ticket, request } => {
+                    trace.mark(now_us, lane, Lane::Store, || request_name(&request));
+                    store.submit(schedule, check, queue, now_us, life, ticket.0, request);
+                }
+                Action::Publish(record) => {
+                    bus.publish(schedule, check, queue, nodes, now_us, shard_no, &record);
+                }
+                Action::Subscribe(topic) => bus.subscribe(shard_no, &topic, true),
+                Action::Unsubscribe(topic) => bus.subscribe(shard_no, &topic, false),
+                Action::Stopped => stopped = true,
+            }
+        }
+        self.digest = digest.0;
+        self.check.end(shard_no, self.shards[shard_no].server.stats());
+        self.arm(shard_no);
+        let shard = &mut self.shards[shard_no];
+        shard.since_sweep += 1;
+        if shard.since_sweep >= self.options.sweep_every {
+            self.sweep(shard_no);
+        }
+        if stopped {
+            self.stopped(shard_no);
+        }
+    }
+
+    /// Sets the timer of an engine, if its deadline has moved nearer.
+    pub(super) fn arm(&mut self, shard: usize) {
+        let offset_us = self.nodes[self.node_of(shard)].offset_us;
+        let Some(next) = self.shards[shard].server.poll_timeout() else { return };
+        let at_us = next.as_nanos().div_ceil(1000).saturating_add_signed(-offset_us).max(self.now_us);
+        if self.shards[shard].armed_us.is_none_or(|armed_us| at_us < armed_us) {
+            self.shards[shard].armed_us = Some(at_us);
+            let life = self.life(shard);
+            self.queue.push(at_us, Happening::Timeout { life });
+        }
+    }
+
+    /// A timer has run out; it may be an old one.
+    pub(super) fn timeout(&mut self, life: Life) {
+        if !self.lives(life) || self.shards[life.shard].armed_us.is_none_or(|armed_us| armed_us > self.now_us)
+        {
+            return;
+        }
+        self.shards[life.shard].armed_us = None;
+        let engine_ns = self.engine_ns(life.shard);
+        let due = self.shards[life.shard].server.poll_timeout();
+        if due.is_some_and(|due| due.as_nanos() <= engine_ns) {
+            self.handle_timeout(life.shard);
+        } else {
+            self.arm(life.shard);
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, shard: usize) {
+        self.begin(shard);
+        self.check.timed_out(shard);
+        let now = Instant::from_nanos(self.shards[shard].engine_ns);
+        self.shards[shard].server.handle_timeout(now);
+        self.act(shard);
+    }
+
+    /// Looks at everything of one engine.
+    pub(super) fn sweep(&mut self, shard: usize) {
+        self.shards[shard].since_sweep = 0;
+        if !self.nodes[self.node_of(shard)].up {
+            return;
+        }
+        let server = &self.shards[shard].server;
+        let timeout_ns = server.poll_timeout().map(Instant::as_nanos);
+        self.check.sweep(shard, server.check_invariants(), server.gauges(), timeout_ns);
+    }
+
+    /// The store's answer arrives.
+    pub(super) fn answer(&mut self, life: Life, ticket: u64, answer: Answer) {
+        if !self.lives(life) {
+            return;
+        }
+        let lane = self.lane(life.shard);
+        self.trace.mark(self.now_us, Lane::Store, lane, || pipelines::answer_name(&answer));
+        self.begin(life.shard);
+        self.check.answered(life.shard, ticket, &answer);
+        self.feed(life.shard, Event::Answered { ticket: switchboard_engine::Ticket(ticket), answer });
+    }
+
+    /// A record arrives over the bus.
+    pub(super) fn record(&mut self, life: Life, record: Record) {
+        if !self.lives(life) {
+            return;
+        }
+        let lane = self.lane(life.shard);
+        self.trace.mark(self.now_us, lane, lane, || {
+            format!("receives over the bus for {:?}: {}", record.topic, message_name(&record.message))
+        });
+        self.begin(life.shard);
+        if let Some((_, key)) = self.check.known(&record.message) {
+            self.check.published(life.shard, key);
+        }
+        self.feed(life.shard, Event::Published(record));
+    }
+
+    /// A message, or something else, arrives from a client.
+    pub(super) fn receive(&mut self, shard: usize, conn: ConnKey, payload: Payload, message: bytes::Bytes) {
+        let client = Lane::Client(self.conns[conn as usize].client.0);
+        let lane = self.lane(shard);
+        self.trace.mark(self.now_us, client, lane, || message_name(&message));
+        self.begin(shard);
+        self.check.received(conn, payload);
+        let id = self.conns[conn as usize].id;
+        self.feed(shard, Event::Received { conn: id, message });
+    }
+
+    /// The shard of a node that a user's connections live on.
+    pub(super) fn home(&self, node: NodeNo, user: &UserId) -> usize {
+        let number = crate::wire::index(user.as_str()).unwrap_or(0);
+        let shards = self.shards_of(node);
+        shards.start + (keyed(0, u64::from(number), 0) % shards.len() as u64) as usize
+    }
+}
+
+/// What a frame is called in traces.
+pub(super) fn frame_name(frame: &Frame) -> String {
+    match frame {
+        Frame::Message(bytes) => message_name(bytes),
+        Frame::Ping(_) => "Ping".to_owned(),
+        Frame::Pong(_) => "Pong".to_owned(),
+    }
+}
+
+/// What a message is called in traces.
+pub(super) fn message_name(bytes: &[u8]) -> String {
+    match View::read(bytes) {
+        None => format!("{} bytes of garbage", bytes.len()),
+        Some(view) if view.kind == crate::wire::HEARTBEAT => format!("heartbeat {}", view.content),
+        Some(view) => {
+            let to = if view.to.is_empty() { "-" } else { view.to };
+            let what = match view.token() {
+                Some(token) => token.to_string(),
+                None => view.content.to_owned(),
+            };
+            format!("{what} from {} to {to}, type {}", view.from, view.content_type)
+        }
+    }
+}
+
+fn request_name(request: &Request) -> String {
+    match request {
+        Request::LoadUser(user) => format!("load {user}"),
+        Request::StoreMessage(new) => {
+            let token = crate::wire::Token::read(&new.content)
+                .or_else(|| crate::wire::Token::read(&new.sender_name))
+                .map(|token| token.to_string());
+            format!("store {} for {:?}", token.unwrap_or_default(), new.recipient)
+        }
+        Request::StoreFile(upload) => format!("keep the file of {}", upload.suffix),
+    }
+}
+
+/// Folds all that an engine does into one number.
+struct Digest(u64);
+
+impl Digest {
+    fn word(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(29) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks::<8>();
+        words.iter().for_each(|word| self.word(u64::from_le_bytes(*word)));
+        let last = rest.iter().fold(rest.len() as u64, |word, byte| word << 8 | u64::from(*byte));
+        self.word(last);
+    }
+
+    fn action(&mut self, action: &Action<'_>) {
+        match action {
+            Action::Send { to, frame } => {
+                self.word(1);
+                self.bytes(frame.payload());
+                to.iter().for_each(|id| self.word(u64::from(id.slot()) << 32 | u64::from(id.generation())));
+            }
+            Action::Close { conn, reason } => {
+                self.word(2 + (u64::from(conn.slot()) << 32));
+                self.word(u64::from(reason.code()));
+            }
+            Action::Abort { conn } => self.word(3 + (u64::from(conn.slot()) << 32)),
+            Action::Request { ticket, request } => {
+                self.word(4 + (ticket.0 << 8));
+                match request {
+                    Request::LoadUser(user) => self.bytes(user.as_str().as_bytes()),
+                    Request::StoreMessage(new) => {
+                        self.bytes(&new.id.0);
+                        self.bytes(new.content.as_bytes());
+                    }
+                    Request::StoreFile(upload) => self.bytes(upload.suffix.as_bytes()),
+                }
+            }
+            Action::Publish(record) => {
+                self.word(5 + (record.seq.unwrap_or(0) << 8));
+                self.bytes(&record.message);
+            }
+            Action::Subscribe(topic) | Action::Unsubscribe(topic) => {
+                self.word(6 + (u64::from(matches!(action, Action::Subscribe(_))) << 8));
+                match topic {
+                    switchboard_engine::Topic::Everyone => {}
+                    switchboard_engine::Topic::User(user) => self.bytes(user.as_str().as_bytes()),
+                    switchboard_engine::Topic::Group(group) => self.bytes(group.as_str().as_bytes()),
+                }
+            }
+            Action::Stopped => self.word(7),
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The healed phase: the faults stop, everybody comes back within a bound, and hears what is said then; at the
+//! end every node stops within a bound.
+
+use std::collections::BTreeSet;
+
+use switchboard_engine::{ClosedReason, ConnectionState};
+
+use super::{Happening, World, bus::BusMood, steps::Speech, store::StoreMood};
+use crate::{
+    check::{ConnKey, MessageKey},
+    schedule::{ClientNo, GroupNo, NodeNo, To, UserNo},
+    wire::Token,
+};
+
+/// Messages of the healed phase have steps of their own, from here on.
+pub(crate) const PROBE_STEP: u32 = 1 << 31;
+
+/// Longest time that frames, the store and the bus need together once nothing is wrong, in microseconds.
+const ROUND_US: u64 = 1_500_000;
+
+/// Time between two probes, in microseconds: enough for one to be stored.
+const PROBE_PAUSE_US: u64 = 100_000;
+
+/// Probes of one kind at the most: enough to reach everybody who could be forgotten.
+const PROBES: usize = 6;
+
+/// What is said in the healed phase, and who heard it.
+#[derive(Debug, Default)]
+pub(super) struct Probing {
+    pub(super) heard: BTreeSet<(ConnKey, MessageKey)>,
+    expected: Vec<(ConnKey, MessageKey)>,
+}
+
+impl World<'_> {
+    /// Ends all faults, waits for the bound, and demands what must hold then.
+    pub(super) fn heal(&mut self) {
+        let s = self.schedule.settings;
+        self.end_faults();
+        // Half-open connections are found out, requests without an answer are given up, and who was refused
+        // waits for the longest pause.
+        let patience_us = (s.idle_timeout_ms + s.ping_interval_ms + s.close_timeout_ms) * 1000;
+        let patience_us = patience_us.max(10_000_000) + s.request_timeout_ms * 1000;
+        self.run_until(self.now_us + patience_us);
+        for client in 0..self.devices.len() as u16 {
+            self.redial(ClientNo(client));
+        }
+        self.run_until(self.now_us + 6_000_000 + ROUND_US);
+        if self.check.violation.is_some() {
+            return;
+        }
+        self.demand_presence();
+        self.probe();
+        self.run_until(self.now_us + ROUND_US);
+        self.demand_probes();
+        if self.check.violation.is_none() {
+            (0..self.shards.len()).for_each(|shard| self.sweep(shard));
+            self.demand_stop();
+        }
+    }
+
+    fn end_faults(&mut self) {
+        self.store.mood = StoreMood::default();
+        self.bus.mood = BusMood::default();
+        self.bus.rejoin();
+        for node in 0..self.nodes.len() as u16 {
+            let node = NodeNo(node);
+            let life = self.nodes[node.index()].life;
+            self.start(node, life);
+            // A clock that was set back stands still until it is reached again; it goes on from here.
+            let shards = self.shards_of(node);
+            let latest_us = shards.map(|shard| self.shards[shard].engine_ns / 1000).max().unwrap_or(0);
+            let behind = latest_us.saturating_sub(self.now_us) as i64;
+            let offset_us = self.nodes[node.index()].offset_us;
+            self.jump(node, behind.max(offset_us) - offset_us);
+        }
+        for client in 0..self.devices.len() as u16 {
+            self.resume(ClientNo(client));
+        }
+        self.write_dirty();
+    }
+
+    /// Whether a client has left because it was told to, and does not come back by itself.
+    fn is_excused(&self, client: ClientNo) -> bool {
+        let device = &self.devices[client.index()];
+        match &device.engine {
+            Some(engine) => matches!(
+                engine.state(),
+                ConnectionState::Closed(
+                    ClosedReason::NotStarted
+                        | ClosedReason::Application
+                        | ClosedReason::TakenOver
+                        | ClosedReason::TooManyDevices
+                )
+            ),
+            None => matches!(device.closed, Some(4000 | 4001)),
+        }
+    }
+
+    /// Everybody who wants to be there is there.
+    fn demand_presence(&mut self) {
+        for node in 0..self.nodes.len() {
+            if !self.nodes[node].up || self.nodes[node].stopping {
+                self.check.fail("convergence", |_| format!("n{node} does not stop or start"));
+            }
+        }
+        for client in 0..self.devices.len() as u16 {
+            let client = ClientNo(client);
+            let here = self.devices[client.index()].conn.is_some_and(|conn| self.check.is_online(conn));
+            if !here && !self.is_excused(client) {
+                self.check.fail("convergence", |_| format!("{client} is not online after the faults"));
+            }
+        }
+    }
+
+    /// Who is online and can be spoken for: the clients with their connections.
+    fn present(&self) -> Vec<(ClientNo, UserNo, ConnKey)> {
+        let clients = (0..self.devices.len() as u16).map(ClientNo);
+        clients
+            .filter_map(|client| {
+                let device = &self.devices[client.index()];
+                let conn = device.conn.filter(|conn| self.check.is_online(*conn))?;
+                Some((client, device.spec.user, conn))
+            })
+            .collect()
+    }
+
+    fn probe(&mut self) {
+        let present = self.present();
+        self.probing = Some(Probing::default());
+        let mut step = PROBE_STEP;
+        for (place, (client, _, conn)) in present.iter().enumerate().take(PROBES) {
+            let (_, user, _) = present[(place + 1) % present.len()];
+            let to = |other: &(ClientNo, UserNo, ConnKey)| other.1 == user && other.2 != *conn;
+            self.probe_with(&mut step, *client, To::User(user), present.iter().filter(|other| to(other)));
+        }
+        for group in (0..self.groups.len() as u16).map(GroupNo) {
+            let member = |user: UserNo| self.store.members[group.index()][user.index()];
+            let Some((client, sender, _)) = present.iter().find(|(_, user, _)| member(*user)).copied() else {
+                continue;
+            };
+            let others: Vec<_> = present.iter().filter(|(_, u, _)| member(*u) && *u != sender).collect();
+            self.probe_with(&mut step, client, To::Group(group), others.into_iter());
+        }
+        if let Some((client, _, _)) = present.first().copied() {
+            self.probe_with(&mut step, client, To::Nobody, present.iter());
+        }
+    }
+
+    fn probe_with<'a>(
+        &mut self,
+        step: &mut u32,
+        client: ClientNo,
+        to: To,
+        expected: impl Iterator<Item = &'a (ClientNo, UserNo, ConnKey)>,
+    ) {
+        *step += 1;
+        let token = Token { step: *step, nth: 0 };
+        self.speak(client, Speech::text(token, to, 0));
+        // One after the other: limits on what waits may be small, and probes are not to meet them.
+        self.run_until(self.now_us + PROBE_PAUSE_US);
+        if let (Some(message), Some(probing)) = (self.check.message(token), &mut self.probing) {
+            probing.expected.extend(expected.map(|(_, _, conn)| (*conn, message)));
+        }
+    }
+
+    fn demand_probes(&mut self) {
+        let Some(probing) = self.probing.take() else { return };
+        for (conn, message) in &probing.expected {
+            if !probing.heard.contains(&(*conn, *message)) {
+                let token = self.check.said[*message as usize].token;
+                self.check.fail("convergence", |check| {
+                    format!("{} does not hear {token}, said after the faults", check.name(*conn))
+                });
+            }
+        }
+    }
+
+    /// Every node stops within its time: closing, and what is at the store.
+    fn demand_stop(&mut self) {
+        let s = self.schedule.settings;
+        for node in 0..self.nodes.len() as u16 {
+            self.queue.push(self.now_us, Happening::Stop { node: NodeNo(node), down_us: 3_600_000_000 });
+        }
+        self.run_until(self.now_us + (s.close_timeout_ms + s.request_timeout_ms) * 1000 + ROUND_US);
+        if let Some(node) = self.nodes.iter().position(|node| node.up) {
+            self.check.fail("convergence", |_| format!("n{node} was told to stop and does not"));
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! Connections: two ends that need not agree on whether there is one, and the bytes between them.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use switchboard_engine::{CloseReason, ConnId, Event, Frame, LinkId};
+
+use super::{Draw, Happening, World, queue::Up};
+use crate::{
+    check::ConnKey,
+    schedule::{ClientNo, NodeNo},
+    trace::Lane,
+};
+
+/// What a server sends over a connection.
+#[derive(Clone, Debug)]
+pub(super) enum Down {
+    Frame(Frame),
+    Close(u16),
+}
+
+impl Down {
+    /// Its size on the wire: payload and a header, as RFC 6455 section 5.2 has it for small frames.
+    fn wire_bytes(&self) -> u64 {
+        match self {
+            Self::Frame(frame) => frame.payload().len() as u64 + 4,
+            Self::Close(_) => 4,
+        }
+    }
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Conn {
+    pub(super) client: ClientNo,
+    pub(super) link: LinkId,
+    pub(super) node: NodeNo,
+    pub(super) shard: usize,
+    pub(super) id: ConnId,
+    /// Its server's engine knows it.
+    pub(super) server_open: bool,
+    pub(super) client_open: bool,
+    /// Nothing gets through any more, in either direction.
+    pub(super) severed: bool,
+    pub(super) closing: Option<CloseReason>,
+    pub(super) dirty: bool,
+    /// Waiting in the server's process.
+    pub(super) outbox: VecDeque<Down>,
+    /// Bytes of the first frame of the outbox that the operating system has taken.
+    written: u64,
+    /// Of these, bytes that the client's machine has taken.
+    written_read: u64,
+    /// Written, and on their way or waiting for the client to read; with the bytes that each still occupies.
+    wire: VecDeque<(Down, u64)>,
+    wire_bytes: u64,
+    /// Frames of `wire` that have reached the client's machine.
+    arrived: u32,
+    last_up_us: u64,
+    last_down_us: u64,
+}
+
+impl Conn {
+    /// Forgets what was not written: nobody will write it.
+    pub(super) fn clear_outbox(&mut self) {
+        self.outbox.clear();
+        self.wire_bytes -= self.written - self.written_read;
+        (self.written, self.written_read) = (0, 0);
+    }
+}
+
+impl World<'_> {
+    /// A client's handshake reaches a node.
+    pub(super) fn open(&mut self, client: ClientNo, node: NodeNo, link: LinkId) {
+        let wanted = match &self.devices[client.index()].engine {
+            Some(_) => true,
+            None => self.devices[client.index()].dialling,
+        };
+        let state = self.nodes[node.index()];
+        if !wanted || !state.up || state.stopping {
+            let at_us = self.now_us + self.net_delay(client, Draw::Down);
+            return self.queue.push(at_us, Happening::Failed { client, link });
+        }
+        let user = self.users[self.devices[client.index()].spec.user.index()].clone();
+        let shard = self.home(node, &user);
+        let key = self.conns.len() as ConnKey;
+        let slots = &mut self.shards[shard];
+        let slot = slots.free.pop().unwrap_or_else(|| {
+            slots.slots.push((None, 0));
+            slots.slots.len() as u32 - 1
+        });
+        let entry = &mut slots.slots[slot as usize];
+        *entry = (Some(key), entry.1 + 1);
+        let id = ConnId::new(slot, entry.1);
+        self.conns.push(Conn {
+            client,
+            link,
+            node,
+            shard,
+            id,
+            server_open: true,
+            client_open: true,
+            severed: false,
+            closing: None,
+            dirty: false,
+            outbox: VecDeque::new(),
+            written: 0,
+            written_read: 0,
+            wire: VecDeque::new(),
+            wire_bytes: 0,
+            arrived: 0,
+            last_up_us: self.now_us,
+            last_down_us: self.now_us,
+        });
+        let lane = self.lane(shard);
+        self.trace.mark(self.now_us, Lane::Client(client.0), lane, || format!("connects as {user}: {id}"));
+        let at_us = self.now_us + self.net_delay(client, Draw::Down);
+        self.conns[key as usize].last_down_us = at_us;
+        self.queue.push(at_us, Happening::Opened { conn: key });
+        self.begin(shard);
+        let number = self.devices[client.index()].spec.user.0;
+        let seat = self.check.connected(shard, id, number);
+        debug_assert_eq!(seat, key, "connections and seats are numbered alike");
+        self.feed(shard, Event::Connected { conn: id, user });
+    }
+
+    /// A client sends something over its connection.
+    pub(super) fn send_up(&mut self, conn: ConnKey, up: Up) {
+        let client = self.conns[conn as usize].client;
+        let at_us = self.now_us + self.net_delay(client, Draw::Up);
+        let link = &mut self.conns[conn as usize];
+        link.last_up_us = at_us.max(link.last_up_us);
+        let at_us = link.last_up_us;
+        self.queue.push(at_us, Happening::ToServer { conn, up });
+    }
+
+    /// Something reaches the server.
+    pub(super) fn arrives(&mut self, key: ConnKey, up: Up) {
+        let conn = &self.conns[key as usize];
+        let (shard, id) = (conn.shard, conn.id);
+        // A closing connection is not read any more.
+        if !conn.server_open || conn.severed || conn.closing.is_some() {
+            return;
+        }
+        match up {
+            Up::Message { payload, bytes } => self.receive(shard, key, payload, bytes),
+            Up::Ping => {
+                self.begin(shard);
+                self.check.pinged(key);
+                self.feed(shard, Event::Ping { conn: id, payload: Bytes::from_static(b"ping") });
+            }
+            Up::Pong(payload) => {
+                self.begin(shard);
+                self.check.heard(key);
+                self.feed(shard, Event::Pong { conn: id, payload });
+            }
+            Up::Close => {
+                self.begin(shard);
+                self.check.heard(key);
+                self.feed(shard, Event::PeerClosed { conn: id });
+            }
+        }
+    }
+
+    /// Writes what the last events have put into outboxes, and what follows from having written it.
+    pub(super) fn write_dirty(&mut self) {
+        while let Some(key) = self.dirty.pop_front() {
+            self.conns[key as usize].dirty = false;
+            self.write(key);
+        }
+    }
+
+    fn write(&mut self, key: ConnKey) {
+        let limit = self.schedule.settings.socket_bytes;
+        let conn = &mut self.conns[key as usize];
+        if !conn.server_open {
+            return;
+        }
+        let (mut frames, mut payload_bytes, mut moved, mut progress) = (0_u32, 0_u64, 0_u32, false);
+        while let Some(down) = conn.outbox.front() {
+            let left = down.wire_bytes() - conn.written;
+            let room = limit.saturating_sub(conn.wire_bytes);
+            let taken = left.min(room);
+            conn.wire_bytes += taken;
+            progress |= taken > 0;
+            if taken < left {
+                conn.written += taken;
+                break;
+            }
+            let occupied = down.wire_bytes() - core::mem::take(&mut conn.written_read);
+            conn.written = 0;
+            moved += 1;
+            if let Down::Frame(frame) = down {
+                frames += 1;
+                payload_bytes += frame.payload().len() as u64;
+            }
+            conn.wire.extend(conn.outbox.pop_front().map(|down| (down, occupied)));
+        }
+        let over = conn.outbox.is_empty() && conn.closing == Some(CloseReason::PeerClosed);
+        let (client, shard, id) = (conn.client, conn.shard, conn.id);
+        if progress {
+            let at_us = self.now_us + self.net_delay(client, Draw::Down);
+            let conn = &mut self.conns[key as usize];
+            conn.last_down_us = at_us.max(conn.last_down_us);
+            self.queue.push(conn.last_down_us, Happening::ToClient { conn: key, frames: moved });
+        }
+        if frames > 0 {
+            self.begin(shard);
+            self.check.flushed(key, u64::from(frames), payload_bytes);
+            self.feed(shard, Event::Flushed { conn: id, frames, payload_bytes });
+        }
+        if over {
+            self.queue.push(self.now_us, Happening::ServerLost { conn: key });
+        }
+    }
+
+    /// Frames reach the client's machine.
+    pub(super) fn reaches(&mut self, key: ConnKey, frames: u32) {
+        let conn = &mut self.conns[key as usize];
+        if conn.severed {
+            return;
+        }
+        conn.arrived += frames;
+        let paused = self.devices[conn.client.index()].paused;
+        if !paused {
+            self.read(key);
+        }
+    }
+
+    /// The client reads what has arrived.
+    pub(super) fn read(&mut self, key: ConnKey) {
+        while self.conns[key as usize].arrived > 0 {
+            let conn = &mut self.conns[key as usize];
+            conn.arrived -= 1;
+            let Some((down, occupied)) = conn.wire.pop_front() else { break };
+            conn.wire_bytes -= occupied;
+            let open = conn.client_open;
+            match down {
+                Down::Frame(frame) if open => self.hear(key, frame),
+                Down::Close(code) if open => {
+                    self.client_lost(key, Some(code));
+                    let client = self.conns[key as usize].client;
+                    let at_us = self.now_us + self.net_delay(client, Draw::Up);
+                    self.queue.push(at_us, Happening::ServerLost { conn: key });
+                }
+                Down::Frame(_) | Down::Close(_) => {}
+            }
+        }
+        let conn = &mut self.conns[key as usize];
+        // What is there of a frame that is written in parts is taken too.
+        conn.wire_bytes -= conn.written - conn.written_read;
+        conn.written_read = conn.written;
+        if !conn.outbox.is_empty() && !core::mem::replace(&mut conn.dirty, true) {
+            self.dirty.push_back(key);
+        }
+    }
+
+    /// The server's side of a connection ends.
+    pub(super) fn server_lost(&mut self, key: ConnKey) {
+        let conn = &mut self.conns[key as usize];
+        if !core::mem::replace(&mut conn.server_open, false) {
+            return;
+        }
+        conn.clear_outbox();
+        let (shard, id, client, severed) = (conn.shard, conn.id, conn.client, conn.severed);
+        let lane = self.lane(shard);
+        self.trace.mark(self.now_us, lane, lane, || format!("c{} is disconnected: {id}", client.0));
+        // Before the engine knows: if it stops now, the node goes down, and its slots with it.
+        let slots = &mut self.shards[shard];
+        slots.slots[id.slot() as usize].0 = None;
+        slots.free.push(id.slot());
+        self.begin(shard);
+        self.check.disconnected(key);
+        self.feed(shard, Event::Disconnected { conn: id });
+        if !severed {
+            self.tell_client(key);
+        }
+    }
+
+    /// The client will notice that the connection is gone, after what is on its way.
+    pub(super) fn tell_client(&mut self, key: ConnKey) {
+        let client = self.conns[key as usize].client;
+        let at_us = self.now_us + self.net_delay(client, Draw::Down);
+        let at_us = at_us.max(self.conns[key as usize].last_down_us);
+        self.queue.push(at_us, Happening::ClientLost { conn: key });
+    }
+}

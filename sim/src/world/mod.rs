@@ -1,0 +1,353 @@
+//! The world: virtual time, nodes with the shipped engine on every shard, clients, links, a store and a bus.
+//!
+//! Everything that happens comes out of one queue, ordered by (time, number); time jumps from one entry to the
+//! next. Nothing here draws a random number: what varies is keyed by the run's seed and by what it is about.
+
+mod bus;
+mod clients;
+mod drive;
+mod heal;
+mod links;
+mod queue;
+mod steps;
+mod store;
+
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use switchboard_engine::{
+    Client, ConnId, DevicePolicy, GroupId, Instant, Limits, Server, ServerConfig, UserId,
+};
+
+use self::{
+    bus::Bus,
+    links::Conn,
+    queue::{Happening, Life, Queue},
+    store::Store,
+};
+use crate::{
+    check::{Check, ConnKey, Violation},
+    choice::keyed,
+    schedule::{ClientNo, ClientSpec, NodeNo, Schedule, Settings, What},
+    trace::{Lane, Mark, Trace},
+};
+
+/// How a run is to be executed.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Engine events between two full sweeps of an engine; 1: after every event.
+    pub sweep_every: u32,
+    /// Note what happens, for tables and charts.
+    pub trace: bool,
+    /// Stop at this virtual time, in microseconds, and skip the healed phase.
+    pub until_us: Option<u64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { sweep_every: 64, trace: false, until_us: None }
+    }
+}
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// What did not hold, if anything.
+    pub violation: Option<Violation>,
+    /// A digest of all actions of all engines, in order.
+    pub digest: u64,
+    /// Calls of engines, servers' and clients'.
+    pub events: u64,
+    /// Virtual time that passed, in microseconds.
+    pub virtual_us: u64,
+    /// How often each verb of the schedule was met, in the order of [`What::VERBS`].
+    pub met: Vec<u64>,
+    /// What happened, if it was wanted.
+    pub trace: Vec<Mark>,
+}
+
+/// The purposes that things are keyed by, so that no two draws share a number.
+#[derive(Clone, Copy, Debug)]
+enum Draw {
+    Engine = 1,
+    Client,
+    Dial,
+    Up,
+    Down,
+    StoreDelay,
+    StoreFate,
+    StoreOrder,
+    BusDelay,
+    BusFate,
+    BusOrder,
+    Announce,
+}
+
+/// One engine and its driver.
+#[derive(Debug)]
+struct Shard {
+    server: Server,
+    incarnation: u32,
+    /// By slot: who is there, and which generation comes next.
+    slots: Vec<(Option<ConnKey>, u32)>,
+    free: Vec<u32>,
+    /// Virtual time of the timer that is set.
+    armed_us: Option<u64>,
+    engine_ns: u64,
+    since_sweep: u32,
+    stopped: bool,
+}
+
+/// One node.
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    up: bool,
+    stopping: bool,
+    /// Its clock, compared with virtual time.
+    offset_us: i64,
+    /// How long it stays down once it has stopped.
+    down_us: u64,
+    life: u32,
+}
+
+/// One client.
+#[derive(Debug)]
+struct Device {
+    spec: ClientSpec,
+    node: NodeNo,
+    engine: Option<Box<Client>>,
+    /// Its connection, as far as it knows.
+    conn: Option<ConnKey>,
+    dialling: bool,
+    paused: bool,
+    armed_us: Option<u64>,
+    /// Counts what it draws.
+    draws: u64,
+    /// Connections before the current one.
+    former: Vec<ConnKey>,
+    /// The code that its last connection was closed with.
+    closed: Option<u16>,
+}
+
+/// A run in progress.
+#[derive(Debug)]
+pub(crate) struct World<'s> {
+    schedule: &'s Schedule,
+    options: Options,
+    config: ServerConfig,
+    now_us: u64,
+    queue: Queue,
+    nodes: Vec<Node>,
+    shards: Vec<Shard>,
+    devices: Vec<Device>,
+    conns: Vec<Conn>,
+    dirty: VecDeque<ConnKey>,
+    store: Store,
+    bus: Bus,
+    check: Check,
+    users: Vec<UserId>,
+    groups: Vec<GroupId>,
+    trace: Trace,
+    digest: u64,
+    events: u64,
+    met: Vec<u64>,
+    probing: Option<heal::Probing>,
+}
+
+/// Executes a schedule, its healed phase included.
+#[must_use]
+pub fn execute(schedule: &Schedule, options: Options) -> Outcome {
+    World::new(schedule, options).run()
+}
+
+impl<'s> World<'s> {
+    fn new(schedule: &'s Schedule, options: Options) -> Self {
+        let s = &schedule.settings;
+        let shards = (s.nodes * s.shards) as usize;
+        let config = config(s, shards > 1);
+        let named = |letter: char, count: usize| (0..count).map(move |number| format!("{letter}{number}"));
+        let shard = |number| Shard {
+            server: Server::new(config.clone(), engine_seed(schedule.seed, number, 0), Instant::ZERO),
+            incarnation: 0,
+            slots: Vec::new(),
+            free: Vec::new(),
+            armed_us: None,
+            engine_ns: 0,
+            since_sweep: 0,
+            stopped: false,
+        };
+        let device = |spec: &ClientSpec| Device {
+            spec: *spec,
+            node: NodeNo(0),
+            engine: None,
+            conn: None,
+            dialling: false,
+            paused: false,
+            armed_us: None,
+            draws: 0,
+            former: Vec::new(),
+            closed: None,
+        };
+        let node = Node { up: true, stopping: false, offset_us: 0, down_us: 0, life: 0 };
+        let mut world = Self {
+            shards: (0..shards).map(shard).collect(),
+            nodes: vec![node; s.nodes as usize],
+            devices: schedule.clients.iter().map(device).collect(),
+            conns: Vec::new(),
+            dirty: VecDeque::new(),
+            store: Store::new(schedule),
+            bus: Bus::new(schedule),
+            check: Check::new(schedule),
+            users: named('u', s.users as usize).filter_map(|id| UserId::new(&id).ok()).collect(),
+            groups: named('g', schedule.groups.len()).filter_map(|id| GroupId::new(&id).ok()).collect(),
+            trace: if options.trace { Trace::wanted() } else { Trace::default() },
+            schedule,
+            options,
+            config,
+            now_us: 0,
+            queue: Queue::default(),
+            digest: 0,
+            events: 0,
+            met: vec![0; What::VERBS.len()],
+            probing: None,
+        };
+        for client in 0..world.devices.len() {
+            world.make_engine_client(ClientNo(client as u16));
+        }
+        if let Some(first) = schedule.steps.first() {
+            world.queue.push(first.at_us, Happening::Step(0));
+        }
+        world
+    }
+
+    fn run(mut self) -> Outcome {
+        let last_us = self.schedule.steps.last().map_or(0, |step| step.at_us);
+        match self.options.until_us {
+            Some(until_us) => self.run_until(until_us),
+            None => {
+                self.run_until(last_us);
+                self.heal();
+            }
+        }
+        if self.check.violation.is_none() && self.options.until_us.is_none() {
+            (0..self.shards.len()).for_each(|shard| self.sweep(shard));
+        }
+        Outcome {
+            violation: self.check.violation,
+            digest: self.digest,
+            events: self.events,
+            virtual_us: self.now_us,
+            met: self.met,
+            trace: self.trace.take(),
+        }
+    }
+
+    /// Does everything up to a time, or to the first violation.
+    fn run_until(&mut self, until_us: u64) {
+        while self.check.violation.is_none() && self.queue.next_us().is_some_and(|at_us| at_us <= until_us) {
+            if let Some((at_us, what)) = self.queue.pop() {
+                self.now_us = self.now_us.max(at_us);
+                self.happen(what);
+                self.write_dirty();
+            }
+        }
+        self.now_us = self.now_us.max(until_us);
+    }
+
+    fn happen(&mut self, what: Happening) {
+        match what {
+            Happening::Step(place) => self.step(place),
+            Happening::Open { client, node, link } => self.open(client, node, link),
+            Happening::Opened { conn } => self.opened(conn),
+            Happening::Failed { client, link } => self.connect_failed(client, link),
+            Happening::ToServer { conn, up } => self.arrives(conn, up),
+            Happening::ToClient { conn, frames } => self.reaches(conn, frames),
+            Happening::ServerLost { conn } => self.server_lost(conn),
+            Happening::ClientLost { conn } => self.client_lost(conn, None),
+            Happening::Timeout { life } => self.timeout(life),
+            Happening::ClientTimeout { client } => self.client_timeout(client),
+            Happening::Commit { life, ticket, request, fate } => self.commit(life, ticket, &request, fate),
+            Happening::Answer { life, ticket, answer } => self.answer(life, ticket, answer),
+            Happening::Record { life, record } => self.record(life, record),
+            Happening::Directory { life, change } => self.announce(life, change),
+            Happening::Say { client, message } => self.say(client, message),
+            Happening::Redial { client } => self.redial(client),
+            Happening::Stop { node, down_us } => self.stop(node, down_us),
+            Happening::Start { node, life } => self.start(node, life),
+        }
+    }
+
+    fn draw(&self, item: u64, purpose: Draw) -> u64 {
+        keyed(self.schedule.seed, item, purpose as u64)
+    }
+
+    /// A delay of at least `floor_us` with up to `jitter_us` on top.
+    fn delay(&self, item: u64, purpose: Draw, floor_us: u64, jitter_us: u64) -> u64 {
+        floor_us + self.draw(item, purpose) % (jitter_us + 1)
+    }
+
+    /// The network's delay for the next thing that a client sends or receives.
+    fn net_delay(&mut self, client: ClientNo, purpose: Draw) -> u64 {
+        let device = &mut self.devices[client.index()];
+        device.draws += 1;
+        let item = u64::from(client.0) << 40 | device.draws;
+        let s = self.schedule.settings;
+        self.delay(item, purpose, s.net_delay_us, s.net_jitter_us)
+    }
+
+    fn node_of(&self, shard: usize) -> usize {
+        shard / self.schedule.settings.shards as usize
+    }
+
+    fn shards_of(&self, node: NodeNo) -> core::ops::Range<usize> {
+        let per_node = self.schedule.settings.shards as usize;
+        node.index() * per_node..(node.index() + 1) * per_node
+    }
+
+    fn life(&self, shard: usize) -> Life {
+        Life { shard, incarnation: self.shards[shard].incarnation }
+    }
+
+    fn lives(&self, life: Life) -> bool {
+        self.shards[life.shard].incarnation == life.incarnation && self.nodes[self.node_of(life.shard)].up
+    }
+
+    /// The connection that the engine's id names, if it is there.
+    fn conn_at(slots: &[(Option<ConnKey>, u32)], id: ConnId) -> Option<ConnKey> {
+        slots.get(id.slot() as usize).and_then(|(conn, _)| *conn)
+    }
+
+    fn lane(&self, shard: usize) -> Lane {
+        let per_node = self.schedule.settings.shards as usize;
+        Lane::Shard((shard / per_node) as u16, (shard % per_node) as u16)
+    }
+}
+
+fn engine_seed(seed: u64, shard: usize, incarnation: u32) -> u64 {
+    keyed(seed, u64::from(incarnation) << 32 | shard as u64, Draw::Engine as u64)
+}
+
+fn config(s: &Settings, peers: bool) -> ServerConfig {
+    let u32_of = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+    ServerConfig {
+        devices: if s.newest_wins == 1 { DevicePolicy::NewestWins } else { DevicePolicy::All },
+        ping_interval: Duration::from_millis(s.ping_interval_ms),
+        idle_timeout: Duration::from_millis(s.idle_timeout_ms),
+        close_timeout: Duration::from_millis(s.close_timeout_ms),
+        request_timeout: Duration::from_millis(s.request_timeout_ms),
+        reload_interval: Duration::from_millis(s.reload_interval_ms),
+        peers,
+        limits: Limits {
+            connections_per_user: u32_of(s.connections_per_user),
+            groups_per_user: u32_of(s.groups_per_user),
+            message_bytes: s.message_bytes,
+            outbox_bytes: s.outbox_bytes,
+            streams_per_connection: u32_of(s.streams_per_connection),
+            pending_per_connection: u32_of(s.pending_per_connection),
+            messages_per_second: u32_of(s.messages_per_second),
+            message_burst: u32_of(s.message_burst),
+            ..Limits::default()
+        },
+        ..ServerConfig::default()
+    }
+}
