@@ -24,7 +24,7 @@ pub enum CloseReason {
     SlowReader,
     /// More of the peer's messages wait to be stored than the limit.
     TooManyPending,
-    /// The server has as many connections as it may have.
+    /// The unfinished messages of all peers together are larger than the server has room for.
     ServerFull,
     /// A newer connection of the same user took over.
     TakenOver,
@@ -69,7 +69,7 @@ impl CloseReason {
             Self::MessageTooLarge => "the message is larger than this server reads",
             Self::SlowReader => "you read too slowly: too many bytes are waiting; reconnect and read",
             Self::TooManyPending => "too many of your messages are waiting to be stored; try again later",
-            Self::ServerFull => "the server has no room for another connection; try again later",
+            Self::ServerFull => "the server has no room for this at the moment; try again later",
             Self::TakenOver => "a newer connection of the same user took over",
             Self::TooManyDevices => "the user has too many connections; the oldest was closed",
             Self::Idle => "no sign of life: not even an answer to a ping",

@@ -78,7 +78,8 @@ pub enum Event {
     Published(Record),
     /// The directory of users and groups has changed.
     DirectoryChanged(DirectoryChange),
-    /// The server is to stop: close every connection, and say when all that was accepted is answered.
+    /// The server is to stop: accept nothing more, settle what was accepted, close every connection, and say
+    /// when that is done.
     Shutdown,
 }
 

@@ -6,6 +6,9 @@ use core::fmt;
 /// The longest user or group id, in bytes.
 pub const ID_LIMIT_BYTES: usize = 128;
 
+/// Who the server's own messages come from; nobody else may be called so.
+pub const SYSTEM: &str = "System";
+
 /// One connection: a slot that connections reuse, and a generation that they do not.
 ///
 /// The driver chooses both: the slot is an index into its table of sockets, smaller than
@@ -72,6 +75,8 @@ pub enum IdError {
     TooLong,
     /// It contains a control character.
     ControlCharacter,
+    /// It is [`SYSTEM`], which the server's own messages come from.
+    Reserved,
 }
 
 impl fmt::Display for IdError {
@@ -80,6 +85,7 @@ impl fmt::Display for IdError {
             Self::Empty => f.write_str("the id is empty"),
             Self::TooLong => write!(f, "the id is longer than {ID_LIMIT_BYTES} bytes"),
             Self::ControlCharacter => f.write_str("the id contains a control character"),
+            Self::Reserved => write!(f, "the id {SYSTEM} is the server's own"),
         }
     }
 }
@@ -93,6 +99,8 @@ fn check(id: &str) -> Result<(), IdError> {
         Err(IdError::TooLong)
     } else if id.chars().any(char::is_control) {
         Err(IdError::ControlCharacter)
+    } else if id == SYSTEM {
+        Err(IdError::Reserved)
     } else {
         Ok(())
     }
@@ -110,7 +118,7 @@ macro_rules! text_id {
             /// Takes the id from a text.
             ///
             /// # Errors
-            /// If the text is empty, too long, or has a control character in it.
+            /// If the text is empty, too long, reserved, or has a control character in it.
             pub fn new(id: &str) -> Result<Self, IdError> {
                 check(id).map(|()| Self(Arc::from(id)))
             }

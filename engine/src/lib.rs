@@ -71,7 +71,7 @@ pub use client::{
 pub use close::CloseReason;
 pub use config::{ConfigError, DevicePolicy, FRAME_COST_BYTES, Limits, ServerConfig};
 pub use event::{Event, PeerFault};
-pub use id::{ConnId, GroupId, ID_LIMIT_BYTES, IdError, MessageId, Ticket, UserId};
+pub use id::{ConnId, GroupId, ID_LIMIT_BYTES, IdError, MessageId, SYSTEM, Ticket, UserId};
 #[doc(hidden)]
 pub use probe::{Canary, Probe, Rule, Shipped};
 pub use server::{Gauges, InvariantViolation, Server};

@@ -41,6 +41,8 @@ stats! {
     rate_limited,
     /// Of those, ones larger than the limit.
     refused_too_large,
+    /// Of those, ones that came after the server was told to stop.
+    refused_stopping,
     /// Of those, ones for which there was no room among the pending.
     refused_pending,
     /// Of those, ones whose recipient cannot be an id.

@@ -201,7 +201,7 @@ fn members_of_a_group_read_what_one_of_them_says() {
     let (status, created, _) =
         Running::start(&["group", "create", "friends", "--owner", "alice", "--data", folder]).exit();
     assert!(status.success());
-    let group = created.first().unwrap().split_whitespace().nth(2).unwrap();
+    let group = created.first().unwrap().trim();
     let (status, ..) = Running::start(&["group", "join", group, "bob", "--data", folder]).exit();
     assert!(status.success());
 

@@ -180,6 +180,15 @@ fn section_5_4_fragments_are_one_message() {
 }
 
 #[test]
+fn section_5_4_fragments_without_a_payload_have_a_limit() {
+    let message_of = |empty: usize| {
+        [frame(BINARY, b"a"), frame(CONTINUATION, b"").repeat(empty), frame(FIN, b"b")].concat()
+    };
+    assert_eq!(decode(&message_of(1024)), [message(b"ab")]);
+    assert_eq!(decode(&message_of(1025)), FRAMING);
+}
+
+#[test]
 fn section_5_4_control_frames_come_between_fragments_at_once() {
     let bytes = [
         frame(BINARY, b"a"),

@@ -7,7 +7,7 @@ use switchboard_proto::{Message as _, classic::Message};
 
 use super::{call::Signal, delivery::Kind};
 use crate::{
-    id::{GroupId, MessageId, UserId},
+    id::{GroupId, MessageId, SYSTEM, UserId},
     probe::{Canary, Probe},
     storage::{FileKind, FileSource, FileUpload, NewMessage, Recipient},
 };
@@ -163,7 +163,7 @@ pub(super) fn group_form(mut message: Message, probe: &impl Probe) -> Bytes {
 /// The first frame to a new client.
 pub(super) fn welcome(user: &UserId) -> Bytes {
     encode(&Message {
-        from: "System".to_owned(),
+        from: SYSTEM.to_owned(),
         to: user.as_str().to_owned(),
         content: "welcome!".to_owned(),
         ..Message::default()

@@ -137,6 +137,15 @@ impl<P: Probe> Server<P> {
         user
     }
 
+    pub(super) fn ponged(&mut self, conn: ConnId, payload_len: usize) {
+        if self.probe.canary(Canary::PongIsNoLife) || self.sign_of_life(conn).is_none() {
+            return;
+        }
+        if let Err(reason) = self.admit(conn, payload_len) {
+            self.close(conn, reason);
+        }
+    }
+
     pub(super) fn pinged(&mut self, conn: ConnId, payload: Bytes) {
         if self.sign_of_life(conn).is_none() {
             return;
@@ -334,12 +343,16 @@ impl<P: Probe> Server<P> {
         }
     }
 
+    /// Accepts nothing more; the rest follows when what was accepted is settled.
     pub(super) fn shutdown(&mut self) {
         if self.stopping == Stopping::Running {
-            self.stopping = Stopping::Draining;
-            for conn in self.connections.iter().map(|connection| connection.id).collect::<Vec<_>>() {
-                self.close(conn, CloseReason::GoingAway);
-            }
+            self.stopping = Stopping::Settling { until: self.now + self.config.close_timeout };
+        }
+    }
+
+    pub(super) fn close_all(&mut self, reason: CloseReason) {
+        for conn in self.connections.iter().map(|connection| connection.id).collect::<Vec<_>>() {
+            self.close(conn, reason);
         }
     }
 

@@ -75,10 +75,16 @@ pub struct Server<P: Probe = Shipped> {
 
 /// How far a shutdown is.
 ///
-/// `Running ──► Draining ──► Stopped`
+/// `Running ──► Settling ──► Draining ──► Stopped`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stopping {
     Running,
+    /// Connections stay open until what was accepted from them is stored and delivered, or until then.
+    /// Nothing more is accepted.
+    Settling {
+        until: Instant,
+    },
+    /// All connections are closed or closing.
     Draining,
     Stopped,
 }
@@ -128,11 +134,7 @@ impl<P: Probe> Server<P> {
             Event::Connected { conn, user } => self.connected(conn, user),
             Event::Received { conn, message } => self.received(conn, message),
             Event::Ping { conn, payload } => self.pinged(conn, payload),
-            Event::Pong { conn, payload: _ } => {
-                if !self.probe.canary(Canary::PongIsNoLife) {
-                    self.sign_of_life(conn);
-                }
-            }
+            Event::Pong { conn, payload } => self.ponged(conn, payload.len()),
             Event::Misbehaved { conn, fault } => {
                 if self.sign_of_life(conn).is_some() {
                     self.misbehaved(conn, fault);
@@ -161,9 +163,14 @@ impl<P: Probe> Server<P> {
     /// When [`Server::handle_timeout`] is to be called next, if nothing happens before.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        match (self.timers.next(), self.next_expiry()) {
+        let next = match (self.timers.next(), self.next_expiry()) {
             (Some(timer), Some(request)) => Some(timer.min(request)),
             (timer, request) => timer.or(request),
+        };
+        match (next, self.stopping) {
+            (Some(next), Stopping::Settling { until }) => Some(next.min(until)),
+            (None, Stopping::Settling { until }) => Some(until),
+            (next, Stopping::Running | Stopping::Draining | Stopping::Stopped) => next,
         }
     }
 
@@ -257,10 +264,21 @@ impl<P: Probe> Server<P> {
         }
     }
 
-    /// Ends a shutdown when nothing is left to wait for.
+    /// Moves a shutdown on when nothing is left to wait for.
     fn finish(&mut self) {
+        if self.stopping == Stopping::Running {
+            return;
+        }
+        let impatient = self.probe.canary(Canary::StoppedEarly);
+        if let Stopping::Settling { until } = self.stopping {
+            let settled = self.pipelines.is_empty() && self.early_bytes == 0;
+            if settled || impatient || self.now >= until {
+                self.stopping = Stopping::Draining;
+                self.close_all(CloseReason::GoingAway);
+            }
+        }
         let settled = self.users.len() == 0 && self.pipelines.is_empty();
-        let drained = self.connections.len() == 0 && (settled || self.probe.canary(Canary::StoppedEarly));
+        let drained = self.connections.len() == 0 && (settled || impatient);
         if self.stopping == Stopping::Draining && drained {
             self.stopping = Stopping::Stopped;
             self.probe.reached(Rule::Stopped);

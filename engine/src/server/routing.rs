@@ -7,7 +7,7 @@ use bytes::Bytes;
 use switchboard_proto::{Message as _, classic::Message};
 
 use super::{
-    Server,
+    Server, Stopping,
     call::{self, Call, Signal},
     classic::{self, Route},
     connections::Phase,
@@ -30,6 +30,10 @@ impl<P: Probe> Server<P> {
         self.stats.received += 1;
         if let Err(reason) = self.admit(conn, message.len()) {
             return self.close(conn, reason);
+        }
+        if self.stopping != Stopping::Running {
+            self.stats.refused_stopping += 1;
+            return;
         }
         let Some(connection) = self.connections.get_mut(conn) else { return };
         match &mut connection.phase {

@@ -91,11 +91,17 @@ fn too_many_bytes_close_their_sender_with_1008() {
 }
 
 #[test]
-fn pings_count_as_messages() {
-    let mut world = World::with(|config| config.limits.message_burst = 5);
-    let alice = world.arrives("alice");
-    (0..6).for_each(|_| world.happens(Event::Ping { conn: alice, payload: Bytes::new() }));
-    assert_eq!(world.closed(alice), Some(CloseReason::TooManyMessages));
+fn pings_and_pongs_count_as_messages() {
+    let ping = |conn| Event::Ping { conn, payload: Bytes::new() };
+    let pong = |conn| Event::Pong { conn, payload: Bytes::new() };
+    for event in [ping as fn(_) -> _, pong] {
+        let mut world = World::with(|config| config.limits.message_burst = 5);
+        let alice = world.arrives("alice");
+        (0..5).for_each(|_| world.happens(event(alice)));
+        assert_eq!(world.closed(alice), None);
+        world.happens(event(alice));
+        assert_eq!(world.closed(alice), Some(CloseReason::TooManyMessages));
+    }
 }
 
 #[test]
@@ -240,11 +246,11 @@ fn a_slot_beyond_the_limit_or_still_in_use_is_the_drivers_fault_and_harms_nobody
 fn a_recipient_that_cannot_be_an_id_is_refused() {
     let mut world = World::new();
     let alice = world.arrives("alice");
-    for to in ["x".repeat(129), "line\nbreak".to_owned()] {
+    for to in ["x".repeat(129), "line\nbreak".to_owned(), "System".to_owned()] {
         world.says(alice, text(&to, "stored"));
         world.says(alice, relayed(&to, 12, "relayed"));
     }
-    assert_eq!((world.stats().refused_recipient, world.closed(alice)), (4, None));
+    assert_eq!((world.stats().refused_recipient, world.closed(alice)), (6, None));
     assert_eq!(world.store.log, []);
 }
 

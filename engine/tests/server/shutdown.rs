@@ -62,6 +62,49 @@ fn what_was_accepted_is_stored_and_published_before_it_is_stopped() {
 }
 
 #[test]
+fn what_was_accepted_is_delivered_before_anybody_is_closed() {
+    let mut world = World::new();
+    let (alice, bob) = (world.arrives("alice"), world.arrives("bob"));
+    world.store_holds();
+    world.says(alice, text("bob", "one"));
+    world.says(alice, text("bob", "two"));
+    world.happens(Event::Shutdown);
+    world.says(alice, text("bob", "too late"));
+    assert_eq!((world.closed(alice), world.closed(bob)), (None, None));
+    assert_eq!(world.stats().refused_stopping, 1);
+    world.store_resumes();
+    assert_eq!(world.hears(bob), ["one", "two"]);
+    assert_eq!(world.closed(bob), Some(CloseReason::GoingAway));
+    assert!(world.stopped());
+}
+
+#[test]
+fn what_came_before_its_user_was_loaded_is_delivered_before_anybody_is_closed() {
+    let mut world = World::new();
+    let bob = world.arrives("bob");
+    world.store_holds();
+    let alice = world.connects("alice");
+    world.says(alice, text("bob", "one"));
+    world.happens(Event::Shutdown);
+    world.store_resumes();
+    assert_eq!(world.hears(bob), ["one"]);
+    assert!(world.stopped());
+}
+
+#[test]
+fn a_silent_store_does_not_keep_anybody_from_being_told() {
+    let mut world = World::new();
+    let alice = world.arrives("alice");
+    world.store_holds();
+    world.says(alice, text("bob", "one"));
+    world.happens(Event::Shutdown);
+    world.passes(secs(4));
+    assert_eq!(world.closed(alice), None);
+    world.passes(secs(1));
+    assert_eq!(world.closed(alice), Some(CloseReason::GoingAway));
+}
+
+#[test]
 fn a_store_that_fails_or_is_silent_does_not_keep_it_from_stopping() {
     for answer in [Some(Answer::Failed), None] {
         let mut world = World::new();

@@ -1,12 +1,15 @@
 //! `switchboard group`: groups and their members, until there is an interface for people.
 
-use std::{fmt::Write as _, path::Path};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
 
 use switchboard_engine::{GroupId, IdError, UserId};
 
 use crate::{
     cli::GroupCommand,
-    store::{Directory, DirectoryError, NewGroup, NewUser, OpenError},
+    store::{DATABASE_FILE, Directory, DirectoryError, NewGroup, NewUser, OpenError},
 };
 
 /// Why a group command failed.
@@ -18,6 +21,15 @@ pub enum GroupError {
     /// The directory refused.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    /// There is nothing in the data folder.
+    #[error("there is no database in the data folder {}: name the server's folder with --data", .folder.display())]
+    NoDatabase {
+        /// Which.
+        folder: PathBuf,
+    },
+    /// The group's name is empty.
+    #[error("the group must have a name")]
+    NoName,
     /// The operating system has no random numbers for the group's id.
     #[error("cannot make up an id for the group: {0}")]
     Random(getrandom::Error),
@@ -26,21 +38,26 @@ pub enum GroupError {
     Id(#[from] IdError),
 }
 
-/// Carries out a group command on a data folder; gives the text to print. A server that runs on the folder
+/// Carries out a group command on a data folder; gives the text to print: of a new group, its id. A server that runs on the folder
 /// notices within a second. Users who never connected are created, as with open authentication.
 ///
 /// # Errors
 /// If the store cannot be opened, or the directory refuses.
 pub fn group(data: &Path, command: &GroupCommand) -> Result<String, GroupError> {
+    let creates = matches!(command, GroupCommand::Create { .. });
+    if !creates && !data.join(DATABASE_FILE).exists() {
+        return Err(GroupError::NoDatabase { folder: data.to_owned() });
+    }
     let mut directory = Directory::open(data)?;
     match command {
+        GroupCommand::Create { name, .. } if name.trim().is_empty() => Err(GroupError::NoName),
         GroupCommand::Create { name, owner } => {
             provision(&mut directory, owner)?;
             let id = new_id()?;
             let group =
                 NewGroup { id: id.clone(), name: name.clone(), notice: String::new(), owner: owner.clone() };
             directory.create_group(&group)?;
-            Ok(format!("created group {id} ({name}); its owner and first member is {owner}\n"))
+            Ok(format!("{id}\n"))
         }
         GroupCommand::Join { group, user } => {
             provision(&mut directory, user)?;

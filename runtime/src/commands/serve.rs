@@ -9,7 +9,7 @@ use crate::{
     server::{Server, ServerError, StopHandle},
 };
 
-/// Runs a server until SIGTERM or SIGINT. A second signal ends the process at once.
+/// Runs a server until SIGTERM, SIGINT or SIGHUP. A second signal ends the process at once.
 ///
 /// # Errors
 /// If the server cannot start, or a part of it fails.
@@ -45,17 +45,24 @@ fn raise_open_file_limit() {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// Sent when the terminal is closed.
+    hang_up: Signal,
 }
 
 impl Signals {
     fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
     }
 
     async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.hang_up.recv() => {}
         }
     }
 

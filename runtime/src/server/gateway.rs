@@ -85,12 +85,24 @@ pub(super) fn listen(address: std::net::SocketAddr) -> io::Result<std::net::TcpL
 const BACKLOG: i32 = 4096;
 
 /// What the accept loop goes by.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Handshakes {
     /// A request's headers must be there after this time, and an answer must be taken within it.
-    pub(super) timeout: Duration,
-    /// Connections that are not WebSockets yet; more wait in the kernel.
-    pub(super) concurrent: usize,
+    timeout: Duration,
+    /// Places for connections that are not WebSockets yet; more connections wait in the kernel.
+    places: Arc<Semaphore>,
+    concurrent: usize,
+}
+
+impl Handshakes {
+    pub(super) fn new(timeout: Duration, concurrent: usize) -> Self {
+        Self { timeout, places: Arc::new(Semaphore::new(concurrent)), concurrent }
+    }
+
+    /// Whether so many places are taken that none is kept for a peer that may ask again.
+    pub(super) fn are_scarce(&self) -> bool {
+        self.places.available_permits() < self.concurrent.div_ceil(2)
+    }
 }
 
 /// Accepts connections until it is told to stop.
@@ -100,10 +112,9 @@ pub(super) async fn accept(
     handshakes: Handshakes,
     mut stop: watch::Receiver<bool>,
 ) {
-    let places = Arc::new(Semaphore::new(handshakes.concurrent));
     loop {
         let accepted = async {
-            let place = Arc::clone(&places).acquire_owned().await;
+            let place = Arc::clone(&handshakes.places).acquire_owned().await;
             (place, listener.accept().await)
         };
         let (place, accepted) = tokio::select! {

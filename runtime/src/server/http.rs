@@ -5,7 +5,8 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     extract::{Query, Request, State, rejection::QueryRejection},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, Version, header},
+    middleware,
     response::{IntoResponse as _, Response},
     routing::get,
 };
@@ -14,12 +15,13 @@ use serde::Deserialize;
 use serde_json::json;
 use switchboard_engine::UserId;
 
-use super::gateway::{Shards, hand_over};
+use super::gateway::{Handshakes, Shards, hand_over};
 use crate::store::StoreHealth;
 
 /// What the routes work with.
 #[derive(Clone, Debug)]
 pub(super) struct Site {
+    pub(super) handshakes: Handshakes,
     pub(super) shards: Arc<Shards>,
     pub(super) store: Arc<StoreHealth>,
     pub(super) media: Arc<StoreHealth>,
@@ -37,7 +39,16 @@ pub(super) fn routes(site: Site) -> Router {
         .fallback(async || {
             (StatusCode::NOT_FOUND, "there is nothing here: see /healthz, or /socket.io?user=ID\n")
         })
+        .layer(middleware::map_response_with_state(site.clone(), spare_places))
         .with_state(site)
+}
+
+/// Ends connections after their answer while there are few places for those that are no WebSockets.
+async fn spare_places(State(site): State<Site>, mut response: Response) -> Response {
+    if site.handshakes.are_scarce() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 #[derive(Debug, Deserialize)]
@@ -72,6 +83,9 @@ async fn socket(
     if !fastwebsockets::upgrade::is_upgrade_request(&request) {
         return bad_request("this address speaks WebSocket: the request asks for no upgrade to it");
     }
+    if let Err(text) = check_handshake(&request) {
+        return bad_request(text);
+    }
     let Ok(seat) = site.shards.seat(&user) else {
         let headers = [(header::RETRY_AFTER, HeaderValue::from_static("10"))];
         let text = "the server has no room for another connection; try again later\n";
@@ -90,6 +104,24 @@ async fn socket(
         }
         Err(error) => bad_request(&format!("the WebSocket handshake is wrong: {error}")),
     }
+}
+
+/// What RFC 6455 section 4.2.1 demands of a handshake and the library does not look at.
+fn check_handshake(request: &Request) -> Result<(), &'static str> {
+    if request.version() != Version::HTTP_11 {
+        return Err("the WebSocket handshake is wrong: it must be HTTP/1.1");
+    }
+    if !request.headers().contains_key(header::HOST) {
+        return Err("the WebSocket handshake is wrong: there is no Host header");
+    }
+    // Sixteen bytes in base64: 22 characters and two signs of padding (RFC 4648 section 4).
+    let key = request.headers().get(header::SEC_WEBSOCKET_KEY).map(|key| key.as_bytes());
+    let digits = key.and_then(|key| key.strip_suffix(b"==")).filter(|digits| digits.len() == 22);
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    if !digits.is_some_and(|digits| digits.iter().all(is_digit)) {
+        return Err("the WebSocket handshake is wrong: Sec-WebSocket-Key must be 16 bytes in base64");
+    }
+    Ok(())
 }
 
 /// `GET /healthz`: 200 when everything works, 503 with the reason when the store or the file store fails.

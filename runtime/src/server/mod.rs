@@ -128,11 +128,15 @@ impl Server {
             doors.push(door);
             shards.push(thread);
         }
-        let site =
-            Site { shards: Arc::new(Shards::new(doors)), store: store.health(), media: media.health() };
-        let handshakes = Handshakes {
-            timeout: Duration::from_millis(config.handshake.timeout_ms),
-            concurrent: to_usize(config.handshake.concurrent),
+        let handshakes = Handshakes::new(
+            Duration::from_millis(config.handshake.timeout_ms),
+            to_usize(config.handshake.concurrent),
+        );
+        let site = Site {
+            handshakes: handshakes.clone(),
+            shards: Arc::new(Shards::new(doors)),
+            store: store.health(),
+            media: media.health(),
         };
         let shutdown_timeout = Duration::from_millis(config.shutdown_timeout_ms);
         let stop = Arc::new(watch::Sender::new(false));

@@ -35,6 +35,9 @@ pub const OVERHEAD_BYTES: usize = size_of::<Partial>() + CONTROL_LIMIT_BYTES;
 /// RFC 6455 section 5.5: "All control frames MUST have a payload length of 125 bytes or less".
 const CONTROL_LIMIT_BYTES: usize = 125;
 
+/// Fragments without a payload that one message may have.
+const EMPTY_FRAGMENTS_LIMIT: u32 = 1024;
+
 /// Two bytes, eight of a 64-bit length, four of a mask (RFC 6455 section 5.2).
 const HEADER_LIMIT_BYTES: usize = 14;
 
@@ -185,6 +188,9 @@ impl Partial {
                     if header.opcode == OpCode::Text || header.opcode == OpCode::Binary {
                         self.message = Some(Assembly::new(header.opcode));
                     }
+                    if let Some(message) = self.message.as_mut().filter(|_| header.is_empty_fragment()) {
+                        message.count_empty_fragment()?;
+                    }
                     self.stage = Stage::Payload { header, left: header.payload_len, control: Vec::new() };
                 }
                 Stage::Payload { header, left, control } => {
@@ -246,11 +252,19 @@ struct Assembly {
     /// Of the first frame: binary or text.
     opcode: OpCode,
     bytes: Vec<u8>,
+    empty_fragments: u32,
 }
 
 impl Assembly {
     const fn new(opcode: OpCode) -> Self {
-        Self { opcode, bytes: Vec::new() }
+        Self { opcode, bytes: Vec::new(), empty_fragments: 0 }
+    }
+
+    /// Fragments without a payload are allowed (RFC 6455 section 5.4), but without end they are work that no
+    /// limit on messages or bytes would see.
+    const fn count_empty_fragment(&mut self) -> Result<(), PeerFault> {
+        self.empty_fragments += 1;
+        if self.empty_fragments > EMPTY_FRAGMENTS_LIMIT { Err(PeerFault::Framing) } else { Ok(()) }
     }
 
     /// Appends; the memory doubles as bytes arrive and never goes beyond `end`, so that announcing a large
@@ -364,6 +378,11 @@ impl Header {
             return Err(PeerFault::MessageTooLarge);
         }
         Ok(())
+    }
+
+    /// Whether it is part of a message, not the last one, and has nothing in it.
+    const fn is_empty_fragment(&self) -> bool {
+        !self.fin && self.payload_len == 0
     }
 
     const fn is_control(&self) -> bool {

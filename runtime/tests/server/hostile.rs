@@ -100,7 +100,7 @@ async fn unfinished_messages_share_a_budget_and_whoever_exceeds_it_is_closed() {
     }
     let mut third = Raw::welcomed(server.address, "third").await;
     third.send(BINARY, beginning).await;
-    third.is_closed_with(1013, "the server has no room for another connection; try again later").await;
+    third.is_closed_with(1013, "the server has no room for this at the moment; try again later").await;
     for raw in &mut within {
         raw.send(FIN | CONTINUATION, end).await;
         assert_eq!(bob.content().await.len(), 60 << 10);

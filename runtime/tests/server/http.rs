@@ -33,6 +33,7 @@ async fn a_handshake_without_a_possible_user_is_answered_with_400_and_why() {
         ("?user=a%00b", control),
         ("?user=%0D%0Aalice", control),
         ("?user=%C2%85", control),
+        ("?user=System", "the query's user cannot connect: the id System is the server's own\n"),
         ("?user=%FF", encoding),
         ("?user=a%C3", encoding),
         ("?user=alice&user=bob", encoding),
@@ -42,6 +43,20 @@ async fn a_handshake_without_a_possible_user_is_answered_with_400_and_why() {
         assert_eq!(response.status, 400, "{query}");
         assert!(response.body.starts_with(text), "{query}: {}", response.body);
     }
+}
+
+#[tokio::test]
+async fn with_many_places_taken_none_is_kept_for_another_request() {
+    let server = TestServer::start(|config| config.handshake.concurrent = 4);
+    let request = "GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n";
+    let mut first = Raw::connect(server.address).await;
+    first.write(request.as_bytes()).await;
+    assert_eq!(first.response().await.header("connection"), None);
+    let _second = Raw::connect(server.address).await;
+    let mut third = Raw::connect(server.address).await;
+    third.write(request.as_bytes()).await;
+    assert_eq!(third.response().await.header("connection"), Some("close"));
+    third.has_ended().await;
 }
 
 #[tokio::test]
@@ -68,7 +83,11 @@ async fn what_is_no_handshake_is_answered_with_400_and_why() {
         (request.replace("Upgrade: WebSocket\r\n", ""), "asks for no upgrade"),
         (request.replace("Upgrade: WebSocket", "Upgrade: h2c"), "asks for no upgrade"),
         (request.replace("keep-alive, Upgrade", "keep-alive"), "asks for no upgrade"),
-        (request.replace("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", ""), "handshake is wrong"),
+        (request.replace("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", ""), "16 bytes in base64"),
+        (request.replace("dGhlIHNhbXBsZSBub25jZQ==", "x"), "16 bytes in base64"),
+        (request.replace("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZ!=="), "16 bytes in base64"),
+        (request.replace("HTTP/1.1", "HTTP/1.0"), "must be HTTP/1.1"),
+        (request.replace("Host:", "Host-Is-Missing:"), "no Host header"),
     ] {
         let response = answer(server.address, &wrong).await;
         assert_eq!(response.status, 400, "{wrong}");

@@ -35,9 +35,10 @@ impl Model {
         if bytes.len() as u64 > limits.message_bytes {
             return self.close(conn, CloseReason::MessageTooLarge);
         }
-        let early = self.conns.values().flat_map(|connection| connection.early());
-        let departed = self.people.values().flat_map(|person| &person.departed);
-        let early_bytes: usize = early.chain(departed.map(|(_, bytes)| bytes)).map(Bytes::len).sum();
+        if self.stopping.is_some() {
+            return;
+        }
+        let early_bytes = self.early_bytes();
         let Some(connection) = self.conns.get_mut(&conn) else { return };
         match &mut connection.state {
             State::Online => {
@@ -53,6 +54,13 @@ impl Model {
             }
             State::Closing(_) | State::Aborted => {}
         }
+    }
+
+    /// Bytes of what waits for its user to be loaded.
+    pub(super) fn early_bytes(&self) -> usize {
+        let early = self.conns.values().flat_map(|connection| connection.early());
+        let departed = self.people.values().flat_map(|person| &person.departed);
+        early.chain(departed.map(|(_, bytes)| bytes)).map(Bytes::len).sum()
     }
 
     /// A message of a loaded user.

@@ -187,7 +187,9 @@ pub(crate) struct Model {
     pub(crate) asked: Vec<Asked>,
     /// Messages that wait for the store, by the connection that they came from.
     queues: BTreeMap<ConnId, Vec<Entry>>,
-    stopping: bool,
+    /// Until when it settles what it has accepted, once it is told to stop.
+    stopping: Option<Instant>,
+    closed: bool,
     pub(crate) stopped: bool,
     pub(crate) expected: Expected,
 }
@@ -201,7 +203,8 @@ impl Model {
             people: BTreeMap::new(),
             asked: Vec::new(),
             queues: BTreeMap::new(),
-            stopping: false,
+            stopping: None,
+            closed: false,
             stopped: false,
             expected: Expected::default(),
         }
@@ -261,9 +264,7 @@ impl Model {
             Event::Published(record) => self.published(record),
             Event::DirectoryChanged(change) => self.directory_changed(change),
             Event::Shutdown => {
-                self.stopping = true;
-                let all: Vec<_> = self.conns.keys().copied().collect();
-                all.into_iter().for_each(|conn| self.close(conn, CloseReason::GoingAway));
+                self.stopping.get_or_insert(self.now + self.config.close_timeout);
             }
         }
         self.finish();
@@ -295,7 +296,8 @@ impl Model {
         let conns = self.conns.values().filter_map(|connection| self.conn_due(connection));
         let loads = self.people.values().filter_map(|person| self.reload_due(person));
         let requests = self.asked.iter().filter(|asked| asked.open).map(|asked| asked.expires_at);
-        conns.chain(loads).chain(requests).min()
+        let settled = self.stopping.filter(|_| !self.closed);
+        conns.chain(loads).chain(requests).chain(settled).min()
     }
 
     fn conn_due(&self, connection: &Conn) -> Option<Instant> {
@@ -364,7 +366,7 @@ impl Model {
             call: None,
         });
         person.conns.push(conn);
-        if self.stopping {
+        if self.stopping.is_some() {
             return self.close(conn, CloseReason::GoingAway);
         }
         if !known {
@@ -462,7 +464,14 @@ impl Model {
     }
 
     fn finish(&mut self) {
+        let Some(until) = self.stopping else { return };
+        let settled = self.queues.is_empty() && self.early_bytes() == 0;
+        if !self.closed && (settled || self.now >= until) {
+            self.closed = true;
+            let all: Vec<_> = self.conns.keys().copied().collect();
+            all.into_iter().for_each(|conn| self.close(conn, CloseReason::GoingAway));
+        }
         let left = !self.conns.is_empty() || !self.queues.is_empty() || !self.people.is_empty();
-        self.stopped |= self.stopping && !left;
+        self.stopped |= !left;
     }
 }
