@@ -113,10 +113,9 @@ impl<P: Probe> Server<P> {
 
     /// Routes what was sent by connections that did not live to be welcomed.
     pub(super) fn route_departed(&mut self, user: UserKey) {
-        let Some(departed) = self.users.get_mut(user).map(|user| core::mem::take(&mut user.departed)) else {
-            return;
-        };
-        for (conn, message) in departed {
+        // One by one: with something left to route, the user stays whatever happens to its connections.
+        while let Some((conn, message)) = self.users.get_mut(user).and_then(|user| user.departed.pop_front())
+        {
             self.probe.reached(Rule::EarlyDepartedRouted);
             self.early_bytes -= message.len() as u64;
             self.route(conn, user, message);

@@ -306,10 +306,12 @@ impl Model {
 
     /// Who has been loaded, or cannot be, is online. What those sent who have gone meanwhile comes first.
     pub(super) fn welcome(&mut self, name: &str) {
-        for (conn, bytes) in std::mem::take(&mut self.people.get_mut(name).unwrap().departed) {
+        while let Some(person) = self.people.get_mut(name).filter(|person| !person.departed.is_empty()) {
+            let (conn, bytes) = person.departed.remove(0);
             self.route(conn, name, &bytes);
         }
-        for conn in self.people[name].conns.clone() {
+        let conns = self.people.get(name).map(|person| person.conns.clone()).unwrap_or_default();
+        for conn in conns {
             let Some(connection) = self.conns.get_mut(&conn) else { continue };
             let State::Loading(early) = &mut connection.state else { continue };
             let early = std::mem::take(early);
