@@ -26,11 +26,11 @@ impl Check {
             let Some(conn) = self.seat(shard, *id) else {
                 return self.fail("takeover", |_| format!("a frame is sent to {id}, which is not there"));
             };
-            self.sent_to(shard, conn, len);
+            self.sent_to(shard, conn, len, !matches!(frame, Frame::Message(_)));
         }
     }
 
-    fn sent_to(&mut self, shard: usize, conn: ConnKey, len: u64) {
+    fn sent_to(&mut self, shard: usize, conn: ConnKey, len: u64, is_control: bool) {
         let limit = self.settings.outbox_bytes;
         let watch = &mut self.watches[shard];
         let seat = &mut self.seats[conn as usize];
@@ -38,7 +38,7 @@ impl Check {
         seat.cost_bytes += len + FRAME_COST_BYTES;
         watch.unflushed += 1;
         watch.sent += 1;
-        let online = seat.phase == Phase::Online;
+        let online = seat.phase == Phase::Online || (is_control && seat.phase == Phase::Loading);
         let cost_bytes = seat.cost_bytes;
         if !online {
             self.fail("takeover", |check| {
@@ -205,7 +205,7 @@ impl Check {
             Route::Call => must.extend(said.call_peer.into_iter().flat_map(of_user)),
             Route::Group(group) => {
                 for user in 0..watch.told.len() as u16 {
-                    let here = !watch.told[user as usize].seats.is_empty() && user != said.sender;
+                    let here = watch.told[user as usize].is_here() && user != said.sender;
                     if here && self.must_know(shard, group, user) {
                         must.extend(of_user(user));
                     }
@@ -351,8 +351,12 @@ impl Check {
     pub(crate) fn end_interest(&mut self, shard: usize) {
         for place in 0..self.cause.users.len() {
             let user = self.cause.users[place];
-            let told = &self.watches[shard].told[user as usize];
-            let here = !told.seats.is_empty();
+            let told = &mut self.watches[shard].told[user as usize];
+            told.lingers &= !told.departed.is_empty();
+            let here = told.is_here();
+            if !here {
+                (told.loaded, told.call) = (None, None);
+            }
             if self.peers && told.subscribed != here {
                 self.fail("takeover", |_| {
                     format!("u{user} is here: {here}, and shard {shard} is subscribed: {}", !here)

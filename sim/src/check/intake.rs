@@ -16,7 +16,8 @@ impl Check {
         watch.stats = *stats;
         let cause = &mut self.cause;
         (cause.conn, cause.stale, cause.published) = (None, false, None);
-        (cause.flushed, cause.garbage, cause.pongs) = (false, false, 0);
+        (cause.flushed, cause.received, cause.garbage, cause.pongs) = (false, false, false, 0);
+        cause.given_up.clear();
         cause.owed.clear();
         cause.missing.clear();
         cause.touched.clear();
@@ -37,16 +38,16 @@ impl Check {
         self.cause.stale = !matches!(seat.phase, Phase::Loading | Phase::Online);
     }
 
-    /// The peer has sent a Ping, which is answered, welcomed or not.
+    /// The peer has sent a Ping, which is answered whether the connection is welcomed or not.
     pub(crate) fn pinged(&mut self, conn: ConnKey) {
         self.heard(conn);
-        let online = self.seats[conn as usize].phase == Phase::Online;
-        self.cause.pongs = u32::from(online);
+        self.cause.pongs = u32::from(!self.cause.stale);
     }
 
     /// A message has arrived over a connection.
     pub(crate) fn received(&mut self, conn: ConnKey, payload: Payload) {
         self.heard(conn);
+        self.cause.received = true;
         if let Payload::Said(message) = payload {
             self.said[message as usize].conns.push(conn);
         }
@@ -107,7 +108,7 @@ impl Check {
     /// A shard has taken a user's signal to another.
     fn signalled(&mut self, shard: usize, from: u16, to: u16, ends: bool) {
         let watch = &mut self.watches[shard];
-        let here = |told: &super::Told| !told.seats.is_empty();
+        let here = |told: &super::Told| told.is_here();
         if let Some(told) = watch.told.get_mut(from as usize).filter(|told| here(told)) {
             calls::sent(&mut told.call, to, ends);
         }
@@ -132,7 +133,7 @@ impl Check {
         };
         if let (Some(to), Some(ends)) = (to, calls::ends(content_type, said.is_call)) {
             let watch = &mut self.watches[shard];
-            if let Some(told) = watch.told.get_mut(to as usize).filter(|told| !told.seats.is_empty()) {
+            if let Some(told) = watch.told.get_mut(to as usize).filter(|told| told.is_here()) {
                 calls::received(&mut told.call, from, ends, watch.now_ns);
             }
         }
@@ -159,6 +160,7 @@ impl Check {
                     | Answer::Refused
                     | Answer::Failed => None,
                 };
+                self.route_departed(shard, user);
             }
             Use::File(conn, message) => match answer {
                 Answer::FileStored { .. } => self.settle(conn, message, State::Waiting { filed: true }),
@@ -183,6 +185,23 @@ impl Check {
         }
     }
 
+    /// The same for users whose load has timed out.
+    pub(crate) fn route_given_up(&mut self, shard: usize) {
+        for user in core::mem::take(&mut self.cause.given_up) {
+            self.route_departed(shard, user);
+        }
+    }
+
+    /// What came over connections that are gone is routed once the user is loaded, or is not.
+    fn route_departed(&mut self, shard: usize, user: u16) {
+        self.cause.users.push(user);
+        for (conn, payload) in core::mem::take(&mut self.watches[shard].told[user as usize].departed) {
+            if let Payload::Said(_) = payload {
+                self.route(conn, payload);
+            }
+        }
+    }
+
     fn settle(&mut self, conn: ConnKey, message: MessageKey, state: State) {
         self.cause.touched.push(conn);
         let pipeline = &mut self.seats[conn as usize].pipeline;
@@ -201,7 +220,10 @@ impl Check {
             let watch = &mut self.watches[shard];
             watch.expiry.pop_front();
             match watch.tickets.remove(&ticket) {
-                Some((Use::Load(user), _)) => watch.told[user as usize].ticket = None,
+                Some((Use::Load(user), _)) => {
+                    watch.told[user as usize].ticket = None;
+                    self.cause.given_up.push(user);
+                }
                 Some((Use::File(conn, message) | Use::Store(conn, message), _)) => {
                     self.settle(conn, message, State::Failed);
                 }

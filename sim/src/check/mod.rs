@@ -29,7 +29,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use switchboard_engine::{Action, ConnId, Stats};
+use switchboard_engine::{Action, ConnId, Frame, Request, Stats};
 
 use crate::schedule::{Schedule, Settings};
 use crate::wire::Token;
@@ -159,6 +159,17 @@ pub(crate) struct Told {
     pub(crate) subscribed: bool,
     /// Open connections, oldest first.
     pub(crate) seats: Vec<ConnKey>,
+    /// What came over connections that went before the user was loaded.
+    pub(crate) departed: Vec<(ConnKey, Payload)>,
+    /// The user has no connection left, and what departed is still to be routed.
+    pub(crate) lingers: bool,
+}
+
+impl Told {
+    /// Whether the engine knows the user.
+    pub(crate) const fn is_here(&self) -> bool {
+        !self.seats.is_empty() || self.lingers
+    }
 }
 
 /// What was seen of one engine.
@@ -194,6 +205,10 @@ pub(crate) struct Cause {
     pub(crate) published: Option<MessageKey>,
     /// The event is this connection's `Flushed`.
     pub(crate) flushed: bool,
+    /// The event is a message of this connection.
+    pub(crate) received: bool,
+    /// Users whose load has timed out, as long as what departed of them is not routed.
+    pub(crate) given_up: Vec<u16>,
     pub(crate) owed: Vec<Owed>,
     /// Who should have been sent a frame of this size, and was not.
     pub(crate) missing: Vec<(ConnKey, u64)>,
@@ -298,6 +313,20 @@ impl Check {
     pub(crate) fn action(&mut self, shard: usize, action: &Action<'_>) {
         if self.cause.stale {
             self.fail("takeover", |_| format!("a late event leads to {action:?}"));
+        }
+        // An engine looks after its connections before its requests, and some go to the departed then.
+        let on_messages = match action {
+            Action::Send { frame, .. } => matches!(frame, Frame::Message(_)),
+            Action::Request { request, .. } => !matches!(request, Request::LoadUser(_)),
+            Action::Publish(_) => true,
+            Action::Close { .. }
+            | Action::Abort { .. }
+            | Action::Subscribe(_)
+            | Action::Unsubscribe(_)
+            | Action::Stopped => false,
+        };
+        if on_messages {
+            self.route_given_up(shard);
         }
         match action {
             Action::Send { to, frame } => self.sends(shard, to, frame),

@@ -145,11 +145,17 @@ impl Check {
             self.fail("no-spoof", |_| "the store is asked to keep a file that nobody sent".to_owned());
             return None;
         };
-        let (sender, token) = (self.said[key as usize].sender, self.said[key as usize].token);
+        let said = &self.said[key as usize];
+        let (sender, token, route) = (said.sender, said.token, said.route);
         if wire::index(upload.owner.as_str()) != Some(sender) {
             self.fail("no-spoof", |_| format!("the file of {token} is kept as {}'s", upload.owner));
         }
         let Some((conn, place)) = self.instance(shard, key, |i| !i.uploading && !i.is_settled()) else {
+            if let Route::Group(group) = route
+                && !self.may(shard, group, sender)
+            {
+                self.fail("no-leak", |_| format!("{token} to g{group} is taken from u{sender}, no member"));
+            }
             self.fail("exactly-once", |_| format!("the file of {token} is kept twice"));
             return None;
         };
@@ -260,6 +266,7 @@ impl Check {
 
     /// All that followed from an event was seen: nothing that had to may be missing.
     pub(crate) fn end(&mut self, shard: usize, stats: &Stats) {
+        self.route_given_up(shard);
         let touched = core::mem::take(&mut self.cause.touched);
         touched.iter().for_each(|conn| self.settle_pipeline(shard, *conn));
         self.cause.touched = touched;

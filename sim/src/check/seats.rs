@@ -120,7 +120,7 @@ impl Check {
         if !matches!(before, Phase::Loading | Phase::Online) {
             return;
         }
-        seat.early.clear();
+        let early = core::mem::take(&mut seat.early);
         let user = seat.user;
         let watch = &mut self.watches[seat.shard as usize];
         watch.online -= u32::from(before == Phase::Online);
@@ -133,7 +133,12 @@ impl Check {
         self.cause.users.push(user);
         let told = &mut watch.told[user as usize];
         told.seats.retain(|other| *other != conn);
-        if told.seats.is_empty() {
+        if before == Phase::Loading {
+            let room = (self.settings.pending_per_connection as usize).saturating_sub(told.departed.len());
+            told.departed.extend(early.into_iter().take(room).map(|payload| (conn, payload)));
+        }
+        told.lingers = !told.departed.is_empty();
+        if !told.is_here() {
             if let Some(ticket) = told.ticket.take() {
                 watch.tickets.remove(&ticket);
             }
@@ -152,6 +157,10 @@ impl Check {
         self.check_reason(shard, conn, reason);
         self.cause.missing.retain(|(missing, _)| *missing != conn);
         self.cause.garbage &= self.cause.conn != Some(conn);
+        if self.cause.received && self.cause.conn == Some(conn) {
+            // What leads to the closing of a connection that was not welcomed is not kept.
+            self.seats[conn as usize].early.pop();
+        }
         self.vacate(conn, Phase::Closing);
         let watch = &mut self.watches[shard];
         watch.closing.push_back((watch.now_ns + self.settings.close_timeout_ms * 1_000_000, conn));

@@ -17,7 +17,7 @@ impl Check {
             self.fail(violation.invariant, |_| format!("check_invariants: {}", violation.what));
         }
         let watch = &self.watches[shard];
-        let users = watch.told.iter().filter(|told| !told.seats.is_empty()).count() as u64;
+        let users = watch.told.iter().filter(|told| told.is_here()).count() as u64;
         let pairs = [
             ("connections", gauges.connections, u64::from(watch.connections)),
             ("users", gauges.users, users),
@@ -36,7 +36,7 @@ impl Check {
     /// Group subscriptions follow from the members who are here.
     fn sweep_groups(&mut self, shard: usize) {
         for group in 0..self.members.len() as u16 {
-            let here = |user: &u16| !self.watches[shard].told[*user as usize].seats.is_empty();
+            let here = |user: &u16| self.watches[shard].told[*user as usize].is_here();
             let users = 0..self.settings.users as u16;
             let may = users.clone().filter(here).any(|user| self.may(shard, group, user));
             let must = users.filter(here).any(|user| self.must_know(shard, group, user));
