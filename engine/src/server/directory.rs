@@ -90,6 +90,8 @@ impl<P: Probe> Server<P> {
                 if !self.probe.canary(Canary::ChangeDuringLoadLost) {
                     self.requests.close(ticket);
                     self.load(key);
+                    // That one may fail too, and the user may be in groups from before an earlier load.
+                    self.apply_change(key, change);
                 }
             }
             Load::Done | Load::Failed { .. } => self.apply_change(key, change),

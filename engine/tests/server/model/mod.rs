@@ -448,10 +448,11 @@ impl Model {
         let name = change.user.as_str();
         let Some(person) = self.people.get_mut(name) else { return };
         if let Load::Waiting(number) = person.load {
-            // The answer may be older than the change.
+            // The answer may be older than the change, and the next one may never come.
             self.asked[number].open = false;
-            return self.load(name);
+            self.load(name);
         }
+        let Some(person) = self.people.get_mut(name) else { return };
         if change.revision <= person.revision {
             return;
         }
