@@ -23,6 +23,7 @@ pub mod choice;
 pub mod generate;
 pub mod runner;
 pub mod schedule;
+pub mod shrink;
 pub mod text;
 pub mod trace;
 mod wire;

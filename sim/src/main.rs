@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use switchboard_sim::generate::{PROFILES, generate};
 use switchboard_sim::runner::{self, Plan, Summary};
 use switchboard_sim::schedule::Schedule;
+use switchboard_sim::shrink;
 use switchboard_sim::text::ParseError;
 use switchboard_sim::world::{Options, execute};
 
@@ -28,6 +29,8 @@ enum Command {
     Run(RunArgs),
     /// Run one seed or file, with a full sweep after every event.
     Replay(ReplayArgs),
+    /// Find the smallest schedule that fails like this one, and write it to a file.
+    Shrink(ShrinkArgs),
     /// Show a run as a table: who saw what when.
     Explain(ReplayArgs),
 }
@@ -74,6 +77,15 @@ struct ReplayArgs {
     until: Option<u64>,
 }
 
+#[derive(Debug, Args)]
+struct ShrinkArgs {
+    #[command(flatten)]
+    subject: Subject,
+    /// Where to write the small schedule.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
 /// Why a command cannot be carried out.
 #[derive(Debug, thiserror::Error)]
 enum CliError {
@@ -83,6 +95,10 @@ enum CliError {
     Read { path: PathBuf, source: io::Error },
     #[error("{path}: {source}")]
     Parse { path: PathBuf, source: ParseError },
+    #[error("writing {path}: {source}")]
+    Write { path: PathBuf, source: io::Error },
+    #[error("nothing to shrink: everything holds in this run")]
+    NothingFails,
     #[error("writing the report: {0}")]
     Report(#[from] io::Error),
 }
@@ -91,6 +107,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => run(&args),
         Command::Replay(args) => replay(&args),
+        Command::Shrink(args) => shrink(&args),
         Command::Explain(args) => explain(&args),
     };
     match done {
@@ -239,4 +256,21 @@ fn explain(args: &ReplayArgs) -> Result<bool, CliError> {
         Some(violation) => writeln!(out, "{violation}")?,
     }
     Ok(outcome.violation.is_none())
+}
+
+fn shrink(args: &ShrinkArgs) -> Result<bool, CliError> {
+    std::panic::set_hook(Box::new(|_| {}));
+    let schedule = load(&args.subject)?;
+    let small = shrink::shrink(&schedule, &mut shrink::AsShipped).ok_or(CliError::NothingFails)?;
+    std::fs::write(&args.out, small.to_string())
+        .map_err(|source| CliError::Write { path: args.out.clone(), source })?;
+    let mut out = io::stdout().lock();
+    writeln!(out, "{} steps of {} are left", small.steps.len(), schedule.steps.len())?;
+    if let Some(violation) =
+        runner::execute_caught(&small, Options { sweep_every: 1, ..Options::default() }).violation
+    {
+        writeln!(out, "{violation}")?;
+    }
+    writeln!(out, "switchboard-sim replay {}", args.out.display())?;
+    Ok(false)
 }
