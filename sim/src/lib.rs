@@ -18,6 +18,7 @@
               read; a wrong one must stop the run at once, and a panic does"
 )]
 
+pub mod canaries;
 pub mod check;
 pub mod choice;
 pub mod generate;

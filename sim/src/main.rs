@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
+use switchboard_sim::canaries::{Bug, hunt};
 use switchboard_sim::generate::{PROFILES, generate};
 use switchboard_sim::runner::{self, Plan, Summary};
 use switchboard_sim::schedule::Schedule;
@@ -31,6 +32,8 @@ enum Command {
     Replay(ReplayArgs),
     /// Find the smallest schedule that fails like this one, and write it to a file.
     Shrink(ShrinkArgs),
+    /// Plant each deliberate bug in turn, and see which check finds it.
+    Canaries(CanariesArgs),
     /// Show a run as a table: who saw what when.
     Explain(ReplayArgs),
 }
@@ -78,6 +81,19 @@ struct ReplayArgs {
 }
 
 #[derive(Debug, Args)]
+struct CanariesArgs {
+    /// Independent hunts for each bug; the report has the median.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+    rounds: u64,
+    /// Seeds of one hunt at the most.
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..))]
+    limit: u64,
+    /// Only bugs whose name contains this.
+    #[arg(long, default_value = "")]
+    only: String,
+}
+
+#[derive(Debug, Args)]
 struct ShrinkArgs {
     #[command(flatten)]
     subject: Subject,
@@ -108,6 +124,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run(&args),
         Command::Replay(args) => replay(&args),
         Command::Shrink(args) => shrink(&args),
+        Command::Canaries(args) => canaries(&args),
         Command::Explain(args) => explain(&args),
     };
     match done {
@@ -273,4 +290,27 @@ fn shrink(args: &ShrinkArgs) -> Result<bool, CliError> {
     }
     writeln!(out, "switchboard-sim replay {}", args.out.display())?;
     Ok(false)
+}
+
+fn canaries(args: &CanariesArgs) -> Result<bool, CliError> {
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut out = io::stdout().lock();
+    writeln!(out, "{:<28} {:<20} {:>12} {:>6}", "bug", "check", "median seeds", "steps")?;
+    let (mut found, mut missed) = (0_u32, 0_u32);
+    for bug in Bug::all().into_iter().filter(|bug| bug.name().contains(&args.only)) {
+        let caught = hunt(bug, args.rounds, args.limit);
+        let good = caught.missed == 0 && !caught.checks.contains(&"crash");
+        (found, missed) = (found + u32::from(good), missed + u32::from(!good));
+        let checks: std::collections::BTreeSet<_> = caught.checks.iter().copied().collect();
+        let checks: Vec<_> = checks.into_iter().collect();
+        let number = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
+        let median = number(caught.seeds.get(caught.seeds.len() / 2).copied());
+        let steps = number(caught.steps.map(|steps| steps as u64));
+        let missed =
+            if caught.missed > 0 { format!("missed in {} rounds", caught.missed) } else { String::new() };
+        writeln!(out, "{:<28} {:<20} {median:>12} {steps:>6} {missed}", bug.name(), checks.join(", "))?;
+        out.flush()?;
+    }
+    writeln!(out, "{found} bugs caught by a check in every round, {missed} not")?;
+    Ok(missed == 0)
 }

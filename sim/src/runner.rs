@@ -66,7 +66,12 @@ impl Summary {
 /// Executes a schedule; an engine or simulator that panics is a violation of the check `crash`.
 #[must_use]
 pub fn execute_caught(schedule: &Schedule, options: Options) -> Outcome {
-    catch_unwind(AssertUnwindSafe(|| execute(schedule, options))).unwrap_or_else(|panic| {
+    guarded(|| execute(schedule, options))
+}
+
+/// What comes of a run; a panic becomes a violation of the check `crash`.
+pub(crate) fn guarded(run: impl FnOnce() -> Outcome) -> Outcome {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         let what = text.unwrap_or_else(|| "a panic without words".to_owned());

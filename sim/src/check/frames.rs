@@ -142,7 +142,7 @@ impl Check {
         self.recipients(shard, key, origin);
         self.mark(shard, to, key, bytes.len() as u64);
         if stream {
-            self.offered(shard, key, to);
+            self.offered(shard, key, to, false);
         }
     }
 
@@ -262,7 +262,7 @@ impl Check {
     }
 
     /// A live picture has reached the outboxes of those in `must`; some of them were sent it.
-    fn offered(&mut self, shard: usize, key: MessageKey, to: &[ConnId]) {
+    fn offered(&mut self, shard: usize, key: MessageKey, to: &[ConnId], doubtful: bool) {
         let must = core::mem::take(&mut self.must);
         let (sender, kind) = (self.said[key as usize].sender, self.said[key as usize].content_type);
         for conn in &must {
@@ -270,7 +270,7 @@ impl Check {
             let sent = to.contains(&seat.id).then_some(key);
             let found = seat.streams.iter_mut().find(|s| s.sender == sender && s.kind == kind);
             // Whoever was welcomed by this very event may have been too late for it.
-            let uncertain = seat.welcomed_by == self.event;
+            let uncertain = doubtful || seat.welcomed_by == self.event;
             let waited = found.as_ref().is_some_and(|stream| stream.waits());
             match found {
                 Some(stream) => {
@@ -329,9 +329,11 @@ impl Check {
         for place in 0..self.cause.owed.len() {
             let owed = self.cause.owed[place];
             let key = owed.message;
-            let gone = owed.conn.is_some_and(|conn| !self.is_online(conn)) && owed.conn == self.cause.conn;
-            let refused = gone && !owed.sent && !owed.published;
-            if refused {
+            if owed.optional {
+                if !owed.sent && self.said[key as usize].is_stream() {
+                    self.recipients(shard, key, owed.conn);
+                    self.offered(shard, key, &[], true);
+                }
                 continue;
             }
             let token = self.said[key as usize].token;
@@ -340,7 +342,7 @@ impl Check {
             }
             if !owed.sent && self.said[key as usize].is_stream() {
                 self.recipients(shard, key, owed.conn);
-                self.offered(shard, key, &[]);
+                self.offered(shard, key, &[], false);
             } else if !owed.sent && self.left_out(shard, key, owed.conn) > 0 {
                 self.fail("delivery", |_| format!("{token} is not delivered"));
             }
@@ -353,11 +355,17 @@ impl Check {
             let user = self.cause.users[place];
             let told = &mut self.watches[shard].told[user as usize];
             told.lingers &= !told.departed.is_empty();
-            let here = told.is_here();
+            let (here, devices) = (told.is_here(), told.seats.len() as u64);
+            let s = &self.settings;
+            let limit = if s.newest_wins == 1 { 1 } else { s.connections_per_user };
             if !here {
                 (told.loaded, told.call) = (None, None);
             }
-            if self.peers && told.subscribed != here {
+            let subscribed = told.subscribed;
+            if devices > limit {
+                self.fail("takeover", |_| format!("u{user} has {devices} connections, and may have {limit}"));
+            }
+            if self.peers && subscribed != here {
                 self.fail("takeover", |_| {
                     format!("u{user} is here: {here}, and shard {shard} is subscribed: {}", !here)
                 });

@@ -118,7 +118,7 @@ impl Check {
     }
 
     fn owe(&mut self, conn: Option<ConnKey>, message: MessageKey) {
-        self.cause.owed.push(Owed { message, conn, sent: false, published: conn.is_none() });
+        self.cause.owed.push(Owed { message, conn, sent: false, published: conn.is_none(), optional: false });
     }
 
     /// A record has come over the bus.

@@ -226,6 +226,8 @@ pub(crate) struct Owed {
     pub(crate) conn: Option<ConnKey>,
     pub(crate) sent: bool,
     pub(crate) published: bool,
+    /// Its connection was closed meanwhile: it may have been routed before that, or not at all.
+    pub(crate) optional: bool,
 }
 
 /// Everything that was seen of a run, and what must follow from it.

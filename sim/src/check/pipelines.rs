@@ -286,6 +286,10 @@ impl Check {
             }
             blocked |= instance.blocks() || (missed && blocked);
         }
+        let taken = self.seats[conn as usize].pipeline.iter().filter(|i| i.requested || i.uploading);
+        if taken.count() as u64 > self.settings.pending_per_connection {
+            self.fail("bounded", |check| format!("too much of {} waits for the store", check.name(conn)));
+        }
         while let Some(instance) = self.seats[conn as usize].pipeline.front().copied() {
             match instance.state {
                 State::Waiting { .. } if instance.requested || instance.uploading => return,

@@ -128,7 +128,8 @@ impl Check {
         watch.waiting_pictures -= waiting;
         seat.streams.clear();
         seat.pipeline.iter_mut().filter(|instance| !instance.requested).for_each(|i| i.optional = true);
-        self.cause.owed.retain(|owed| owed.conn != Some(conn) || owed.sent);
+        let unsent = self.cause.owed.iter_mut().filter(|owed| owed.conn == Some(conn) && !owed.sent);
+        unsent.for_each(|owed| owed.optional = true);
         self.cause.touched.push(conn);
         self.cause.users.push(user);
         let told = &mut watch.told[user as usize];

@@ -2,6 +2,7 @@
 //! end every node stops within a bound.
 
 use std::collections::BTreeSet;
+use switchboard_engine::Probe;
 
 use switchboard_engine::{ClosedReason, ConnectionState};
 
@@ -31,7 +32,7 @@ pub(super) struct Probing {
     expected: Vec<(ConnKey, MessageKey)>,
 }
 
-impl World<'_> {
+impl<P: Probe + Clone> World<'_, P> {
     /// Ends all faults, waits for the bound, and demands what must hold then.
     pub(super) fn heal(&mut self) {
         let s = self.schedule.settings;

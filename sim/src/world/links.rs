@@ -1,6 +1,7 @@
 //! Connections: two ends that need not agree on whether there is one, and the bytes between them.
 
 use std::collections::VecDeque;
+use switchboard_engine::Probe;
 
 use bytes::Bytes;
 use switchboard_engine::{CloseReason, ConnId, Event, Frame, LinkId};
@@ -68,7 +69,7 @@ impl Conn {
     }
 }
 
-impl World<'_> {
+impl<P: Probe + Clone> World<'_, P> {
     /// A client's handshake reaches a node.
     pub(super) fn open(&mut self, client: ClientNo, node: NodeNo, link: LinkId) {
         let wanted = match &self.devices[client.index()].engine {

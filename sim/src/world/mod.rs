@@ -16,7 +16,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 use switchboard_engine::{
-    Client, ConnId, DevicePolicy, GroupId, Instant, Limits, Server, ServerConfig, UserId,
+    Client, ConnId, DevicePolicy, GroupId, Instant, Limits, Probe, Server, ServerConfig, Shipped, UserId,
 };
 
 use self::{
@@ -26,6 +26,7 @@ use self::{
     store::Store,
 };
 use crate::{
+    canaries::StoreCanary,
     check::{Check, ConnKey, Violation},
     choice::keyed,
     schedule::{ClientNo, ClientSpec, NodeNo, Schedule, Settings, What},
@@ -85,8 +86,8 @@ enum Draw {
 
 /// One engine and its driver.
 #[derive(Debug)]
-struct Shard {
-    server: Server,
+struct Shard<P: Probe> {
+    server: Server<P>,
     incarnation: u32,
     /// By slot: who is there, and which generation comes next.
     slots: Vec<(Option<ConnKey>, u32)>,
@@ -131,14 +132,15 @@ struct Device {
 
 /// A run in progress.
 #[derive(Debug)]
-pub(crate) struct World<'s> {
+pub(crate) struct World<'s, P: Probe> {
+    probe: P,
     schedule: &'s Schedule,
     options: Options,
     config: ServerConfig,
     now_us: u64,
     queue: Queue,
     nodes: Vec<Node>,
-    shards: Vec<Shard>,
+    shards: Vec<Shard<P>>,
     devices: Vec<Device>,
     conns: Vec<Conn>,
     dirty: VecDeque<ConnKey>,
@@ -157,17 +159,34 @@ pub(crate) struct World<'s> {
 /// Executes a schedule, its healed phase included.
 #[must_use]
 pub fn execute(schedule: &Schedule, options: Options) -> Outcome {
-    World::new(schedule, options).run()
+    execute_with(schedule, options, &Shipped, None)
 }
 
-impl<'s> World<'s> {
-    fn new(schedule: &'s Schedule, options: Options) -> Self {
+/// The same with engines that have this probe, and a store that has this bug.
+pub(crate) fn execute_with<P: Probe + Clone>(
+    schedule: &Schedule,
+    options: Options,
+    probe: &P,
+    store: Option<StoreCanary>,
+) -> Outcome {
+    let mut world = World::new(schedule, options, probe);
+    world.store.canary = store;
+    world.run()
+}
+
+impl<'s, P: Probe + Clone> World<'s, P> {
+    fn new(schedule: &'s Schedule, options: Options, probe: &P) -> Self {
         let s = &schedule.settings;
         let shards = (s.nodes * s.shards) as usize;
         let config = config(s, shards > 1);
         let named = |letter: char, count: usize| (0..count).map(move |number| format!("{letter}{number}"));
         let shard = |number| Shard {
-            server: Server::new(config.clone(), engine_seed(schedule.seed, number, 0), Instant::ZERO),
+            server: Server::with_probe(
+                config.clone(),
+                engine_seed(schedule.seed, number, 0),
+                Instant::ZERO,
+                probe.clone(),
+            ),
             incarnation: 0,
             slots: Vec::new(),
             free: Vec::new(),
@@ -190,6 +209,7 @@ impl<'s> World<'s> {
         };
         let node = Node { up: true, stopping: false, offset_us: 0, down_us: 0, life: 0 };
         let mut world = Self {
+            probe: probe.clone(),
             shards: (0..shards).map(shard).collect(),
             nodes: vec![node; s.nodes as usize],
             devices: schedule.clients.iter().map(device).collect(),

@@ -1,6 +1,7 @@
 //! The steps of a schedule, carried out.
 
 use bytes::Bytes;
+use switchboard_engine::Probe;
 use switchboard_engine::{Body, Event, Outgoing, Server, SignalKind, Target};
 use switchboard_proto::classic::Message;
 
@@ -31,7 +32,7 @@ impl Speech {
     }
 }
 
-impl World<'_> {
+impl<P: Probe + Clone> World<'_, P> {
     /// The step at this place of the schedule, and the next one to come.
     pub(super) fn step(&mut self, place: usize) {
         let schedule = self.schedule;
@@ -353,7 +354,7 @@ impl World<'_> {
             let now = switchboard_engine::Instant::from_nanos(engine_ns);
             self.check.replaced(shard);
             let shard = &mut self.shards[shard];
-            shard.server = Server::new(self.config.clone(), seed, now);
+            shard.server = Server::with_probe(self.config.clone(), seed, now, self.probe.clone());
             (shard.armed_us, shard.stopped, shard.since_sweep) = (None, false, 0);
         }
     }

@@ -3,6 +3,7 @@
 //! a node had not committed is lost with it.
 
 use std::collections::BTreeMap;
+use switchboard_engine::Probe;
 
 use switchboard_engine::{
     Answer, DirectoryChange, DirectoryChangeKind, FileKind, GroupId, NewMessage, Recipient, Request, UserId,
@@ -14,6 +15,7 @@ use super::{
     queue::{Fate, Life, Queue},
 };
 use crate::{
+    canaries::StoreCanary,
     check::{Check, MessageKey, Table},
     choice::keyed,
     schedule::{GroupNo, Schedule, UserNo},
@@ -33,6 +35,8 @@ pub(super) struct StoreMood {
 /// The store.
 #[derive(Debug)]
 pub(super) struct Store {
+    /// The deliberate bug that it has, if any.
+    pub(super) canary: Option<StoreCanary>,
     pub(super) mood: StoreMood,
     /// By group, by user.
     pub(super) members: Vec<Vec<bool>>,
@@ -56,6 +60,7 @@ impl Store {
             list.iter().for_each(|user| members[group][user.index()] = true);
         }
         Self {
+            canary: None,
             mood: StoreMood::default(),
             members,
             avatars: vec![0; s.users as usize],
@@ -146,10 +151,19 @@ impl Store {
             }
         };
         let head = self.heads.entry(conversation).or_insert(0);
-        *head += 1;
+        *head += if self.canary == Some(StoreCanary::SeqSkips) && *head == 2 { 2 } else { 1 };
         let seq = *head;
         self.ids.insert((sender, new.id.0), seq);
+        if self.canary == Some(StoreCanary::AnswersUncommitted) && seq.is_multiple_of(8) {
+            return Answer::MessageStored { seq };
+        }
+        let times = if self.canary == Some(StoreCanary::StoresTwice) && seq == 3 { 2 } else { 1 };
         if let Some(key) = named(new).and_then(|token| check.message(token)) {
+            if times == 2 {
+                *self.heads.entry(conversation).or_insert(0) += 1;
+                check.committed(key as MessageKey, conversation, seq);
+            }
+            let seq = seq + times - 1;
             check.committed(key as MessageKey, conversation, seq);
         }
         Answer::MessageStored { seq }
@@ -165,7 +179,7 @@ fn avatar(user: usize, version: u32) -> Box<str> {
     if version == 0 { Box::default() } else { format!("a{user}.{version}").into() }
 }
 
-impl World<'_> {
+impl<P: Probe + Clone> World<'_, P> {
     /// The store does what it was asked, unless who asked has died before.
     pub(super) fn commit(&mut self, life: Life, ticket: u64, request: &Request, fate: Fate) {
         if !self.lives(life) {
