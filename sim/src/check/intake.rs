@@ -52,6 +52,10 @@ impl Check {
             self.said[message as usize].conns.push(conn);
         }
         let seat = &mut self.seats[conn as usize];
+        // Who is told to stop accepts nothing more.
+        if self.watches[seat.shard as usize].stopping {
+            return;
+        }
         match seat.phase {
             Phase::Loading => seat.early.push(payload),
             Phase::Online => self.route(conn, payload),
