@@ -22,6 +22,7 @@ pub mod canaries;
 pub mod check;
 pub mod choice;
 pub mod generate;
+pub mod original;
 pub mod runner;
 pub mod schedule;
 pub mod shrink;
