@@ -42,10 +42,13 @@ impl<P: Probe + Clone> World<'_, P> {
         let patience_us = (s.idle_timeout_ms + s.ping_interval_ms + s.close_timeout_ms) * 1000;
         let patience_us = patience_us.max(10_000_000) + s.request_timeout_ms * 1000;
         self.run_until(self.now_us + patience_us);
-        for client in 0..self.devices.len() as u16 {
-            self.redial(ClientNo(client));
+        // Twice: who reads at last what has waited for long may be closed for it once more.
+        for _ in 0..2 {
+            for client in 0..self.devices.len() as u16 {
+                self.redial(ClientNo(client));
+            }
+            self.run_until(self.now_us + 3_000_000 + ROUND_US);
         }
-        self.run_until(self.now_us + 6_000_000 + ROUND_US);
         if self.check.violation.is_some() {
             return;
         }
