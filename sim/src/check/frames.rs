@@ -104,10 +104,11 @@ impl Check {
         let seat = &mut self.seats[conn as usize];
         (seat.phase, seat.welcomed_by) = (Phase::Online, self.event);
         for payload in core::mem::take(&mut seat.early) {
-            // Later ones are not taken if one of these makes the engine close the connection.
-            if payload != Payload::Garbage {
-                self.route(conn, payload);
+            // Garbage makes the engine close the connection, and later ones are not taken.
+            if payload == Payload::Garbage {
+                break;
             }
+            self.route(conn, payload);
         }
         let newest = self.seats[conn as usize].pipeline.iter_mut();
         newest.for_each(|instance| instance.optional = true);
