@@ -68,7 +68,7 @@ pub struct StoreOptions {
     /// Bytes of requests that may be outstanding; as above.
     pub queue_bytes: usize,
     /// Requests that one transaction carries at the most. Bounds how long a request waits for others, at
-    /// about 10 us each.
+    /// about 20 us each (measured with `store_rate`).
     pub batch_requests: usize,
     /// Bytes of requests that one transaction carries at the most; a larger request goes alone.
     pub batch_bytes: usize,
