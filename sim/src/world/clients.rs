@@ -2,13 +2,12 @@
 
 use bytes::Bytes;
 use core::time::Duration;
-use switchboard_engine::Probe;
 use switchboard_engine::{
     Client, ClientAction, ClientConfig, ClientEvent, Frame, IncomingKind, Instant, LinkId, Notification,
     Outgoing, Reconnect,
 };
 
-use super::{Draw, Happening, World, queue::Up};
+use super::{Draw, Happening, World, queue::Up, sut::Sut};
 use crate::{
     check::{ConnKey, MessageKey, Payload},
     choice::keyed,
@@ -20,7 +19,7 @@ use crate::{
 /// The longest pause between two attempts of an engine client, in seconds: the healed phase waits for it.
 const RECONNECT_CAP_S: u64 = 5;
 
-impl<P: Probe + Clone> World<'_, P> {
+impl<T: Sut> World<'_, T> {
     /// Gives a device the engine's client, if it is to have one.
     pub(super) fn make_engine_client(&mut self, client: ClientNo) {
         let spec = self.devices[client.index()].spec;

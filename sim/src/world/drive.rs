@@ -1,9 +1,13 @@
 //! The driver of each engine, as the runtime has it: an event in, then all its actions, in order.
 
-use switchboard_engine::Probe;
 use switchboard_engine::{Action, Answer, Event, Frame, Instant, Record, Request, UserId};
 
-use super::{Happening, World, links::Down, queue::Life};
+use super::{
+    Happening, World,
+    links::Down,
+    queue::Life,
+    sut::{Machine as _, Sut},
+};
 use crate::{
     check::{ConnKey, Payload, frames, pipelines},
     choice::keyed,
@@ -12,7 +16,7 @@ use crate::{
     wire::View,
 };
 
-impl<P: Probe + Clone> World<'_, P> {
+impl<T: Sut> World<'_, T> {
     /// The time that an engine's node has, in nanoseconds; never earlier than before.
     pub(super) fn engine_ns(&mut self, shard: usize) -> u64 {
         let offset_us = self.nodes[self.node_of(shard)].offset_us;

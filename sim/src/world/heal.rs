@@ -2,11 +2,10 @@
 //! end every node stops within a bound.
 
 use std::collections::BTreeSet;
-use switchboard_engine::Probe;
 
 use switchboard_engine::{ClosedReason, ConnectionState};
 
-use super::{Happening, World, bus::BusMood, steps::Speech, store::StoreMood};
+use super::{Happening, World, bus::BusMood, steps::Speech, store::StoreMood, sut::Sut};
 use crate::{
     check::{ConnKey, MessageKey},
     schedule::{ClientNo, GroupNo, NodeNo, To, UserNo},
@@ -32,7 +31,7 @@ pub(super) struct Probing {
     expected: Vec<(ConnKey, MessageKey)>,
 }
 
-impl<P: Probe + Clone> World<'_, P> {
+impl<T: Sut> World<'_, T> {
     /// Ends all faults, waits for the bound, and demands what must hold then.
     pub(super) fn heal(&mut self) {
         let s = self.schedule.settings;

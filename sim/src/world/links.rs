@@ -1,12 +1,11 @@
 //! Connections: two ends that need not agree on whether there is one, and the bytes between them.
 
 use std::collections::VecDeque;
-use switchboard_engine::Probe;
 
 use bytes::Bytes;
 use switchboard_engine::{CloseReason, ConnId, Event, Frame, LinkId};
 
-use super::{Draw, Happening, World, queue::Up};
+use super::{Draw, Happening, World, queue::Up, sut::Sut};
 use crate::{
     check::ConnKey,
     schedule::{ClientNo, NodeNo},
@@ -69,7 +68,7 @@ impl Conn {
     }
 }
 
-impl<P: Probe + Clone> World<'_, P> {
+impl<T: Sut> World<'_, T> {
     /// A client's handshake reaches a node.
     pub(super) fn open(&mut self, client: ClientNo, node: NodeNo, link: LinkId) {
         let wanted = match &self.devices[client.index()].engine {

@@ -11,12 +11,13 @@ mod links;
 mod queue;
 mod steps;
 mod store;
+mod sut;
 
-use core::time::Duration;
+use core::{fmt::Debug, time::Duration};
 use std::collections::VecDeque;
 
 use switchboard_engine::{
-    Client, ConnId, DevicePolicy, GroupId, Instant, Limits, Probe, Server, ServerConfig, Shipped, UserId,
+    Client, ConnId, DevicePolicy, GroupId, Instant, Limits, Probe, ServerConfig, Shipped, UserId,
 };
 
 use self::{
@@ -24,6 +25,7 @@ use self::{
     links::Conn,
     queue::{Happening, Life, Queue},
     store::Store,
+    sut::{Engine, Sut},
 };
 use crate::{
     canaries::StoreCanary,
@@ -86,8 +88,8 @@ enum Draw {
 
 /// One engine and its driver.
 #[derive(Debug)]
-struct Shard<P: Probe> {
-    server: Server<P>,
+struct Shard<M> {
+    server: M,
     incarnation: u32,
     /// By slot: who is there, and which generation comes next.
     slots: Vec<(Option<ConnKey>, u32)>,
@@ -132,15 +134,15 @@ struct Device {
 
 /// A run in progress.
 #[derive(Debug)]
-pub(crate) struct World<'s, P: Probe> {
-    probe: P,
+pub(crate) struct World<'s, T: Sut> {
+    sut: T,
     schedule: &'s Schedule,
     options: Options,
     config: ServerConfig,
     now_us: u64,
     queue: Queue,
     nodes: Vec<Node>,
-    shards: Vec<Shard<P>>,
+    shards: Vec<Shard<T::Machine>>,
     devices: Vec<Device>,
     conns: Vec<Conn>,
     dirty: VecDeque<ConnKey>,
@@ -163,30 +165,25 @@ pub fn execute(schedule: &Schedule, options: Options) -> Outcome {
 }
 
 /// The same with engines that have this probe, and a store that has this bug.
-pub(crate) fn execute_with<P: Probe + Clone>(
+pub(crate) fn execute_with<P: Probe + Clone + Debug>(
     schedule: &Schedule,
     options: Options,
     probe: &P,
     store: Option<StoreCanary>,
 ) -> Outcome {
-    let mut world = World::new(schedule, options, probe);
+    let mut world = World::new(schedule, options, Engine(probe.clone()));
     world.store.canary = store;
     world.run()
 }
 
-impl<'s, P: Probe + Clone> World<'s, P> {
-    fn new(schedule: &'s Schedule, options: Options, probe: &P) -> Self {
+impl<'s, T: Sut> World<'s, T> {
+    fn new(schedule: &'s Schedule, options: Options, sut: T) -> Self {
         let s = &schedule.settings;
         let shards = (s.nodes * s.shards) as usize;
         let config = config(s, shards > 1);
         let named = |letter: char, count: usize| (0..count).map(move |number| format!("{letter}{number}"));
         let shard = |number| Shard {
-            server: Server::with_probe(
-                config.clone(),
-                engine_seed(schedule.seed, number, 0),
-                Instant::ZERO,
-                probe.clone(),
-            ),
+            server: sut.start(config.clone(), engine_seed(schedule.seed, number, 0), Instant::ZERO),
             incarnation: 0,
             slots: Vec::new(),
             free: Vec::new(),
@@ -209,8 +206,8 @@ impl<'s, P: Probe + Clone> World<'s, P> {
         };
         let node = Node { up: true, stopping: false, offset_us: 0, down_us: 0, life: 0 };
         let mut world = Self {
-            probe: probe.clone(),
             shards: (0..shards).map(shard).collect(),
+            sut,
             nodes: vec![node; s.nodes as usize],
             devices: schedule.clients.iter().map(device).collect(),
             conns: Vec::new(),

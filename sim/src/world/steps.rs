@@ -1,11 +1,10 @@
 //! The steps of a schedule, carried out.
 
 use bytes::Bytes;
-use switchboard_engine::Probe;
-use switchboard_engine::{Body, Event, Outgoing, Server, SignalKind, Target};
+use switchboard_engine::{Body, Event, Outgoing, SignalKind, Target};
 use switchboard_proto::classic::Message;
 
-use super::{Happening, World, bus::BusMood, engine_seed, queue::Up, store::StoreMood};
+use super::{Happening, World, bus::BusMood, engine_seed, queue::Up, store::StoreMood, sut::Sut};
 use crate::{
     check::{Payload, Route, Said},
     schedule::{Carrier, ClientKind, ClientNo, NodeNo, Seen, Step, To, UserNo, What},
@@ -32,7 +31,7 @@ impl Speech {
     }
 }
 
-impl<P: Probe + Clone> World<'_, P> {
+impl<T: Sut> World<'_, T> {
     /// The step at this place of the schedule, and the next one to come.
     pub(super) fn step(&mut self, place: usize) {
         let schedule = self.schedule;
@@ -354,7 +353,7 @@ impl<P: Probe + Clone> World<'_, P> {
             let now = switchboard_engine::Instant::from_nanos(engine_ns);
             self.check.replaced(shard);
             let shard = &mut self.shards[shard];
-            shard.server = Server::with_probe(self.config.clone(), seed, now, self.probe.clone());
+            shard.server = self.sut.start(self.config.clone(), seed, now);
             (shard.armed_us, shard.stopped, shard.since_sweep) = (None, false, 0);
         }
     }

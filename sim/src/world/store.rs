@@ -3,7 +3,6 @@
 //! a node had not committed is lost with it.
 
 use std::collections::BTreeMap;
-use switchboard_engine::Probe;
 
 use switchboard_engine::{
     Answer, DirectoryChange, DirectoryChangeKind, FileKind, GroupId, NewMessage, Recipient, Request, UserId,
@@ -13,6 +12,7 @@ use switchboard_engine::{
 use super::{
     Draw, Happening, World,
     queue::{Fate, Life, Queue},
+    sut::Sut,
 };
 use crate::{
     canaries::StoreCanary,
@@ -179,7 +179,7 @@ fn avatar(user: usize, version: u32) -> Box<str> {
     if version == 0 { Box::default() } else { format!("a{user}.{version}").into() }
 }
 
-impl<P: Probe + Clone> World<'_, P> {
+impl<T: Sut> World<'_, T> {
     /// The store does what it was asked, unless who asked has died before.
     pub(super) fn commit(&mut self, life: Life, ticket: u64, request: &Request, fate: Fate) {
         if !self.lives(life) {
