@@ -1,10 +1,11 @@
 //! What an engine is given, and what has to follow by the rules.
 
-use switchboard_engine::{Answer, ConnId, Stats};
+use switchboard_engine::{Action, Answer, ConnId, Frame, Request, Stats};
 
 use super::{
     Check, ConnKey, Instance, MessageKey, Owed, Payload, Phase, Route, Use, calls, pipelines::State,
 };
+use crate::wire::{self, Token, View};
 
 impl Check {
     /// An engine's clock and counters before an event; to be called first.
@@ -189,11 +190,56 @@ impl Check {
         }
     }
 
-    /// The same for users whose load has timed out.
+    /// The same for users whose load has timed out, all that are left.
     pub(crate) fn route_given_up(&mut self, shard: usize) {
         for user in core::mem::take(&mut self.cause.given_up) {
             self.route_departed(shard, user);
         }
+    }
+
+    /// The same as far as the engine has come. It gives loads up one after the other, and for each user first
+    /// routes what departed, then welcomes who is there: so an action of one user's shows that those before are
+    /// through.
+    pub(crate) fn route_given_up_until(&mut self, shard: usize, action: &Action<'_>) {
+        let user = match action {
+            Action::Send { frame: Frame::Message(bytes), .. } => match View::read(bytes) {
+                Some(view) if view.from == "System" => wire::index(view.to),
+                _ => self.departed_sender(shard, self.known(bytes).map(|(_, message)| message)),
+            },
+            Action::Publish(record) => {
+                self.departed_sender(shard, self.known(&record.message).map(|(_, message)| message))
+            }
+            Action::Request { request: Request::StoreMessage(new), .. } => {
+                let token = Token::read(&new.content).or_else(|| Token::read(&new.sender_name));
+                self.departed_sender(shard, token.and_then(|token| self.message(token)))
+            }
+            Action::Request { request: Request::StoreFile(upload), .. } => {
+                let token = Token::read(&upload.suffix);
+                self.departed_sender(shard, token.and_then(|token| self.message(token)))
+            }
+            Action::Send { .. }
+            | Action::Request { request: Request::LoadUser(_), .. }
+            | Action::Close { .. }
+            | Action::Abort { .. }
+            | Action::Subscribe(_)
+            | Action::Unsubscribe(_)
+            | Action::Stopped => None,
+        };
+        let place = self.cause.given_up.iter().position(|waiting| Some(*waiting) == user);
+        for _ in 0..place.map_or(0, |place| place + 1) {
+            let user = self.cause.given_up.remove(0);
+            self.route_departed(shard, user);
+        }
+    }
+
+    /// Who has sent a message, if that is one of those that departed.
+    fn departed_sender(&self, shard: usize, message: Option<MessageKey>) -> Option<u16> {
+        let sender = self.said[message? as usize].sender;
+        let departed = &self.watches[shard].told[sender as usize].departed;
+        departed
+            .iter()
+            .any(|(_, payload)| matches!(payload, Payload::Said(said) if Some(*said) == message))
+            .then_some(sender)
     }
 
     /// What came over connections that are gone is routed once the user is loaded, or is not.

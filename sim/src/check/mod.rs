@@ -29,7 +29,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use switchboard_engine::{Action, ConnId, Frame, Request, Stats};
+use switchboard_engine::{Action, ConnId, Stats};
 
 use crate::schedule::{Schedule, Settings};
 use crate::wire::Token;
@@ -316,19 +316,8 @@ impl Check {
         if self.cause.stale {
             self.fail("takeover", |_| format!("a late event leads to {action:?}"));
         }
-        // An engine looks after its connections before its requests, and some go to the departed then.
-        let on_messages = match action {
-            Action::Send { frame, .. } => matches!(frame, Frame::Message(_)),
-            Action::Request { request, .. } => !matches!(request, Request::LoadUser(_)),
-            Action::Publish(_) => true,
-            Action::Close { .. }
-            | Action::Abort { .. }
-            | Action::Subscribe(_)
-            | Action::Unsubscribe(_)
-            | Action::Stopped => false,
-        };
-        if on_messages {
-            self.route_given_up(shard);
+        if !self.cause.given_up.is_empty() {
+            self.route_given_up_until(shard, action);
         }
         match action {
             Action::Send { to, frame } => self.sends(shard, to, frame),
