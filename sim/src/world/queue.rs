@@ -1,6 +1,6 @@
 //! What is going to happen, by (time, number).
 
-use std::cmp::Ordering;
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use bytes::Bytes;
@@ -74,52 +74,48 @@ pub(crate) struct Fate {
     pub(crate) answered: bool,
 }
 
-#[derive(Debug)]
+/// When, in which order among what happens then, and where it is kept.
+///
+/// What happens is kept apart: entries are moved often, and these are small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
     at_us: u64,
     number: u64,
-    what: Happening,
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Entry {}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Entry {
-    // The heap gives its greatest first.
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.at_us, other.number).cmp(&(self.at_us, self.number))
-    }
+    place: u32,
 }
 
 /// The queue.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    heap: BinaryHeap<Entry>,
+    heap: BinaryHeap<Reverse<Entry>>,
+    kept: Vec<Option<Happening>>,
+    free: Vec<u32>,
     number: u64,
 }
 
 impl Queue {
     pub(crate) fn push(&mut self, at_us: u64, what: Happening) {
         self.number += 1;
-        self.heap.push(Entry { at_us, number: self.number, what });
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.kept[place as usize] = Some(what);
+                place
+            }
+            None => {
+                self.kept.push(Some(what));
+                self.kept.len() as u32 - 1
+            }
+        };
+        self.heap.push(Reverse(Entry { at_us, number: self.number, place }));
     }
 
     pub(crate) fn next_us(&self) -> Option<u64> {
-        self.heap.peek().map(|entry| entry.at_us)
+        self.heap.peek().map(|Reverse(entry)| entry.at_us)
     }
 
     pub(crate) fn pop(&mut self) -> Option<(u64, Happening)> {
-        self.heap.pop().map(|entry| (entry.at_us, entry.what))
+        let Reverse(entry) = self.heap.pop()?;
+        self.free.push(entry.place);
+        self.kept[entry.place as usize].take().map(|what| (entry.at_us, what))
     }
 }
