@@ -14,6 +14,9 @@ use switchboard_sim::shrink;
 use switchboard_sim::text::ParseError;
 use switchboard_sim::world::{Options, execute};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Drives the shipped engine through every disaster, from one seed.
 ///
 /// Exit codes: 0 if everything holds, 1 if something does not, 2 for wrong arguments and damaged files.

@@ -20,25 +20,32 @@ impl core::fmt::Display for Token {
 impl Token {
     /// The token at the beginning of a text, up to its end or a space.
     pub(crate) fn read(text: &str) -> Option<Self> {
-        let (step, rest) = text.strip_prefix('m')?.split_once('.')?;
-        let nth = rest.split(' ').next()?;
-        Some(Self { step: number(step)?, nth: number(nth)? })
+        let rest = text.as_bytes().strip_prefix(b"m")?;
+        let (step, rest) = leading(rest)?;
+        let (nth, rest) = leading(rest.strip_prefix(b".")?)?;
+        matches!(rest, [] | [b' ', ..]).then_some(Self { step, nth })
     }
 }
 
-/// A decimal number; faster than the general parser, and tokens are read for every frame.
+/// The decimal number that the bytes begin with, and what follows it. By hand: tokens are read for every frame.
+fn leading(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (digits, rest) = bytes.split_at(digits);
+    let add = |value: u32, digit: &u8| value.wrapping_mul(10).wrapping_add(u32::from(digit - b'0'));
+    (!digits.is_empty()).then(|| (digits.iter().fold(0, add), rest))
+}
+
+/// A decimal number, the whole text.
 pub(crate) fn number(digits: &str) -> Option<u32> {
-    if digits.is_empty() {
-        return None;
+    match leading(digits.as_bytes())? {
+        (number, []) => Some(number),
+        (_, [_, ..]) => None,
     }
-    digits.bytes().try_fold(0_u32, |value, digit| {
-        digit.is_ascii_digit().then(|| value.wrapping_mul(10).wrapping_add(u32::from(digit - b'0')))
-    })
 }
 
 /// The number behind the letter of an id such as `u12`.
 pub(crate) fn index(id: &str) -> Option<u16> {
-    number(id.get(1..)?).and_then(|n| u16::try_from(n).ok())
+    number(id.get(1..)?).and_then(|number| u16::try_from(number).ok())
 }
 
 /// A message's fields, lent from its bytes.

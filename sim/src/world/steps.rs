@@ -167,36 +167,13 @@ impl<T: Sut> World<'_, T> {
             To::Nobody if is_call || speech.content_type == 0 => Route::Call,
             To::Nobody => Route::Everyone,
         };
-        let message = Message {
-            from_username: speech.token.to_string(),
-            from: speech.claims.unwrap_or(user).to_string(),
-            to: match speech.to {
-                To::User(user) => user.to_string(),
-                To::Group(group) => group.to_string(),
-                To::Nobody => String::new(),
-            },
-            content: match speech.carrier {
-                Some(Carrier::DataUrl) => {
-                    format!("data:;base64,{}", "QUFB".repeat(speech.bytes as usize / 3))
-                }
-                Some(Carrier::Bytes) => speech.token.to_string(),
-                None => format!("{} {}", speech.token, "x".repeat(speech.bytes as usize)),
-            },
-            content_type: speech.content_type,
-            r#type: if is_call { "webrtc".to_owned() } else { String::new() },
-            message_type: if matches!(speech.to, To::Group(_)) { 2 } else { 1 },
-            file: match speech.carrier {
-                Some(Carrier::Bytes) => vec![b'f'; speech.bytes.max(1) as usize].into(),
-                Some(Carrier::DataUrl) | None => Bytes::new(),
-            },
-            file_suffix: speech.carrier.map(|_| speech.token.to_string()).unwrap_or_default(),
-            ..Message::default()
-        };
+        // The engine's client makes its bytes itself.
+        let bytes = if engine { Bytes::new() } else { wire::encode(&self.message(speech, user, is_call)) };
         self.check.say(Said {
             token: speech.token,
             sender: user.0,
             route,
-            bytes: wire::encode(&message),
+            bytes,
             honest: speech.claims.is_none_or(|claims| claims == user),
             content_type: speech.content_type,
             is_call,
@@ -208,9 +185,38 @@ impl<T: Sut> World<'_, T> {
         })
     }
 
+    /// What a raw client sends.
+    fn message(&self, speech: Speech, user: UserNo, is_call: bool) -> Message {
+        Message {
+            from_username: speech.token.to_string(),
+            from: self.users[speech.claims.unwrap_or(user).index()].as_str().to_owned(),
+            to: match speech.to {
+                To::User(user) => self.users[user.index()].as_str().to_owned(),
+                To::Group(group) => self.groups[group.index()].as_str().to_owned(),
+                To::Nobody => String::new(),
+            },
+            content: match speech.carrier {
+                Some(Carrier::DataUrl) => {
+                    format!("data:;base64,{}", "QUFB".repeat(speech.bytes as usize / 3))
+                }
+                Some(Carrier::Bytes) => speech.token.to_string(),
+                None => text(speech),
+            },
+            content_type: speech.content_type,
+            r#type: if is_call { "webrtc".to_owned() } else { String::new() },
+            message_type: if matches!(speech.to, To::Group(_)) { 2 } else { 1 },
+            file: match speech.carrier {
+                Some(Carrier::Bytes) => vec![b'f'; speech.bytes.max(1) as usize].into(),
+                Some(Carrier::DataUrl) | None => Bytes::new(),
+            },
+            file_suffix: speech.carrier.map(|_| speech.token.to_string()).unwrap_or_default(),
+            ..Message::default()
+        }
+    }
+
     /// The same for the engine's client, which makes the bytes itself.
     fn outgoing(&self, speech: Speech) -> Outgoing {
-        let content = format!("{} {}", speech.token, "x".repeat(speech.bytes as usize));
+        let content = text(speech);
         if !(1..=5).contains(&speech.content_type) {
             let to = match speech.to {
                 To::User(user) => Some(self.users[user.index()].clone()),
@@ -411,4 +417,11 @@ impl<T: Sut> World<'_, T> {
             }
         }
     }
+}
+
+/// A text that begins with its token, and is as long as it is to be.
+fn text(speech: Speech) -> String {
+    let mut text = format!("{} ", speech.token);
+    text.extend(core::iter::repeat_n('x', speech.bytes as usize));
+    text
 }
