@@ -85,8 +85,8 @@ impl<P: Probe + Clone> World<'_, P> {
                 Action::Publish(record) => {
                     bus.publish(schedule, check, queue, nodes, now_us, shard_no, &record);
                 }
-                Action::Subscribe(topic) => bus.subscribe(shard_no, &topic, true),
-                Action::Unsubscribe(topic) => bus.subscribe(shard_no, &topic, false),
+                Action::Subscribe(topic) => bus.subscribe(shard_no, topic, true),
+                Action::Unsubscribe(topic) => bus.subscribe(shard_no, topic, false),
                 Action::Stopped => stopped = true,
             }
         }
@@ -164,7 +164,7 @@ impl<P: Probe + Clone> World<'_, P> {
 
     /// A record arrives over the bus.
     pub(super) fn record(&mut self, life: Life, record: Record) {
-        if !self.lives(life) {
+        if !self.bus.model.arrive(life.shard, life.incarnation) || !self.lives(life) {
             return;
         }
         let lane = self.lane(life.shard);

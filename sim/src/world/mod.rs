@@ -26,10 +26,10 @@ use self::{
     store::Store,
 };
 use crate::{
-    canaries::StoreCanary,
     check::{Check, ConnKey, Violation},
     choice::keyed,
     schedule::{ClientNo, ClientSpec, NodeNo, Schedule, Settings, What},
+    store::StoreCanary,
     trace::{Lane, Mark, Trace},
 };
 
@@ -170,7 +170,7 @@ pub(crate) fn execute_with<P: Probe + Clone>(
     store: Option<StoreCanary>,
 ) -> Outcome {
     let mut world = World::new(schedule, options, probe);
-    world.store.canary = store;
+    world.store.model.plant(store);
     world.run()
 }
 
@@ -286,7 +286,7 @@ impl<'s, P: Probe + Clone> World<'s, P> {
             Happening::ClientLost { conn } => self.client_lost(conn, None),
             Happening::Timeout { life } => self.timeout(life),
             Happening::ClientTimeout { client } => self.client_timeout(client),
-            Happening::Commit { life, ticket, request, fate } => self.commit(life, ticket, &request, fate),
+            Happening::Commit { life, ticket, request, fate } => self.commit(life, ticket, *request, fate),
             Happening::Answer { life, ticket, answer } => self.answer(life, ticket, answer),
             Happening::Record { life, record } => self.record(life, record),
             Happening::Directory { life, change } => self.announce(life, change),
