@@ -1,22 +1,39 @@
 //! Random requests, given to two stores in lockstep.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use switchboard_engine::{Answer, FileSource, Recipient};
 use switchboard_sim::store::StoreCanary;
 
+use super::bench::{Bench, model};
 use super::sides::{GROUPS, Sqlite, Strangers, USERS};
-use super::store::{Bench, model};
+
 use super::{file, load, message, to_group, to_user};
+
+/// A message: its sender, its id, and to whom it goes.
+type Word = (&'static str, u8, Recipient);
 
 /// Something that is done to both.
 #[derive(Clone, Debug)]
 enum Step {
-    Say { sender: &'static str, id: u8, recipient: Recipient },
+    /// One after the other, or all at once: a store may commit those together.
+    Say(Vec<Word>),
     Load(&'static str),
-    Member { group: &'static str, user: &'static str, member: bool },
-    Avatar { user: &'static str, avatar: &'static str },
-    File { contents: &'static [u8], suffix: &'static str },
+    Member {
+        group: &'static str,
+        user: &'static str,
+        member: bool,
+    },
+    Avatar {
+        user: &'static str,
+        avatar: &'static str,
+    },
+    File {
+        contents: &'static [u8],
+        suffix: &'static str,
+    },
     Crash,
 }
 
@@ -28,8 +45,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let to = || prop::sample::select(&["chess", "go", "nowhere"][..]);
     let recipient = prop_oneof![name().prop_map(to_user), to().prop_map(to_group), Just(to_group("chess"))];
     let contents: [&[u8]; 4] = [b"\x89PNG\r\n\x1a\n", b"ID3\x03 mp3", b"words", b""];
+    let word = (name(), 0..12_u8, recipient);
     let step = prop_oneof![
-        12 => (name(), 0..12_u8, recipient).prop_map(|(sender, id, recipient)| Step::Say { sender, id, recipient }),
+        9 => word.clone().prop_map(|word| Step::Say(vec![word])),
+        3 => prop::collection::vec(word, 2..8).prop_map(Step::Say),
         3 => name().prop_map(Step::Load),
         4 => (to(), name(), any::<bool>())
             .prop_map(|(group, user, member)| Step::Member { group, user, member }),
@@ -45,9 +64,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// What a store says to a step, as far as both must say the same.
 fn take(store: &mut Bench, place: usize, step: &Step) -> String {
     match step {
-        Step::Say { sender, id, recipient } => {
-            let words = format!("words {place}");
-            format!("{:?}", store.ask(message(sender, *id, recipient.clone(), &words)))
+        Step::Say(words) => {
+            let say = |(sender, id, recipient): &Word| {
+                store.submit(message(sender, *id, recipient.clone(), &format!("words {place}")))
+            };
+            let tickets: Vec<_> = words.iter().map(say).collect();
+            let answers: BTreeMap<_, _> = words.iter().map(|_| store.answer()).collect();
+            assert!(answers.keys().eq(&tickets), "every request has its own answer");
+            format!("{:?}", answers.into_values().collect::<Vec<_>>())
         }
         Step::Load(user) => format!("{:?}", store.ask(load(user))),
         Step::Member { group, user, member } => store.set_member(group, user, *member).to_string(),
