@@ -6,18 +6,8 @@ use crate::generate::generate;
 use crate::runner::guarded;
 use crate::schedule::Schedule;
 use crate::shrink::{self, Trial};
+pub use crate::store::StoreCanary;
 use crate::world::{Options, Outcome, execute_with};
-
-/// Deliberate bugs of the simulator's store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoreCanary {
-    /// A place in the log is left out.
-    SeqSkips,
-    /// A message is stored twice.
-    StoresTwice,
-    /// A message is acknowledged and not kept.
-    AnswersUncommitted,
-}
 
 /// One deliberate bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +22,8 @@ impl Bug {
     /// All of them.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        let store = [StoreCanary::SeqSkips, StoreCanary::StoresTwice, StoreCanary::AnswersUncommitted];
-        Canary::ALL.iter().copied().map(Self::Engine).chain(store.into_iter().map(Self::Store)).collect()
+        let store = StoreCanary::ALL.iter().copied().map(Self::Store);
+        Canary::ALL.iter().copied().map(Self::Engine).chain(store).collect()
     }
 
     /// The name that reports use.
@@ -41,9 +31,7 @@ impl Bug {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Engine(canary) => canary.name(),
-            Self::Store(StoreCanary::SeqSkips) => "store-seq-skips",
-            Self::Store(StoreCanary::StoresTwice) => "store-stores-twice",
-            Self::Store(StoreCanary::AnswersUncommitted) => "store-answers-uncommitted",
+            Self::Store(canary) => canary.name(),
         }
     }
 }

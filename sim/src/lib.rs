@@ -18,6 +18,7 @@
               read; a wrong one must stop the run at once, and a panic does"
 )]
 
+pub mod bus;
 pub mod canaries;
 pub mod check;
 pub mod choice;
@@ -26,6 +27,7 @@ pub mod original;
 pub mod runner;
 pub mod schedule;
 pub mod shrink;
+pub mod store;
 pub mod text;
 pub mod trace;
 mod wire;

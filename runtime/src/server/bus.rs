@@ -12,33 +12,36 @@ use switchboard_engine::{Record, Topic};
 use tokio::sync::mpsc;
 
 /// The most shards that one node has: the subscribers of a topic are a set of 64 bits.
-pub(crate) const SHARD_LIMIT: usize = 64;
+pub const SHARD_LIMIT: usize = 64;
 
-/// The subscriptions of all shards, and the way to each.
+/// The subscriptions of all shards, and the way to each. None of its calls waits for a shard.
 ///
 /// A record that finds a shard's queue full is dropped and counted: what was stored stays stored, only its
 /// push to that shard's users is lost.
 #[derive(Debug)]
-pub(crate) struct Bus {
+pub struct Bus {
     subscribers: RwLock<HashMap<Topic, u64>>,
     shards: Vec<mpsc::Sender<Record>>,
     dropped: AtomicU64,
 }
 
 impl Bus {
-    /// A bus with a queue of so many records to each shard, and the receiving ends in the shards' order.
-    pub(crate) fn new(shards: usize, queue_records: usize) -> (Self, Vec<mpsc::Receiver<Record>>) {
+    /// A bus with a queue of so many records, at least 1, to each of so many shards, at most [`SHARD_LIMIT`];
+    /// and the receiving ends in the shards' order.
+    pub fn new(shards: usize, queue_records: usize) -> (Self, Vec<mpsc::Receiver<Record>>) {
         let (senders, receivers) = (0..shards.min(SHARD_LIMIT)).map(|_| mpsc::channel(queue_records)).unzip();
         let bus = Self { subscribers: RwLock::default(), shards: senders, dropped: AtomicU64::new(0) };
         (bus, receivers)
     }
 
-    pub(crate) fn subscribe(&self, shard: usize, topic: Topic) {
+    /// A shard is to receive what others publish under a topic from now on.
+    pub fn subscribe(&self, shard: usize, topic: Topic) {
         let mut subscribers = self.subscribers.write().unwrap_or_else(PoisonError::into_inner);
         *subscribers.entry(topic).or_default() |= bit(shard);
     }
 
-    pub(crate) fn unsubscribe(&self, shard: usize, topic: &Topic) {
+    /// Undoes [`subscribe`](Self::subscribe). What was published before may still come.
+    pub fn unsubscribe(&self, shard: usize, topic: &Topic) {
         let mut subscribers = self.subscribers.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(shards) = subscribers.get_mut(topic) {
             *shards &= !bit(shard);
@@ -48,8 +51,9 @@ impl Bus {
         }
     }
 
-    /// Queues a record for every other shard that is subscribed to its topic.
-    pub(crate) fn publish(&self, from: usize, record: &Record) {
+    /// Queues a record of a shard for every other shard that is subscribed to its topic; for every other one if
+    /// that is [`Topic::Everyone`]. Records of one shard keep their order.
+    pub fn publish(&self, from: usize, record: &Record) {
         let interested = match &record.topic {
             Topic::Everyone => u64::MAX,
             topic @ (Topic::User(_) | Topic::Group(_)) => {
@@ -63,6 +67,12 @@ impl Bus {
                 tracing::warn!("a shard's bus queue is full: live deliveries to it are dropped and counted");
             }
         }
+    }
+
+    /// Records that found a shard's queue full, or its shard gone, since the start.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
     }
 }
 
@@ -105,6 +115,6 @@ mod tests {
         for _ in 0..3 {
             bus.publish(0, &record(Topic::Everyone));
         }
-        assert_eq!(bus.dropped.load(Ordering::Relaxed), 2);
+        assert_eq!(bus.dropped(), 2);
     }
 }

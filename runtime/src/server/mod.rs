@@ -7,7 +7,7 @@
 //! | `store` | the database |
 //! | `media` | the files |
 
-mod bus;
+pub mod bus;
 mod gateway;
 mod http;
 mod shard;

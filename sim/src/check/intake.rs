@@ -294,13 +294,26 @@ impl Check {
         self.revision = revision;
     }
 
-    /// The store has committed a message.
-    pub(crate) fn committed(&mut self, message: MessageKey, conversation: (u32, u32), seq: u64) {
+    /// The store has committed a message. In which conversation it has to be follows from what was said.
+    pub(crate) fn committed(&mut self, message: MessageKey, seq: u64) {
+        let said = &self.said[message as usize];
+        let (token, sender, route) = (said.token, said.sender, said.route);
+        let conversation = match route {
+            Route::User(to) => (u32::from(sender.min(to)), u32::from(sender.max(to))),
+            Route::Group(group) => (u32::MAX, u32::from(group)),
+            // What is never stored: that the store was asked has failed already.
+            Route::Relay(_) | Route::Call | Route::Everyone => (u32::MAX, u32::MAX),
+        };
+        if let Route::Group(group) = route
+            && !self.members[group as usize][sender as usize].0
+        {
+            self.fail("no-leak", |_| format!("{token} to g{group} is stored for u{sender}, no member"));
+        }
         let head = self.heads.entry(conversation).or_insert(0);
         *head += 1;
         let (expected, said) = (*head, &mut self.said[message as usize]);
         said.seqs.push(seq);
-        let (token, stored, arrived) = (said.token, said.seqs.len(), said.conns.len());
+        let (stored, arrived) = (said.seqs.len(), said.conns.len());
         if seq != expected {
             self.fail("one-order", |_| format!("{token} is given seq {seq}, and {expected} is next"));
         }

@@ -1,4 +1,5 @@
-//! The bus between engines: subscriptions, and everything that a broker between nodes may do to records.
+//! When records arrive, and everything that a broker between nodes may do to them: who receives them is up to
+//! [`SimBus`].
 
 use switchboard_engine::{Record, Topic};
 
@@ -7,10 +8,10 @@ use super::{
     queue::{Life, Queue},
 };
 use crate::{
+    bus::SimBus,
     check::Check,
     choice::keyed,
     schedule::{NodeNo, Schedule, Ways},
-    wire,
 };
 
 /// How the bus behaves.
@@ -25,64 +26,46 @@ pub(super) struct BusMood {
 /// Delay within a node, in microseconds: the queue between two shards.
 const LOCAL_DELAY_US: u64 = 20;
 
+/// Records that may be on their way to one shard: the runtime's default.
+const QUEUE_RECORDS: u32 = 65_536;
+
 /// The bus.
 #[derive(Debug)]
 pub(super) struct Bus {
     pub(super) mood: BusMood,
-    shards: usize,
+    pub(super) model: SimBus,
     per_node: usize,
-    /// By user and by group: the subscribed shards, one bit each.
-    users: Vec<u64>,
-    groups: Vec<u64>,
-    /// By pair of shards: when the last record arrives.
-    last_us: Vec<u64>,
+    nodes: usize,
     /// By pair of nodes: whether records get through.
     cut: Vec<bool>,
-    /// Lives of the shards, as the bus knows them.
-    pub(super) incarnations: Vec<u32>,
     draws: u64,
 }
 
 impl Bus {
     pub(super) fn new(schedule: &Schedule) -> Self {
         let s = &schedule.settings;
-        let shards = (s.nodes * s.shards) as usize;
         Self {
             mood: BusMood::default(),
-            shards,
+            model: SimBus::new((s.nodes * s.shards) as usize, QUEUE_RECORDS),
             per_node: s.shards as usize,
-            users: vec![0; s.users as usize],
-            groups: vec![0; schedule.groups.len()],
-            last_us: vec![0; shards * shards],
+            nodes: s.nodes as usize,
             cut: vec![false; (s.nodes * s.nodes) as usize],
-            incarnations: vec![0; shards],
             draws: 0,
         }
     }
 
-    pub(super) fn subscribe(&mut self, shard: usize, topic: &Topic, on: bool) {
-        let Some(shards) = self.subscribers(topic) else { return };
-        *shards = if on { *shards | 1 << shard } else { *shards & !(1 << shard) };
+    pub(super) fn subscribe(&mut self, shard: usize, topic: Topic, on: bool) {
+        if on { self.model.subscribe(shard, topic) } else { self.model.unsubscribe(shard, &topic) }
     }
 
-    fn subscribers(&mut self, topic: &Topic) -> Option<&mut u64> {
-        match topic {
-            Topic::Everyone => None,
-            Topic::User(user) => self.users.get_mut(wire::index(user.as_str())? as usize),
-            Topic::Group(group) => self.groups.get_mut(wire::index(group.as_str())? as usize),
-        }
-    }
-
-    /// Forgets a shard's subscriptions: its node is gone.
+    /// Forgets a shard: its node is gone.
     pub(super) fn forget(&mut self, shard: usize) {
-        self.users.iter_mut().chain(&mut self.groups).for_each(|shards| *shards &= !(1 << shard));
-        self.incarnations[shard] += 1;
+        self.model.forget(shard);
     }
 
     pub(super) fn partition(&mut self, from: NodeNo, into: NodeNo, ways: Ways) {
-        let nodes = self.shards / self.per_node;
-        self.cut[from.index() * nodes + into.index()] = true;
-        self.cut[into.index() * nodes + from.index()] |= ways == Ways::Both;
+        self.cut[from.index() * self.nodes + into.index()] = true;
+        self.cut[into.index() * self.nodes + from.index()] |= ways == Ways::Both;
     }
 
     pub(super) fn rejoin(&mut self) {
@@ -101,17 +84,13 @@ impl Bus {
         from: usize,
         record: &Record,
     ) {
-        let interested = match &record.topic {
-            Topic::Everyone => u64::MAX,
-            topic @ (Topic::User(_) | Topic::Group(_)) => self.subscribers(topic).map_or(0, |shards| *shards),
-        };
         self.draws += 1;
         // By message where it has a name, so that removing another one changes nothing about this.
         let item = check.known(&record.message).map_or(self.draws, |(_, key)| {
             let token = check.said[key as usize].token;
             u64::from(token.step) << 24 | u64::from(token.nth)
         });
-        for into in (0..self.shards).filter(|into| *into != from && interested & 1 << into != 0) {
+        for into in self.model.recipients(from, &record.topic) {
             let (near, far) = (from / self.per_node, into / self.per_node);
             if !nodes[far].up || self.cut[near * nodes.len() + far] {
                 continue;
@@ -129,15 +108,14 @@ impl Bus {
                 true => LOCAL_DELAY_US,
                 false => s.bus_delay_us + draw(Draw::BusDelay) % (s.bus_jitter_us + mood.slow_us + 1),
             };
-            let last_us = &mut self.last_us[from * self.shards + into];
-            let free = draw(Draw::BusOrder) % 1000 < mood.reorder_permille;
-            let at_us = if free { now_us + delay_us } else { (now_us + delay_us).max(*last_us) };
-            *last_us = at_us.max(*last_us);
-            let life = Life { shard: into, incarnation: self.incarnations[into] };
-            queue.push(at_us, Happening::Record { life, record: record.clone() });
-            if repeated {
-                let again_us = at_us + (fate >> 40) % 50_000;
-                queue.push(again_us, Happening::Record { life, record: record.clone() });
+            let keeps_order = draw(Draw::BusOrder) % 1000 >= mood.reorder_permille;
+            let at_us = self.model.arrival_us(from, into, now_us + delay_us, keeps_order);
+            let again_us = repeated.then_some(at_us + (fate >> 40) % 50_000);
+            for at_us in [Some(at_us), again_us].into_iter().flatten() {
+                if let Some(incarnation) = self.model.depart(into) {
+                    let life = Life { shard: into, incarnation };
+                    queue.push(at_us, Happening::Record { life, record: record.clone() });
+                }
             }
         }
     }

@@ -89,8 +89,8 @@ impl<T: Sut> World<'_, T> {
                 Action::Publish(record) => {
                     bus.publish(schedule, check, queue, nodes, now_us, shard_no, &record);
                 }
-                Action::Subscribe(topic) => bus.subscribe(shard_no, &topic, true),
-                Action::Unsubscribe(topic) => bus.subscribe(shard_no, &topic, false),
+                Action::Subscribe(topic) => bus.subscribe(shard_no, topic, true),
+                Action::Unsubscribe(topic) => bus.subscribe(shard_no, topic, false),
                 Action::Stopped => stopped = true,
             }
         }
@@ -168,7 +168,7 @@ impl<T: Sut> World<'_, T> {
 
     /// A record arrives over the bus.
     pub(super) fn record(&mut self, life: Life, record: Record) {
-        if !self.lives(life) {
+        if !self.bus.model.arrive(life.shard, life.incarnation) || !self.lives(life) {
             return;
         }
         let lane = self.lane(life.shard);

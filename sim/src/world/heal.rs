@@ -137,7 +137,7 @@ impl<T: Sut> World<'_, T> {
             self.probe_with(&mut step, *client, To::User(user), present.iter().filter(|other| to(other)));
         }
         for group in (0..self.groups.len() as u16).map(GroupNo) {
-            let member = |user: UserNo| self.store.members[group.index()][user.index()];
+            let member = |user| self.is_member(user, group);
             let Some((client, sender, _)) = present.iter().find(|(_, user, _)| member(*user)).copied() else {
                 continue;
             };

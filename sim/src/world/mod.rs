@@ -28,10 +28,10 @@ use self::{
     sut::{Engine, Sut},
 };
 use crate::{
-    canaries::StoreCanary,
     check::{Check, ConnKey, Violation},
     choice::keyed,
     schedule::{ClientNo, ClientSpec, NodeNo, Schedule, Settings, What},
+    store::StoreCanary,
     trace::{Lane, Mark, Trace},
 };
 
@@ -172,7 +172,7 @@ pub(crate) fn execute_with<P: Probe + Clone + Debug>(
     store: Option<StoreCanary>,
 ) -> Outcome {
     let mut world = World::new(schedule, options, Engine(probe.clone()));
-    world.store.canary = store;
+    world.store.model.plant(store);
     world.run()
 }
 
@@ -283,7 +283,7 @@ impl<'s, T: Sut> World<'s, T> {
             Happening::ClientLost { conn } => self.client_lost(conn, None),
             Happening::Timeout { life } => self.timeout(life),
             Happening::ClientTimeout { client } => self.client_timeout(client),
-            Happening::Commit { life, ticket, request, fate } => self.commit(life, ticket, &request, fate),
+            Happening::Commit { life, ticket, request, fate } => self.commit(life, ticket, *request, fate),
             Happening::Answer { life, ticket, answer } => self.answer(life, ticket, answer),
             Happening::Record { life, record } => self.record(life, record),
             Happening::Directory { life, change } => self.announce(life, change),

@@ -1,13 +1,7 @@
-//! The store, by the runtime's contract: one gapless log a conversation, idempotent by (sender, id), membership
-//! checked at commit, changes of the directory numbered in one sequence and announced after their commit. What
-//! a node had not committed is lost with it.
+//! When the store does what it is asked, how, and what is lost: what it does is up to [`SimStore`]. What a node
+//! had not committed is lost with it.
 
-use std::collections::BTreeMap;
-
-use switchboard_engine::{
-    Answer, DirectoryChange, DirectoryChangeKind, FileKind, GroupId, NewMessage, Recipient, Request, UserId,
-    UserProfile,
-};
+use switchboard_engine::{Answer, DirectoryChange, FileKind, GroupId, NewMessage, Request, UserId};
 
 use super::{
     Draw, Happening, World,
@@ -15,10 +9,10 @@ use super::{
     sut::Sut,
 };
 use crate::{
-    canaries::StoreCanary,
-    check::{Check, MessageKey, Table},
+    check::Check,
     choice::keyed,
     schedule::{GroupNo, Schedule, UserNo},
+    store::SimStore,
     trace::Lane,
     wire::{self, Token},
 };
@@ -35,15 +29,10 @@ pub(super) struct StoreMood {
 /// The store.
 #[derive(Debug)]
 pub(super) struct Store {
-    /// The deliberate bug that it has, if any.
-    pub(super) canary: Option<StoreCanary>,
+    pub(super) model: SimStore,
     pub(super) mood: StoreMood,
-    /// By group, by user.
-    pub(super) members: Vec<Vec<bool>>,
-    avatars: Vec<u32>,
-    revision: u64,
-    heads: BTreeMap<(u32, u32), u64>,
-    ids: Table<(u16, [u8; 16]), u64>,
+    /// By user: how many pictures there were.
+    pictures: Vec<u32>,
     /// By node: when the last request is done, and when its answer arrives.
     last_us: Vec<(u64, u64)>,
     draws: Vec<u64>,
@@ -55,18 +44,18 @@ pub(super) struct Store {
 impl Store {
     pub(super) fn new(schedule: &Schedule) -> Self {
         let s = &schedule.settings;
-        let mut members = vec![vec![false; s.users as usize]; schedule.groups.len()];
-        for (group, list) in schedule.groups.iter().enumerate() {
-            list.iter().for_each(|user| members[group][user.index()] = true);
+        let user = |number: usize| UserId::new(&format!("u{number}")).ok();
+        let mut model = SimStore::new(false);
+        (0..s.users as usize).filter_map(user).for_each(|user| model.create_user(user));
+        for (number, members) in schedule.groups.iter().enumerate() {
+            if let Ok(group) = GroupId::new(&format!("g{number}")) {
+                model.create_group(group, members.iter().filter_map(|member| user(member.index())).collect());
+            }
         }
         Self {
-            canary: None,
+            model,
             mood: StoreMood::default(),
-            members,
-            avatars: vec![0; s.users as usize],
-            revision: 0,
-            heads: BTreeMap::new(),
-            ids: Table::default(),
+            pictures: vec![0; s.users as usize],
             last_us: vec![(0, 0); s.nodes as usize],
             draws: vec![0; s.users as usize],
             per_node: s.shards as usize,
@@ -121,52 +110,25 @@ impl Store {
         u64::from(token.step) << 32 | u64::from(token.nth) << 8 | u64::from(times)
     }
 
-    fn load(&self, user: &UserId) -> Answer {
-        let number = wire::index(user.as_str()).unwrap_or(0) as usize;
-        let groups = self.members.iter().enumerate().filter(|(_, members)| members[number]);
-        Answer::UserLoaded(UserProfile {
-            avatar: avatar(number, self.avatars[number]),
-            groups: groups.filter_map(|(group, _)| GroupId::new(&format!("g{group}")).ok()).collect(),
-            revision: self.revision,
-        })
-    }
-
-    fn store(&mut self, check: &mut Check, new: &NewMessage) -> Answer {
-        let sender = wire::index(new.sender.as_str()).unwrap_or(0);
-        if let Some(seq) = self.ids.get(&(sender, new.id.0)) {
-            return Answer::MessageStored { seq: *seq };
-        }
-        let conversation = match &new.recipient {
-            Recipient::User(user) => {
-                let other = wire::index(user.as_str()).unwrap_or(0);
-                (u32::from(sender.min(other)), u32::from(sender.max(other)))
-            }
-            Recipient::Group(group) => {
-                let group = wire::index(group.as_str()).unwrap_or(0);
-                let member = self.members.get(group as usize).is_some_and(|members| members[sender as usize]);
-                if !member {
-                    return Answer::Refused;
-                }
-                (u32::MAX, u32::from(group))
-            }
+    /// Does a request, and tells the checks what was committed.
+    fn apply(&mut self, check: &mut Check, request: Request) -> Answer {
+        let before = self.model.log().len();
+        let length = match &request {
+            Request::StoreFile(upload) => Some(upload.suffix.len()),
+            Request::LoadUser(_) | Request::StoreMessage(_) => None,
         };
-        let head = self.heads.entry(conversation).or_insert(0);
-        *head += if self.canary == Some(StoreCanary::SeqSkips) && *head == 2 { 2 } else { 1 };
-        let seq = *head;
-        self.ids.insert((sender, new.id.0), seq);
-        if self.canary == Some(StoreCanary::AnswersUncommitted) && seq.is_multiple_of(8) {
-            return Answer::MessageStored { seq };
-        }
-        let times = if self.canary == Some(StoreCanary::StoresTwice) && seq == 3 { 2 } else { 1 };
-        if let Some(key) = named(new).and_then(|token| check.message(token)) {
-            if times == 2 {
-                *self.heads.entry(conversation).or_insert(0) += 1;
-                check.committed(key as MessageKey, conversation, seq);
+        let mut answer = self.model.answer(request);
+        for stored in self.model.log().get(before..).unwrap_or_default() {
+            if let Some(key) = named(&stored.message).and_then(|token| check.message(token)) {
+                check.committed(key, stored.seq);
             }
-            let seq = seq + times - 1;
-            check.committed(key as MessageKey, conversation, seq);
         }
-        Answer::MessageStored { seq }
+        if let (Answer::FileStored { kind, .. }, Some(length)) = (&mut answer, length) {
+            // The bytes of simulated files say nothing, so the lengths of their names say what they are.
+            let kinds = [FileKind::Other, FileKind::Image, FileKind::Audio, FileKind::Video];
+            *kind = kinds[length % kinds.len()];
+        }
+        answer
     }
 }
 
@@ -175,25 +137,20 @@ fn named(new: &NewMessage) -> Option<Token> {
     Token::read(&new.content).or_else(|| Token::read(&new.sender_name))
 }
 
-fn avatar(user: usize, version: u32) -> Box<str> {
-    if version == 0 { Box::default() } else { format!("a{user}.{version}").into() }
-}
-
 impl<T: Sut> World<'_, T> {
     /// The store does what it was asked, unless who asked has died before.
-    pub(super) fn commit(&mut self, life: Life, ticket: u64, request: &Request, fate: Fate) {
+    pub(super) fn commit(&mut self, life: Life, ticket: u64, request: Request, fate: Fate) {
         if !self.lives(life) {
             return;
         }
-        let answer = match request {
-            _ if !fate.committed => Answer::Failed,
-            Request::LoadUser(user) => self.store.load(user),
-            Request::StoreMessage(new) => self.store.store(&mut self.check, new),
-            Request::StoreFile(upload) => {
-                let kinds = [FileKind::Other, FileKind::Image, FileKind::Audio, FileKind::Video];
-                let kind = kinds[upload.suffix.len() % kinds.len()];
-                Answer::FileStored { name: format!("f-{}", upload.suffix).into(), kind }
+        let answer = if fate.committed {
+            // Who gets no answer may ask again; for a message, that must change nothing.
+            if let (Request::StoreMessage(_), false) = (&request, fate.answered) {
+                self.store.apply(&mut self.check, request.clone());
             }
+            self.store.apply(&mut self.check, request)
+        } else {
+            Answer::Failed
         };
         let answer = if fate.failed { Answer::Failed } else { answer };
         self.trace.mark(self.now_us, Lane::Store, Lane::Store, || {
@@ -206,30 +163,36 @@ impl<T: Sut> World<'_, T> {
         }
     }
 
+    /// Whether the store has a user as a member of a group.
+    pub(super) fn is_member(&self, user: UserNo, group: GroupNo) -> bool {
+        self.store.model.is_member(&self.groups[group.index()], &self.users[user.index()])
+    }
+
     /// A membership changes, if it is a change.
     pub(super) fn change_member(&mut self, user: UserNo, group: GroupNo, member: bool) {
-        let entry = &mut self.store.members[group.index()][user.index()];
-        if core::mem::replace(entry, member) == member {
-            return;
+        let before = self.is_member(user, group);
+        let (group_id, user_id) = (&self.groups[group.index()], &self.users[user.index()]);
+        let change = self.store.model.set_member(group_id, user_id, member);
+        if before != member {
+            self.check.member(group.0, user.0, member, self.store.model.revision());
         }
-        let id = self.groups[group.index()].clone();
-        let kind = if member { DirectoryChangeKind::Joined(id) } else { DirectoryChangeKind::Left(id) };
-        let revision = self.change_directory(user, kind);
-        self.check.member(group.0, user.0, member, revision);
+        self.tell_shards(change);
     }
 
     /// A user has another picture.
     pub(super) fn change_avatar(&mut self, user: UserNo) {
-        self.store.avatars[user.index()] += 1;
-        let picture = avatar(user.index(), self.store.avatars[user.index()]);
-        self.change_directory(user, DirectoryChangeKind::Avatar(picture));
+        let pictures = &mut self.store.pictures[user.index()];
+        *pictures += 1;
+        let picture = format!("a{}.{pictures}", user.index());
+        let change = self.store.model.set_avatar(&self.users[user.index()], &picture);
+        self.check.revision = self.store.model.revision();
+        self.tell_shards(change);
     }
 
-    fn change_directory(&mut self, user: UserNo, kind: DirectoryChangeKind) -> u64 {
-        self.store.revision += 1;
-        let revision = self.store.revision;
-        self.check.revision = revision;
-        let change = DirectoryChange { revision, user: self.users[user.index()].clone(), kind };
+    /// Every shard will be told of a change of the directory.
+    fn tell_shards(&mut self, change: Option<DirectoryChange>) {
+        let Some(change) = change else { return };
+        let revision = change.revision;
         for shard in 0..self.shards.len() {
             let item = revision << 16 | shard as u64;
             let s = self.schedule.settings;
@@ -245,7 +208,6 @@ impl<T: Sut> World<'_, T> {
             let life = self.life(shard);
             self.queue.push(at_us, Happening::Directory { life, change: change.clone() });
         }
-        revision
     }
 
     /// An engine is told of a change of the directory.

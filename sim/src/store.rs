@@ -1,0 +1,368 @@
+//! The store's contract as a model: what it answers, what it keeps, and what it announces, without time.
+//!
+//! One gapless log a conversation, idempotent by (sender, id) for ever; membership is checked at the commit;
+//! changes of the directory are numbered in one sequence. When a request is done, and whether at all, is up to
+//! the world. The suite in `sim/tests/contract` holds this model and the runtime's store to the same cases.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use data_url::DataUrl;
+use switchboard_engine::{
+    Answer, DirectoryChange, DirectoryChangeKind, FileKind, FileSource, FileUpload, GroupId, NewMessage,
+    Recipient, Request, UserId, UserProfile,
+};
+
+use crate::check::Table;
+
+/// Defines the store's deliberate bugs: variant, name, what is wrong.
+macro_rules! canaries {
+    ($($variant:ident $name:literal $text:literal)*) => {
+        /// Deliberate bugs of the simulator's store.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum StoreCanary {
+            $(#[doc = $text] $variant,)*
+        }
+
+        impl StoreCanary {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The name that reports use.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+canaries! {
+    SeqSkips "store-seq-skips" "A place in the log is left out."
+    SeqRepeats "store-seq-repeats" "A place in the log is given twice."
+    RefusedTakesSeq "store-refused-takes-seq" "A message that is refused takes a place in the log."
+    StoresTwice "store-stores-twice" "A message is stored twice."
+    ForgetsIds "store-forgets-ids" "A message that is sent again is stored again."
+    AnswersUncommitted "store-answers-uncommitted" "A message is acknowledged and not kept."
+    AnswersEarly "store-answers-early" "A message is acknowledged, and committed with the next one; a crash loses it."
+    AnswersSwapped "store-answers-swapped" "A message is given the answer of the one before."
+    SplitsDirections "store-splits-directions" "The two directions of a direct conversation have a log each."
+    MembershipUnchecked "store-membership-unchecked" "Who has left a group can still write to it."
+    ChangeUnannounced "store-change-unannounced" "A change of the directory is not announced."
+    RevisionRepeats "store-revision-repeats" "Two changes of the directory have one revision."
+    StaleSnapshot "store-stale-snapshot" "A user is loaded as before the last change, with the new revision."
+}
+
+/// Which conversation a message belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Conversation {
+    /// The one of two users, the lesser id first; of a user with itself if they are the same.
+    Direct(UserId, UserId),
+    /// A group's.
+    Group(GroupId),
+}
+
+impl Conversation {
+    /// The conversation of a sender and a recipient.
+    #[must_use]
+    pub fn of(sender: &UserId, recipient: &Recipient) -> Self {
+        match recipient {
+            Recipient::User(user) => Self::Direct(sender.min(user).clone(), sender.max(user).clone()),
+            Recipient::Group(group) => Self::Group(group.clone()),
+        }
+    }
+}
+
+/// A committed message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Where it is.
+    pub conversation: Conversation,
+    /// Its place there, gapless from 1.
+    pub seq: u64,
+    /// What was stored.
+    pub message: Box<NewMessage>,
+}
+
+/// What the directory has of a user.
+#[derive(Clone, Debug, Default)]
+struct User {
+    avatar: Box<str>,
+    /// The groups before the last change, as a canary answers with.
+    former: Option<Vec<GroupId>>,
+}
+
+/// The model of a store.
+#[derive(Debug)]
+pub struct SimStore {
+    bug: Option<StoreCanary>,
+    /// Whether users that nobody has created come into being when they are named.
+    provision: bool,
+    users: BTreeMap<UserId, User>,
+    /// Oldest first, with their members.
+    groups: Vec<(GroupId, Vec<UserId>)>,
+    revision: u64,
+    changes: u64,
+    heads: BTreeMap<Conversation, u64>,
+    ids: Table<(UserId, [u8; 16]), u64>,
+    log: Vec<Stored>,
+    /// Names given to files, and how often.
+    files: BTreeMap<Box<str>, u64>,
+    /// Acknowledged, and not committed; only a canary has one.
+    early: Option<Stored>,
+    /// The last answer to a message.
+    last: Answer,
+}
+
+impl SimStore {
+    /// An empty store; `provision` says whether users come into being when they are loaded, write or are
+    /// written to, as with open authentication.
+    #[must_use]
+    pub fn new(provision: bool) -> Self {
+        Self {
+            bug: None,
+            provision,
+            users: BTreeMap::new(),
+            groups: Vec::new(),
+            revision: 0,
+            changes: 0,
+            heads: BTreeMap::new(),
+            ids: Table::default(),
+            log: Vec::new(),
+            files: BTreeMap::new(),
+            early: None,
+            last: Answer::Failed,
+        }
+    }
+
+    /// Plants a bug, or takes it out again.
+    pub fn plant(&mut self, bug: Option<StoreCanary>) {
+        self.bug = bug;
+    }
+
+    /// Creates a user, if there is none of this id.
+    pub fn create_user(&mut self, user: UserId) {
+        self.users.entry(user).or_default();
+    }
+
+    /// Creates a group with its first members. That is how the world is at the beginning: it is no change, and
+    /// is not announced.
+    pub fn create_group(&mut self, group: GroupId, members: Vec<UserId>) {
+        self.groups.push((group, members));
+    }
+
+    /// Does a request; what comes of it is committed when this returns.
+    pub fn answer(&mut self, request: Request) -> Answer {
+        match request {
+            Request::LoadUser(user) => self.load(&user),
+            Request::StoreMessage(message) => {
+                self.commit_early();
+                let answer = self.store(message);
+                let before = core::mem::replace(&mut self.last, answer.clone());
+                let swapped = self.has(StoreCanary::AnswersSwapped) && self.log.len().is_multiple_of(3);
+                if swapped { before } else { answer }
+            }
+            Request::StoreFile(upload) => self.keep(&upload),
+        }
+    }
+
+    /// The store dies and comes back: what was not committed is lost, and everything else is there.
+    pub fn crash(&mut self) {
+        if let Some(lost) = self.early.take() {
+            self.ids.remove(&(lost.message.sender.clone(), lost.message.id.0));
+            self.heads.insert(lost.conversation, lost.seq - 1);
+        }
+    }
+
+    /// Makes a user a member of a group, or no member any more. Gives what is to be announced: nothing if it is
+    /// no change, or there is no such user or group.
+    pub fn set_member(&mut self, group: &GroupId, user: &UserId, member: bool) -> Option<DirectoryChange> {
+        let former = self.groups_of(user);
+        let known = self.users.get_mut(user)?;
+        let (id, members) = self.groups.iter_mut().find(|(id, _)| id == group)?;
+        let place = members.iter().position(|other| other == user);
+        let kind = match (place, member) {
+            (None, true) => {
+                members.push(user.clone());
+                DirectoryChangeKind::Joined(id.clone())
+            }
+            (Some(place), false) => {
+                members.remove(place);
+                DirectoryChangeKind::Left(id.clone())
+            }
+            (Some(_), true) | (None, false) => return None,
+        };
+        known.former = Some(former);
+        self.change(user, kind)
+    }
+
+    /// Gives a user another picture, by its file name. Gives what is to be announced, as
+    /// [`set_member`](Self::set_member) does.
+    pub fn set_avatar(&mut self, user: &UserId, avatar: &str) -> Option<DirectoryChange> {
+        let known = self.users.get_mut(user).filter(|known| &*known.avatar != avatar)?;
+        known.avatar = avatar.into();
+        self.change(user, DirectoryChangeKind::Avatar(avatar.into()))
+    }
+
+    /// Whether a user belongs to a group.
+    #[must_use]
+    pub fn is_member(&self, group: &GroupId, user: &UserId) -> bool {
+        self.groups.iter().any(|(id, members)| id == group && members.contains(user))
+    }
+
+    /// The state of the directory: the revision of its last change, 0 before the first.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// All messages, in the order of their commits.
+    #[must_use]
+    pub fn log(&self) -> &[Stored] {
+        &self.log
+    }
+
+    fn has(&self, bug: StoreCanary) -> bool {
+        self.bug == Some(bug)
+    }
+
+    fn change(&mut self, user: &UserId, kind: DirectoryChangeKind) -> Option<DirectoryChange> {
+        self.changes += 1;
+        let odd = !self.changes.is_multiple_of(2);
+        self.revision += u64::from(odd || !self.has(StoreCanary::RevisionRepeats));
+        let change = DirectoryChange { revision: self.revision, user: user.clone(), kind };
+        (odd || !self.has(StoreCanary::ChangeUnannounced)).then_some(change)
+    }
+
+    /// Whether a user exists, or does from now on.
+    fn admit(&mut self, user: &UserId) -> bool {
+        if self.provision && !self.users.contains_key(user) {
+            self.create_user(user.clone());
+        }
+        self.users.contains_key(user)
+    }
+
+    fn groups_of(&self, user: &UserId) -> Vec<GroupId> {
+        let of_user = self.groups.iter().filter(|(_, members)| members.contains(user));
+        of_user.map(|(group, _)| group.clone()).collect()
+    }
+
+    fn load(&mut self, user: &UserId) -> Answer {
+        if !self.admit(user) {
+            return Answer::Refused;
+        }
+        let Some(known) = self.users.get(user) else { return Answer::Failed };
+        let former = known.former.as_ref().filter(|_| self.has(StoreCanary::StaleSnapshot));
+        Answer::UserLoaded(UserProfile {
+            avatar: known.avatar.clone(),
+            groups: former.cloned().unwrap_or_else(|| self.groups_of(user)),
+            revision: self.revision,
+        })
+    }
+
+    fn store(&mut self, message: Box<NewMessage>) -> Answer {
+        if !self.admit(&message.sender) {
+            return Answer::Refused;
+        }
+        let allowed = match &message.recipient {
+            Recipient::User(user) => self.admit(user),
+            Recipient::Group(group) => self.may_write(group, &message.sender),
+        };
+        let id = (message.sender.clone(), message.id.0);
+        // A message that was stored once stays stored, even if its sender has left the group since.
+        if let Some(seq) = self.ids.get(&id).filter(|_| !self.has(StoreCanary::ForgetsIds)) {
+            return Answer::MessageStored { seq: *seq };
+        }
+        let conversation = match &message.recipient {
+            Recipient::User(user) if self.has(StoreCanary::SplitsDirections) => {
+                Conversation::Direct(message.sender.clone(), user.clone())
+            }
+            recipient @ (Recipient::User(_) | Recipient::Group(_)) => {
+                Conversation::of(&message.sender, recipient)
+            }
+        };
+        if !allowed {
+            if self.has(StoreCanary::RefusedTakesSeq) {
+                *self.heads.entry(conversation).or_insert(0) += 1;
+            }
+            return Answer::Refused;
+        }
+        let bug = self.bug;
+        let head = self.heads.entry(conversation.clone()).or_insert(0);
+        *head += match bug {
+            Some(StoreCanary::SeqSkips) if *head == 2 => 2,
+            Some(StoreCanary::SeqRepeats) if *head == 2 => 0,
+            _ => 1,
+        };
+        let seq = *head;
+        self.ids.insert(id, seq);
+        self.write(Stored { conversation, seq, message });
+        Answer::MessageStored { seq }
+    }
+
+    fn may_write(&self, group: &GroupId, user: &UserId) -> bool {
+        let unchecked =
+            self.has(StoreCanary::MembershipUnchecked) && self.groups.iter().any(|(id, _)| id == group);
+        unchecked || self.is_member(group, user)
+    }
+
+    /// Puts a message that has its place into the log.
+    fn write(&mut self, stored: Stored) {
+        match self.bug {
+            Some(StoreCanary::AnswersUncommitted) if stored.seq.is_multiple_of(8) => {}
+            Some(StoreCanary::AnswersEarly) => self.early = Some(stored),
+            Some(StoreCanary::StoresTwice) if stored.seq == 3 => {
+                self.heads.insert(stored.conversation.clone(), 4);
+                self.log.push(stored.clone());
+                self.log.push(Stored { seq: 4, ..stored });
+            }
+            _ => self.log.push(stored),
+        }
+    }
+
+    fn commit_early(&mut self) {
+        self.log.extend(self.early.take());
+    }
+
+    /// Keeps a file: under its suffix as far as that is safe, with a number if the name was given before.
+    fn keep(&mut self, upload: &FileUpload) -> Answer {
+        let contents = match &upload.source {
+            FileSource::Bytes(bytes) => Some(Cow::Borrowed(&**bytes)),
+            FileSource::DataUrl(url) => decode(url).map(Cow::Owned),
+        };
+        let Some(contents) = contents.filter(|contents| !contents.is_empty()) else { return Answer::Refused };
+        let safe = |letter: &char| letter.is_ascii_alphanumeric() || *letter == '.';
+        let name: String = upload.suffix.chars().filter(safe).collect();
+        let times = self.files.entry(name.as_str().into()).or_insert(0);
+        *times += 1;
+        let name = if *times == 1 { format!("f-{name}") } else { format!("f-{name}-{times}") };
+        Answer::FileStored { name: name.into(), kind: kind(&contents, &upload.suffix) }
+    }
+}
+
+/// The contents of a `data:` URL; none if it is malformed.
+fn decode(url: &str) -> Option<Vec<u8>> {
+    DataUrl::process(url).ok()?.decode_to_vec().ok().map(|(contents, _)| contents)
+}
+
+/// What a file is by its first bytes, else by its suffix.
+fn kind(contents: &[u8], suffix: &str) -> FileKind {
+    use infer::MatcherType;
+    if let Some(found) = infer::get(contents) {
+        let kinds = [
+            (MatcherType::Image, FileKind::Image),
+            (MatcherType::Audio, FileKind::Audio),
+            (MatcherType::Video, FileKind::Video),
+        ];
+        let kind = kinds.iter().find(|(matcher, _)| *matcher == found.matcher_type());
+        return kind.map_or(FileKind::Other, |(_, kind)| *kind);
+    }
+    match suffix.trim_start_matches('.').to_ascii_lowercase().as_str() {
+        "png" | "jpg" | "jpeg" | "gif" | "webp" | "bmp" => FileKind::Image,
+        "mp3" | "m4a" | "ogg" | "wav" | "flac" | "aac" => FileKind::Audio,
+        "mp4" | "webm" | "mkv" | "mov" | "avi" => FileKind::Video,
+        _ => FileKind::Other,
+    }
+}

@@ -1,0 +1,150 @@
+//! Random requests, given to two stores in lockstep.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+use switchboard_engine::{Answer, FileSource, Recipient};
+use switchboard_sim::store::StoreCanary;
+
+use super::bench::{Bench, model};
+use super::sides::{GROUPS, Sqlite, Strangers, USERS};
+
+use super::{file, load, message, to_group, to_user};
+
+/// A message: its sender, its id, and to whom it goes.
+type Word = (&'static str, u8, Recipient);
+
+/// Something that is done to both.
+#[derive(Clone, Debug)]
+enum Step {
+    /// One after the other, or all at once: a store may commit those together.
+    Say(Vec<Word>),
+    Load(&'static str),
+    Member {
+        group: &'static str,
+        user: &'static str,
+        member: bool,
+    },
+    Avatar {
+        user: &'static str,
+        avatar: &'static str,
+    },
+    File {
+        contents: &'static [u8],
+        suffix: &'static str,
+    },
+    Crash,
+}
+
+/// The witness is the bench's own.
+const NAMES: [&str; 4] = ["alice", "bob", "carol", "stranger"];
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let name = || prop::sample::select(&NAMES[..]);
+    let to = || prop::sample::select(&["chess", "go", "nowhere"][..]);
+    let recipient = prop_oneof![name().prop_map(to_user), to().prop_map(to_group), Just(to_group("chess"))];
+    let contents: [&[u8]; 4] = [b"\x89PNG\r\n\x1a\n", b"ID3\x03 mp3", b"words", b""];
+    let word = (name(), 0..12_u8, recipient);
+    let step = prop_oneof![
+        9 => word.clone().prop_map(|word| Step::Say(vec![word])),
+        3 => prop::collection::vec(word, 2..8).prop_map(Step::Say),
+        3 => name().prop_map(Step::Load),
+        4 => (to(), name(), any::<bool>())
+            .prop_map(|(group, user, member)| Step::Member { group, user, member }),
+        2 => (name(), prop::sample::select(&["", "one.png", "two.png"][..]))
+            .prop_map(|(user, avatar)| Step::Avatar { user, avatar }),
+        1 => (prop::sample::select(contents.to_vec()), prop::sample::select(&["png", "mp4", "html", ""][..]))
+            .prop_map(|(contents, suffix)| Step::File { contents, suffix }),
+        1 => Just(Step::Crash),
+    ];
+    prop::collection::vec(step, 1..60)
+}
+
+/// What a store says to a step, as far as both must say the same.
+fn take(store: &mut Bench, place: usize, step: &Step) -> String {
+    match step {
+        Step::Say(words) => {
+            let say = |(sender, id, recipient): &Word| {
+                store.submit(message(sender, *id, recipient.clone(), &format!("words {place}")))
+            };
+            let tickets: Vec<_> = words.iter().map(say).collect();
+            let answers: BTreeMap<_, _> = words.iter().map(|_| store.answer()).collect();
+            assert!(answers.keys().eq(&tickets), "every request has its own answer");
+            format!("{:?}", answers.into_values().collect::<Vec<_>>())
+        }
+        Step::Load(user) => format!("{:?}", store.ask(load(user))),
+        Step::Member { group, user, member } => store.set_member(group, user, *member).to_string(),
+        Step::Avatar { user, avatar } => store.set_avatar(user, avatar).to_string(),
+        Step::File { contents, suffix } => {
+            let answer = store.ask(file(FileSource::Bytes((*contents).into()), suffix));
+            // Names are each store's own.
+            if let Answer::FileStored { kind, .. } = answer {
+                format!("{kind:?}")
+            } else {
+                format!("{answer:?}")
+            }
+        }
+        Step::Crash => {
+            let told = store.announced();
+            store.crash();
+            format!("{told:?}")
+        }
+    }
+}
+
+/// All that is announced and stored in the end.
+fn sum(store: &mut Bench) -> String {
+    let mut sum = format!("{:?}", store.announced());
+    for one in NAMES.iter().chain(&USERS) {
+        for other in NAMES {
+            sum += &format!("\n{one} {other} {:?}", store.history(one, &to_user(other)));
+        }
+    }
+    for (group, _) in GROUPS {
+        sum += &format!("\n{group} {:?}", store.history("alice", &to_group(group)));
+    }
+    sum
+}
+
+fn agree(mut one: Bench, mut other: Bench, steps: &[Step]) -> Result<(), TestCaseError> {
+    for (place, step) in steps.iter().enumerate() {
+        let (left, right) = (take(&mut one, place, step), take(&mut other, place, step));
+        prop_assert_eq!(left, right, "step {}: {:?}", place, step);
+    }
+    prop_assert_eq!(sum(&mut one), sum(&mut other));
+    Ok(())
+}
+
+fn runner(cases: u32) -> TestRunner {
+    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    TestRunner::new_with_rng(Config { cases, failure_persistence: None, ..Config::default() }, rng)
+}
+
+fn lockstep(strangers: Strangers) {
+    let same = |steps: Vec<Step>| {
+        agree(model(strangers, None), Bench::new(Box::new(Sqlite::open(strangers))), &steps)
+    };
+    runner(24).run(&steps(), same).unwrap();
+}
+
+#[test]
+fn the_model_and_the_database_answer_the_same_where_strangers_are_refused() {
+    lockstep(Strangers::Refused);
+}
+
+#[test]
+fn the_model_and_the_database_answer_the_same_where_strangers_come_into_being() {
+    lockstep(Strangers::Provisioned);
+}
+
+#[test]
+fn random_requests_tell_every_planted_bug_from_the_model() {
+    for bug in StoreCanary::ALL {
+        let same = |steps: Vec<Step>| {
+            agree(model(Strangers::Refused, None), model(Strangers::Refused, Some(*bug)), &steps)
+        };
+        let found = runner(512).run(&steps(), same);
+        assert!(matches!(found, Err(TestError::Fail(..))), "{}: {found:?}", bug.name());
+    }
+}
