@@ -6,13 +6,16 @@ pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod shrink;
 
+use core::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use switchboard_sim::chart::{self, Chart};
 use switchboard_sim::generate::{PROFILES, generate};
 use switchboard_sim::schedule::Schedule;
 use switchboard_sim::text::ParseError;
+use switchboard_sim::world::Outcome;
 
 /// What a command is about: a seed of a profile, or a file.
 #[derive(Debug, Args)]
@@ -23,6 +26,15 @@ pub(crate) struct Subject {
     /// The profile that the seed is of.
     #[arg(long, default_value = "default")]
     profile: String,
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.subject.parse::<u64>() {
+            Ok(seed) => write!(f, "seed {seed} of profile {}", self.profile),
+            Err(_) => f.write_str(&self.subject),
+        }
+    }
 }
 
 /// Why a command cannot be carried out.
@@ -36,6 +48,10 @@ pub(crate) enum CliError {
     Parse { path: PathBuf, source: ParseError },
     #[error("writing {path}: {source}")]
     Write { path: PathBuf, source: io::Error },
+    #[error(
+        "the schedule and its chart cannot both be {0}; name another file, or give --chart or --no-chart"
+    )]
+    SamePath(PathBuf),
     #[error("nothing to shrink: everything holds in this run")]
     NothingFails,
     #[error("writing the report: {0}")]
@@ -56,4 +72,10 @@ fn load(subject: &Subject) -> Result<Schedule, CliError> {
     let text =
         std::fs::read_to_string(path).map_err(|source| CliError::Read { path: path.to_owned(), source })?;
     text.parse().map_err(|source| CliError::Parse { path: path.to_owned(), source })
+}
+
+/// Writes the chart of a run that was traced.
+fn chart(path: &Path, title: &str, schedule: &Schedule, outcome: &Outcome) -> Result<(), CliError> {
+    let svg = chart::render(&Chart::of(title, schedule, outcome));
+    std::fs::write(path, svg).map_err(|source| CliError::Write { path: path.to_owned(), source })
 }

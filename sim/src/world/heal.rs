@@ -10,6 +10,7 @@ use super::{Happening, World, bus::BusMood, steps::Speech, store::StoreMood};
 use crate::{
     check::{ConnKey, MessageKey},
     schedule::{ClientNo, GroupNo, NodeNo, To, UserNo},
+    trace::Lane,
     wire::Token,
 };
 
@@ -63,6 +64,7 @@ impl<P: Probe + Clone> World<'_, P> {
     }
 
     fn end_faults(&mut self) {
+        self.trace.note(self.now_us, Lane::World, || "the schedule ends, and with it all faults".to_owned());
         self.store.mood = StoreMood::default();
         self.bus.mood = BusMood::default();
         self.bus.rejoin();
