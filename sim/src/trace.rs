@@ -138,6 +138,8 @@ pub struct Mark {
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
     log: Option<Box<Log>>,
+    /// The marks, once nothing more is to be noted.
+    closed: Vec<Mark>,
 }
 
 #[derive(Debug, Default)]
@@ -174,11 +176,19 @@ impl Log {
 
 impl Trace {
     pub(crate) fn wanted() -> Self {
-        Self { log: Some(Box::default()) }
+        Self { log: Some(Box::default()), closed: Vec::new() }
     }
 
     pub(crate) fn take(&mut self) -> Vec<Mark> {
-        self.log.take().map(|log| log.marks).unwrap_or_default()
+        self.close();
+        core::mem::take(&mut self.closed)
+    }
+
+    /// Notes nothing from here on: what comes after a violation explains nothing.
+    pub(crate) fn close(&mut self) {
+        if let Some(log) = self.log.take() {
+            self.closed = log.marks;
+        }
     }
 
     /// Notes what happens at one place; `text` is made only if it is wanted.
@@ -190,7 +200,7 @@ impl Trace {
 
     pub(crate) fn step(&mut self, at_us: u64, step: &Step, schedule: &Schedule) {
         if let Some(log) = &mut self.log {
-            let (text, about) = (step.what.to_string(), about(&step.what, schedule.settings.shards as u16));
+            let (text, about) = (step.what.to_string(), about(&step.what, schedule));
             log.push(at_us, Kind::Step { id: step.id, text, fault: is_fault(&step.what), about });
         }
     }
@@ -342,17 +352,20 @@ const fn is_fault(what: &What) -> bool {
     }
 }
 
-/// Whom a step is about: the client or the nodes that it names, or the store.
-fn about(what: &What, shards: u16) -> Vec<Lane> {
+/// Whom a step is about: the client or the nodes that it names, the store, or all nodes.
+fn about(what: &What, schedule: &Schedule) -> Vec<Lane> {
+    let (nodes, shards) = (schedule.settings.nodes as u16, schedule.settings.shards as u16);
+    let lanes = |node| (0..shards).map(move |shard| Lane::Shard(node, shard));
     if matches!(what, What::Join { .. } | What::Part { .. } | What::Avatar { .. } | What::Store { .. }) {
         return vec![Lane::Store];
     }
+    if matches!(what, What::Bus { .. } | What::Rejoin {} | What::Rolling { .. }) {
+        return (0..nodes).flat_map(lanes).collect();
+    }
     let text = what.to_string();
-    let words = || text.split(' ').skip(1);
-    let client = words().find_map(|word| word.parse::<ClientNo>().ok());
-    let nodes = words().filter_map(|word| word.parse::<NodeNo>().ok());
-    match client {
+    let words = text.split(' ').skip(1);
+    match words.clone().find_map(|word| word.parse::<ClientNo>().ok()) {
         Some(client) => vec![Lane::Client(client.0)],
-        None => nodes.flat_map(|node| (0..shards).map(move |shard| Lane::Shard(node.0, shard))).collect(),
+        None => words.filter_map(|word| word.parse::<NodeNo>().ok()).flat_map(|node| lanes(node.0)).collect(),
     }
 }

@@ -333,7 +333,7 @@ fn head(chart: &Chart<'_>, layout: &Layout<'_>, places: &Places, y: &mut f64) ->
         notes.push(format!("Left out, since nothing happens there: {}.", names.join(", ")));
     }
     for note in notes {
-        for line in wrapped(&note, ((places.width - 2.0 * MARGIN) / 6.5) as usize) {
+        for line in wrapped(&note, ((places.width - 2.0 * MARGIN) / 6.2) as usize) {
             *y += 16.0;
             group = group.add(text(MARGIN, *y, "sans small", "start", line));
         }
@@ -376,7 +376,7 @@ fn legend(wide: f64, y: &mut f64) -> Group {
     let mut group = Group::new();
     let mut x = MARGIN;
     for (sample, meaning) in items {
-        let room = 44.0 + width(meaning) + 18.0;
+        let room = 44.0 + 6.2 * meaning.chars().count() as f64 + 14.0;
         if x + room > wide - MARGIN && x > MARGIN {
             x = MARGIN;
             *y += 20.0;

@@ -12,7 +12,7 @@ use crate::trace::{Kind, Lane, State, Via};
 /// Height of a row, in pixels.
 const ROW: f64 = 24.0;
 /// What a row without a label needs.
-const TICK: f64 = 12.0;
+const TICK: f64 = 18.0;
 /// What a second line of a label needs.
 const SECOND_LINE: f64 = 13.0;
 /// What the mark for time that passes needs.

@@ -54,6 +54,9 @@ impl<P: Probe + Clone> World<'_, P> {
             return;
         }
         self.demand_presence();
+        if self.check.violation.is_some() {
+            self.trace.close();
+        }
         self.probe();
         self.run_until(self.now_us + ROUND_US);
         self.demand_probes();

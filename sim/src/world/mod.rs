@@ -291,6 +291,9 @@ impl<'s, P: Probe + Clone> World<'s, P> {
             }
         }
         self.now_us = self.now_us.max(until_us);
+        if self.check.violation.is_some() {
+            self.trace.close();
+        }
     }
 
     fn happen(&mut self, what: Happening) {
