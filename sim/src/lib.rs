@@ -20,6 +20,7 @@
 
 pub mod bus;
 pub mod canaries;
+pub mod chart;
 pub mod check;
 pub mod choice;
 pub mod generate;

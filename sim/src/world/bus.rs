@@ -5,6 +5,7 @@ use switchboard_engine::{Record, Topic};
 
 use super::{
     Draw, Happening, Node,
+    drive::record_name,
     queue::{Life, Queue},
 };
 use crate::{
@@ -12,6 +13,7 @@ use crate::{
     check::Check,
     choice::keyed,
     schedule::{NodeNo, Schedule, Ways},
+    trace::{Lane, Trace, Via},
 };
 
 /// How the bus behaves.
@@ -79,11 +81,15 @@ impl Bus {
         schedule: &Schedule,
         check: &Check,
         queue: &mut Queue,
+        trace: &mut Trace,
         nodes: &[Node],
         now_us: u64,
         from: usize,
         record: &Record,
     ) {
+        let per_node = self.per_node;
+        let lane = |shard: usize| Lane::Shard((shard / per_node) as u16, (shard % per_node) as u16);
+        let mut heard = false;
         self.draws += 1;
         // By message where it has a name, so that removing another one changes nothing about this.
         let item = check.known(&record.message).map_or(self.draws, |(_, key)| {
@@ -91,8 +97,12 @@ impl Bus {
             u64::from(token.step) << 24 | u64::from(token.nth)
         });
         for into in self.model.recipients(from, &record.topic) {
+            heard = true;
+            let way = (lane(from), lane(into));
             let (near, far) = (from / self.per_node, into / self.per_node);
             if !nodes[far].up || self.cut[near * nodes.len() + far] {
+                let why = if nodes[far].up { "partitioned" } else { "the node is down" };
+                trace.sends_in_vain(now_us, way, why, || (Via::Bus, record_name(record)));
                 continue;
             }
             let item = keyed(item, from as u64, into as u64);
@@ -100,6 +110,7 @@ impl Bus {
             let mood = if near == far { BusMood::default() } else { self.mood };
             let fate = draw(Draw::BusFate);
             if fate % 1000 < mood.drop_permille {
+                trace.sends_in_vain(now_us, way, "lost on the bus", || (Via::Bus, record_name(record)));
                 continue;
             }
             let repeated = (fate >> 20) % 1000 < mood.repeat_permille;
@@ -111,12 +122,19 @@ impl Bus {
             let keeps_order = draw(Draw::BusOrder) % 1000 >= mood.reorder_permille;
             let at_us = self.model.arrival_us(from, into, now_us + delay_us, keeps_order);
             let again_us = repeated.then_some(at_us + (fate >> 40) % 50_000);
-            for at_us in [Some(at_us), again_us].into_iter().flatten() {
+            for (nth, at_us) in [Some(at_us), again_us].into_iter().flatten().enumerate() {
                 if let Some(incarnation) = self.model.depart(into) {
                     let life = Life { shard: into, incarnation };
+                    trace.sends(now_us, queue.coming(), way, || {
+                        let again = if nth > 0 { " once more" } else { "" };
+                        (Via::Bus, format!("{}{again}", record_name(record)))
+                    });
                     queue.push(at_us, Happening::Record { life, record: record.clone() });
                 }
             }
+        }
+        if !heard {
+            trace.note(now_us, lane(from), || format!("{}: no other is subscribed", record_name(record)));
         }
     }
 }

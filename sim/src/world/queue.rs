@@ -109,13 +109,19 @@ impl Queue {
         self.heap.push(Reverse(Entry { at_us, number: self.number, place }));
     }
 
+    /// The number that the next entry will have.
+    pub(crate) const fn coming(&self) -> u64 {
+        self.number + 1
+    }
+
     pub(crate) fn next_us(&self) -> Option<u64> {
         self.heap.peek().map(|Reverse(entry)| entry.at_us)
     }
 
-    pub(crate) fn pop(&mut self) -> Option<(u64, Happening)> {
+    /// What is next: its time, its number and what it is.
+    pub(crate) fn pop(&mut self) -> Option<(u64, u64, Happening)> {
         let Reverse(entry) = self.heap.pop()?;
         self.free.push(entry.place);
-        self.kept[entry.place as usize].take().map(|what| (entry.at_us, what))
+        self.kept[entry.place as usize].take().map(|what| (entry.at_us, entry.number, what))
     }
 }

@@ -1,7 +1,9 @@
 //! When the store does what it is asked, how, and what is lost: what it does is up to [`SimStore`]. What a node
 //! had not committed is lost with it.
 
-use switchboard_engine::{Answer, DirectoryChange, FileKind, GroupId, NewMessage, Request, UserId};
+use switchboard_engine::{
+    Answer, DirectoryChange, DirectoryChangeKind, FileKind, GroupId, NewMessage, Request, UserId,
+};
 
 use super::{
     Draw, Happening, World,
@@ -9,11 +11,11 @@ use super::{
     sut::Sut,
 };
 use crate::{
-    check::Check,
+    check::{Check, pipelines::answer_name},
     choice::keyed,
     schedule::{GroupNo, Schedule, UserNo},
     store::SimStore,
-    trace::Lane,
+    trace::{Lane, Via},
     wire::{self, Token},
 };
 
@@ -137,6 +139,15 @@ fn named(new: &NewMessage) -> Option<Token> {
     Token::read(&new.content).or_else(|| Token::read(&new.sender_name))
 }
 
+/// What a change of the directory is called in traces.
+fn change_name(change: &DirectoryChange) -> String {
+    match &change.kind {
+        DirectoryChangeKind::Joined(group) => format!("{} joined {group}", change.user),
+        DirectoryChangeKind::Left(group) => format!("{} left {group}", change.user),
+        DirectoryChangeKind::Avatar(_) => format!("{}'s picture", change.user),
+    }
+}
+
 impl<T: Sut> World<'_, T> {
     /// The store does what it was asked, unless who asked has died before.
     pub(super) fn commit(&mut self, life: Life, ticket: u64, request: Request, fate: Fate) {
@@ -153,10 +164,17 @@ impl<T: Sut> World<'_, T> {
             Answer::Failed
         };
         let answer = if fate.failed { Answer::Failed } else { answer };
-        self.trace.mark(self.now_us, Lane::Store, Lane::Store, || {
-            format!("ticket {ticket}: done: {}, answered: {}", fate.committed, fate.answered)
-        });
+        self.trace.arrived(self.now_us);
+        let way = (Lane::Store, self.lane(life.shard));
+        if !fate.answered {
+            let why = if fate.committed { "done, not answered" } else { "not done, not answered" };
+            self.trace.sends_in_vain(self.now_us, way, why, || (Via::Store, answer_name(&answer)));
+        }
         if fate.answered {
+            self.trace.sends(self.now_us, self.queue.coming(), way, || {
+                let yet = if fate.failed && fate.committed { ", but done" } else { "" };
+                (Via::Store, format!("{}{yet}", answer_name(&answer)))
+            });
             let last_us = &mut self.store.last_us[life.shard / self.store.per_node].1;
             *last_us = (self.now_us + 50).max(*last_us);
             self.queue.push(*last_us, Happening::Answer { life, ticket, answer });
@@ -206,6 +224,10 @@ impl<T: Sut> World<'_, T> {
             *last_us = (self.now_us + delay_us).max(*last_us);
             let at_us = *last_us;
             let life = self.life(shard);
+            let way = (Lane::Store, self.lane(shard));
+            self.trace.sends(self.now_us, self.queue.coming(), way, || {
+                (Via::Directory, format!("{}, revision {revision}", change_name(&change)))
+            });
             self.queue.push(at_us, Happening::Directory { life, change: change.clone() });
         }
     }
@@ -215,8 +237,7 @@ impl<T: Sut> World<'_, T> {
         if !self.lives(life) {
             return;
         }
-        let lane = self.lane(life.shard);
-        self.trace.mark(self.now_us, Lane::Store, lane, || format!("{}: {:?}", change.user, change.kind));
+        self.trace.arrived(self.now_us);
         self.begin(life.shard);
         self.check.announced(life.shard, change.revision);
         self.feed(life.shard, switchboard_engine::Event::DirectoryChanged(change));
