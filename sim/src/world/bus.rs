@@ -9,6 +9,7 @@ use super::{
 use crate::{
     check::Check,
     choice::keyed,
+    counts::{Fault, Tally},
     schedule::{NodeNo, Schedule, Ways},
     wire,
 };
@@ -41,6 +42,7 @@ pub(super) struct Bus {
     /// Lives of the shards, as the bus knows them.
     pub(super) incarnations: Vec<u32>,
     draws: u64,
+    pub(super) tally: Tally,
 }
 
 impl Bus {
@@ -57,6 +59,7 @@ impl Bus {
             cut: vec![false; (s.nodes * s.nodes) as usize],
             incarnations: vec![0; shards],
             draws: 0,
+            tally: Tally::default(),
         }
     }
 
@@ -113,7 +116,12 @@ impl Bus {
         });
         for into in (0..self.shards).filter(|into| *into != from && interested & 1 << into != 0) {
             let (near, far) = (from / self.per_node, into / self.per_node);
-            if !nodes[far].up || self.cut[near * nodes.len() + far] {
+            if !nodes[far].up {
+                continue;
+            }
+            if self.cut[near * nodes.len() + far] {
+                let both = self.cut[far * nodes.len() + near];
+                self.tally.add(if both { Fault::RecordStopped } else { Fault::RecordStoppedOneWay });
                 continue;
             }
             let item = keyed(item, from as u64, into as u64);
@@ -121,6 +129,7 @@ impl Bus {
             let mood = if near == far { BusMood::default() } else { self.mood };
             let fate = draw(Draw::BusFate);
             if fate % 1000 < mood.drop_permille {
+                self.tally.add(Fault::RecordLost);
                 continue;
             }
             let repeated = (fate >> 20) % 1000 < mood.repeat_permille;
@@ -132,6 +141,9 @@ impl Bus {
             let last_us = &mut self.last_us[from * self.shards + into];
             let free = draw(Draw::BusOrder) % 1000 < mood.reorder_permille;
             let at_us = if free { now_us + delay_us } else { (now_us + delay_us).max(*last_us) };
+            self.tally.add_if(at_us < *last_us, Fault::RecordReordered);
+            self.tally.add_if(repeated, Fault::RecordRepeated);
+            self.tally.add_if(near != far && delay_us > s.bus_delay_us + s.bus_jitter_us, Fault::RecordSlow);
             *last_us = at_us.max(*last_us);
             let life = Life { shard: into, incarnation: self.incarnations[into] };
             queue.push(at_us, Happening::Record { life, record: record.clone() });

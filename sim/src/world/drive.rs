@@ -1,6 +1,6 @@
 //! The driver of each engine, as the runtime has it: an event in, then all its actions, in order.
 
-use switchboard_engine::{Action, Answer, Event, Frame, Instant, Record, Request, UserId};
+use switchboard_engine::{Action, Answer, CloseReason, Event, Frame, Instant, Record, Request, UserId};
 
 use super::{
     Happening, World,
@@ -11,6 +11,7 @@ use super::{
 use crate::{
     check::{ConnKey, Payload, frames, pipelines},
     choice::keyed,
+    counts::Fault,
     schedule::NodeNo,
     trace::Lane,
     wire::View,
@@ -47,6 +48,7 @@ impl<T: Sut> World<'_, T> {
         let life = self.life(shard_no);
         // Disjoint parts of the world: actions lend from the engine while the others change.
         let Self { shards, check, conns, dirty, queue, store, bus, nodes, schedule, trace, .. } = self;
+        let (devices, tally) = (&self.devices, &mut self.tally);
         let shard = &mut shards[shard_no];
         while let Some(action) = shard.server.poll_action() {
             digest.action(&action);
@@ -72,6 +74,16 @@ impl<T: Sut> World<'_, T> {
                         format!("closes c{}: {}", conn.client.0, frames::reason_name(reason))
                     });
                     conn.closing = Some(reason);
+                    match reason {
+                        CloseReason::Idle => tally.add_if(conn.severed, Fault::HalfOpenFound),
+                        CloseReason::SlowReader => {
+                            tally.add_if(devices[conn.client.index()].paused, Fault::ReaderClosed);
+                        }
+                        CloseReason::TooManyMessages | CloseReason::TooManyBytes => {
+                            tally.add(Fault::SentTooFast)
+                        }
+                        _ => {}
+                    }
                     conn.outbox.push_back(Down::Close(reason.code()));
                     if !core::mem::replace(&mut conn.dirty, true) {
                         dirty.push_back(key);
@@ -188,7 +200,7 @@ impl<T: Sut> World<'_, T> {
         let lane = self.lane(shard);
         self.trace.mark(self.now_us, client, lane, || message_name(&message));
         self.begin(shard);
-        self.check.received(conn, payload);
+        self.check.received(conn, payload, message.len());
         let id = self.conns[conn as usize].id;
         self.feed(shard, Event::Received { conn: id, message });
     }

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use switchboard_engine::{CloseReason, ConnId, Event, Frame, LinkId};
+use switchboard_engine::{CloseReason, ConnId, Event, Frame, LinkId, PeerFault};
 
 use super::{Draw, Happening, World, queue::Up, sut::Sut};
 use crate::{
-    check::ConnKey,
-    schedule::{ClientNo, NodeNo},
+    check::{ConnKey, PING},
+    counts::Fault,
+    schedule::{ClientNo, Misdeed, NodeNo},
     trace::Lane,
 };
 
@@ -76,12 +77,16 @@ impl<T: Sut> World<'_, T> {
             None => self.devices[client.index()].dialling,
         };
         let state = self.nodes[node.index()];
-        if !wanted || !state.up || state.stopping {
+        let user = self.users[self.devices[client.index()].spec.user.index()].clone();
+        let shard = self.home(node, &user);
+        // A handshake that was under way when the node was told to stop may still end.
+        let under_way = self.now_us < state.told_us + self.schedule.settings.net_delay_us;
+        let refused = state.stopping && (!under_way || self.shards[shard].stopped);
+        self.tally.add_if(wanted && state.stopping && !refused, Fault::ArrivedDuringStop);
+        if !wanted || !state.up || refused {
             let at_us = self.now_us + self.net_delay(client, Draw::Down);
             return self.queue.push(at_us, Happening::Failed { client, link });
         }
-        let user = self.users[self.devices[client.index()].spec.user.index()].clone();
-        let shard = self.home(node, &user);
         let key = self.conns.len() as ConnKey;
         let slots = &mut self.shards[shard];
         let slot = slots.free.pop().unwrap_or_else(|| {
@@ -145,13 +150,19 @@ impl<T: Sut> World<'_, T> {
             Up::Message { payload, bytes } => self.receive(shard, key, payload, bytes),
             Up::Ping => {
                 self.begin(shard);
-                self.check.pinged(key);
-                self.feed(shard, Event::Ping { conn: id, payload: Bytes::from_static(b"ping") });
+                self.check.pinged(key, PING.len());
+                self.feed(shard, Event::Ping { conn: id, payload: Bytes::from_static(PING) });
             }
             Up::Pong(payload) => {
                 self.begin(shard);
-                self.check.heard(key);
+                self.check.ponged(key, payload.len());
                 self.feed(shard, Event::Pong { conn: id, payload });
+            }
+            Up::Wrong(how) => {
+                let (fault, reason) = fault(how);
+                self.begin(shard);
+                self.check.misbehaved(key, reason);
+                self.feed(shard, Event::Misbehaved { conn: id, fault });
             }
             Up::Close => {
                 self.begin(shard);
@@ -282,5 +293,16 @@ impl<T: Sut> World<'_, T> {
         let at_us = self.now_us + self.net_delay(client, Draw::Down);
         let at_us = at_us.max(self.conns[key as usize].last_down_us);
         self.queue.push(at_us, Happening::ClientLost { conn: key });
+    }
+}
+
+/// What an engine is told of a misdeed, and for what it has to close the connection.
+const fn fault(how: Misdeed) -> (PeerFault, CloseReason) {
+    match how {
+        Misdeed::Framing => (PeerFault::Framing, CloseReason::ProtocolError),
+        Misdeed::Text => (PeerFault::TextMessage, CloseReason::TextMessage),
+        Misdeed::Utf8 => (PeerFault::InvalidUtf8, CloseReason::Undecodable),
+        Misdeed::Large => (PeerFault::MessageTooLarge, CloseReason::MessageTooLarge),
+        Misdeed::Budget => (PeerFault::ReceiveBudget, CloseReason::ServerFull),
     }
 }

@@ -18,6 +18,7 @@ use crate::{
     canaries::StoreCanary,
     check::{Check, MessageKey, Table},
     choice::keyed,
+    counts::{Fault, Tally},
     schedule::{GroupNo, Schedule, UserNo},
     trace::Lane,
     wire::{self, Token},
@@ -50,6 +51,9 @@ pub(super) struct Store {
     per_node: usize,
     /// By shard: when the last announcement arrives.
     announced_us: Vec<u64>,
+    /// Users from here on are unknown to the directory.
+    known: u64,
+    pub(super) tally: Tally,
 }
 
 impl Store {
@@ -71,6 +75,8 @@ impl Store {
             draws: vec![0; s.users as usize],
             per_node: s.shards as usize,
             announced_us: vec![0; (s.nodes * s.shards) as usize],
+            known: s.users - s.unknown_users,
+            tally: Tally::default(),
         }
     }
 
@@ -99,8 +105,14 @@ impl Store {
         let last_us = &mut self.last_us[life.shard / self.per_node].0;
         let free = draw(Draw::StoreOrder) % 1000 < self.mood.reorder_permille;
         let at_us = if free { now_us + delay_us } else { (now_us + delay_us).max(*last_us) };
+        self.tally.add_if(at_us < *last_us, Fault::RequestReordered);
+        self.tally.add_if(delay_us > s.store_delay_us + s.store_jitter_us, Fault::RequestSlow);
+        self.tally.add_if(failed && !committed, Fault::RequestFailed);
+        self.tally.add_if(failed && committed, Fault::RequestFailedAndDone);
+        self.tally.add_if(!answered, Fault::RequestUnanswered);
         *last_us = at_us.max(*last_us);
-        let fate = Fate { committed, failed, answered };
+        let back_us = 50 + draw(Draw::StoreBack) % (s.answer_jitter_us + 1);
+        let fate = Fate { committed, failed, answered, back_us };
         queue.push(at_us, Happening::Commit { life, ticket, request: Box::new(request), fate });
     }
 
@@ -121,7 +133,15 @@ impl Store {
         u64::from(token.step) << 32 | u64::from(token.nth) << 8 | u64::from(times)
     }
 
+    /// Whether the directory has a user.
+    pub(super) fn knows(&self, user: UserNo) -> bool {
+        u64::from(user.0) < self.known
+    }
+
     fn load(&self, user: &UserId) -> Answer {
+        if wire::index(user.as_str()).is_none_or(|user| !self.knows(UserNo(user))) {
+            return Answer::Refused;
+        }
         let number = wire::index(user.as_str()).unwrap_or(0) as usize;
         let groups = self.members.iter().enumerate().filter(|(_, members)| members[number]);
         Answer::UserLoaded(UserProfile {
@@ -139,6 +159,9 @@ impl Store {
         let conversation = match &new.recipient {
             Recipient::User(user) => {
                 let other = wire::index(user.as_str()).unwrap_or(0);
+                if !self.knows(UserNo(sender)) || !self.knows(UserNo(other)) {
+                    return Answer::Refused;
+                }
                 (u32::from(sender.min(other)), u32::from(sender.max(other)))
             }
             Recipient::Group(group) => {
@@ -183,7 +206,7 @@ impl<T: Sut> World<'_, T> {
     /// The store does what it was asked, unless who asked has died before.
     pub(super) fn commit(&mut self, life: Life, ticket: u64, request: &Request, fate: Fate) {
         if !self.lives(life) {
-            return;
+            return self.tally.add(Fault::RequestDied);
         }
         let answer = match request {
             _ if !fate.committed => Answer::Failed,
@@ -201,13 +224,16 @@ impl<T: Sut> World<'_, T> {
         });
         if fate.answered {
             let last_us = &mut self.store.last_us[life.shard / self.store.per_node].1;
-            *last_us = (self.now_us + 50).max(*last_us);
+            *last_us = (self.now_us + fate.back_us).max(*last_us);
             self.queue.push(*last_us, Happening::Answer { life, ticket, answer });
         }
     }
 
     /// A membership changes, if it is a change.
     pub(super) fn change_member(&mut self, user: UserNo, group: GroupNo, member: bool) {
+        if !self.store.knows(user) {
+            return;
+        }
         let entry = &mut self.store.members[group.index()][user.index()];
         if core::mem::replace(entry, member) == member {
             return;
@@ -220,9 +246,13 @@ impl<T: Sut> World<'_, T> {
 
     /// A user has another picture.
     pub(super) fn change_avatar(&mut self, user: UserNo) {
+        if !self.store.knows(user) {
+            return;
+        }
         self.store.avatars[user.index()] += 1;
         let picture = avatar(user.index(), self.store.avatars[user.index()]);
-        self.change_directory(user, DirectoryChangeKind::Avatar(picture));
+        let revision = self.change_directory(user, DirectoryChangeKind::Avatar(picture));
+        self.check.avatar(user.0, revision);
     }
 
     fn change_directory(&mut self, user: UserNo, kind: DirectoryChangeKind) -> u64 {
@@ -231,6 +261,10 @@ impl<T: Sut> World<'_, T> {
         self.check.revision = revision;
         let change = DirectoryChange { revision, user: self.users[user.index()].clone(), kind };
         for shard in 0..self.shards.len() {
+            // A process that is not there is told of nothing: it loads what it needs when it is.
+            if !self.nodes[self.node_of(shard)].up {
+                continue;
+            }
             let item = revision << 16 | shard as u64;
             let s = self.schedule.settings;
             let delay_us = self.delay(
