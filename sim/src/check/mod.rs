@@ -56,7 +56,9 @@ pub(crate) struct Fold(u64);
 
 impl core::hash::Hasher for Fold {
     fn finish(&self) -> u64 {
-        self.0
+        // Tables take a place from the lowest bits, and what is in the highest bits of a key only reaches the highest
+        // of the product: without this all tokens would be at one place.
+        self.0 ^ (self.0 >> 32)
     }
 
     fn write(&mut self, bytes: &[u8]) {
