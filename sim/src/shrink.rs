@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use crate::runner::execute_caught;
-use crate::schedule::{ClientKind, ClientNo, GroupNo, NodeNo, Schedule, Settings, UserNo, What};
+use crate::schedule::{ClientKind, ClientNo, GroupNo, NodeNo, Schedule, Settings, To, UserNo, What};
 use crate::world::Options;
 
 /// What a schedule is tried with: whether it still fails as the first one did.
@@ -366,49 +366,41 @@ impl<T: Trial> Search<'_, T> {
 
 /// One step that sends what two do, if they are to the same from the same; the second so many times.
 fn folded(first: What, second: What, times: u32) -> Option<What> {
-    let sent = |what| match what {
-        What::Send { client, to, bytes } => Some((client, to, bytes, 1)),
-        What::Burst { client, to, bytes, count } => Some((client, to, bytes, count)),
-        _ => None,
-    };
-    if let (Some((client, to, bytes, count)), Some((other, other_to, more, further))) =
-        (sent(first), sent(second))
+    let sum = |count: u32, further: u32| count.saturating_add(further.saturating_mul(times)).min(200);
+    if let (
+        What::Pictures { client, to, kind, count, gap_us },
+        What::Pictures { client: other, to: other_to, kind: other_kind, count: further, .. },
+    ) = (first, second)
     {
-        let count = count.saturating_add(further.saturating_mul(times)).min(200);
-        return ((client, to) == (other, other_to)).then_some(What::Burst {
-            client,
-            to,
-            bytes: bytes.max(more),
-            count,
-        });
+        let same = (client, to, kind) == (other, other_to, other_kind);
+        return same.then_some(What::Pictures { client, to, kind, count: sum(count, further), gap_us });
     }
-    match (first, second) {
-        (
-            What::Pictures { client, to, kind, count, gap_us },
-            What::Pictures { client: other, to: other_to, kind: other_kind, count: further, .. },
-        ) if (client, to, kind) == (other, other_to, other_kind) => {
-            let count = count.saturating_add(further.saturating_mul(times)).min(200);
-            Some(What::Pictures { client, to, kind, count, gap_us })
-        }
-        _ => None,
+    let (client, to, bytes, count) = texts(first)?;
+    let (other, other_to, more, further) = texts(second)?;
+    let burst = What::Burst { client, to, bytes: bytes.max(more), count: sum(count, further) };
+    ((client, to) == (other, other_to)).then_some(burst)
+}
+
+/// Who sends to whom, how long texts, and how many of them.
+const fn texts(what: What) -> Option<(ClientNo, To, u32, u32)> {
+    if let What::Send { client, to, bytes } = what {
+        return Some((client, to, bytes, 1));
     }
+    if let What::Burst { client, to, bytes, count } = what {
+        return Some((client, to, bytes, count));
+    }
+    None
 }
 
 /// The same with at least so many bytes, where that can be.
-fn enlarged(what: What, least: u32) -> What {
-    match what {
-        What::Send { client, to, bytes } => What::Send { client, to, bytes: bytes.max(least) },
-        What::Burst { client, to, bytes, count } => {
-            What::Burst { client, to, bytes: bytes.max(least), count }
-        }
-        What::Media { client, to, bytes, carrier } => {
-            What::Media { client, to, bytes: bytes.max(least), carrier }
-        }
-        What::Pictures { client, to, kind, count, gap_us } => {
-            What::Pictures { client, to, kind, count: count.max(20), gap_us }
-        }
-        other => other,
+fn enlarged(mut what: What, least: u32) -> What {
+    if let What::Send { bytes, .. } | What::Burst { bytes, .. } | What::Media { bytes, .. } = &mut what {
+        *bytes = least.max(*bytes);
     }
+    if let What::Pictures { count, .. } = &mut what {
+        *count = 20.max(*count);
+    }
+    what
 }
 
 /// The numbers that steps mention, as this reads them.

@@ -343,6 +343,9 @@ impl Check {
         if self.cause.stale {
             self.fail("takeover", |_| format!("a late event leads to {action:?}"));
         }
+        if !matches!(action, Action::Close { .. }) {
+            self.end_intake();
+        }
         // An engine looks after its connections before its requests, and some go to the departed then.
         let on_messages = match action {
             Action::Send { frame, .. } => matches!(frame, Frame::Message(_)),

@@ -74,16 +74,11 @@ impl<T: Sut> World<'_, T> {
                         format!("closes c{}: {}", conn.client.0, frames::reason_name(reason))
                     });
                     conn.closing = Some(reason);
-                    match reason {
-                        CloseReason::Idle => tally.add_if(conn.severed, Fault::HalfOpenFound),
-                        CloseReason::SlowReader => {
-                            tally.add_if(devices[conn.client.index()].paused, Fault::ReaderClosed);
-                        }
-                        CloseReason::TooManyMessages | CloseReason::TooManyBytes => {
-                            tally.add(Fault::SentTooFast)
-                        }
-                        _ => {}
-                    }
+                    let paused = devices[conn.client.index()].paused;
+                    tally.add_if(reason == CloseReason::Idle && conn.severed, Fault::HalfOpenFound);
+                    tally.add_if(reason == CloseReason::SlowReader && paused, Fault::ReaderClosed);
+                    let fast = [CloseReason::TooManyMessages, CloseReason::TooManyBytes].contains(&reason);
+                    tally.add_if(fast, Fault::SentTooFast);
                     conn.outbox.push_back(Down::Close(reason.code()));
                     if !core::mem::replace(&mut conn.dirty, true) {
                         dirty.push_back(key);

@@ -407,6 +407,5 @@ fn config(s: &Settings, peers: bool) -> ServerConfig {
             byte_burst: s.byte_burst,
             ..Limits::default()
         },
-        ..ServerConfig::default()
     }
 }
