@@ -119,6 +119,16 @@ catalogue! {
         ReloadForgotten "reload-forgotten" "A load that failed is not tried again."
         RequestTimeoutForgotten "request-timeout-forgotten" "A request that is never answered is waited for for ever."
         PublishForgotten "publish-forgotten" "Other engines are not told of what is stored."
+        PublishedToEveryone "published-to-everyone" "What is for one user is published to all engines."
+        OwnDeviceEchoed "own-device-echoed" "Who writes to themselves gets it back on the device that sent it."
+        AvatarKept "avatar-kept" "A user's new picture is not used until the user connects anew."
+        PingsUnlimited "pings-unlimited" "Pings do not count for the rate limits."
+        RateNeverRecovers "rate-never-recovers" "What a connection has sent counts for ever, however slowly it sends."
+        PingPositionWrong "ping-position-wrong" "A Ping counts itself among the frames sent before it."
+        AbortedAtOnce "aborted-at-once" "A closing connection is given no time to write what is left."
+        ReloadAtOnce "reload-at-once" "A load that failed is tried again without a pause."
+        AcceptsWhileStopping "accepts-while-stopping" "A server that was told to stop accepts more messages."
+        ClosedBeforeSettled "closed-before-settled" "A stopping server closes connections before what they sent is delivered."
     }
 }
 

@@ -81,11 +81,18 @@ impl SimBus {
         at_us
     }
 
+    /// When the record of a shard that arrives last of those that are, or were, on their way to another does so.
+    #[must_use]
+    pub fn newest_us(&self, from: usize, into: usize) -> u64 {
+        self.last_us[from * self.shards + into]
+    }
+
     /// Whether a record that was sent to this life of a shard still finds it.
     pub fn arrive(&mut self, into: usize, life: u32) -> bool {
         let (current, waiting) = &mut self.lives[into];
         let found = *current == life;
-        *waiting -= u32::from(found);
+        debug_assert!(!found || *waiting > 0, "what arrives has departed");
+        *waiting = waiting.saturating_sub(u32::from(found));
         found
     }
 

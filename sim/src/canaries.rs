@@ -1,9 +1,16 @@
 //! Deliberate bugs: a check that has never failed proves nothing, so each of these has to be found.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
 use switchboard_engine::{Canary, Probe, Rule};
 
+use crate::counts::{Counts, Reached};
 use crate::generate::generate;
-use crate::runner::guarded;
+use crate::runner::{execute_caught, guarded};
 use crate::schedule::Schedule;
 use crate::shrink::{self, Trial};
 pub use crate::store::StoreCanary;
@@ -48,6 +55,12 @@ impl Probe for Planted {
     fn reached(&mut self, _: Rule) {}
 }
 
+impl Counts for Planted {
+    fn reached(&self) -> Reached {
+        Reached::default()
+    }
+}
+
 /// Executes schedules with a bug planted.
 #[derive(Clone, Copy, Debug)]
 pub struct WithBug(pub Bug);
@@ -67,7 +80,9 @@ impl WithBug {
 impl Trial for WithBug {
     fn failing(&mut self, schedule: &Schedule) -> Option<&'static str> {
         let options = Options { sweep_every: 1, ..Options::default() };
-        self.execute(schedule, options).violation.map(|violation| violation.check)
+        let check = self.execute(schedule, options).violation?.check;
+        // What fails without the bug says nothing about it.
+        execute_caught(schedule, options).violation.is_none().then_some(check)
     }
 }
 
@@ -82,37 +97,125 @@ pub struct Catch {
     pub seeds: Vec<u64>,
     /// Rounds that found nothing.
     pub missed: u64,
-    /// Steps left after shrinking the first find.
-    pub steps: Option<usize>,
+    /// What is left after shrinking the find of the first round that has one; it holds without the bug.
+    pub small: Option<Schedule>,
+}
+
+/// Steps that a shrunk schedule may have.
+pub const STEPS_LIMIT: usize = 12;
+
+impl Catch {
+    /// Steps left after shrinking.
+    #[must_use]
+    pub fn steps(&self) -> Option<usize> {
+        self.small.as_ref().map(|small| small.steps.len())
+    }
+
+    /// What is not as it has to be: every round finds the bug, by a check and not by a crash, and the find can
+    /// be made small. None if all is well.
+    #[must_use]
+    pub fn complaint(&self) -> Option<String> {
+        if self.missed > 0 {
+            return Some(format!("missed in {} rounds", self.missed));
+        }
+        if self.checks.contains(&"crash") {
+            return Some("found by a crash".to_owned());
+        }
+        match self.steps() {
+            None => Some("the schedule fails without the bug too".to_owned()),
+            Some(steps) if steps > STEPS_LIMIT => Some(format!("more than {STEPS_LIMIT} steps are left")),
+            Some(_) => None,
+        }
+    }
+
+    fn add(&mut self, find: Option<Find>) {
+        let Some(find) = find else {
+            self.missed += 1;
+            return;
+        };
+        self.checks.push(find.check);
+        self.seeds.push(find.seeds);
+        self.seeds.sort_unstable();
+        self.small = self.small.take().or(find.small);
+    }
+}
+
+/// What one round came to.
+#[derive(Debug)]
+struct Find {
+    check: &'static str,
+    seeds: u64,
+    small: Option<Schedule>,
 }
 
 /// The profiles that seeds are taken from in turn: bugs show in different worlds.
-const PROFILES: [&str; 6] = ["small", "default", "storm", "readers", "store", "bus"];
+const PROFILES: [&str; 7] = ["small", "default", "storm", "readers", "store", "bus", "rates"];
 
-/// Hunts a bug: each round takes seeds of its own until a check catches it, `limit` seeds at the most.
+/// What is hunted, and how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Independent hunts for each bug.
+    pub rounds: u64,
+    /// Seeds of one hunt at the most.
+    pub limit: u64,
+    /// Threads.
+    pub jobs: usize,
+}
+
+/// Hunts a bug: each round takes seeds of its own until a check catches it.
 #[must_use]
 pub fn hunt(bug: Bug, rounds: u64, limit: u64) -> Catch {
-    let mut caught = Catch { bug, checks: Vec::new(), seeds: Vec::new(), missed: 0, steps: None };
-    for round in 0..rounds {
-        match (0..limit).find_map(|seed| try_seed(bug, round * limit + seed).map(|found| (seed + 1, found))) {
-            Some((seeds, (check, schedule))) => {
-                if caught.steps.is_none() {
-                    caught.steps =
-                        shrink::shrink(&schedule, &mut WithBug(bug)).map(|small| small.steps.len());
-                }
-                caught.checks.push(check);
-                caught.seeds.push(seeds);
-            }
-            None => caught.missed += 1,
-        }
-    }
-    caught.seeds.sort_unstable();
+    let mut caught = Catch { bug, checks: Vec::new(), seeds: Vec::new(), missed: 0, small: None };
+    (0..rounds).for_each(|round| caught.add(hunt_once(bug, round, limit)));
     caught
+}
+
+/// Hunts all these bugs, on several threads; `progress` is told how many hunts have ended, on the calling thread.
+#[must_use]
+pub fn hunt_all(bugs: &[Bug], plan: Plan, mut progress: impl FnMut(u64)) -> Vec<Catch> {
+    let hunts = bugs.len() as u64 * plan.rounds;
+    let next = AtomicU64::new(0);
+    let finds = Mutex::new(BTreeMap::new());
+    let ended = || finds.lock().unwrap_or_else(PoisonError::into_inner).len() as u64;
+    thread::scope(|scope| {
+        for _ in 0..plan.jobs.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= hunts {
+                        return;
+                    }
+                    let (round, place) = (number / bugs.len() as u64, (number % bugs.len() as u64) as usize);
+                    let find = hunt_once(bugs[place], round, plan.limit);
+                    finds.lock().unwrap_or_else(PoisonError::into_inner).insert((place, round), find);
+                }
+            });
+        }
+        while ended() < hunts {
+            progress(ended());
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let mut catches: Vec<_> = bugs.iter().map(|bug| hunt(*bug, 0, 0)).collect();
+    for ((place, _), find) in finds.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        catches[place].add(find);
+    }
+    catches
+}
+
+/// One round; the first one's find is made small.
+fn hunt_once(bug: Bug, round: u64, limit: u64) -> Option<Find> {
+    let tried = |seed: u64| try_seed(bug, round * limit + seed).map(|found| (seed + 1, found));
+    let (seeds, (check, schedule)) = (0..limit).find_map(tried)?;
+    let small = (round == 0).then(|| shrink::shrink(&schedule, &mut WithBug(bug))).flatten();
+    Some(Find { check, seeds, small })
 }
 
 fn try_seed(bug: Bug, seed: u64) -> Option<(&'static str, Schedule)> {
     let profile = PROFILES[(seed % PROFILES.len() as u64) as usize];
     let schedule = generate(seed, profile)?;
     let violation = WithBug(bug).execute(&schedule, Options::default()).violation?;
-    Some((violation.check, schedule))
+    // What fails without the bug says nothing about it.
+    let holds = execute_caught(&schedule, Options::default()).violation.is_none();
+    holds.then_some((violation.check, schedule))
 }

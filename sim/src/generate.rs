@@ -3,8 +3,8 @@
 
 use crate::choice::{Choices, Stream};
 use crate::schedule::{
-    Carrier, ClientKind, ClientNo, ClientSpec, GroupNo, NodeNo, Schedule, Seen, Settings, Step, To, UserNo,
-    Ways, What,
+    Carrier, ClientKind, ClientNo, ClientSpec, GroupNo, Misdeed, NodeNo, Schedule, Seen, Settings, Step, To,
+    UserNo, Ways, What, Whose,
 };
 
 /// The profiles: their names and what they are for.
@@ -16,7 +16,9 @@ pub const PROFILES: &[(&str, &str)] = &[
     ("readers", "clients that stop reading, small outboxes, live pictures"),
     ("store", "a store that is slow, fails, forgets and reorders"),
     ("bus", "many nodes over a bus that loses, repeats and reorders"),
+    ("rates", "clients that send faster than they may, on networks that become slow"),
     ("bench", "3 nodes, 50 clients, no faults: for measuring"),
+    ("bench-long", "the worlds of bench with ten times as many steps"),
 ];
 
 /// The choices of one schedule, one source for each purpose.
@@ -66,6 +68,9 @@ enum Class {
     Media,
     Signal,
     Pictures,
+    Burst,
+    Ring,
+    Churn,
     Heartbeat,
     Ping,
     Join,
@@ -73,12 +78,16 @@ enum Class {
     Avatar,
     Spoof,
     Garbage,
+    Nowhere,
+    Misbehave,
     Cut,
+    Net,
     Pause,
     Resume,
     Ghost,
     Store,
     Bus,
+    Garble,
     Partition,
     Rejoin,
     Crash,
@@ -98,6 +107,9 @@ const WORKLOAD: &[(Class, u64)] = &[
     (Class::Media, 6),
     (Class::Signal, 14),
     (Class::Pictures, 4),
+    (Class::Burst, 2),
+    (Class::Ring, 2),
+    (Class::Churn, 3),
     (Class::Heartbeat, 2),
     (Class::Ping, 2),
     (Class::Join, 4),
@@ -109,12 +121,16 @@ const WORKLOAD: &[(Class, u64)] = &[
 const FAULTS: &[(Class, u64)] = &[
     (Class::Spoof, 5),
     (Class::Garbage, 2),
+    (Class::Nowhere, 1),
+    (Class::Misbehave, 1),
     (Class::Cut, 8),
+    (Class::Net, 3),
     (Class::Pause, 6),
     (Class::Resume, 5),
     (Class::Ghost, 5),
     (Class::Store, 4),
     (Class::Bus, 4),
+    (Class::Garble, 1),
     (Class::Partition, 3),
     (Class::Rejoin, 2),
     (Class::Crash, 2),
@@ -127,7 +143,7 @@ const FAULTS: &[(Class, u64)] = &[
 /// Which faults a profile has at all.
 fn possible(profile: &str, class: Class) -> bool {
     match profile {
-        "calm" | "bench" => false,
+        "calm" | BENCH | BENCH_LONG => false,
         "storm" => matches!(
             class,
             Class::Cut
@@ -137,10 +153,15 @@ fn possible(profile: &str, class: Class) -> bool {
                 | Class::Rolling
                 | Class::Mass
                 | Class::Clock
+                | Class::Net
         ),
-        "readers" => matches!(class, Class::Pause | Class::Resume | Class::Cut),
+        "readers" => matches!(class, Class::Pause | Class::Resume | Class::Cut | Class::Net),
+        "rates" => matches!(class, Class::Misbehave | Class::Nowhere | Class::Net | Class::Cut),
         "store" => matches!(class, Class::Store | Class::Cut | Class::Crash),
-        "bus" => matches!(class, Class::Bus | Class::Partition | Class::Rejoin | Class::Cut | Class::Crash),
+        "bus" => matches!(
+            class,
+            Class::Bus | Class::Garble | Class::Partition | Class::Rejoin | Class::Cut | Class::Crash
+        ),
         _ => true,
     }
 }
@@ -160,7 +181,8 @@ pub fn from_sources(mut sources: Sources, seed: u64, profile: &str) -> Schedule 
     let mut schedule = world(&mut sources, seed, profile);
     let weights = swarm(&mut sources, profile);
     let steps = match profile {
-        "bench" => 3000,
+        BENCH => 3_000,
+        BENCH_LONG => 30_000,
         "small" => sources.scheduling.between(10, 60),
         _ => sources.scheduling.between(30, 180),
     };
@@ -168,7 +190,7 @@ pub fn from_sources(mut sources: Sources, seed: u64, profile: &str) -> Schedule 
     let mut at_us = 0;
     for number in 0..schedule.clients.len() {
         // Most are there from the beginning.
-        if profile == "bench" || sources.workload.chance(700) {
+        if is_bench(profile) || sources.workload.chance(700) {
             let node = node(&mut sources.workload, &schedule);
             at_us += sources.scheduling.below(500);
             push(&mut schedule, at_us, What::Connect { client: ClientNo(number as u16), node });
@@ -182,11 +204,23 @@ pub fn from_sources(mut sources: Sources, seed: u64, profile: &str) -> Schedule 
         };
         let class =
             weights[sources.workload.weighted(&weights.iter().map(|(_, w)| *w).collect::<Vec<_>>())].0;
-        if let Some(what) = step(&mut sources, &schedule, class) {
+        if matches!(class, Class::Churn | Class::Ring) {
+            for (later_us, what) in motif(&mut sources, &schedule, class) {
+                at_us += later_us;
+                push(&mut schedule, at_us, what);
+            }
+        } else if let Some(what) = step(&mut sources, &schedule, class) {
             push(&mut schedule, at_us, what);
         }
     }
     schedule
+}
+
+const BENCH: &str = "bench";
+const BENCH_LONG: &str = "bench-long";
+
+fn is_bench(profile: &str) -> bool {
+    matches!(profile, BENCH | BENCH_LONG)
 }
 
 fn push(schedule: &mut Schedule, at_us: u64, what: What) {
@@ -200,7 +234,9 @@ fn swarm(sources: &mut Sources, profile: &str) -> Vec<(Class, u64)> {
     for (class, usual) in WORKLOAD {
         let on = sources.workload.chance(if *class == Class::Connect { 1000 } else { 750 });
         let weight = sources.workload.between(1, 2 * usual);
-        weights.extend((on || profile == "bench").then_some((*class, weight)));
+        let in_bench = !matches!(class, Class::Burst | Class::Ring | Class::Churn);
+        let on = if is_bench(profile) { in_bench } else { on };
+        weights.extend(on.then_some((*class, weight)));
     }
     for (class, usual) in FAULTS {
         let on = sources.faults.chance(450);
@@ -214,18 +250,18 @@ fn world(sources: &mut Sources, seed: u64, profile: &str) -> Schedule {
     let (workload, network) = (&mut sources.workload, &mut sources.network);
     let mut settings = Settings::default();
     let clients = match profile {
-        "bench" => 50,
+        BENCH | BENCH_LONG => 50,
         "small" => workload.between(2, 5),
         _ => workload.between(2, 16),
     };
     (settings.nodes, settings.shards) = match profile {
-        "bench" => (3, 1),
+        BENCH | BENCH_LONG => (3, 1),
         "small" => (1, 1),
         "bus" => (workload.between(2, 4), workload.between(1, 2)),
         _ => (workload.between(1, 3), workload.between(1, 2)),
     };
     settings.users = match profile {
-        "bench" => 50,
+        BENCH | BENCH_LONG => 50,
         _ => workload.between(2, clients.max(3)),
     };
     settings.newest_wins = u64::from(workload.chance(300));
@@ -238,10 +274,14 @@ fn world(sources: &mut Sources, seed: u64, profile: &str) -> Schedule {
         settings.socket_bytes = workload.between(64, 1024);
         settings.streams_per_connection = workload.between(1, 3);
     }
-    if profile != "bench" && workload.chance(100) {
+    if !is_bench(profile) && workload.chance(100) {
         settings.pending_per_connection = workload.between(1, 4);
     }
-    if profile != "bench" {
+    if !is_bench(profile) {
+        limits(workload, &mut settings, profile);
+        settings.ring_timeout_ms = if workload.chance(400) { workload.between(50, 3_000) } else { 60_000 };
+        settings.answer_jitter_us = [0, 500, 20_000, 400_000][network.weighted(&[3, 2, 2, 1])];
+        settings.clock_skew_us = if network.chance(200) { network.below(60_000_000) } else { 0 };
         settings.net_delay_us = network.between(20, 2_000);
         settings.net_jitter_us = [0, 500, 20_000][network.weighted(&[1, 2, 1])];
         settings.bus_delay_us = network.between(20, 2_000);
@@ -251,17 +291,40 @@ fn world(sources: &mut Sources, seed: u64, profile: &str) -> Schedule {
     let engine_permille = [0, 300, 1000][workload.weighted(&[1, 2, 1])];
     let clients: Vec<_> = (0..clients)
         .map(|number| ClientSpec {
-            user: UserNo(if profile == "bench" { number } else { workload.below(settings.users) } as u16),
+            user: UserNo(if is_bench(profile) { number } else { workload.below(settings.users) } as u16),
             kind: if workload.chance(engine_permille) { ClientKind::Engine } else { ClientKind::Raw },
         })
         .collect();
     let groups = (0..workload.between(1, 3))
         .map(|_| {
             let share = workload.between(200, 900);
-            (0..settings.users as u16).filter(|_| workload.chance(share)).map(UserNo).collect()
+            (0..(settings.users - settings.unknown_users) as u16)
+                .filter(|_| workload.chance(share))
+                .map(UserNo)
+                .collect()
         })
         .collect();
     Schedule { seed, profile: profile.to_owned(), settings, clients, groups, steps: Vec::new() }
+}
+
+/// Draws how much clients may send, and what the directory has for users.
+fn limits(workload: &mut Choices, settings: &mut Settings, profile: &str) {
+    let rates = profile == "rates";
+    if rates || workload.chance(200) {
+        // As slow as the healed phase can bear: it speaks ten times a second.
+        settings.messages_per_second = workload.between(10, 100);
+        settings.message_burst = workload.between(3, 30);
+    }
+    if workload.chance(if rates { 500 } else { 100 }) {
+        settings.bytes_per_second = workload.between(2_000, 20_000);
+        settings.byte_burst = settings.message_bytes + workload.below(4_096);
+    }
+    if workload.chance(60) {
+        settings.groups_per_user = workload.between(1, 2);
+    }
+    if workload.chance(60) {
+        settings.unknown_users = 1;
+    }
 }
 
 fn node(choices: &mut Choices, schedule: &Schedule) -> NodeNo {
@@ -280,6 +343,40 @@ fn group(choices: &mut Choices, schedule: &Schedule) -> GroupNo {
     GroupNo(choices.below(schedule.groups.len() as u64) as u16)
 }
 
+/// Steps that belong together, each with the time since the one before.
+fn motif(sources: &mut Sources, schedule: &Schedule, class: Class) -> Vec<(u64, What)> {
+    let w = &mut sources.workload;
+    let s = &mut sources.scheduling;
+    let (first, second) = (client(w, schedule), client(w, schedule));
+    let user_of = |client: ClientNo| schedule.clients[client.index()].user;
+    if class == Class::Ring {
+        // A call that is answered about when it stops ringing.
+        let ring_us = schedule.settings.ring_timeout_ms * 1_000;
+        let dial = What::Signal { client: first, to: To::User(user_of(second)), kind: 10 };
+        let answer = What::Signal { client: second, to: To::Nobody, kind: 11 };
+        return vec![(0, dial), (ring_us / 2 + s.below(ring_us), answer)];
+    }
+    // A user comes and goes while their memberships change, and somebody writes to the group.
+    let (user, group) = (user_of(first), group(w, schedule));
+    let pace_us = [500, 20_000, 600_000][s.weighted(&[1, 2, 1])];
+    (0..w.between(3, 7))
+        .map(|_| {
+            let what = match w.weighted(&[3, 3, 2, 1, 1, 4]) {
+                0 => What::Join { user, group },
+                1 => What::Part { user, group },
+                2 => What::Connect { client: first, node: node(w, schedule) },
+                3 => What::Close { client: first },
+                4 => What::Avatar { user },
+                _ => {
+                    let client = if w.chance(300) { first } else { second };
+                    What::Send { client, to: To::Group(group), bytes: 0 }
+                }
+            };
+            (s.below(pace_us), what)
+        })
+        .collect()
+}
+
 /// One step of a class; none where the world has nothing that it could be about.
 fn step(sources: &mut Sources, schedule: &Schedule, class: Class) -> Option<What> {
     let w = &mut sources.workload;
@@ -290,7 +387,11 @@ fn step(sources: &mut Sources, schedule: &Schedule, class: Class) -> Option<What
         Class::Close => What::Close { client: client(w, schedule) },
         Class::Direct => {
             let to = To::User(user(w, schedule));
-            let bytes = if w.chance(150) { w.below(long) } else { w.below(40) } as u32;
+            let bytes = match w.below(1000) {
+                0..3 => schedule.settings.message_bytes,
+                3..150 => w.below(long),
+                _ => w.below(40),
+            } as u32;
             What::Send { client: client(w, schedule), to, bytes }
         }
         Class::Group => {
@@ -321,6 +422,14 @@ fn step(sources: &mut Sources, schedule: &Schedule, class: Class) -> Option<What
             count: w.between(1, 20) as u32,
             gap_us: [0, 1_000, 60_000][w.weighted(&[1, 1, 1])],
         },
+        Class::Burst => {
+            let to = if w.chance(700) { To::User(user(w, schedule)) } else { To::Group(group(w, schedule)) };
+            let bytes = if w.chance(300) { w.below(long) } else { w.below(40) } as u32;
+            let count = [w.between(2, 8), w.between(5, 60)][w.weighted(&[2, 1])] as u32;
+            What::Burst { client: client(w, schedule), to, bytes, count }
+        }
+        // Made of several steps.
+        Class::Ring | Class::Churn => return None,
         Class::Heartbeat => What::Heartbeat { client: client(w, schedule) },
         Class::Ping => What::Ping { client: client(w, schedule) },
         Class::Join => What::Join { user: user(w, schedule), group: group(w, schedule) },
@@ -335,6 +444,17 @@ fn step(sources: &mut Sources, schedule: &Schedule, class: Class) -> Option<What
             What::Spoof { client: client(w, schedule), claims: user(w, schedule), to }
         }
         Class::Garbage => What::Garbage { client: client(w, schedule), kind: f.below(6) as u32 },
+        Class::Nowhere => What::Nowhere { client: client(w, schedule) },
+        Class::Misbehave => {
+            let how = [Misdeed::Framing, Misdeed::Text, Misdeed::Utf8, Misdeed::Large, Misdeed::Budget];
+            What::Misbehave { client: client(w, schedule), how: how[f.below(5) as usize] }
+        }
+        Class::Net => What::Net {
+            whose: if f.chance(300) { Whose::All } else { Whose::One(client(f, schedule)) },
+            slow_us: [0, 5_000, 300_000][f.weighted(&[2, 2, 1])],
+            jitter_us: [0, 5_000, 300_000, 2_000_000][f.weighted(&[3, 2, 2, 1])],
+        },
+        Class::Garble => What::Garble { node: node(f, schedule) },
         Class::Cut => {
             let seen = [Seen::Server, Seen::Client, Seen::Both, Seen::Nobody][f.below(4) as usize];
             let later_us = if f.chance(500) { f.below(1_000_000) } else { 0 };

@@ -23,6 +23,7 @@ pub mod canaries;
 pub mod chart;
 pub mod check;
 pub mod choice;
+pub mod counts;
 pub mod generate;
 pub mod original;
 pub mod runner;

@@ -24,13 +24,13 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a range of seeds.
-    Run(run::RunArgs),
+    Run(run::Args),
     /// Run one seed or file, with a full sweep after every event.
     Replay(replay::ReplayArgs),
     /// Find the smallest schedule that fails like this one, and write it to a file.
     Shrink(shrink::ShrinkArgs),
     /// Plant each deliberate bug in turn, and see which check finds it.
-    Canaries(canaries::CanariesArgs),
+    Canaries(canaries::Args),
     /// Show a run as a table: who saw what when.
     Explain(explain::ExplainArgs),
 }
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Shrink(args) => shrink::shrink(&args),
-        Command::Canaries(args) => canaries::canaries(&args),
+        Command::Canaries(args) => canaries::run(&args),
         Command::Explain(args) => explain::explain(&args),
     };
     match done {

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::check::Violation;
+use crate::counts::{Reached, Tally};
 use crate::generate::generate;
 use crate::schedule::{Schedule, What};
 use crate::world::{Options, Outcome, execute, panic_text};
@@ -51,6 +52,10 @@ pub struct Summary {
     pub real_time: Duration,
     /// How often each verb was met.
     pub met: BTreeMap<&'static str, u64>,
+    /// How often each fault happened.
+    pub tally: Tally,
+    /// How often each rule of the engine was reached.
+    pub reached: Reached,
     /// Failing seeds, lowest first.
     pub failures: Vec<Failure>,
 }
@@ -79,6 +84,8 @@ pub(crate) fn guarded(run: impl FnOnce() -> Outcome) -> Outcome {
             events: 0,
             virtual_us: 0,
             met: vec![0; What::VERBS.len()],
+            tally: Tally::default(),
+            reached: Reached::default(),
             trace: Vec::new(),
         }
     })
@@ -87,9 +94,13 @@ pub(crate) fn guarded(run: impl FnOnce() -> Outcome) -> Outcome {
 /// Executes a schedule once, or twice to compare what the engines did.
 #[must_use]
 pub fn examine(schedule: &Schedule, options: Options, twice: bool) -> Outcome {
-    let mut outcome = execute_caught(schedule, options);
+    compare(|| execute_caught(schedule, options), twice)
+}
+
+fn compare(run: impl Fn() -> Outcome, twice: bool) -> Outcome {
+    let mut outcome = run();
     if twice && outcome.violation.is_none() {
-        let again = execute_caught(schedule, options);
+        let again = run();
         if (again.digest, again.events) != (outcome.digest, outcome.events) {
             let what = format!("digests {:016x} and {:016x}", outcome.digest, again.digest);
             outcome.violation = Some(Violation { check: "determinism", what, at_us: outcome.virtual_us });
@@ -126,6 +137,8 @@ pub fn run(plan: &Plan, mut progress: impl FnMut(u64)) -> Option<Summary> {
         virtual_time: Duration::from_micros(total.virtual_us),
         real_time: start.elapsed(),
         met,
+        tally: total.tally,
+        reached: total.reached,
         failures: total.failures,
     })
 }
@@ -135,6 +148,8 @@ struct Total {
     events: u64,
     virtual_us: u64,
     met: Vec<u64>,
+    tally: Tally,
+    reached: Reached,
     failures: Vec<Failure>,
 }
 
@@ -151,6 +166,8 @@ fn work(plan: &Plan, next: &AtomicU64, done: &AtomicU64, total: &Mutex<Total>) {
         mine.events += outcome.events;
         mine.virtual_us += outcome.virtual_us;
         mine.met.iter_mut().zip(&outcome.met).for_each(|(sum, count)| *sum += count);
+        mine.tally.add_all(&outcome.tally);
+        mine.reached.add(&outcome.reached);
         mine.failures.extend(outcome.violation.map(|violation| Failure { seed, violation }));
         done.fetch_add(1, Ordering::Relaxed);
     }
@@ -159,5 +176,44 @@ fn work(plan: &Plan, next: &AtomicU64, done: &AtomicU64, total: &Mutex<Total>) {
     total.virtual_us += mine.virtual_us;
     total.met.resize(mine.met.len(), 0);
     total.met.iter_mut().zip(&mine.met).for_each(|(sum, count)| *sum += count);
+    total.tally.add_all(&mine.tally);
+    total.reached.add(&mine.reached);
     total.failures.append(&mut mine.failures);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use switchboard_engine::{Server, ServerConfig};
+
+    use super::*;
+    use crate::counts::Marks;
+    use crate::world::execute_sut;
+    use crate::world::sut::{Engine, Sut};
+
+    /// Engines that depend on something which is in no schedule: how many of them were made before.
+    #[derive(Clone, Debug)]
+    struct Ambient(Arc<AtomicU64>);
+
+    impl Sut for Ambient {
+        type Machine = Server<Marks>;
+
+        fn start(&self, config: ServerConfig, seed: u64, now: switchboard_engine::Instant) -> Server<Marks> {
+            let made = self.0.fetch_add(1, Ordering::Relaxed);
+            Engine(Marks::default()).start(config, seed ^ made, now)
+        }
+    }
+
+    #[test]
+    fn an_engine_that_depends_on_what_is_in_no_schedule_is_found_by_running_it_twice() {
+        let schedule = generate(7, "small").unwrap();
+        let run = |sut: &Ambient| execute_sut(&schedule, Options::default(), sut.clone());
+        let ambient = Ambient(Arc::default());
+        assert_eq!(compare(|| run(&ambient), false).violation, None, "nothing else is wrong with it");
+        let violation = compare(|| run(&ambient), true).violation.unwrap();
+        assert_eq!(violation.check, "determinism");
+        let alike = compare(|| run(&Ambient(Arc::default())), true);
+        assert_eq!(alike.violation, None, "the same engines with nothing to depend on do the same");
+    }
 }

@@ -117,6 +117,48 @@ words! {
     }
 }
 
+words! {
+    /// What a connection does that is wrong below the messages.
+    Misdeed {
+        /// Wrong framing.
+        Framing = "framing",
+        /// A text message.
+        Text = "text",
+        /// Text that is not UTF-8.
+        Utf8 = "utf8",
+        /// A message larger than the limit, found by its header.
+        Large = "large",
+        /// There is no room for its unfinished message.
+        Budget = "budget",
+    }
+}
+
+/// Which clients something is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// All of them.
+    All,
+    /// One.
+    One(ClientNo),
+}
+
+impl fmt::Display for Whose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::One(client) => client.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Whose {
+    type Err = ();
+
+    fn from_str(word: &str) -> Result<Self, ()> {
+        if word == "all" { Ok(Self::All) } else { word.parse().map(Self::One) }
+    }
+}
+
 /// To whom something is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum To {
@@ -238,6 +280,17 @@ steps! {
         /// Extra length of the text.
         bytes: u32,
     },
+    /// Several texts at once.
+    Burst "burst" {
+        /// Who.
+        client: ClientNo,
+        /// To whom.
+        to: To,
+        /// Extra length of each.
+        bytes: u32,
+        /// How many.
+        count: u32,
+    },
     /// A file to a user or a group.
     Media "media" {
         /// Who.
@@ -287,8 +340,20 @@ steps! {
         /// Which kind of garbage.
         kind: u32,
     },
+    /// Something wrong below the messages. Raw clients only.
+    Misbehave "misbehave" {
+        /// Who.
+        client: ClientNo,
+        /// What.
+        how: Misdeed,
+    },
     /// A heartbeat. Raw clients only; the engine's client sends its own.
     Heartbeat "heartbeat" {
+        /// Who.
+        client: ClientNo,
+    },
+    /// A text to what cannot be anybody's id. Raw clients only.
+    Nowhere "nowhere" {
         /// Who.
         client: ClientNo,
     },
@@ -344,6 +409,15 @@ steps! {
         /// Requests in a thousand that do not wait for those before them.
         reorder_permille: u64,
     },
+    /// How the network between clients and nodes behaves from now on.
+    Net "net" {
+        /// Whose.
+        whose: Whose,
+        /// What is added to the shortest delay, in microseconds.
+        slow_us: u64,
+        /// What is added to the most that is added to it, in microseconds.
+        jitter_us: u64,
+    },
     /// How the bus behaves from now on.
     Bus "bus" {
         /// Longest additional delay, in microseconds.
@@ -354,6 +428,11 @@ steps! {
         repeat_permille: u64,
         /// Records in a thousand that do not wait for those before them.
         reorder_permille: u64,
+    },
+    /// Something that is no message comes to a node over the bus.
+    Garble "garble" {
+        /// To which.
+        node: NodeNo,
     },
     /// The bus carries nothing between two nodes.
     Partition "partition" {
@@ -397,6 +476,18 @@ steps! {
         /// Which.
         node: NodeNo,
     },
+}
+
+impl What {
+    /// The same about others: every word that follows the verb is replaced by what `rename` makes of it.
+    ///
+    /// # Errors
+    /// A text that says which word is not what it has to be.
+    pub fn renamed(&self, rename: impl Fn(&str) -> String) -> Result<Self, String> {
+        let text = self.to_string();
+        let words: Vec<String> = text.split(' ').skip(1).map(rename).collect();
+        Self::parse(self.verb(), &words.iter().map(String::as_str).collect::<Vec<_>>())
+    }
 }
 
 /// One thing that happens.
@@ -463,6 +554,10 @@ settings! {
     messages_per_second = 1000,
     /// The engine's limit of the same name.
     message_burst = 2000,
+    /// The engine's limit of the same name.
+    bytes_per_second = 8388608,
+    /// The engine's limit of the same name.
+    byte_burst = 33554432,
     /// The engine's time of the same name, in milliseconds.
     ping_interval_ms = 5000,
     /// The engine's time of the same name, in milliseconds.
@@ -473,6 +568,8 @@ settings! {
     request_timeout_ms = 3000,
     /// The engine's time of the same name, in milliseconds.
     reload_interval_ms = 500,
+    /// The engine's time of the same name, in milliseconds.
+    ring_timeout_ms = 60000,
     /// Shortest delay of a frame between a client and its node, in microseconds.
     net_delay_us = 500,
     /// The most that is added to it.
@@ -481,6 +578,12 @@ settings! {
     store_delay_us = 300,
     /// The most that is added to it.
     store_jitter_us = 1000,
+    /// The most that an answer of the store takes on its way, beyond what it always takes, in microseconds.
+    answer_jitter_us = 0,
+    /// Users, the last ones, whom the directory does not know.
+    unknown_users = 0,
+    /// How far ahead of virtual time a node's clock may be from the start, in microseconds.
+    clock_skew_us = 0,
     /// Shortest delay of the bus, in microseconds.
     bus_delay_us = 300,
     /// The most that is added to it.

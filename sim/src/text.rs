@@ -151,17 +151,26 @@ impl Schedule {
         within("pending_per_connection", s.pending_per_connection, 1, 1 << 20)?;
         within("messages_per_second", s.messages_per_second, 1, 1 << 20)?;
         within("message_burst", s.message_burst, 1, 1 << 20)?;
+        within("bytes_per_second", s.bytes_per_second, 1, 1 << 40)?;
+        within("byte_burst", s.byte_burst, s.message_bytes, 1 << 40)?;
         within("ping_interval_ms", s.ping_interval_ms, 1, 1 << 30)?;
         within("idle_timeout_ms", s.idle_timeout_ms, s.ping_interval_ms + 1, 1 << 31)?;
         within("close_timeout_ms", s.close_timeout_ms, 1, 1 << 30)?;
         within("request_timeout_ms", s.request_timeout_ms, 1, 1 << 30)?;
         within("reload_interval_ms", s.reload_interval_ms, 1, 1 << 30)?;
+        within("ring_timeout_ms", s.ring_timeout_ms, 1, 1 << 30)?;
+        within("unknown_users", s.unknown_users, 0, s.users)?;
+        within("clock_skew_us", s.clock_skew_us, 0, 1 << 40)?;
         within("socket_bytes", s.socket_bytes, 1, 1 << 30)?;
         if let Some(client) = self.clients.iter().find(|client| u64::from(client.user.0) >= s.users) {
             return Err(format!("a client is {}'s, and there are {} users", client.user, s.users));
         }
         if let Some(user) = self.groups.iter().flatten().find(|user| u64::from(user.0) >= s.users) {
             return Err(format!("{user} is a member, and there are {} users", s.users));
+        }
+        let known = s.users - s.unknown_users;
+        if let Some(user) = self.groups.iter().flatten().find(|user| u64::from(user.0) >= known) {
+            return Err(format!("{user} is a member, and the directory does not know them"));
         }
         let mut ids = std::collections::BTreeSet::new();
         let mut last_us = 0;

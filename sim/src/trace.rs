@@ -326,6 +326,7 @@ const fn is_fault(what: &What) -> bool {
         What::Connect { .. }
         | What::Close { .. }
         | What::Send { .. }
+        | What::Burst { .. }
         | What::Media { .. }
         | What::Signal { .. }
         | What::Pictures { .. }
@@ -335,6 +336,10 @@ const fn is_fault(what: &What) -> bool {
         | What::Part { .. }
         | What::Avatar { .. } => false,
         What::Cut { .. }
+        | What::Misbehave { .. }
+        | What::Nowhere { .. }
+        | What::Net { .. }
+        | What::Garble { .. }
         | What::Spoof { .. }
         | What::Garbage { .. }
         | What::Pause { .. }

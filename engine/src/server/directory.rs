@@ -46,7 +46,8 @@ impl<P: Probe> Server<P> {
     fn retry_load(&mut self, key: UserKey) {
         self.probe.reached(Rule::LoadFailed);
         self.stats.load_failed += 1;
-        let retry_at = self.now + self.config.reload_interval;
+        let at_once = self.probe.canary(Canary::ReloadAtOnce);
+        let retry_at = if at_once { self.now } else { self.now + self.config.reload_interval };
         if let Some(user) = self.users.get_mut(key) {
             user.load = Load::Failed { retry_at };
             if !self.probe.canary(Canary::ReloadForgotten) {
@@ -117,7 +118,11 @@ impl<P: Probe> Server<P> {
                     self.leave(key, group);
                 }
             }
-            DirectoryChangeKind::Avatar(avatar) => user.avatar = avatar,
+            DirectoryChangeKind::Avatar(avatar) => {
+                if !self.probe.canary(Canary::AvatarKept) {
+                    user.avatar = avatar;
+                }
+            }
         }
     }
 

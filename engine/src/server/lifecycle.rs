@@ -149,7 +149,8 @@ impl<P: Probe> Server<P> {
         if self.sign_of_life(conn).is_none() {
             return;
         }
-        match self.admit(conn, payload.len()) {
+        let unlimited = self.probe.canary(Canary::PingsUnlimited);
+        match if unlimited { Ok(()) } else { self.admit(conn, payload.len()) } {
             Ok(()) => {
                 self.probe.reached(Rule::PingAnswered);
                 self.deliver_to_conn(conn, Frame::Pong(payload));
@@ -198,7 +199,8 @@ impl<P: Probe> Server<P> {
         self.probe.reached(Rule::closed(reason));
         self.stats.closes += 1;
         self.effects.push(Action::Close { conn, reason });
-        self.set_deadline(conn, Some(self.now + self.config.close_timeout));
+        let at_once = self.probe.canary(Canary::AbortedAtOnce);
+        self.set_deadline(conn, Some(if at_once { self.now } else { self.now + self.config.close_timeout }));
         if !self.probe.canary(Canary::DetachForgotten) {
             self.detach(conn, user, phase);
         }
@@ -327,7 +329,8 @@ impl<P: Probe> Server<P> {
         let Some(connection) = self.connections.get_mut(conn).filter(|c| c.is_online()) else { return };
         self.probe.reached(Rule::Pinged);
         connection.pinged_at = now;
-        let position = connection.outbox.position();
+        let itself = self.probe.canary(Canary::PingPositionWrong);
+        let position = connection.outbox.position() + u64::from(itself);
         self.deliver_to_conn(conn, Frame::Ping(Bytes::copy_from_slice(&position.to_be_bytes())));
     }
 

@@ -271,7 +271,8 @@ impl<P: Probe> Server<P> {
         }
         let impatient = self.probe.canary(Canary::StoppedEarly);
         if let Stopping::Settling { until } = self.stopping {
-            let settled = self.pipelines.is_empty() && self.early_bytes == 0;
+            let hasty = self.probe.canary(Canary::ClosedBeforeSettled);
+            let settled = hasty || (self.pipelines.is_empty() && self.early_bytes == 0);
             if settled || impatient || self.now >= until {
                 self.stopping = Stopping::Draining;
                 self.close_all(CloseReason::GoingAway);

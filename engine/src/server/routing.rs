@@ -21,6 +21,7 @@ use crate::{
     id::{ConnId, UserId},
     probe::{Canary, Probe, Rule},
     storage::Recipient,
+    time::Instant,
 };
 
 impl<P: Probe> Server<P> {
@@ -31,7 +32,7 @@ impl<P: Probe> Server<P> {
         if let Err(reason) = self.admit(conn, message.len()) {
             return self.close(conn, reason);
         }
-        if self.stopping != Stopping::Running {
+        if self.stopping != Stopping::Running && !self.probe.canary(Canary::AcceptsWhileStopping) {
             self.stats.refused_stopping += 1;
             return;
         }
@@ -60,7 +61,8 @@ impl<P: Probe> Server<P> {
     pub(super) fn admit(&mut self, conn: ConnId, len: usize) -> Result<(), CloseReason> {
         let limits = &self.config.limits;
         let Some(connection) = self.connections.get_mut(conn) else { return Ok(()) };
-        let (len, now) = (len as u64, self.now);
+        let never_recovers = self.probe.canary(Canary::RateNeverRecovers);
+        let (len, now) = (len as u64, if never_recovers { Instant::ZERO } else { self.now });
         if len > limits.message_bytes {
             self.probe.reached(Rule::MessageTooLarge);
             self.stats.refused_too_large += 1;
@@ -169,7 +171,9 @@ impl<P: Probe> Server<P> {
             }
         }
         self.probe.reached(Rule::Relayed);
-        self.publish(|| Record { topic: Topic::User(to.clone()), seq: None, message: bytes.clone() });
+        let to_all = self.probe.canary(Canary::PublishedToEveryone);
+        let topic = || if to_all { Topic::Everyone } else { Topic::User(to.clone()) };
+        self.publish(|| Record { topic: topic(), seq: None, message: bytes.clone() });
         self.deliver_to_user(to.as_str(), bytes, classic::kind(message, sender), Some(conn));
     }
 

@@ -222,6 +222,7 @@ impl<P: Probe> Server<P> {
                 self.probe.reached(Rule::DeliveredForGone);
             }
             let (origin, sender) = (pipeline.origin, pipeline.sender.clone());
+            let except = (!self.probe.canary(Canary::OwnDeviceEchoed)).then_some(origin);
             let Parcel { frame, record } = parcel;
             let topic = match &entry.recipient {
                 Recipient::User(user) => Topic::User(user.clone()),
@@ -233,7 +234,7 @@ impl<P: Probe> Server<P> {
             match &entry.recipient {
                 Recipient::User(user) => {
                     self.probe.reached(Rule::DeliveredToUser);
-                    self.deliver_to_user(user.as_str(), frame, Kind::Ordinary, Some(origin));
+                    self.deliver_to_user(user.as_str(), frame, Kind::Ordinary, except);
                 }
                 Recipient::Group(group) if self.probe.canary(Canary::GroupTakenForUser) => {
                     self.deliver_to_user(group.as_str(), frame, Kind::Ordinary, Some(origin));

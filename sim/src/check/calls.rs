@@ -18,9 +18,6 @@ pub(crate) enum Side {
     Both,
 }
 
-/// A minute, the engine's default, in nanoseconds.
-const RING_NS: u64 = 60_000_000_000;
-
 /// What a signal of this `contentType` does: none if it is none, true if it ends a call.
 pub(crate) const fn ends(content_type: i32, is_call: bool) -> Option<bool> {
     match content_type {
@@ -60,9 +57,9 @@ pub(crate) fn received(call: &mut Option<CallSeen>, peer: u16, ends: bool, at_ns
 }
 
 /// To whom the user's signals without a recipient go.
-pub(crate) fn peer(call: Option<CallSeen>, now_ns: u64) -> Option<u16> {
+pub(crate) fn peer(call: Option<CallSeen>, now_ns: u64, ring_ns: u64) -> Option<u16> {
     match call?.side {
-        Side::Rung { at_ns } if now_ns.saturating_sub(at_ns) > RING_NS => None,
+        Side::Rung { at_ns } if now_ns.saturating_sub(at_ns) > ring_ns => None,
         Side::Rung { .. } | Side::Called | Side::Both => call.map(|call| call.peer),
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use switchboard_engine::{CloseReason, ConnId, FRAME_COST_BYTES, Frame, Stats};
 
-use super::{Check, ConnKey, MessageKey, Payload, Phase, Route, seats::StreamSeen};
+use super::{Check, ConnKey, MessageKey, PING, Payload, Phase, Route, seats::StreamSeen};
 use crate::wire::{self, View};
 
 impl Check {
@@ -17,8 +17,12 @@ impl Check {
                 if to.len() != 1 {
                     self.fail("protocol", |_| format!("one control frame to {} connections", to.len()));
                 }
-                if let Frame::Pong(_) = frame {
-                    self.answers(shard, to);
+                match frame {
+                    Frame::Ping(position) => self.check_position(shard, to, position),
+                    Frame::Pong(payload) if **payload != *PING => {
+                        self.fail("protocol", |_| format!("a Pong carries {payload:?}"));
+                    }
+                    Frame::Pong(_) | Frame::Message(_) => self.answers(shard, to),
                 }
             }
         }
@@ -30,11 +34,21 @@ impl Check {
         }
     }
 
+    /// A Ping says how many frames were sent before it.
+    fn check_position(&mut self, shard: usize, to: &[ConnId], position: &[u8]) {
+        let sent =
+            to.first().and_then(|id| self.seat(shard, *id)).map(|conn| self.seats[conn as usize].position);
+        if sent.is_some_and(|sent| *position != sent.to_be_bytes()) {
+            self.fail("protocol", |_| format!("a Ping after {sent:?} frames carries {position:?}"));
+        }
+    }
+
     fn sent_to(&mut self, shard: usize, conn: ConnKey, len: u64, is_control: bool) {
         let limit = self.settings.outbox_bytes;
         let watch = &mut self.watches[shard];
         let seat = &mut self.seats[conn as usize];
         seat.frames += 1;
+        seat.position += 1;
         seat.cost_bytes += len + FRAME_COST_BYTES;
         watch.unflushed += 1;
         watch.sent += 1;
@@ -235,6 +249,9 @@ impl Check {
             Route::Group(group) => {
                 let avatar = view.avatar.strip_prefix('a').and_then(|rest| rest.split('.').next());
                 let own = view.avatar.is_empty() || avatar.and_then(wire::number) == Some(u32::from(sender));
+                let version =
+                    view.avatar.split_once('.').and_then(|(_, rest)| wire::number(rest)).unwrap_or(0);
+                let own = own && version >= if said.avatar_floor == u32::MAX { 0 } else { said.avatar_floor };
                 let form = number(view.from) == Some(group) && number(view.to) == Some(sender);
                 let file = view.file.is_empty() && view.suffix.is_empty();
                 let letters = view.from.starts_with('g') && view.to.starts_with('u');
@@ -362,7 +379,7 @@ impl Check {
             let s = &self.settings;
             let limit = if s.newest_wins == 1 { 1 } else { s.connections_per_user };
             if !here {
-                (told.loaded, told.call) = (None, None);
+                (told.loaded, told.failed_ns, told.call) = (None, None, None);
             }
             let subscribed = told.subscribed;
             if devices > limit {

@@ -4,6 +4,7 @@ use switchboard_engine::{Action, Answer, ConnId, Frame, Request, Stats};
 
 use super::{
     Check, ConnKey, Instance, MessageKey, Owed, Payload, Phase, Route, Use, calls, pipelines::State,
+    rates::Verdict,
 };
 use crate::wire::{self, Token, View};
 
@@ -18,6 +19,7 @@ impl Check {
         let cause = &mut self.cause;
         (cause.conn, cause.stale, cause.published) = (None, false, None);
         (cause.flushed, cause.received, cause.garbage, cause.pongs) = (false, false, false, 0);
+        (cause.verdict, cause.kept_early, cause.arrived) = (Verdict::Admitted, false, false);
         cause.given_up.clear();
         cause.owed.clear();
         cause.missing.clear();
@@ -40,15 +42,19 @@ impl Check {
     }
 
     /// The peer has sent a Ping, which is answered whether the connection is welcomed or not.
-    pub(crate) fn pinged(&mut self, conn: ConnKey) {
+    pub(crate) fn pinged(&mut self, conn: ConnKey, len: usize) {
         self.heard(conn);
-        self.cause.pongs = u32::from(!self.cause.stale);
+        let admitted = self.admit(conn, len);
+        self.cause.pongs = u32::from(!self.cause.stale && admitted);
     }
 
     /// A message has arrived over a connection.
-    pub(crate) fn received(&mut self, conn: ConnKey, payload: Payload) {
+    pub(crate) fn received(&mut self, conn: ConnKey, payload: Payload, len: usize) {
         self.heard(conn);
         self.cause.received = true;
+        if !self.admit(conn, len) {
+            return;
+        }
         if let Payload::Said(message) = payload {
             self.said[message as usize].conns.push(conn);
         }
@@ -58,7 +64,10 @@ impl Check {
             return;
         }
         match seat.phase {
-            Phase::Loading => seat.early.push(payload),
+            Phase::Loading => {
+                seat.early.push(payload);
+                self.cause.kept_early = true;
+            }
             Phase::Online => self.route(conn, payload),
             Phase::Closing | Phase::Aborted | Phase::Gone => {}
         }
@@ -70,6 +79,7 @@ impl Check {
             Payload::Said(message) => message,
             Payload::Heartbeat => return self.cause.pongs += 1,
             Payload::Garbage => return self.cause.garbage = true,
+            Payload::Nowhere => return,
         };
         let (shard, user) = (self.seats[conn as usize].shard as usize, self.seats[conn as usize].user);
         let said = &self.said[message as usize];
@@ -78,6 +88,9 @@ impl Check {
             Route::User(_) => self.expect_stored(conn, message, false),
             Route::Group(group) => {
                 let certain = self.must_know(shard, group, user);
+                let floor = self.avatar_floor(shard, user);
+                let said = &mut self.said[message as usize];
+                said.avatar_floor = said.avatar_floor.min(floor);
                 if self.may(shard, group, user) {
                     self.expect_stored(conn, message, !certain);
                 }
@@ -85,7 +98,8 @@ impl Check {
             Route::Relay(to) => self.expect_relayed(conn, message, to, calls::ends(content_type, is_call)),
             Route::Call => {
                 let call = self.watches[shard].told[user as usize].call;
-                let peer = calls::peer(call, self.watches[shard].now_ns);
+                let ring_ns = self.settings.ring_timeout_ms * 1_000_000;
+                let peer = calls::peer(call, self.watches[shard].now_ns, ring_ns);
                 self.said[message as usize].call_peer = peer;
                 if let Some(peer) = peer {
                     self.expect_relayed(conn, message, peer, calls::ends(content_type, is_call));
@@ -157,6 +171,8 @@ impl Check {
                 let told = &mut watch.told[user as usize];
                 told.ticket = None;
                 let in_time = watch.now_ns < expires_ns;
+                let is_failure = matches!(answer, Answer::Failed) || !in_time;
+                told.failed_ns = is_failure.then_some(watch.now_ns);
                 told.loaded = match answer {
                     Answer::UserLoaded(profile) if in_time => Some(profile.revision),
                     Answer::UserLoaded(_)
@@ -272,6 +288,7 @@ impl Check {
             match watch.tickets.remove(&ticket) {
                 Some((Use::Load(user), _)) => {
                     watch.told[user as usize].ticket = None;
+                    watch.told[user as usize].failed_ns = Some(now_ns);
                     self.cause.given_up.push(user);
                 }
                 Some((Use::File(conn, message) | Use::Store(conn, message), _)) => {
@@ -292,6 +309,7 @@ impl Check {
     pub(crate) fn member(&mut self, group: u16, user: u16, member: bool, revision: u64) {
         self.members[group as usize][user as usize] = (member, revision);
         self.revision = revision;
+        self.look_at_limit(user);
     }
 
     /// The store has committed a message. In which conversation it has to be follows from what was said.
@@ -326,7 +344,9 @@ impl Check {
 
     /// An engine is told to stop.
     pub(crate) fn shutdown(&mut self, shard: usize) {
-        self.watches[shard].stopping = true;
+        let watch = &mut self.watches[shard];
+        watch.stopping = true;
+        watch.settle_by_ns = watch.now_ns + self.settings.close_timeout_ms * 1_000_000;
     }
 
     /// A node has died with its engine, or has come back with a new one.

@@ -18,9 +18,11 @@
 //! | `protocol` | frames have the form and the order that the classic protocol gives them |
 
 mod calls;
+mod directory;
 pub(crate) mod frames;
 mod intake;
 pub(crate) mod pipelines;
+mod rates;
 mod seats;
 mod sweep;
 
@@ -31,11 +33,13 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 use switchboard_engine::{Action, ConnId, Stats};
 
+use self::rates::Verdict;
 use crate::schedule::{Schedule, Settings};
 use crate::wire::Token;
 
 pub(crate) use calls::CallSeen;
 pub(crate) use pipelines::Instance;
+pub(crate) use rates::PING;
 pub(crate) use seats::{Phase, Seat};
 
 /// A connection's place in the table of all connections of the run; never used twice.
@@ -52,7 +56,9 @@ pub(crate) struct Fold(u64);
 
 impl core::hash::Hasher for Fold {
     fn finish(&self) -> u64 {
-        self.0
+        // Tables take a place from the lowest bits, and what is in the highest bits of a key only reaches the highest
+        // of the product: without this all tokens would be at one place.
+        self.0 ^ (self.0 >> 32)
     }
 
     fn write(&mut self, bytes: &[u8]) {
@@ -125,6 +131,8 @@ pub(crate) struct Said {
     pub(crate) seqs: Vec<u64>,
     /// To whom the last signal without recipient went.
     pub(crate) call_peer: Option<u16>,
+    /// The version of the sender's picture that the engine had at least; none known: the greatest number.
+    pub(crate) avatar_floor: u32,
 }
 
 impl Said {
@@ -139,6 +147,8 @@ pub(crate) enum Payload {
     Said(MessageKey),
     Heartbeat,
     Garbage,
+    /// A message to what cannot be anybody's id.
+    Nowhere,
 }
 
 /// What a ticket is for.
@@ -155,6 +165,8 @@ pub(crate) struct Told {
     /// Revision of the profile that it has.
     pub(crate) loaded: Option<u64>,
     pub(crate) ticket: Option<u64>,
+    /// When the last load failed, as long as it is to be tried again.
+    pub(crate) failed_ns: Option<u64>,
     pub(crate) call: Option<CallSeen>,
     pub(crate) subscribed: bool,
     /// Open connections, oldest first.
@@ -192,6 +204,8 @@ pub(crate) struct Watch {
     pub(crate) connections: u32,
     pub(crate) stopping: bool,
     pub(crate) stopped: bool,
+    /// Until then a stopping engine may wait for what was accepted.
+    pub(crate) settle_by_ns: u64,
     pub(crate) stats: Stats,
 }
 
@@ -217,6 +231,12 @@ pub(crate) struct Cause {
     pub(crate) users: Vec<u16>,
     pub(crate) pongs: u32,
     pub(crate) garbage: bool,
+    /// Whether the limits let pass what has come over the connection.
+    pub(crate) verdict: Verdict,
+    /// The event is a message that waits for its user to be loaded.
+    pub(crate) kept_early: bool,
+    /// The event is a connection's first.
+    pub(crate) arrived: bool,
 }
 
 /// A message that has to leave while one event is handled.
@@ -244,6 +264,10 @@ pub(crate) struct Check {
     /// By group and user: whether a member, and the revision that made it so.
     pub(crate) members: Vec<Vec<(bool, u64)>>,
     pub(crate) revision: u64,
+    /// By user: the revisions that gave them their pictures.
+    avatars: Vec<Vec<u64>>,
+    /// By user: whether they were ever in more groups than the limit, so that nobody can say in which.
+    over_limit: Vec<bool>,
     pub(crate) heads: Table<(u32, u32), u64>,
     pub(crate) cause: Cause,
     stamp: u64,
@@ -272,12 +296,15 @@ impl Check {
             watches: Vec::new(),
             members,
             revision: 0,
+            avatars: vec![Vec::new(); settings.users as usize],
+            over_limit: vec![false; settings.users as usize],
             heads: Table::default(),
             cause: Cause::default(),
             stamp: 0,
             event: 0,
             must: Vec::new(),
         };
+        (0..settings.users as u16).for_each(|user| check.look_at_limit(user));
         check.watches = (0..shards).map(|_| check.watch()).collect();
         check
     }
@@ -316,6 +343,9 @@ impl Check {
         if self.cause.stale {
             self.fail("takeover", |_| format!("a late event leads to {action:?}"));
         }
+        if !matches!(action, Action::Close { .. }) {
+            self.end_intake();
+        }
         if !self.cause.given_up.is_empty() {
             self.route_given_up_until(shard, action);
         }
@@ -335,25 +365,6 @@ impl Check {
     pub(crate) fn seat(&self, shard: usize, id: ConnId) -> Option<ConnKey> {
         let key = (*self.watches[shard].slots.get(id.slot() as usize)?)?;
         (self.seats[key as usize].id == id).then_some(key)
-    }
-
-    /// Whether a shard may still take a user for a member of a group.
-    pub(crate) fn may(&self, shard: usize, group: u16, user: u16) -> bool {
-        let (member, since) = self.members[group as usize][user as usize];
-        member || since > self.told_revision(shard, user)
-    }
-
-    /// Whether a shard must take a user for a member of a group.
-    pub(crate) fn must_know(&self, shard: usize, group: u16, user: u16) -> bool {
-        let (member, since) = self.members[group as usize][user as usize];
-        member
-            && self.watches[shard].told[user as usize].loaded.is_some()
-            && since <= self.told_revision(shard, user)
-    }
-
-    fn told_revision(&self, shard: usize, user: u16) -> u64 {
-        let watch = &self.watches[shard];
-        watch.seen_revision.max(watch.told[user as usize].loaded.unwrap_or(0))
     }
 }
 

@@ -75,9 +75,15 @@ impl Check {
         let purpose = match request {
             Request::LoadUser(user) => {
                 let user = wire::index(user.as_str()).unwrap_or(0);
+                let now_ns = self.watches[shard].now_ns;
                 let told = &mut self.watches[shard].told[user as usize];
+                let pause_ns = self.settings.reload_interval_ms * 1_000_000;
+                let hasty = told.failed_ns.take().is_some_and(|failed_ns| now_ns < failed_ns + pause_ns);
                 if let Some(old) = told.ticket.replace(ticket) {
                     self.watches[shard].tickets.remove(&old);
+                }
+                if hasty {
+                    self.fail("bounded", |_| format!("the load of u{user} is tried again too soon"));
                 }
                 Some(Use::Load(user))
             }
@@ -272,6 +278,7 @@ impl Check {
         self.cause.touched = touched;
         self.end_deliveries(shard);
         self.end_interest(shard);
+        self.end_intake();
         self.end_accounts(shard, stats);
     }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use switchboard_engine::{CloseReason, ConnId, FRAME_COST_BYTES, Topic};
 
-use super::{Check, ConnKey, Instance, MessageKey, Payload};
+use super::{Check, ConnKey, Instance, MessageKey, Payload, Use, rates::Bucket};
 use crate::wire;
 
 /// Where a connection is in its life.
@@ -49,6 +49,10 @@ pub(crate) struct Seat {
     pub(crate) early: Vec<Payload>,
     pub(crate) pipeline: VecDeque<Instance>,
     pub(crate) frames: u64,
+    /// All frames that it was ever sent.
+    pub(crate) position: u64,
+    pub(crate) messages: Bucket,
+    pub(crate) bytes: Bucket,
     pub(crate) cost_bytes: u64,
     pub(crate) streams: Vec<StreamSeen>,
     pub(crate) heard_ns: u64,
@@ -71,6 +75,9 @@ impl Check {
             early: Vec::new(),
             pipeline: VecDeque::new(),
             frames: 0,
+            position: 0,
+            messages: Bucket::default(),
+            bytes: Bucket::default(),
             cost_bytes: 0,
             streams: Vec::new(),
             heard_ns: watch.now_ns,
@@ -85,6 +92,7 @@ impl Check {
         watch.connections += 1;
         watch.told[user as usize].seats.push(key);
         self.cause.conn = Some(key);
+        self.cause.arrived = true;
         self.cause.users.push(user);
         key
     }
@@ -143,7 +151,7 @@ impl Check {
             if let Some(ticket) = told.ticket.take() {
                 watch.tickets.remove(&ticket);
             }
-            (told.loaded, told.call) = (None, None);
+            (told.loaded, told.failed_ns, told.call) = (None, None, None);
         }
     }
 
@@ -158,7 +166,7 @@ impl Check {
         self.check_reason(shard, conn, reason);
         self.cause.missing.retain(|(missing, _)| *missing != conn);
         self.cause.garbage &= self.cause.conn != Some(conn);
-        if self.cause.received && self.cause.conn == Some(conn) {
+        if self.cause.kept_early && self.cause.conn == Some(conn) {
             // What leads to the closing of a connection that was not welcomed is not kept.
             self.seats[conn as usize].early.pop();
         }
@@ -195,19 +203,28 @@ impl Check {
                 let waiting = seat.pipeline.len().saturating_sub(1).max(seat.early.len()) as u64;
                 ("isolation", waiting >= self.settings.pending_per_connection)
             }
-            CloseReason::GoingAway => ("isolation", watch.stopping),
-            CloseReason::Undecodable | CloseReason::TextMessage | CloseReason::ProtocolError => {
-                ("isolation", true)
-            }
-            CloseReason::MessageTooLarge
+            CloseReason::GoingAway if self.cause.arrived => ("isolation", watch.stopping),
+            CloseReason::GoingAway => ("accepted-is-durable", self.is_settled(shard)),
+            CloseReason::Undecodable => ("isolation", true),
+            CloseReason::TextMessage
+            | CloseReason::ProtocolError
+            | CloseReason::MessageTooLarge
             | CloseReason::TooManyMessages
             | CloseReason::TooManyBytes
-            | CloseReason::ServerFull
-            | CloseReason::PeerClosed => ("isolation", self.cause.conn == Some(conn)),
+            | CloseReason::ServerFull => ("isolation", self.is_refused(conn, reason)),
+            CloseReason::PeerClosed => ("isolation", self.cause.conn == Some(conn)),
         };
         if !holds {
             self.fail(check, |check| format!("{} is closed without cause: {reason:?}", check.name(conn)));
         }
+    }
+
+    /// Whether a stopping engine has nothing to wait for any more, or has waited long enough.
+    fn is_settled(&self, shard: usize) -> bool {
+        let watch = &self.watches[shard];
+        let waits = |purpose: &Use| matches!(purpose, Use::File(..) | Use::Store(..));
+        let waiting = watch.tickets.values().any(|(purpose, _)| waits(purpose));
+        watch.stopping && (!waiting || watch.now_ns >= watch.settle_by_ns)
     }
 
     /// A size that no frame exceeds which the current event can lead to.
@@ -229,6 +246,12 @@ impl Check {
         if self.seats[conn as usize].phase != Phase::Closing {
             return self.fail("protocol", |check| format!("{} is cut off unclosed", check.name(conn)));
         }
+        let watch = &self.watches[shard];
+        let until_ns =
+            watch.closing.iter().find(|(_, closing)| *closing == conn).map_or(0, |(until, _)| *until);
+        if watch.now_ns < until_ns {
+            self.fail("isolation", |check| format!("{} is cut off before its time", check.name(conn)));
+        }
         self.seats[conn as usize].phase = Phase::Aborted;
     }
 
@@ -247,6 +270,17 @@ impl Check {
         let changed = flag.is_some_and(|flag| core::mem::replace(flag, on) != on);
         if !changed {
             self.fail("accounting", |_| format!("subscribing to {topic:?}: it is {on} already"));
+        }
+        if let Topic::Group(group) = topic
+            && let Some(group) = wire::index(group.as_str())
+            && on
+        {
+            let here = |user: &u16| self.watches[shard].told[*user as usize].is_here();
+            let member =
+                (0..self.settings.users as u16).filter(here).any(|user| self.may(shard, group, user));
+            if !member {
+                self.fail("no-leak", |_| format!("shard {shard} subscribes to g{group} without a member"));
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
 use switchboard_sim::chart::{self, Chart};
 use switchboard_sim::generate::{PROFILES, generate};
 use switchboard_sim::schedule::Schedule;
@@ -78,4 +79,18 @@ fn load(subject: &Subject) -> Result<Schedule, CliError> {
 fn chart(path: &Path, title: &str, schedule: &Schedule, outcome: &Outcome) -> Result<(), CliError> {
     let svg = chart::render(&Chart::of(title, schedule, outcome));
     std::fs::write(path, svg).map_err(|source| CliError::Write { path: path.to_owned(), source })
+}
+
+/// A bar on the terminal; nothing where there is none.
+fn progress_bar(length: u64, template: &str) -> ProgressBar {
+    let bar = ProgressBar::new(length);
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// As many threads as are asked for, or as there are cores.
+fn threads(jobs: Option<usize>) -> usize {
+    jobs.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1)
 }

@@ -1,15 +1,16 @@
-//! `run`: a range of seeds.
+//! `run`: many seeds, and what came of them.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
-use switchboard_sim::runner::{self, Plan, Summary};
+use switchboard_sim::counts::{Reached, Tally};
+use switchboard_sim::runner::{self, Failure, Plan, Summary};
 
-use super::{CliError, no_profile};
+use super::{CliError, no_profile, progress_bar, threads};
 
-#[derive(Debug, Args)]
-pub(crate) struct RunArgs {
+/// What is to be run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
     /// First seed and the one after the last.
     #[arg(long, value_name = "A..B", value_parser = parse_range, default_value = "0..1000")]
     seeds: (u64, u64),
@@ -25,7 +26,12 @@ pub(crate) struct RunArgs {
     /// Engine events between two full sweeps of one engine.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     sweep_every: u32,
-    /// Report as JSON.
+    /// Report as one JSON object.
+    ///
+    /// Keys: `profile`, `seeds` (how many), `engine_events`, `simulated_s`, `real_s`, `seeds_per_second`,
+    /// `engine_events_per_second`; `met`: verb of the schedule to how often it was met; `faults`: fault to how
+    /// often it happened; `rules`: rule of the engine to how often it was reached; `rules_not_reached`: names;
+    /// `failures`: objects of `seed`, `check`, `what`, `at_us`, `replay` and `shrink`, the last two command lines.
     #[arg(long)]
     json: bool,
 }
@@ -37,23 +43,19 @@ fn parse_range(text: &str) -> Result<(u64, u64), String> {
     if first < end { Ok((first, end)) } else { Err(wrong()) }
 }
 
-/// Runs the seeds and reports; true if everything holds.
-pub(crate) fn run(args: &RunArgs) -> Result<bool, CliError> {
+/// Runs the seeds, reports, and says whether everything held.
+pub(crate) fn run(args: &Args) -> Result<bool, CliError> {
     // A panic of a run is caught and reported as the violation `crash`; its text is in the report.
     std::panic::set_hook(Box::new(|_| {}));
-    let jobs = args.jobs.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
     let plan = Plan {
         first: args.seeds.0,
         end: args.seeds.1,
         profile: args.profile.clone(),
-        jobs: jobs.unwrap_or(1),
+        jobs: threads(args.jobs),
         twice: args.twice,
         sweep_every: args.sweep_every,
     };
-    let bar = ProgressBar::new(plan.end - plan.first);
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {per_sec}, {eta} left") {
-        bar.set_style(style);
-    }
+    let bar = progress_bar(plan.end - plan.first, "{bar:40} {pos}/{len} seeds, {per_sec}, {eta} left");
     let summary =
         runner::run(&plan, |done| bar.set_position(done)).ok_or_else(|| no_profile(&args.profile))?;
     bar.finish_and_clear();
@@ -66,8 +68,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<bool, CliError> {
     Ok(summary.failures.is_empty())
 }
 
-/// Failures that the report lists one by one.
-const LISTED: usize = 10;
+/// Seeds that the report names for each check.
+const NAMED: usize = 8;
+
+/// Width of the report's lines, in characters.
+const WIDTH: usize = 110;
 
 fn report(out: &mut impl Write, summary: &Summary, profile: &str) -> io::Result<()> {
     let virtual_s = summary.virtual_time.as_secs_f64();
@@ -83,13 +88,80 @@ fn report(out: &mut impl Write, summary: &Summary, profile: &str) -> io::Result<
         virtual_s,
         virtual_s / real_s,
     )?;
-    let met: Vec<_> = summary.met.iter().map(|(verb, count)| format!("{verb} {count}")).collect();
-    writeln!(out, "met: {}", met.join(", "))?;
-    for failure in summary.failures.iter().take(LISTED) {
-        writeln!(out, "seed {}: {}", failure.seed, failure.violation)?;
-        writeln!(out, "  switchboard-sim replay {} --profile {profile}", failure.seed)?;
+    writeln!(out, "\nsteps")?;
+    table(out, summary.met.iter().map(|(verb, count)| (*verb, *count)))?;
+    writeln!(out, "\nfaults that happened")?;
+    table(out, faults(&summary.tally))?;
+    let rules = rules(&summary.reached);
+    writeln!(out, "\nrules of the engine reached, the rarest first")?;
+    let mut rarest: Vec<_> = rules.iter().copied().filter(|(_, count)| *count > 0).collect();
+    rarest.sort_by_key(|(_, count)| *count);
+    table(out, rarest.into_iter())?;
+    let missed = missed(&rules);
+    if missed.is_empty() {
+        writeln!(out, "all {} rules were reached", rules.len())?;
+    } else {
+        writeln!(out, "rules that no seed reached: {}", missed.join(", "))?;
     }
-    writeln!(out, "{} seeds failed", summary.failures.len())
+    report_failures(out, summary, profile)
+}
+
+/// The failures by check, each with the lines that reproduce and shrink its first one.
+fn report_failures(out: &mut impl Write, summary: &Summary, profile: &str) -> io::Result<()> {
+    let mut by_check: BTreeMap<&str, Vec<&Failure>> = BTreeMap::new();
+    for failure in &summary.failures {
+        by_check.entry(failure.violation.check).or_default().push(failure);
+    }
+    for (check, failures) in by_check {
+        let Some(first) = failures.first() else { continue };
+        writeln!(out, "\n{check}: {} seeds", failures.len())?;
+        writeln!(out, "  seed {}: {}", first.seed, first.violation)?;
+        writeln!(out, "  {}", replay(first, profile))?;
+        writeln!(out, "  {}", shrink(first, profile))?;
+        let others: Vec<_> =
+            failures.iter().skip(1).take(NAMED).map(|other| other.seed.to_string()).collect();
+        let more = failures.len() - 1 - others.len();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        if !others.is_empty() {
+            writeln!(out, "  also seeds {}{more}", others.join(", "))?;
+        }
+    }
+    writeln!(out, "\n{} of {} seeds failed", summary.failures.len(), summary.seeds)
+}
+
+/// Names with numbers, as many in a line as fit, in columns.
+fn table<'a>(out: &mut impl Write, cells: impl Iterator<Item = (&'a str, u64)>) -> io::Result<()> {
+    let cells: Vec<_> = cells.map(|(name, count)| (name, count.to_string())).collect();
+    let names = cells.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let counts = cells.iter().map(|(_, count)| count.len()).max().unwrap_or(0);
+    let columns = (WIDTH / (names + counts + 3)).max(1);
+    for line in cells.chunks(columns) {
+        let line: Vec<_> =
+            line.iter().map(|(name, count)| format!("{name:<names$} {count:>counts$}")).collect();
+        writeln!(out, "  {}", line.join("  "))?;
+    }
+    Ok(())
+}
+
+fn faults(tally: &Tally) -> impl Iterator<Item = (&'static str, u64)> {
+    tally.iter().map(|(fault, count)| (fault.name(), count))
+}
+
+fn rules(reached: &Reached) -> Vec<(&'static str, u64)> {
+    reached.iter().map(|(rule, count)| (rule.name(), count)).collect()
+}
+
+fn missed(rules: &[(&'static str, u64)]) -> Vec<&'static str> {
+    rules.iter().filter(|(_, count)| *count == 0).map(|(name, _)| *name).collect()
+}
+
+fn replay(failure: &Failure, profile: &str) -> String {
+    format!("switchboard-sim replay {} --profile {profile}", failure.seed)
+}
+
+fn shrink(failure: &Failure, profile: &str) -> String {
+    let seed = failure.seed;
+    format!("switchboard-sim shrink {seed} --profile {profile} --out {profile}-{seed}.schedule")
 }
 
 fn json(summary: &Summary, profile: &str) -> serde_json::Value {
@@ -100,10 +172,12 @@ fn json(summary: &Summary, profile: &str) -> serde_json::Value {
             let violation = &failure.violation;
             serde_json::json!({
                 "seed": failure.seed, "check": violation.check, "what": violation.what, "at_us": violation.at_us,
-                "replay": format!("switchboard-sim replay {} --profile {profile}", failure.seed),
+                "replay": replay(failure, profile), "shrink": shrink(failure, profile),
             })
         })
         .collect();
+    let rules = rules(&summary.reached);
+    let missed = missed(&rules);
     serde_json::json!({
         "profile": profile,
         "seeds": summary.seeds,
@@ -113,6 +187,9 @@ fn json(summary: &Summary, profile: &str) -> serde_json::Value {
         "seeds_per_second": summary.per_second(summary.seeds),
         "engine_events_per_second": summary.per_second(summary.events),
         "met": summary.met,
+        "faults": faults(&summary.tally).collect::<BTreeMap<_, _>>(),
+        "rules": rules.into_iter().collect::<BTreeMap<_, _>>(),
+        "rules_not_reached": missed,
         "failures": failures,
     })
 }

@@ -12,6 +12,7 @@ use crate::{
     bus::SimBus,
     check::Check,
     choice::keyed,
+    counts::{Fault, Tally},
     schedule::{NodeNo, Schedule, Ways},
     trace::{Lane, Trace, Via},
 };
@@ -41,6 +42,7 @@ pub(super) struct Bus {
     /// By pair of nodes: whether records get through.
     cut: Vec<bool>,
     draws: u64,
+    pub(super) tally: Tally,
 }
 
 impl Bus {
@@ -53,6 +55,7 @@ impl Bus {
             nodes: s.nodes as usize,
             cut: vec![false; (s.nodes * s.nodes) as usize],
             draws: 0,
+            tally: Tally::default(),
         }
     }
 
@@ -103,6 +106,9 @@ impl Bus {
             if !nodes[far].up || self.cut[near * nodes.len() + far] {
                 let why = if nodes[far].up { "partitioned" } else { "the node is down" };
                 trace.sends_in_vain(now_us, way, why, || (Via::Bus, record_name(record)));
+                let both = self.cut[far * nodes.len() + near];
+                let fault = if both { Fault::RecordStopped } else { Fault::RecordStoppedOneWay };
+                self.tally.add_if(nodes[far].up, fault);
                 continue;
             }
             let item = keyed(item, from as u64, into as u64);
@@ -111,6 +117,7 @@ impl Bus {
             let fate = draw(Draw::BusFate);
             if fate % 1000 < mood.drop_permille {
                 trace.sends_in_vain(now_us, way, "lost on the bus", || (Via::Bus, record_name(record)));
+                self.tally.add(Fault::RecordLost);
                 continue;
             }
             let repeated = (fate >> 20) % 1000 < mood.repeat_permille;
@@ -121,6 +128,9 @@ impl Bus {
             };
             let keeps_order = draw(Draw::BusOrder) % 1000 >= mood.reorder_permille;
             let at_us = self.model.arrival_us(from, into, now_us + delay_us, keeps_order);
+            self.tally.add_if(at_us < self.model.newest_us(from, into), Fault::RecordReordered);
+            self.tally.add_if(repeated, Fault::RecordRepeated);
+            self.tally.add_if(near != far && delay_us > s.bus_delay_us + s.bus_jitter_us, Fault::RecordSlow);
             let again_us = repeated.then_some(at_us + (fate >> 40) % 50_000);
             for (nth, at_us) in [Some(at_us), again_us].into_iter().flatten().enumerate() {
                 if let Some(incarnation) = self.model.depart(into) {

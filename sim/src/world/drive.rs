@@ -1,6 +1,8 @@
 //! The driver of each engine, as the runtime has it: an event in, then all its actions, in order.
 
-use switchboard_engine::{Action, Answer, Event, Frame, Instant, Recipient, Record, Request, Topic, UserId};
+use switchboard_engine::{
+    Action, Answer, CloseReason, Event, Frame, Instant, Recipient, Record, Request, Topic, UserId,
+};
 
 use super::{
     Happening, World,
@@ -11,6 +13,7 @@ use super::{
 use crate::{
     check::{ConnKey, Payload, frames},
     choice::keyed,
+    counts::Fault,
     schedule::NodeNo,
     trace::{Lane, Via},
     wire::View,
@@ -47,6 +50,7 @@ impl<T: Sut> World<'_, T> {
         let life = self.life(shard_no);
         // Disjoint parts of the world: actions lend from the engine while the others change.
         let Self { shards, check, conns, dirty, queue, store, bus, nodes, schedule, trace, .. } = self;
+        let (devices, tally) = (&self.devices, &mut self.tally);
         let shard = &mut shards[shard_no];
         while let Some(action) = shard.server.poll_action() {
             digest.action(&action);
@@ -72,6 +76,11 @@ impl<T: Sut> World<'_, T> {
                         (Via::Control, format!("Close {}", frames::reason_name(reason)))
                     });
                     conn.closing = Some(reason);
+                    let paused = devices[conn.client.index()].paused;
+                    tally.add_if(reason == CloseReason::Idle && conn.severed, Fault::HalfOpenFound);
+                    tally.add_if(reason == CloseReason::SlowReader && paused, Fault::ReaderClosed);
+                    let fast = [CloseReason::TooManyMessages, CloseReason::TooManyBytes].contains(&reason);
+                    tally.add_if(fast, Fault::SentTooFast);
                     conn.outbox.push_back(Down::Close(reason.code()));
                     if !core::mem::replace(&mut conn.dirty, true) {
                         dirty.push_back(key);
@@ -183,7 +192,7 @@ impl<T: Sut> World<'_, T> {
     /// A message, or something else, arrives from a client.
     pub(super) fn receive(&mut self, shard: usize, conn: ConnKey, payload: Payload, message: bytes::Bytes) {
         self.begin(shard);
-        self.check.received(conn, payload);
+        self.check.received(conn, payload, message.len());
         let id = self.conns[conn as usize].id;
         self.feed(shard, Event::Received { conn: id, message });
     }

@@ -25,6 +25,9 @@ const PROBE_PAUSE_US: u64 = 100_000;
 /// Probes of one kind at the most: enough to reach everybody who could be forgotten.
 const PROBES: usize = 6;
 
+/// How long a node stays down that is stopped at the end of a run, in microseconds.
+pub(super) const FOR_GOOD_US: u64 = 3_600_000_000;
+
 /// What is said in the healed phase, and who heard it.
 #[derive(Debug, Default)]
 pub(super) struct Probing {
@@ -83,6 +86,8 @@ impl<T: Sut> World<'_, T> {
         }
         for client in 0..self.devices.len() as u16 {
             self.resume(ClientNo(client));
+            let device = &mut self.devices[client as usize];
+            (device.slow_us, device.jitter_us) = (0, 0);
         }
         self.write_dirty();
     }
@@ -136,13 +141,14 @@ impl<T: Sut> World<'_, T> {
         let present = self.present();
         self.probing = Some(Probing::default());
         let mut step = PROBE_STEP;
-        for (place, (client, _, conn)) in present.iter().enumerate().take(PROBES) {
+        for (place, (client, sender, conn)) in present.iter().enumerate().take(PROBES) {
             let (_, user, _) = present[(place + 1) % present.len()];
-            let to = |other: &(ClientNo, UserNo, ConnKey)| other.1 == user && other.2 != *conn;
+            let known = self.store.knows(*sender) && self.store.knows(user);
+            let to = |other: &(ClientNo, UserNo, ConnKey)| known && other.1 == user && other.2 != *conn;
             self.probe_with(&mut step, *client, To::User(user), present.iter().filter(|other| to(other)));
         }
         for group in (0..self.groups.len() as u16).map(GroupNo) {
-            let member = |user| self.is_member(user, group);
+            let member = |user: UserNo| self.is_member(user, group) && !self.check.is_over_limit(user.0);
             let Some((client, sender, _)) = present.iter().find(|(_, user, _)| member(*user)).copied() else {
                 continue;
             };
@@ -165,7 +171,7 @@ impl<T: Sut> World<'_, T> {
         let token = Token { step: *step, nth: 0 };
         self.speak(client, Speech::text(token, to, 0));
         // One after the other: limits on what waits may be small, and probes are not to meet them.
-        self.run_until(self.now_us + PROBE_PAUSE_US);
+        self.run_until(self.now_us + PROBE_PAUSE_US + self.schedule.settings.answer_jitter_us);
         if let (Some(message), Some(probing)) = (self.check.message(token), &mut self.probing) {
             probing.expected.extend(expected.map(|(_, _, conn)| (*conn, message)));
         }
@@ -187,7 +193,7 @@ impl<T: Sut> World<'_, T> {
     fn demand_stop(&mut self) {
         let s = self.schedule.settings;
         for node in 0..self.nodes.len() as u16 {
-            self.queue.push(self.now_us, Happening::Stop { node: NodeNo(node), down_us: 3_600_000_000 });
+            self.queue.push(self.now_us, Happening::Stop { node: NodeNo(node), down_us: FOR_GOOD_US });
         }
         self.run_until(self.now_us + (s.close_timeout_ms + s.request_timeout_ms) * 1000 + ROUND_US);
         if let Some(node) = self.nodes.iter().position(|node| node.up) {

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use switchboard_engine::{CloseReason, ConnId, Event, Frame, LinkId};
+use switchboard_engine::{CloseReason, ConnId, Event, Frame, LinkId, PeerFault};
 
 use super::{Draw, Happening, World, drive::message_name, queue::Up, sut::Sut};
 use crate::{
-    check::{ConnKey, Payload},
-    schedule::{ClientNo, NodeNo},
+    check::{ConnKey, PING, Payload},
+    counts::Fault,
+    schedule::{ClientNo, Misdeed, NodeNo},
     trace::{State, Via},
 };
 
@@ -78,7 +79,13 @@ impl<T: Sut> World<'_, T> {
         let state = self.nodes[node.index()];
         self.trace.arrived(self.now_us);
         let (from, to) = self.dial_way(client, node);
-        if !wanted || !state.up || state.stopping {
+        let user = self.users[self.devices[client.index()].spec.user.index()].clone();
+        let shard = self.home(node, &user);
+        // A handshake that was under way when the node was told to stop may still end.
+        let under_way = self.now_us < state.told_us + self.schedule.settings.net_delay_us;
+        let refused = state.stopping && (!under_way || self.shards[shard].stopped);
+        self.tally.add_if(wanted && state.stopping && !refused, Fault::ArrivedDuringStop);
+        if !wanted || !state.up || refused {
             let at_us = self.now_us + self.net_delay(client, Draw::Down);
             self.trace.sends(self.now_us, self.queue.coming(), (to, from), || {
                 let why = if !state.up { "is down" } else { "takes nobody" };
@@ -86,8 +93,6 @@ impl<T: Sut> World<'_, T> {
             });
             return self.queue.push(at_us, Happening::Failed { client, link });
         }
-        let user = self.users[self.devices[client.index()].spec.user.index()].clone();
-        let shard = self.home(node, &user);
         let key = self.conns.len() as ConnKey;
         let slots = &mut self.shards[shard];
         let slot = slots.free.pop().unwrap_or_else(|| {
@@ -162,13 +167,19 @@ impl<T: Sut> World<'_, T> {
             Up::Message { payload, bytes } => self.receive(shard, key, payload, bytes),
             Up::Ping => {
                 self.begin(shard);
-                self.check.pinged(key);
-                self.feed(shard, Event::Ping { conn: id, payload: Bytes::from_static(b"ping") });
+                self.check.pinged(key, PING.len());
+                self.feed(shard, Event::Ping { conn: id, payload: Bytes::from_static(PING) });
             }
             Up::Pong(payload) => {
                 self.begin(shard);
-                self.check.heard(key);
+                self.check.ponged(key, payload.len());
                 self.feed(shard, Event::Pong { conn: id, payload });
+            }
+            Up::Wrong(how) => {
+                let (fault, reason) = fault(how);
+                self.begin(shard);
+                self.check.misbehaved(key, reason);
+                self.feed(shard, Event::Misbehaved { conn: id, fault });
             }
             Up::Close => {
                 self.begin(shard);
@@ -333,6 +344,18 @@ fn up_name(up: &Up) -> (Via, String) {
         Up::Message { bytes, .. } => (Via::Message, message_name(bytes)),
         Up::Ping => (Via::Control, "Ping".to_owned()),
         Up::Pong(_) => (Via::Control, "Pong".to_owned()),
+        Up::Wrong(how) => (Via::Control, format!("misbehaves: {how}")),
         Up::Close => (Via::Control, "Close".to_owned()),
+    }
+}
+
+/// What an engine is told of a misdeed, and for what it has to close the connection.
+const fn fault(how: Misdeed) -> (PeerFault, CloseReason) {
+    match how {
+        Misdeed::Framing => (PeerFault::Framing, CloseReason::ProtocolError),
+        Misdeed::Text => (PeerFault::TextMessage, CloseReason::TextMessage),
+        Misdeed::Utf8 => (PeerFault::InvalidUtf8, CloseReason::Undecodable),
+        Misdeed::Large => (PeerFault::MessageTooLarge, CloseReason::MessageTooLarge),
+        Misdeed::Budget => (PeerFault::ReceiveBudget, CloseReason::ServerFull),
     }
 }

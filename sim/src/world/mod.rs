@@ -11,14 +11,14 @@ mod links;
 mod queue;
 mod steps;
 mod store;
-mod sut;
+pub(crate) mod sut;
 
 use core::{any::Any, fmt::Debug, time::Duration};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use switchboard_engine::{
-    Client, ConnId, DevicePolicy, GroupId, Instant, Limits, Probe, ServerConfig, Shipped, UserId,
+    Client, ConnId, DevicePolicy, GroupId, Instant, Limits, Probe, ServerConfig, UserId,
 };
 
 use self::{
@@ -26,11 +26,12 @@ use self::{
     links::Conn,
     queue::{Happening, Life, Queue},
     store::Store,
-    sut::{Engine, Sut},
+    sut::{Engine, Machine as _, Sut},
 };
 use crate::{
     check::{Check, ConnKey, Violation},
     choice::keyed,
+    counts::{Counts, Fault, Marks, Reached, Tally},
     schedule::{ClientNo, ClientSpec, NodeNo, Schedule, Settings, What},
     store::StoreCanary,
     trace::{Lane, Mark, Trace},
@@ -66,6 +67,10 @@ pub struct Outcome {
     pub virtual_us: u64,
     /// How often each verb of the schedule was met, in the order of [`What::VERBS`].
     pub met: Vec<u64>,
+    /// How often each fault happened.
+    pub tally: Tally,
+    /// How often each rule of the engines was reached.
+    pub reached: Reached,
     /// What happened, if it was wanted.
     pub trace: Vec<Mark>,
 }
@@ -85,6 +90,8 @@ enum Draw {
     BusFate,
     BusOrder,
     Announce,
+    Skew,
+    StoreBack,
 }
 
 /// One engine and its driver.
@@ -112,6 +119,8 @@ struct Node {
     /// How long it stays down once it has stopped.
     down_us: u64,
     life: u32,
+    /// When it was told to stop.
+    told_us: u64,
 }
 
 /// One client.
@@ -131,6 +140,9 @@ struct Device {
     former: Vec<ConnKey>,
     /// The code that its last connection was closed with.
     closed: Option<u16>,
+    /// What is added to its network's shortest delay, and to the most that is added to that, in microseconds.
+    slow_us: u64,
+    jitter_us: u64,
 }
 
 /// A run in progress.
@@ -156,13 +168,15 @@ pub(crate) struct World<'s, T: Sut> {
     digest: u64,
     events: u64,
     met: Vec<u64>,
+    tally: Tally,
+    reached: Reached,
     probing: Option<heal::Probing>,
 }
 
 /// Executes a schedule, its healed phase included; a panic meanwhile is a violation of the check `crash`.
 #[must_use]
 pub fn execute(schedule: &Schedule, options: Options) -> Outcome {
-    execute_with(schedule, options, &Shipped, None)
+    execute_with(schedule, options, &Marks::default(), None)
 }
 
 /// What a panic said.
@@ -173,7 +187,7 @@ pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
 }
 
 /// The same with engines that have this probe, and a store that has this bug.
-pub(crate) fn execute_with<P: Probe + Clone + Debug>(
+pub(crate) fn execute_with<P: Probe + Counts + Clone + Debug>(
     schedule: &Schedule,
     options: Options,
     probe: &P,
@@ -188,6 +202,12 @@ pub(crate) fn execute_with<P: Probe + Clone + Debug>(
         world.check.violation = Some(Violation { check: "crash", what, at_us: world.now_us });
     }
     world.outcome()
+}
+
+/// The same with any machine in the engines' place.
+#[cfg(test)]
+pub(crate) fn execute_sut<T: Sut>(schedule: &Schedule, options: Options, sut: T) -> Outcome {
+    World::new(schedule, options, sut).run()
 }
 
 impl<'s, T: Sut> World<'s, T> {
@@ -217,12 +237,22 @@ impl<'s, T: Sut> World<'s, T> {
             draws: 0,
             former: Vec::new(),
             closed: None,
+            slow_us: 0,
+            jitter_us: 0,
         };
-        let node = Node { up: true, stopping: false, offset_us: 0, down_us: 0, life: 0 };
+        let skew_us = |node: u64| keyed(schedule.seed, node, Draw::Skew as u64) % (s.clock_skew_us + 1);
+        let node = |number| Node {
+            up: true,
+            stopping: false,
+            offset_us: skew_us(number) as i64,
+            down_us: 0,
+            life: 0,
+            told_us: 0,
+        };
         let mut world = Self {
             shards: (0..shards).map(shard).collect(),
             sut,
-            nodes: vec![node; s.nodes as usize],
+            nodes: (0..s.nodes).map(node).collect(),
             devices: schedule.clients.iter().map(device).collect(),
             conns: Vec::new(),
             dirty: VecDeque::new(),
@@ -240,6 +270,8 @@ impl<'s, T: Sut> World<'s, T> {
             digest: 0,
             events: 0,
             met: vec![0; What::VERBS.len()],
+            tally: Tally::default(),
+            reached: Reached::default(),
             probing: None,
         };
         for client in 0..world.devices.len() {
@@ -263,6 +295,9 @@ impl<'s, T: Sut> World<'s, T> {
         if self.check.violation.is_none() && self.options.until_us.is_none() {
             (0..self.shards.len()).for_each(|shard| self.sweep(shard));
         }
+        self.shards.iter().for_each(|shard| self.reached.add(&shard.server.reached()));
+        self.tally.add_all(&self.bus.tally);
+        self.tally.add_all(&self.store.tally);
     }
 
     fn outcome(mut self) -> Outcome {
@@ -272,6 +307,8 @@ impl<'s, T: Sut> World<'s, T> {
             events: self.events,
             virtual_us: self.now_us,
             met: self.met,
+            tally: self.tally,
+            reached: self.reached,
             trace: self.trace.take(),
         }
     }
@@ -329,9 +366,11 @@ impl<'s, T: Sut> World<'s, T> {
     fn net_delay(&mut self, client: ClientNo, purpose: Draw) -> u64 {
         let device = &mut self.devices[client.index()];
         device.draws += 1;
+        self.tally.add_if(device.slow_us + device.jitter_us > 0, Fault::FrameSlow);
         let item = u64::from(client.0) << 40 | device.draws;
+        let (slow_us, jitter_us) = (device.slow_us, device.jitter_us);
         let s = self.schedule.settings;
-        self.delay(item, purpose, s.net_delay_us, s.net_jitter_us)
+        self.delay(item, purpose, s.net_delay_us + slow_us, s.net_jitter_us + jitter_us)
     }
 
     fn node_of(&self, shard: usize) -> usize {
@@ -387,6 +426,7 @@ fn config(s: &Settings, peers: bool) -> ServerConfig {
         close_timeout: Duration::from_millis(s.close_timeout_ms),
         request_timeout: Duration::from_millis(s.request_timeout_ms),
         reload_interval: Duration::from_millis(s.reload_interval_ms),
+        ring_timeout: Duration::from_millis(s.ring_timeout_ms),
         peers,
         limits: Limits {
             connections_per_user: u32_of(s.connections_per_user),
@@ -397,8 +437,9 @@ fn config(s: &Settings, peers: bool) -> ServerConfig {
             pending_per_connection: u32_of(s.pending_per_connection),
             messages_per_second: u32_of(s.messages_per_second),
             message_burst: u32_of(s.message_burst),
+            bytes_per_second: s.bytes_per_second,
+            byte_burst: s.byte_burst,
             ..Limits::default()
         },
-        ..ServerConfig::default()
     }
 }

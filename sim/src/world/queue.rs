@@ -7,7 +7,7 @@ use bytes::Bytes;
 use switchboard_engine::{Answer, DirectoryChange, LinkId, Record, Request};
 
 use crate::check::{ConnKey, MessageKey, Payload};
-use crate::schedule::{ClientNo, NodeNo};
+use crate::schedule::{ClientNo, Misdeed, NodeNo};
 
 /// An engine and which of its lives is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,7 @@ pub(crate) enum Up {
     Message { payload: Payload, bytes: Bytes },
     Ping,
     Pong(Bytes),
+    Wrong(Misdeed),
     Close,
 }
 
@@ -72,6 +73,8 @@ pub(crate) struct Fate {
     pub(crate) committed: bool,
     pub(crate) failed: bool,
     pub(crate) answered: bool,
+    /// How long its answer takes, in microseconds.
+    pub(crate) back_us: u64,
 }
 
 /// When, in which order among what happens then, and where it is kept.

@@ -1,14 +1,23 @@
 //! The steps of a schedule, carried out.
 
 use bytes::Bytes;
-use switchboard_engine::{Body, Event, Outgoing, SignalKind, Target};
+use switchboard_engine::{Body, Event, Outgoing, Record, SignalKind, Target, Topic};
 use switchboard_proto::classic::Message;
 
-use super::{Happening, World, bus::BusMood, engine_seed, queue::Up, store::StoreMood, sut::Sut};
+use super::{
+    Happening, World,
+    bus::BusMood,
+    engine_seed,
+    heal::FOR_GOOD_US,
+    queue::{Life, Up},
+    store::StoreMood,
+    sut::{Machine as _, Sut},
+};
 use crate::{
     check::{Payload, Route, Said},
-    schedule::{Carrier, ClientKind, ClientNo, NodeNo, Seen, Step, To, UserNo, What},
-    trace::{Lane, State},
+    counts::Fault,
+    schedule::{Carrier, ClientKind, ClientNo, NodeNo, Seen, Step, To, UserNo, What, Whose},
+    trace::{Lane, State, Via},
     wire::{self, Token},
 };
 
@@ -51,6 +60,11 @@ impl<T: Sut> World<'_, T> {
             What::Close { client } => self.close(client),
             What::Cut { client, seen, later_us } => self.cut(client, seen, later_us),
             What::Send { client, to, bytes } => self.speak(client, Speech::text(token, to, bytes)),
+            What::Burst { client, to, bytes, count } => {
+                for nth in 0..count {
+                    self.speak(client, Speech::text(Token { nth, ..token }, to, bytes));
+                }
+            }
             What::Media { client, to, bytes, carrier } => {
                 let carrier = Some(carrier);
                 let content_type = if carrier == Some(Carrier::DataUrl) { 2 } else { 3 };
@@ -67,16 +81,19 @@ impl<T: Sut> World<'_, T> {
                 self.speak(client, Speech { claims: Some(claims), ..Speech::text(token, to, 0) });
             }
             What::Garbage { client, kind } => self.garbage(client, kind),
+            What::Misbehave { client, how } => {
+                if let Some(conn) = self.raw(client) {
+                    self.send_up(conn, Up::Wrong(how));
+                }
+            }
+            What::Nowhere { client } => self.nowhere(client, token),
             What::Heartbeat { client } => self.heartbeat(client),
             What::Ping { client } => {
                 if let Some(conn) = self.raw(client) {
                     self.send_up(conn, Up::Ping);
                 }
             }
-            What::Pause { client } => {
-                self.devices[client.index()].paused = true;
-                self.trace.begins(self.now_us, Lane::Client(client.0), State::Paused, 0, String::new);
-            }
+            What::Pause { client } => self.pause(client),
             What::Resume { client } => self.resume(client),
             What::Ghost { client, kind } => self.ghost(client, kind),
             What::Join { user, group } => self.change_member(user, group, true),
@@ -88,6 +105,14 @@ impl<T: Sut> World<'_, T> {
             What::Bus { slow_us, drop_permille, repeat_permille, reorder_permille } => {
                 self.bus.mood = BusMood { slow_us, drop_permille, repeat_permille, reorder_permille };
             }
+            What::Net { whose, slow_us, jitter_us } => {
+                for (number, device) in self.devices.iter_mut().enumerate() {
+                    if whose == Whose::All || whose == Whose::One(ClientNo(number as u16)) {
+                        (device.slow_us, device.jitter_us) = (slow_us, jitter_us);
+                    }
+                }
+            }
+            What::Garble { node } => self.garble(node),
             What::Partition { from, into, ways } => self.bus.partition(from, into, ways),
             What::Rejoin {} => self.bus.rejoin(),
             What::Crash { node, down_us } => self.crash(node, down_us),
@@ -122,7 +147,8 @@ impl<T: Sut> World<'_, T> {
     /// A client's connection is lost.
     fn cut(&mut self, client: ClientNo, seen: Seen, later_us: u64) {
         let Some(key) = self.devices[client.index()].conn else { return };
-        self.conns[key as usize].severed = true;
+        let before = core::mem::replace(&mut self.conns[key as usize].severed, true);
+        self.tally.add_if(!before, lost(seen));
         let (client_lane, server_lane) = self.up(key);
         self.trace.begins(self.now_us, client_lane, State::HalfOpen, key, String::new);
         self.trace.begins(self.now_us, server_lane, State::HalfOpen, key, || format!("{client} is cut off"));
@@ -188,6 +214,7 @@ impl<T: Sut> World<'_, T> {
             stored: 0,
             seqs: Vec::new(),
             call_peer: None,
+            avatar_floor: u32::MAX,
         })
     }
 
@@ -281,6 +308,40 @@ impl<T: Sut> World<'_, T> {
         self.send_up(conn, Up::Message { payload: Payload::Garbage, bytes: Bytes::from_static(bytes) });
     }
 
+    fn nowhere(&mut self, client: ClientNo, token: Token) {
+        let Some(conn) = self.raw(client) else { return };
+        let message = Message {
+            to: "x".repeat(200),
+            content: token.to_string(),
+            content_type: 1,
+            ..Message::default()
+        };
+        self.send_up(conn, Up::Message { payload: Payload::Nowhere, bytes: wire::encode(&message) });
+    }
+
+    /// A client stops reading.
+    fn pause(&mut self, client: ClientNo) {
+        let device = &mut self.devices[client.index()];
+        let before = core::mem::replace(&mut device.paused, true);
+        self.tally.add_if(!before && device.conn.is_some(), Fault::ReaderStopped);
+        self.trace.begins(self.now_us, Lane::Client(client.0), State::Paused, 0, String::new);
+    }
+
+    /// What is no message comes to a node over the bus.
+    fn garble(&mut self, node: NodeNo) {
+        for shard in self.shards_of(node) {
+            let Some(incarnation) = self.bus.model.depart(shard) else { continue };
+            let life = Life { shard, incarnation };
+            let record =
+                Record { topic: Topic::Everyone, seq: None, message: Bytes::from_static(b"\x07garbled") };
+            let lane = self.lane(shard);
+            self.trace.sends(self.now_us, self.queue.coming(), (lane, lane), || {
+                (Via::Bus, "garbage over the bus".to_owned())
+            });
+            self.queue.push(self.now_us, Happening::Record { life, record });
+        }
+    }
+
     fn heartbeat(&mut self, client: ClientNo) {
         let Some(conn) = self.raw(client) else { return };
         let message =
@@ -313,6 +374,7 @@ impl<T: Sut> World<'_, T> {
             4 => Event::Pong { conn: id, payload: Bytes::new() },
             _ => Event::Received { conn: id, message: Bytes::from_static(b"\x07") },
         };
+        self.tally.add(Fault::LateEvent);
         self.begin(shard);
         self.check.late(shard, id);
         self.trace
@@ -325,6 +387,7 @@ impl<T: Sut> World<'_, T> {
         if !self.nodes[node.index()].up {
             return;
         }
+        self.tally.add(Fault::Crashed);
         self.go_down(node, down_us);
     }
 
@@ -363,6 +426,7 @@ impl<T: Sut> World<'_, T> {
             return;
         }
         self.nodes[node.index()].up = true;
+        self.tally.add(Fault::Restarted);
         for shard in self.shards_of(node) {
             let engine_ns = self.engine_ns(shard);
             let seed = engine_seed(self.schedule.seed, shard, self.shards[shard].incarnation);
@@ -370,6 +434,7 @@ impl<T: Sut> World<'_, T> {
             self.check.replaced(shard);
             self.trace.ends(self.now_us, self.lane(shard), State::Down, 0);
             let shard = &mut self.shards[shard];
+            self.reached.add(&shard.server.reached());
             shard.server = self.sut.start(self.config.clone(), seed, now);
             (shard.armed_us, shard.stopped, shard.since_sweep) = (None, false, 0);
         }
@@ -381,7 +446,7 @@ impl<T: Sut> World<'_, T> {
         if !state.up || state.stopping {
             return;
         }
-        (state.stopping, state.down_us) = (true, down_us);
+        (state.stopping, state.down_us, state.told_us) = (true, down_us, self.now_us);
         for shard in self.shards_of(node) {
             self.trace.note(self.now_us, self.lane(shard), || "told to stop".to_owned());
             self.begin(shard);
@@ -397,6 +462,7 @@ impl<T: Sut> World<'_, T> {
         let node = NodeNo(self.node_of(shard) as u16);
         if self.shards_of(node).all(|shard| self.shards[shard].stopped) {
             let down_us = self.nodes[node.index()].down_us;
+            self.tally.add_if(down_us != FOR_GOOD_US, Fault::Stopped);
             self.go_down(node, down_us);
         }
     }
@@ -404,6 +470,8 @@ impl<T: Sut> World<'_, T> {
     /// A node's clock jumps; what is due by it is done at once.
     pub(super) fn jump(&mut self, node: NodeNo, jump_us: i64) {
         self.nodes[node.index()].offset_us = self.nodes[node.index()].offset_us.saturating_add(jump_us);
+        self.tally.add_if(jump_us > 0, Fault::ClockForward);
+        self.tally.add_if(jump_us < 0, Fault::ClockBackward);
         if !self.nodes[node.index()].up {
             return;
         }
@@ -436,4 +504,14 @@ fn text(speech: Speech) -> String {
     let mut text = format!("{} ", speech.token);
     text.extend(core::iter::repeat_n('x', speech.bytes as usize));
     text
+}
+
+/// What is counted when a connection is lost.
+const fn lost(seen: Seen) -> Fault {
+    match seen {
+        Seen::Server => Fault::LostSeenByServer,
+        Seen::Client => Fault::LostSeenByClient,
+        Seen::Both => Fault::LostSeenByBoth,
+        Seen::Nobody => Fault::LostSeenByNobody,
+    }
 }

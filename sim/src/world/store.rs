@@ -13,6 +13,7 @@ use super::{
 use crate::{
     check::{Check, pipelines::answer_name},
     choice::keyed,
+    counts::{Fault, Tally},
     schedule::{GroupNo, Schedule, UserNo},
     store::SimStore,
     trace::{Lane, Via},
@@ -41,6 +42,9 @@ pub(super) struct Store {
     per_node: usize,
     /// By shard: when the last announcement arrives.
     announced_us: Vec<u64>,
+    /// Users from here on are unknown to the directory.
+    known: u64,
+    pub(super) tally: Tally,
 }
 
 impl Store {
@@ -48,10 +52,18 @@ impl Store {
         let s = &schedule.settings;
         let user = |number: usize| UserId::new(&format!("u{number}")).ok();
         let mut model = SimStore::new(false);
-        (0..s.users as usize).filter_map(user).for_each(|user| model.create_user(user));
+        let known = (s.users - s.unknown_users) as usize;
+        (0..known).filter_map(user).for_each(|user| model.create_user(user));
         for (number, members) in schedule.groups.iter().enumerate() {
             if let Ok(group) = GroupId::new(&format!("g{number}")) {
-                model.create_group(group, members.iter().filter_map(|member| user(member.index())).collect());
+                model.create_group(
+                    group,
+                    members
+                        .iter()
+                        .filter(|member| member.index() < known)
+                        .filter_map(|member| user(member.index()))
+                        .collect(),
+                );
             }
         }
         Self {
@@ -62,7 +74,14 @@ impl Store {
             draws: vec![0; s.users as usize],
             per_node: s.shards as usize,
             announced_us: vec![0; (s.nodes * s.shards) as usize],
+            known: known as u64,
+            tally: Tally::default(),
         }
+    }
+
+    /// Whether the directory has a user.
+    pub(super) fn knows(&self, user: UserNo) -> bool {
+        u64::from(user.0) < self.known
     }
 
     /// Takes a request: when and how it is done is decided now, by what it is about.
@@ -90,8 +109,14 @@ impl Store {
         let last_us = &mut self.last_us[life.shard / self.per_node].0;
         let free = draw(Draw::StoreOrder) % 1000 < self.mood.reorder_permille;
         let at_us = if free { now_us + delay_us } else { (now_us + delay_us).max(*last_us) };
+        self.tally.add_if(at_us < *last_us, Fault::RequestReordered);
+        self.tally.add_if(delay_us > s.store_delay_us + s.store_jitter_us, Fault::RequestSlow);
+        self.tally.add_if(failed && !committed, Fault::RequestFailed);
+        self.tally.add_if(failed && committed, Fault::RequestFailedAndDone);
+        self.tally.add_if(!answered, Fault::RequestUnanswered);
         *last_us = at_us.max(*last_us);
-        let fate = Fate { committed, failed, answered };
+        let back_us = 50 + draw(Draw::StoreBack) % (s.answer_jitter_us + 1);
+        let fate = Fate { committed, failed, answered, back_us };
         queue.push(at_us, Happening::Commit { life, ticket, request: Box::new(request), fate });
     }
 
@@ -152,7 +177,7 @@ impl<T: Sut> World<'_, T> {
     /// The store does what it was asked, unless who asked has died before.
     pub(super) fn commit(&mut self, life: Life, ticket: u64, request: Request, fate: Fate) {
         if !self.lives(life) {
-            return;
+            return self.tally.add(Fault::RequestDied);
         }
         let answer = if fate.committed {
             // Who gets no answer may ask again; for a message, that must change nothing.
@@ -176,7 +201,7 @@ impl<T: Sut> World<'_, T> {
                 (Via::Store, format!("{}{yet}", answer_name(&answer)))
             });
             let last_us = &mut self.store.last_us[life.shard / self.store.per_node].1;
-            *last_us = (self.now_us + 50).max(*last_us);
+            *last_us = (self.now_us + fate.back_us).max(*last_us);
             self.queue.push(*last_us, Happening::Answer { life, ticket, answer });
         }
     }
@@ -188,6 +213,9 @@ impl<T: Sut> World<'_, T> {
 
     /// A membership changes, if it is a change.
     pub(super) fn change_member(&mut self, user: UserNo, group: GroupNo, member: bool) {
+        if !self.store.knows(user) {
+            return;
+        }
         let before = self.is_member(user, group);
         let (group_id, user_id) = (&self.groups[group.index()], &self.users[user.index()]);
         let change = self.store.model.set_member(group_id, user_id, member);
@@ -199,11 +227,15 @@ impl<T: Sut> World<'_, T> {
 
     /// A user has another picture.
     pub(super) fn change_avatar(&mut self, user: UserNo) {
+        if !self.store.knows(user) {
+            return;
+        }
         let pictures = &mut self.store.pictures[user.index()];
         *pictures += 1;
         let picture = format!("a{}.{pictures}", user.index());
         let change = self.store.model.set_avatar(&self.users[user.index()], &picture);
         self.check.revision = self.store.model.revision();
+        self.check.avatar(user.0, self.store.model.revision());
         self.tell_shards(change);
     }
 
@@ -212,6 +244,10 @@ impl<T: Sut> World<'_, T> {
         let Some(change) = change else { return };
         let revision = change.revision;
         for shard in 0..self.shards.len() {
+            // A process that is not there is told of nothing: it loads what it needs when it is.
+            if !self.nodes[self.node_of(shard)].up {
+                continue;
+            }
             let item = revision << 16 | shard as u64;
             let s = self.schedule.settings;
             let delay_us = self.delay(

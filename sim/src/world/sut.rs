@@ -6,6 +6,8 @@ use switchboard_engine::{
     Action, Event, Gauges, Instant, InvariantViolation, Probe, Server, ServerConfig, Stats,
 };
 
+use crate::counts::{Counts, Reached};
+
 /// The system under test: how the machine of each shard is made.
 pub(crate) trait Sut: Clone + Debug {
     /// The machine of one shard.
@@ -24,13 +26,18 @@ pub(crate) trait Machine: Debug {
     fn stats(&self) -> &Stats;
     fn gauges(&self) -> Gauges;
     fn check_invariants(&self) -> Result<(), InvariantViolation>;
+
+    /// How often each of the engine's rules was reached, if that is counted.
+    fn reached(&self) -> Reached {
+        Reached::default()
+    }
 }
 
 /// The engine's server, with a probe.
 #[derive(Clone, Debug)]
 pub(crate) struct Engine<P>(pub(crate) P);
 
-impl<P: Probe + Clone + Debug> Sut for Engine<P> {
+impl<P: Probe + Counts + Clone + Debug> Sut for Engine<P> {
     type Machine = Server<P>;
 
     fn start(&self, config: ServerConfig, seed: u64, now: Instant) -> Server<P> {
@@ -38,7 +45,7 @@ impl<P: Probe + Clone + Debug> Sut for Engine<P> {
     }
 }
 
-impl<P: Probe + Debug> Machine for Server<P> {
+impl<P: Probe + Counts + Debug> Machine for Server<P> {
     fn handle(&mut self, now: Instant, event: Event) {
         self.handle(now, event);
     }
@@ -65,5 +72,9 @@ impl<P: Probe + Debug> Machine for Server<P> {
 
     fn check_invariants(&self) -> Result<(), InvariantViolation> {
         self.check_invariants()
+    }
+
+    fn reached(&self) -> Reached {
+        self.probe().reached()
     }
 }

@@ -38,6 +38,8 @@ impl Probe for Watch {
 struct Session {
     user: String,
     inbox: Vec<Message>,
+    /// What the Pings that it was sent say: the number of frames sent before each.
+    pings: Vec<u64>,
     unflushed: VecDeque<usize>,
     /// Whether nothing gets through to it, and nothing comes back from it.
     is_stuck: bool,
@@ -125,6 +127,11 @@ impl Chat {
     /// The messages that have been sent to the connection since the last look.
     pub(crate) fn reads(&mut self, conn: ConnId) -> Vec<Message> {
         std::mem::take(&mut self.sessions.get_mut(&conn).unwrap().inbox)
+    }
+
+    /// The positions that the Pings to the connection carry.
+    pub(crate) fn pings(&self, conn: ConnId) -> &[u64] {
+        &self.sessions[&conn].pings
     }
 
     /// Their contents, in order.
@@ -283,8 +290,10 @@ impl Session {
     /// Puts a frame into the inbox. Returns what follows on its own.
     fn write(&mut self, conn: ConnId, frame: &Frame) -> Vec<Event> {
         let len = frame.payload().len();
-        if let Frame::Message(bytes) = frame {
-            self.inbox.push(Message::decode(bytes.clone()).unwrap());
+        match frame {
+            Frame::Message(bytes) => self.inbox.push(Message::decode(bytes.clone()).unwrap()),
+            Frame::Ping(bytes) => self.pings.push(u64::from_be_bytes(bytes.as_ref().try_into().unwrap())),
+            Frame::Pong(_) => {}
         }
         if self.is_stuck {
             self.unflushed.push_back(len);

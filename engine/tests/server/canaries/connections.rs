@@ -1,5 +1,6 @@
 //! Bugs in how connections begin and end.
 
+use bytes::Bytes;
 use switchboard_engine::{Canary, ConnId, DevicePolicy, Event};
 
 use super::Trial;
@@ -192,5 +193,80 @@ pub(super) const TRIALS: &[Trial] = &[
         },
         healthy: "TooManyMessages",
         sick: "-",
+    },
+    Trial {
+        canary: Canary::PingsUnlimited,
+        chat: |chat| {
+            chat.with(|config| config.limits.message_burst = 2);
+            let alice = chat.arrives("alice");
+            let ping = || Event::Ping { conn: alice, payload: Bytes::new() };
+            (0..3).for_each(|_| chat.happens(ping()));
+            chat.closed(alice)
+        },
+        healthy: "TooManyMessages",
+        sick: "-",
+    },
+    Trial {
+        canary: Canary::RateNeverRecovers,
+        chat: |chat| {
+            chat.with(|config| config.limits.message_burst = 2);
+            let alice = chat.arrives("alice");
+            for _ in 0..3 {
+                chat.says(alice, heartbeat());
+                chat.passes(1);
+            }
+            chat.closed(alice)
+        },
+        healthy: "-",
+        sick: "TooManyMessages",
+    },
+    Trial {
+        canary: Canary::PingPositionWrong,
+        chat: |chat| {
+            let alice = chat.arrives("alice");
+            chat.passes(30);
+            format!("{:?}", chat.pings(alice))
+        },
+        healthy: "[1]",
+        sick: "[2]",
+    },
+    Trial {
+        canary: Canary::AbortedAtOnce,
+        chat: |chat| {
+            let alice = chat.arrives("alice");
+            chat.is_stuck(alice);
+            chat.babbles(alice);
+            chat.passes(4);
+            chat.aborted(alice)
+        },
+        healthy: "false",
+        sick: "true",
+    },
+    Trial {
+        canary: Canary::AcceptsWhileStopping,
+        chat: |chat| {
+            let (alice, bob) = (chat.arrives("alice"), chat.arrives("bob"));
+            chat.store.holds = true;
+            chat.says(alice, text("bob", "before"));
+            chat.happens(Event::Shutdown);
+            chat.says(alice, text("bob", "after"));
+            chat.store_resumes();
+            chat.hears(bob)
+        },
+        healthy: "before",
+        sick: "before, after",
+    },
+    Trial {
+        canary: Canary::ClosedBeforeSettled,
+        chat: |chat| {
+            let (alice, bob) = (chat.arrives("alice"), chat.arrives("bob"));
+            chat.store.holds = true;
+            chat.says(alice, text("bob", "hi"));
+            chat.happens(Event::Shutdown);
+            chat.store_resumes();
+            chat.hears(bob)
+        },
+        healthy: "hi",
+        sick: "",
     },
 ];

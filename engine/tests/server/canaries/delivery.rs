@@ -211,4 +211,24 @@ pub(super) const TRIALS: &[Trial] = &[
         healthy: "1",
         sick: "0",
     },
+    Trial {
+        canary: Canary::PublishedToEveryone,
+        chat: |chat| {
+            let alice = chat.arrives("alice");
+            chat.says(alice, relayed("bob", 8, "camera"));
+            chat.published.iter().map(|record| format!("{:?}", record.topic)).collect()
+        },
+        healthy: "User(\"bob\")",
+        sick: "Everyone",
+    },
+    Trial {
+        canary: Canary::OwnDeviceEchoed,
+        chat: |chat| {
+            let (phone, laptop) = (chat.arrives("alice"), chat.arrives("alice"));
+            chat.says(phone, text("alice", "note"));
+            format!("{}/{}", chat.hears(phone), chat.hears(laptop))
+        },
+        healthy: "/note",
+        sick: "note/note",
+    },
 ];

@@ -80,4 +80,28 @@ pub(super) const TRIALS: &[Trial] = &[
         healthy: "2",
         sick: "1",
     },
+    Trial {
+        canary: Canary::ReloadAtOnce,
+        chat: |chat| {
+            chat.store.holds = true;
+            chat.connects("alice");
+            chat.store_says(0, Answer::Failed);
+            chat.passes(0);
+            chat.store.asked.to_string()
+        },
+        healthy: "1",
+        sick: "2",
+    },
+    Trial {
+        canary: Canary::AvatarKept,
+        chat: |chat| {
+            chat.found("crew", &["alice", "bob"]);
+            let (alice, bob) = (chat.arrives("alice"), chat.arrives("bob"));
+            chat.directory_says(9, "alice", DirectoryChangeKind::Avatar("new.png".into()));
+            chat.says(alice, group_text("crew", "hi"));
+            chat.reads(bob).into_iter().map(|message| message.avatar).collect()
+        },
+        healthy: "new.png",
+        sick: "",
+    },
 ];

@@ -1,0 +1,111 @@
+//! How much a connection may send: a second reading of the limits, by units and nanoseconds.
+
+use switchboard_engine::CloseReason;
+
+use super::{Check, ConnKey, Phase};
+
+/// What a client's Ping carries.
+pub(crate) const PING: &[u8] = b"ping";
+
+/// Whether the limits let something pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// They do.
+    #[default]
+    Admitted,
+    /// It is so close that a rounded nanosecond decides.
+    Doubtful,
+    /// They do not: the connection has to be closed for it.
+    Refused(CloseReason),
+}
+
+/// What a connection has used of one rate.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Bucket {
+    /// Units times nanoseconds that are still to drain.
+    level: u64,
+    at_ns: u64,
+    /// Takes since it was empty: each may have been rounded by a nanosecond.
+    takes: u64,
+}
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+impl Bucket {
+    fn take(
+        &mut self,
+        now_ns: u64,
+        units: u64,
+        per_second: u64,
+        burst: u64,
+        otherwise: CloseReason,
+    ) -> Verdict {
+        let drained = (now_ns - self.at_ns).saturating_mul(per_second);
+        self.at_ns = now_ns;
+        self.level = self.level.saturating_sub(drained);
+        self.takes = if self.level == 0 { 0 } else { self.takes };
+        let wanted = self.level + units * SECOND_NS;
+        let (limit, slack) = (burst * SECOND_NS, per_second * (self.takes + 2));
+        if wanted > limit + slack {
+            return Verdict::Refused(otherwise);
+        }
+        self.level = wanted;
+        self.takes += 1;
+        if wanted + slack > limit && wanted != limit { Verdict::Doubtful } else { Verdict::Admitted }
+    }
+}
+
+impl Check {
+    /// Something of this size has come over a connection. Returns whether it may be taken.
+    pub(crate) fn admit(&mut self, conn: ConnKey, len: usize) -> bool {
+        if self.cause.stale {
+            return true;
+        }
+        let s = &self.settings;
+        let seat = &mut self.seats[conn as usize];
+        let now_ns = self.watches[seat.shard as usize].now_ns;
+        let len = len as u64;
+        let mut verdict = Verdict::Admitted;
+        if len > s.message_bytes {
+            verdict = Verdict::Refused(CloseReason::MessageTooLarge);
+        }
+        let (rate, burst) = (s.messages_per_second, s.message_burst);
+        if verdict == Verdict::Admitted {
+            verdict = seat.messages.take(now_ns, 1, rate, burst, CloseReason::TooManyMessages);
+        }
+        let (rate, burst) = (s.bytes_per_second, s.byte_burst);
+        if verdict == Verdict::Admitted {
+            verdict = seat.bytes.take(now_ns, len, rate, burst, CloseReason::TooManyBytes);
+        }
+        self.cause.verdict = verdict;
+        !matches!(verdict, Verdict::Refused(_))
+    }
+
+    /// A Pong has come over a connection.
+    pub(crate) fn ponged(&mut self, conn: ConnKey, len: usize) {
+        self.heard(conn);
+        self.admit(conn, len);
+    }
+
+    /// A connection has done something for which it has to be closed.
+    pub(crate) fn misbehaved(&mut self, conn: ConnKey, reason: CloseReason) {
+        self.heard(conn);
+        if !self.cause.stale {
+            self.cause.verdict = Verdict::Refused(reason);
+        }
+    }
+
+    /// Whether the event gives reason to close a connection for what it has sent.
+    pub(crate) fn is_refused(&self, conn: ConnKey, reason: CloseReason) -> bool {
+        let verdict = self.cause.verdict;
+        self.cause.conn == Some(conn) && (verdict == Verdict::Doubtful || verdict == Verdict::Refused(reason))
+    }
+
+    /// Who has to be closed for what came over the connection is.
+    pub(crate) fn end_intake(&mut self) {
+        let (Verdict::Refused(reason), Some(conn)) = (self.cause.verdict, self.cause.conn) else { return };
+        if matches!(self.seats[conn as usize].phase, Phase::Loading | Phase::Online) {
+            self.fail("bounded", |check| format!("{} has to be closed: {reason:?}", check.name(conn)));
+        }
+    }
+}
