@@ -435,7 +435,8 @@ mod tests {
             .parse()
             .unwrap();
         let small = shrink(&schedule, &mut Notes).unwrap();
-        let text = "switchboard-schedule 1\nprofile none\nseed 0\nset users 1\nclient c0 u0 raw\ngroup g0\n\
+        let text = "switchboard-schedule 1\nprofile none\nseed 0\nset users 1\nset net_jitter_us 0\n\
+             set store_jitter_us 0\nset bus_jitter_us 0\nclient c0 u0 raw\ngroup g0\n\
              0 2 burst c0 u0 0 3\n";
         assert_eq!(small.to_string(), text);
     }
