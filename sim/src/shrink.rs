@@ -408,3 +408,42 @@ fn mentioned(schedule: &Schedule, read: impl Fn(&str) -> Result<u16, ()>) -> BTr
     let texts: Vec<String> = schedule.steps.iter().map(|step| step.what.to_string()).collect();
     texts.iter().flat_map(|text| text.split(' ').skip(1)).filter_map(|word| read(word).ok()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails where three texts or more go from the second client to its own user.
+    struct Notes;
+
+    impl Trial for Notes {
+        fn failing(&mut self, schedule: &Schedule) -> Option<&'static str> {
+            let notes =
+                schedule.steps.iter().filter_map(|step| texts(step.what)).filter(|(client, to, ..)| {
+                    let client = schedule.clients.get(client.index());
+                    client.is_some_and(|client| *to == To::User(client.user))
+                });
+            (notes.map(|(_, _, _, count)| count).sum::<u32>() >= 3).then_some("notes")
+        }
+    }
+
+    #[test]
+    fn what_is_sent_is_folded_and_what_no_step_needs_goes() {
+        let schedule: Schedule = "switchboard-schedule 1\nset nodes 3\nset users 4\n\
+             client c0 u0 raw\nclient c1 u3 engine\nclient c2 u1 raw\ngroup g0 u1\ngroup g1 u3\n\
+             10 1 connect c1 n1\n20 2 send c1 u3 50\n30 3 pause c0\n40 4 send c1 u3 9\n50 5 send c1 u3 0\n"
+            .parse()
+            .unwrap();
+        let small = shrink(&schedule, &mut Notes).unwrap();
+        let text = "switchboard-schedule 1\nprofile none\nseed 0\nset users 1\nset net_jitter_us 0\n\
+             set store_jitter_us 0\nset bus_jitter_us 0\nclient c0 u0 raw\ngroup g0\n\
+             0 2 burst c0 u0 0 3\n";
+        assert_eq!(small.to_string(), text);
+    }
+
+    #[test]
+    fn what_does_not_fail_is_not_shrunk() {
+        let schedule: Schedule = "switchboard-schedule 1\nclient c0 u0 raw\ngroup g0\n".parse().unwrap();
+        assert_eq!(shrink(&schedule, &mut Notes), None);
+    }
+}

@@ -109,3 +109,24 @@ impl Check {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHY: CloseReason = CloseReason::TooManyMessages;
+
+    #[test]
+    fn a_burst_passes_and_then_only_the_rate() {
+        let mut bucket = Bucket::default();
+        let mut take = |at_ns| bucket.take(at_ns, 1, 10, 3, WHY);
+        let start = 5 * SECOND_NS;
+        assert_eq!(
+            [0; 4].map(|_| take(start)),
+            [Verdict::Admitted, Verdict::Admitted, Verdict::Admitted, Verdict::Refused(WHY)]
+        );
+        assert_eq!(take(start + 99_000_000), Verdict::Refused(WHY));
+        assert_eq!(take(start + 99_999_999), Verdict::Doubtful, "one nanosecond may be rounded away");
+        assert_eq!(take(start + 300_000_000), Verdict::Admitted);
+    }
+}
