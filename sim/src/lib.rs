@@ -21,6 +21,7 @@
 pub mod canaries;
 pub mod check;
 pub mod choice;
+pub mod explore;
 pub mod generate;
 pub mod original;
 pub mod runner;

@@ -1,5 +1,9 @@
 //! `switchboard-sim`: runs seeds, replays failures, and explains them.
 
+mod commands {
+    pub(crate) mod explore;
+}
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -36,6 +40,8 @@ enum Command {
     Canaries(CanariesArgs),
     /// Show a run as a table: who saw what when.
     Explain(ReplayArgs),
+    /// Try every order of a small alphabet of events, up to a depth.
+    Explore(commands::explore::ExploreArgs),
 }
 
 #[derive(Debug, Args)]
@@ -117,6 +123,8 @@ enum CliError {
     NothingFails,
     #[error("writing the report: {0}")]
     Report(#[from] io::Error),
+    #[error(transparent)]
+    Explore(#[from] commands::explore::CommandError),
 }
 
 fn main() -> ExitCode {
@@ -126,6 +134,7 @@ fn main() -> ExitCode {
         Command::Shrink(args) => shrink(&args),
         Command::Canaries(args) => canaries(&args),
         Command::Explain(args) => explain(&args),
+        Command::Explore(args) => commands::explore::run(&args).map_err(CliError::from),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

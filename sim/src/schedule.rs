@@ -463,6 +463,8 @@ settings! {
     messages_per_second = 1000,
     /// The engine's limit of the same name.
     message_burst = 2000,
+    /// The engine's limit of the same name.
+    bytes_per_second = 8388608,
     /// The engine's time of the same name, in milliseconds.
     ping_interval_ms = 5000,
     /// The engine's time of the same name, in milliseconds.

@@ -5,6 +5,7 @@ use crate::{
     digest::{Digest, Extent, as_named},
     id::{ConnId, Ticket},
     probe::Probe,
+    time::Instant,
 };
 
 impl<P: Probe> Server<P> {
@@ -30,16 +31,17 @@ impl<P: Probe> Server<P> {
     /// different states have the same digest with a probability of about `n * n / 2^65`.
     #[must_use]
     pub fn state_digest(&self) -> u64 {
-        self.state_digest_as(&as_named)
+        self.state_digest_as(self.now, &as_named)
     }
 
-    /// The same with connections under other names: equal digests mean equal behaviour up to this renaming.
+    /// The same as it will be at `now` if nothing happens before, and with connections under other names:
+    /// equal digests mean equal behaviour from then on, up to this renaming.
     ///
     /// For drivers that know which of their connections correspond; `name` must give different names to
     /// connections that the server knows.
     #[must_use]
-    pub fn state_digest_as(&self, name: &dyn Fn(ConnId) -> u64) -> u64 {
-        let mut digest = Digest::new(Extent::Behaviour, self.now, name);
+    pub fn state_digest_as(&self, now: Instant, name: &dyn Fn(ConnId) -> u64) -> u64 {
+        let mut digest = Digest::new(Extent::Behaviour, self.now.max(now), name);
         self.fold(&mut digest);
         digest.finish()
     }

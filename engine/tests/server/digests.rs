@@ -151,7 +151,7 @@ fn a_driver_may_rename_its_connections() {
         let mut told = Told::new(1, START);
         told.handle(Event::Connected { conn: ConnId::new(1, generation), user: user(1) });
         let slot = |conn: ConnId| u64::from(conn.slot());
-        (told.server.state_digest(), told.server.state_digest_as(&slot))
+        (told.server.state_digest(), told.server.state_digest_as(START, &slot))
     };
     let ((first, named), (second, renamed)) = (came(1), came(2));
     assert_ne!(first, second);

@@ -22,6 +22,7 @@ pub(crate) mod frames;
 mod intake;
 pub(crate) mod pipelines;
 mod seats;
+mod state;
 mod sweep;
 
 use core::hash::BuildHasherDefault;

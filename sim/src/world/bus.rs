@@ -60,6 +60,12 @@ impl Bus {
         }
     }
 
+    /// What decides where records go.
+    pub(super) fn fold(&self, hasher: &mut impl core::hash::Hasher) {
+        use core::hash::Hash as _;
+        (&self.users, &self.groups, &self.cut).hash(hasher);
+    }
+
     pub(super) fn subscribe(&mut self, shard: usize, topic: &Topic, on: bool) {
         let Some(shards) = self.subscribers(topic) else { return };
         *shards = if on { *shards | 1 << shard } else { *shards & !(1 << shard) };
@@ -134,10 +140,10 @@ impl Bus {
             let at_us = if free { now_us + delay_us } else { (now_us + delay_us).max(*last_us) };
             *last_us = at_us.max(*last_us);
             let life = Life { shard: into, incarnation: self.incarnations[into] };
-            queue.push(at_us, Happening::Record { life, record: record.clone() });
+            queue.push(at_us, Happening::Record { from, life, record: record.clone() });
             if repeated {
                 let again_us = at_us + (fate >> 40) % 50_000;
-                queue.push(again_us, Happening::Record { life, record: record.clone() });
+                queue.push(again_us, Happening::Record { from, life, record: record.clone() });
             }
         }
     }

@@ -60,6 +60,11 @@ pub(super) struct Conn {
 }
 
 impl Conn {
+    /// Frames that are written and not read, and the bytes that they occupy.
+    pub(super) fn on_the_wire(&self) -> (usize, u64, u32) {
+        (self.wire.len(), self.wire_bytes, self.arrived)
+    }
+
     /// Forgets what was not written: nobody will write it.
     pub(super) fn clear_outbox(&mut self) {
         self.outbox.clear();

@@ -8,7 +8,9 @@ mod clients;
 mod drive;
 mod heal;
 mod links;
+mod moves;
 mod queue;
+mod state;
 mod steps;
 mod store;
 mod sut;
@@ -20,12 +22,13 @@ use switchboard_engine::{
     Client, ConnId, DevicePolicy, GroupId, Instant, Limits, Probe, ServerConfig, Shipped, UserId,
 };
 
+pub(crate) use self::moves::{Branching, Move, branching};
 use self::{
     bus::Bus,
     links::Conn,
     queue::{Happening, Life, Queue},
     store::Store,
-    sut::{Engine, Sut},
+    sut::{Engine, Machine as _, Sut},
 };
 use crate::{
     canaries::StoreCanary,
@@ -57,7 +60,8 @@ impl Default for Options {
 pub struct Outcome {
     /// What did not hold, if anything.
     pub violation: Option<Violation>,
-    /// A digest of all actions of all engines, in order.
+    /// A digest of all actions of all servers in order, and of the states of all engines, servers and clients,
+    /// when the faults end and at the end.
     pub digest: u64,
     /// Calls of engines, servers' and clients'.
     pub events: u64,
@@ -243,9 +247,12 @@ impl<'s, T: Sut> World<'s, T> {
             Some(until_us) => self.run_until(until_us),
             None => {
                 self.run_until(last_us);
+                // At the end everything has stopped; there is more to compare when the faults end.
+                self.digest_states();
                 self.heal();
             }
         }
+        self.digest_states();
         if self.check.violation.is_none() && self.options.until_us.is_none() {
             (0..self.shards.len()).for_each(|shard| self.sweep(shard));
         }
@@ -271,6 +278,14 @@ impl<'s, T: Sut> World<'s, T> {
         self.now_us = self.now_us.max(until_us);
     }
 
+    /// Folds the states of all machines into the run's digest.
+    fn digest_states(&mut self) {
+        let shards = self.shards.iter().map(|shard| shard.server.full_digest());
+        let engines = self.devices.iter().filter_map(|device| device.engine.as_ref());
+        let states = shards.chain(engines.map(|engine| engine.full_digest()));
+        self.digest = states.fold(self.digest, |digest, state| keyed(digest, state, 0));
+    }
+
     fn happen(&mut self, what: Happening) {
         match what {
             Happening::Step(place) => self.step(place),
@@ -285,7 +300,7 @@ impl<'s, T: Sut> World<'s, T> {
             Happening::ClientTimeout { client } => self.client_timeout(client),
             Happening::Commit { life, ticket, request, fate } => self.commit(life, ticket, &request, fate),
             Happening::Answer { life, ticket, answer } => self.answer(life, ticket, answer),
-            Happening::Record { life, record } => self.record(life, record),
+            Happening::Record { from: _, life, record } => self.record(life, record),
             Happening::Directory { life, change } => self.announce(life, change),
             Happening::Say { client, message } => self.say(client, message),
             Happening::Redial { client } => self.redial(client),
@@ -363,6 +378,7 @@ fn config(s: &Settings, peers: bool) -> ServerConfig {
             pending_per_connection: u32_of(s.pending_per_connection),
             messages_per_second: u32_of(s.messages_per_second),
             message_burst: u32_of(s.message_burst),
+            bytes_per_second: s.bytes_per_second,
             ..Limits::default()
         },
         ..ServerConfig::default()

@@ -53,7 +53,7 @@ pub(crate) enum Happening {
     /// The store's answer arrives.
     Answer { life: Life, ticket: u64, answer: Answer },
     /// A record arrives over the bus.
-    Record { life: Life, record: Record },
+    Record { from: usize, life: Life, record: Record },
     /// A change of the directory is announced.
     Directory { life: Life, change: DirectoryChange },
     /// A client says something that an earlier step began.
@@ -117,6 +117,28 @@ impl Queue {
 
     pub(crate) fn next_us(&self) -> Option<u64> {
         self.heap.peek().map(|entry| entry.at_us)
+    }
+
+    /// All entries in the order in which they were made: number, time, what.
+    pub(crate) fn entries(&self) -> Vec<(u64, u64, &Happening)> {
+        let mut entries: Vec<_> =
+            self.heap.iter().map(|entry| (entry.number, entry.at_us, &entry.what)).collect();
+        entries.sort_unstable_by_key(|(number, _, _)| *number);
+        entries
+    }
+
+    /// The number of the oldest entry that a condition holds for.
+    pub(crate) fn oldest(&self, holds: impl Fn(&Happening) -> bool) -> Option<u64> {
+        self.heap.iter().filter(|entry| holds(&entry.what)).map(|entry| entry.number).min()
+    }
+
+    /// Takes the entry of this number out of its turn.
+    pub(crate) fn take(&mut self, number: u64) -> Option<Happening> {
+        let mut entries = core::mem::take(&mut self.heap).into_vec();
+        let place = entries.iter().position(|entry| entry.number == number);
+        let taken = place.map(|place| entries.swap_remove(place).what);
+        self.heap = entries.into();
+        taken
     }
 
     pub(crate) fn pop(&mut self) -> Option<(u64, Happening)> {

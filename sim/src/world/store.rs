@@ -74,6 +74,13 @@ impl Store {
         }
     }
 
+    /// What decides its answers: which messages it has, the checks know by their places in the log.
+    pub(super) fn fold(&self, hasher: &mut impl core::hash::Hasher) {
+        use core::hash::Hash as _;
+        (&self.members, &self.avatars, self.revision).hash(hasher);
+        self.heads.hash(hasher);
+    }
+
     /// Takes a request: when and how it is done is decided now, by what it is about.
     #[allow(clippy::too_many_arguments, reason = "the parts of a world that is borrowed apart")]
     pub(super) fn submit(

@@ -24,6 +24,11 @@ pub(crate) trait Machine: Debug {
     fn stats(&self) -> &Stats;
     fn gauges(&self) -> Gauges;
     fn check_invariants(&self) -> Result<(), InvariantViolation>;
+
+    /// A digest of the whole state, for comparing runs; a machine without one is compared by its actions.
+    fn full_digest(&self) -> u64 {
+        0
+    }
 }
 
 /// The engine's server, with a probe.
@@ -65,5 +70,9 @@ impl<P: Probe + Debug> Machine for Server<P> {
 
     fn check_invariants(&self) -> Result<(), InvariantViolation> {
         self.check_invariants()
+    }
+
+    fn full_digest(&self) -> u64 {
+        self.full_digest()
     }
 }
