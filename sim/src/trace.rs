@@ -40,7 +40,7 @@ pub struct Mark {
 }
 
 /// The marks of a run, if they are wanted.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Trace {
     marks: Option<Vec<Mark>>,
 }

@@ -22,7 +22,7 @@ pub(super) enum Delay {
 }
 
 /// The row of failures so far, and the randomness of the delays.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Backoff {
     config: Reconnect,
     failures: u32,

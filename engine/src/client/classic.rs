@@ -236,7 +236,7 @@ pub(super) enum Received {
 }
 
 /// One side of a conversation with a server.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Classic {
     user: UserId,
     username: Box<str>,

@@ -31,7 +31,7 @@ const NORMAL_CLOSURE: u16 = CloseReason::PeerClosed.code();
 /// ```
 /// Not drawn: `close` leads from Connecting to Closed as well, a close frame that says that another device
 /// took over leads from Open to Closed, and `connect` while closing leads to Connecting.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum State {
     Closed(ClosedReason),
     Connecting { link: LinkId, deadline: Instant },
@@ -40,7 +40,7 @@ enum State {
     Waiting { until: Instant, cause: LossCause },
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Open {
     link: LinkId,
     opened_at: Instant,
@@ -82,7 +82,7 @@ enum Verdict {
     Stay(ClosedReason),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Link {
     state: State,
     next_link: u64,

@@ -143,7 +143,7 @@ impl core::error::Error for SendError {}
 ///
 /// # Time
 /// Every `now` is the driver's clock; a reading earlier than the one before counts as the one before.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Client {
     now: Instant,
     message_limit_bytes: u64,

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{action::Frame, config::FRAME_COST_BYTES, digest::Digest};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     id: SendId,
     message: Bytes,
@@ -42,14 +42,14 @@ impl Entry {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum InFlight {
     Control { payload_bytes: u64 },
     Message(Entry),
 }
 
 /// Heartbeats and Pongs, then messages, in the order of their ids.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Outbox {
     limits: ClientLimits,
     next_id: u64,

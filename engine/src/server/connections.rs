@@ -12,7 +12,7 @@ use super::{
 use crate::{digest::Digest, id::ConnId, time::Instant};
 
 /// One connection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Connection {
     pub(super) id: ConnId,
     pub(super) phase: Phase,
@@ -36,7 +36,7 @@ pub(super) struct Connection {
 ///                    └────────────────────┘   └────────────────────┘
 /// ```
 /// `Disconnected` leads from each of them to a free slot.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Phase {
     /// Its user is being loaded; what it sends meanwhile is kept.
     Loading { user: UserKey, early: VecDeque<Bytes> },
@@ -103,7 +103,7 @@ impl Connection {
 }
 
 /// The table of connections. A look-up with an old generation finds nothing.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Connections {
     slots: Vec<Option<Connection>>,
     len: u32,

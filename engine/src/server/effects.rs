@@ -9,14 +9,14 @@ use crate::{
 };
 
 /// An action; a fan-out with its recipients by their place in a buffer that all fan-outs share.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Effect {
     Send { to: Range<usize>, frame: Frame },
     Other(Action<'static>),
 }
 
 /// The queue of actions. Both buffers are reused, so a fan-out allocates nothing once they have grown.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Effects {
     queue: VecDeque<Effect>,
     recipients: Vec<ConnId>,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::{config::FRAME_COST_BYTES, digest::Digest, id::UserId};
 
 /// The frames between the engine's actions and the network, by number and size.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Outbox {
     sent_frames: u64,
     flushed_frames: u64,
@@ -16,7 +16,7 @@ pub(super) struct Outbox {
 }
 
 /// Live pictures of one sender: at most one is on its way, and at most one, the newest, is held back.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Stream {
     sender: UserId,
     content_type: i32,

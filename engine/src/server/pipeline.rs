@@ -21,7 +21,7 @@ use crate::{
 pub(super) type PipelineKey = usize;
 
 /// A message on its way through the store.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) stage: Stage,
     pub(super) recipient: Recipient,
@@ -36,7 +36,7 @@ pub(super) struct Entry {
 ///                   │                   │
 ///                   └───────────────────┴──────► Dropped
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Stage {
     /// It has a file and waits for an earlier message's file.
     Uploading { upload: FileUpload, message: Box<Message> },
@@ -114,7 +114,7 @@ fn fold_upload(upload: &FileUpload, digest: &mut Digest<'_>) {
 }
 
 /// What is delivered of a stored message.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Parcel {
     /// What local recipients receive.
     pub(super) frame: Bytes,
@@ -131,7 +131,7 @@ impl Parcel {
 }
 
 /// The messages of one connection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Pipeline {
     /// The connection that they came from; it may have gone.
     pub(super) origin: ConnId,
@@ -185,7 +185,7 @@ impl Pipeline {
 }
 
 /// All pipelines that have messages in them, and what they hold together.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Pipelines {
     table: Slab<Pipeline>,
     pub(super) messages: u64,

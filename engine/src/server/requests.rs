@@ -16,7 +16,7 @@ pub(super) enum Purpose {
 }
 
 /// The open tickets. All wait equally long, so the lowest ticket is the first to expire.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Requests {
     last: u64,
     open: BTreeMap<Ticket, (Instant, Purpose)>,

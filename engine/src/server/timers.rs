@@ -15,7 +15,7 @@ pub(super) enum Due {
 }
 
 /// The deadlines: one of each connection, one of each user to be loaded again.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Timers {
     deadlines: BTreeSet<(Instant, Due)>,
 }

@@ -20,7 +20,7 @@ pub(super) type UserKey = usize;
 pub(super) type GroupKey = usize;
 
 /// A user with an open connection, or with something left to route.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct User {
     pub(super) id: UserId,
     /// Open connections, oldest first.
@@ -37,7 +37,7 @@ pub(super) struct User {
 }
 
 /// How far the directory's knowledge of a user is here.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Load {
     /// It is asked for. What changes meanwhile makes the engine ask again.
     Waiting { ticket: Ticket },
@@ -48,14 +48,14 @@ pub(super) enum Load {
 }
 
 /// A group with at least one local member.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Group {
     pub(super) id: GroupId,
     pub(super) members: OrderedSet<UserKey>,
 }
 
 /// The tables of users and groups.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Users {
     users: Slab<User>,
     by_user_id: Lookup<UserId, UserKey>,

@@ -12,7 +12,7 @@
 //! that was met before, by the digest of `world/state.rs`, is not looked at again: breadth comes first,
 //! so it was met after as few choices. So the first violation found is one of those with the fewest choices.
 //!
-//! A world is not copied: it is made again from its choices, which takes a few microseconds and no memory.
+//! Of a state only its digest and the choice that led to it are kept; its world is made again from the choices.
 
 mod search;
 mod translate;

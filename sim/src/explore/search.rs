@@ -234,20 +234,15 @@ impl<'a> Search<'a> {
     fn follow(&self, parent: usize, depth: usize, part: &mut Part) {
         let origin = self.origins[parent];
         let path = if depth == 0 { Vec::new() } else { self.path(origin, depth) };
-        let mut world = self.worlds.make(false);
+        let mut start = self.worlds.make(false);
         let mut choices = Choices::recorded(path);
-        let mut so_far = Vec::with_capacity(depth);
         for _ in 0..depth {
-            let moves = moves(self.space, &*world);
-            let chosen = moves[choices.below(moves.len() as u64) as usize];
-            so_far.push(chosen);
-            world.go(chosen, false);
+            let moves = moves(self.space, &*start);
+            start.go(moves[choices.below(moves.len() as u64) as usize], false);
         }
-        for (choice, chosen) in moves(self.space, &*world).iter().enumerate() {
-            if choice > 0 {
-                world = self.worlds.make(false);
-                so_far.iter().for_each(|chosen| drop(world.go(*chosen, false)));
-            }
+        let moves = moves(self.space, &*start);
+        for (choice, chosen) in moves.iter().enumerate() {
+            let mut world = start.fork();
             let before = world.events();
             let origin = Origin { parent: parent as u32, choice: choice as u16 };
             let violation = attempt(&mut *world, *chosen, true);

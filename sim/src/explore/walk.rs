@@ -54,12 +54,16 @@ pub fn replay(space: &Space, choices: &[u64]) -> Result<Walk, ExploreError> {
 }
 
 /// Makes a move; a panic is a violation of the check `crash`.
-pub(super) fn attempt(world: &mut (impl Branching + ?Sized), chosen: Move, sweep: bool) -> Option<Violation> {
+pub(super) fn attempt<'s>(
+    world: &mut (impl Branching<'s> + ?Sized),
+    chosen: Move,
+    sweep: bool,
+) -> Option<Violation> {
     caught(|| world.go(chosen, sweep)).unwrap_or_else(|violation| Some(violation))
 }
 
 /// The choices that there are.
-pub(super) fn moves(space: &Space, world: &(impl Branching + ?Sized)) -> Vec<Move> {
+pub(super) fn moves<'s>(space: &Space, world: &(impl Branching<'s> + ?Sized)) -> Vec<Move> {
     let mut moves = world.moves();
     moves.retain(|chosen| !space.without.iter().any(|kind| kind == chosen.kind()));
     moves
@@ -67,7 +71,7 @@ pub(super) fn moves(space: &Space, world: &(impl Branching + ?Sized)) -> Vec<Mov
 
 /// Makes worlds of one space.
 pub(super) trait Worlds: Sync {
-    fn make(&self, trace: bool) -> Box<dyn Branching + '_>;
+    fn make(&self, trace: bool) -> Box<dyn Branching<'_> + '_>;
 }
 
 struct Of<'s, P> {
@@ -77,7 +81,7 @@ struct Of<'s, P> {
 }
 
 impl<P: Probe + Clone + Debug + Sync> Worlds for Of<'_, P> {
-    fn make(&self, trace: bool) -> Box<dyn Branching + '_> {
+    fn make(&self, trace: bool) -> Box<dyn Branching<'_> + '_> {
         Box::new(crate::world::branching(self.schedule, trace, &self.probe, self.store))
     }
 }

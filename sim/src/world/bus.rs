@@ -26,7 +26,7 @@ pub(super) struct BusMood {
 const LOCAL_DELAY_US: u64 = 20;
 
 /// The bus.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Bus {
     pub(super) mood: BusMood,
     shards: usize,

@@ -25,7 +25,7 @@ const PROBE_PAUSE_US: u64 = 100_000;
 const PROBES: usize = 6;
 
 /// What is said in the healed phase, and who heard it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Probing {
     pub(super) heard: BTreeSet<(ConnKey, MessageKey)>,
     expected: Vec<(ConnKey, MessageKey)>,

@@ -30,7 +30,7 @@ impl Down {
 }
 
 /// One connection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Conn {
     pub(super) client: ClientNo,
     pub(super) link: LinkId,

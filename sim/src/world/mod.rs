@@ -91,7 +91,7 @@ enum Draw {
 }
 
 /// One engine and its driver.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Shard<M> {
     server: M,
     incarnation: u32,
@@ -118,7 +118,7 @@ struct Node {
 }
 
 /// One client.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Device {
     spec: ClientSpec,
     node: NodeNo,

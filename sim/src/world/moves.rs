@@ -519,7 +519,10 @@ impl<T: Sut> World<'_, T> {
 }
 
 /// A world that is explored, whatever its probe.
-pub(crate) trait Branching {
+pub(crate) trait Branching<'s> {
+    /// Another world in the same state.
+    fn fork(&self) -> Box<dyn Branching<'s> + 's>;
+
     /// All that can happen next.
     fn moves(&self) -> Vec<Move>;
 
@@ -542,7 +545,33 @@ pub(crate) trait Branching {
     fn take_trace(&mut self) -> Vec<Mark>;
 }
 
-impl<P: Probe + Clone + Debug> Branching for World<'_, Engine<P>> {
+impl<'s, P: Probe + Clone + Debug + 's> Branching<'s> for World<'s, Engine<P>> {
+    fn fork(&self) -> Box<dyn Branching<'s> + 's> {
+        Box::new(Self {
+            sut: self.sut.clone(),
+            schedule: self.schedule,
+            options: self.options,
+            config: self.config.clone(),
+            now_us: self.now_us,
+            queue: self.queue.clone(),
+            nodes: self.nodes.clone(),
+            shards: self.shards.clone(),
+            devices: self.devices.clone(),
+            conns: self.conns.clone(),
+            dirty: self.dirty.clone(),
+            store: self.store.clone(),
+            bus: self.bus.clone(),
+            check: self.check.clone(),
+            users: self.users.clone(),
+            groups: self.groups.clone(),
+            trace: self.trace.clone(),
+            digest: self.digest,
+            events: self.events,
+            met: self.met.clone(),
+            probing: self.probing.clone(),
+        })
+    }
+
     fn moves(&self) -> Vec<Move> {
         self.moves()
     }
@@ -580,7 +609,7 @@ pub(crate) fn branching<'s, P: Probe + Clone + Debug + 's>(
     trace: bool,
     probe: &P,
     store: Option<StoreCanary>,
-) -> impl Branching + 's {
+) -> impl Branching<'s> + 's {
     let options = Options { sweep_every: u32::MAX, trace, until_us: None };
     let mut world = World::new(schedule, options, Engine(probe.clone()));
     world.store.canary = store;

@@ -26,7 +26,7 @@ pub(crate) enum Up {
 }
 
 /// Something that is going to happen.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Happening {
     /// The step of this place in the schedule.
     Step(usize),
@@ -74,7 +74,7 @@ pub(crate) struct Fate {
     pub(crate) answered: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     at_us: u64,
     number: u64,
@@ -103,7 +103,7 @@ impl Ord for Entry {
 }
 
 /// The queue.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Queue {
     heap: BinaryHeap<Entry>,
     number: u64,

@@ -33,7 +33,7 @@ pub(super) struct StoreMood {
 }
 
 /// The store.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Store {
     /// The deliberate bug that it has, if any.
     pub(super) canary: Option<StoreCanary>,
