@@ -241,8 +241,14 @@ impl<'a> Search<'a> {
             start.go(moves[choices.below(moves.len() as u64) as usize], false);
         }
         let moves = moves(self.space, &*start);
+        let mut start = Some(start);
         for (choice, chosen) in moves.iter().enumerate() {
-            let mut world = start.fork();
+            // The last one needs no copy.
+            let mut world = match start.take() {
+                Some(start) if choice + 1 == moves.len() => start,
+                Some(original) => start.insert(original).fork(),
+                None => return,
+            };
             let before = world.events();
             let origin = Origin { parent: parent as u32, choice: choice as u16 };
             let violation = attempt(&mut *world, *chosen, true);

@@ -59,7 +59,7 @@ pub(super) fn attempt<'s>(
     chosen: Move,
     sweep: bool,
 ) -> Option<Violation> {
-    caught(|| world.go(chosen, sweep)).unwrap_or_else(|violation| Some(violation))
+    caught(|| world.go(chosen, sweep)).unwrap_or_else(Some)
 }
 
 /// The choices that there are.

@@ -3,6 +3,7 @@
 //! Everything that happens comes out of one queue, ordered by (time, number); time jumps from one entry to the
 //! next. Nothing here draws a random number: what varies is keyed by the run's seed and by what it is about.
 
+mod branching;
 mod bus;
 mod clients;
 mod drive;
@@ -22,7 +23,10 @@ use switchboard_engine::{
     Client, ConnId, DevicePolicy, GroupId, Instant, Limits, Probe, ServerConfig, Shipped, UserId,
 };
 
-pub(crate) use self::moves::{Branching, Move, branching};
+pub(crate) use self::{
+    branching::{Branching, branching},
+    moves::Move,
+};
 use self::{
     bus::Bus,
     links::Conn,
