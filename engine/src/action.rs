@@ -13,7 +13,7 @@ use crate::{
 pub type Recipients<'a> = &'a [ConnId];
 
 /// Something to do outside the engine. To be carried out in the order given.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action<'a> {
     /// Send one frame to every recipient, after all frames sent to it before; report each recipient's
     /// progress with [`Event::Flushed`](crate::Event::Flushed).

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use switchboard_engine::Topic;
 
 /// The model of a bus between shards, which are numbered from 0; at most 64.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SimBus {
     shards: usize,
     queue_records: u32,
@@ -33,6 +33,12 @@ impl SimBus {
             last_us: vec![0; shards * shards],
             dropped: 0,
         }
+    }
+
+    /// Folds what decides where records go into a digest.
+    pub(crate) fn fold(&self, hasher: &mut impl core::hash::Hasher) {
+        use core::hash::Hash as _;
+        self.subscribers.hash(hasher);
     }
 
     /// A shard is to receive what is published under a topic from now on.

@@ -45,7 +45,7 @@ impl Bug {
 
 /// The probe of an engine with a bug.
 #[derive(Clone, Copy, Debug)]
-struct Planted(Option<Canary>);
+pub(crate) struct Planted(pub(crate) Option<Canary>);
 
 impl Probe for Planted {
     fn canary(&self, canary: Canary) -> bool {

@@ -32,8 +32,19 @@ pub struct Choices {
 #[derive(Clone, Debug)]
 enum Backend {
     Seed(Box<Xoshiro256PlusPlus>),
-    Bytes { bytes: Vec<u8>, next: usize },
-    Recorded { choices: Vec<u64>, next: usize },
+    Bytes {
+        bytes: Vec<u8>,
+        next: usize,
+    },
+    Recorded {
+        choices: Vec<u64>,
+        next: usize,
+    },
+    /// Each choice with its bound.
+    Exhaustive {
+        digits: Vec<(u64, u64)>,
+        next: usize,
+    },
 }
 
 impl Choices {
@@ -54,6 +65,29 @@ impl Choices {
     #[must_use]
     pub fn recorded(choices: Vec<u64>) -> Self {
         Self::new(Backend::Recorded { choices, next: 0 })
+    }
+
+    /// Every sequence of choices of a program, one after the other: first that of zeros only. For programs that
+    /// make few of them; see [`Choices::advance`].
+    #[must_use]
+    pub fn exhaustive() -> Self {
+        Self::new(Backend::Exhaustive { digits: Vec::new(), next: 0 })
+    }
+
+    /// Begins again: with the next sequence if these choices are exhaustive, the last choice that can change
+    /// changing first. False if there is none; choices of the other kinds go on as they are, and have none.
+    pub fn advance(&mut self) -> bool {
+        let Backend::Exhaustive { digits, next } = &mut self.backend else { return false };
+        digits.truncate(*next);
+        *next = 0;
+        self.taken.clear();
+        while let Some((value, bound)) = digits.pop() {
+            if value + 1 < bound {
+                digits.push((value + 1, bound));
+                return true;
+            }
+        }
+        false
     }
 
     fn new(backend: Backend) -> Self {
@@ -84,6 +118,13 @@ impl Choices {
                 *next += 1;
                 value % bound
             }
+            Backend::Exhaustive { digits, next } => {
+                if *next == digits.len() {
+                    digits.push((0, bound));
+                }
+                *next += 1;
+                digits[*next - 1].0
+            }
         };
         self.taken.push(choice);
         choice
@@ -109,38 +150,6 @@ impl Choices {
             left -= weight;
         }
         0
-    }
-}
-
-/// Every sequence of choices of a program, one after the other, shortest change last: for programs that make
-/// few of them.
-#[derive(Clone, Debug, Default)]
-pub struct Exhaustive {
-    digits: Vec<(u64, u64)>,
-    next: usize,
-}
-
-impl Exhaustive {
-    /// The next choice of the current sequence, below `bound`.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        if self.next == self.digits.len() {
-            self.digits.push((0, bound.max(1)));
-        }
-        self.next += 1;
-        self.digits[self.next - 1].0
-    }
-
-    /// Moves on to the next sequence; false if there is none.
-    pub fn advance(&mut self) -> bool {
-        self.digits.truncate(self.next);
-        self.next = 0;
-        while let Some((value, bound)) = self.digits.pop() {
-            if value + 1 < bound {
-                self.digits.push((value + 1, bound));
-                return true;
-            }
-        }
-        false
     }
 }
 
@@ -179,12 +188,13 @@ mod tests {
 
     #[test]
     fn exhaustive_choices_meet_every_combination_once() {
-        let mut choices = Exhaustive::default();
+        let mut choices = Choices::exhaustive();
         let mut met = std::collections::BTreeSet::new();
         loop {
             let first = choices.below(3);
             let second = if first == 1 { choices.below(4) } else { 0 };
             assert!(met.insert((first, second)));
+            assert_eq!(choices.taken(), if first == 1 { vec![first, second] } else { vec![first] });
             if !choices.advance() {
                 break;
             }

@@ -1,6 +1,6 @@
 //! What is counted while worlds run: rules that the engines reach, and faults that truly happened.
 
-use switchboard_engine::{Canary, Probe, Rule};
+use switchboard_engine::{Canary, Probe, Rule, Shipped};
 
 /// How often each rule of the engine was reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +47,13 @@ impl Probe for Marks {
     #[inline(always)]
     fn reached(&mut self, rule: Rule) {
         self.0.count(rule);
+    }
+}
+
+/// Exploration copies engines all the time, and counts nothing.
+impl Counts for Shipped {
+    fn reached(&self) -> Reached {
+        Reached::default()
     }
 }
 

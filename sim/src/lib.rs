@@ -24,6 +24,7 @@ pub mod chart;
 pub mod check;
 pub mod choice;
 pub mod counts;
+pub mod explore;
 pub mod generate;
 pub mod original;
 pub mod runner;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use self::commands::{canaries, explain, replay, run, shrink};
+use self::commands::{CliError, canaries, explain, explore, replay, run, shrink};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -33,6 +33,8 @@ enum Command {
     Canaries(canaries::Args),
     /// Show a run as a table: who saw what when.
     Explain(explain::ExplainArgs),
+    /// Try every order of a small alphabet of events, up to a depth.
+    Explore(explore::ExploreArgs),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Command::Shrink(args) => shrink::shrink(&args),
         Command::Canaries(args) => canaries::run(&args),
         Command::Explain(args) => explain::explain(&args),
+        Command::Explore(args) => explore::run(&args).map_err(CliError::from),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -76,18 +76,26 @@ pub fn execute_caught(schedule: &Schedule, options: Options) -> Outcome {
 
 /// What comes of a run; a panic becomes a violation of the check `crash`.
 pub(crate) fn guarded(run: impl FnOnce() -> Outcome) -> Outcome {
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+    caught(run).unwrap_or_else(|violation| Outcome {
+        violation: Some(violation),
+        digest: 0,
+        events: 0,
+        virtual_us: 0,
+        met: vec![0; What::VERBS.len()],
+        tally: Tally::default(),
+        reached: Reached::default(),
+        trace: Vec::new(),
+    })
+}
+
+/// What comes of something that may panic.
+///
+/// # Errors
+/// A violation of the check `crash` if it does.
+pub(crate) fn caught<R>(run: impl FnOnce() -> R) -> Result<R, Violation> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
         let what = panic_text(&*panic);
-        Outcome {
-            violation: Some(Violation { check: "crash", what, at_us: 0 }),
-            digest: 0,
-            events: 0,
-            virtual_us: 0,
-            met: vec![0; What::VERBS.len()],
-            tally: Tally::default(),
-            reached: Reached::default(),
-            trace: Vec::new(),
-        }
+        Violation { check: "crash", what, at_us: 0 }
     })
 }
 

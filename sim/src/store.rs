@@ -95,7 +95,7 @@ struct User {
 }
 
 /// The model of a store.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SimStore {
     bug: Option<StoreCanary>,
     /// Whether users that nobody has created come into being when they are named.
@@ -135,6 +135,18 @@ impl SimStore {
             early: None,
             last: Answer::Failed,
         }
+    }
+
+    /// Folds what decides its answers into a digest, but for the messages themselves.
+    pub(crate) fn fold(&self, hasher: &mut impl core::hash::Hasher) {
+        use core::hash::Hash as _;
+        self.users.iter().for_each(|(user, state)| (user, &state.avatar).hash(hasher));
+        (&self.groups, self.revision).hash(hasher);
+        self.heads.values().for_each(|head| head.hash(hasher));
+        self.heads.keys().for_each(|conversation| match conversation {
+            Conversation::Direct(one, other) => (one, other).hash(hasher),
+            Conversation::Group(group) => group.hash(hasher),
+        });
     }
 
     /// Plants a bug, or takes it out again.

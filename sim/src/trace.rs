@@ -135,14 +135,14 @@ pub struct Mark {
 }
 
 /// The log of a run, if it is wanted.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Trace {
     log: Option<Box<Log>>,
     /// The marks, once nothing more is to be noted.
     closed: Vec<Mark>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Log {
     marks: Vec<Mark>,
     /// Numbers given to transfers and spans.

@@ -8,7 +8,7 @@ use rand_xoshiro::{
 };
 
 use super::config::Reconnect;
-use crate::time::nanos;
+use crate::{digest::Digest, time::nanos};
 
 /// Which delay a lost link asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(super) enum Delay {
 }
 
 /// The row of failures so far, and the randomness of the delays.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Backoff {
     config: Reconnect,
     failures: u32,
@@ -65,6 +65,12 @@ impl Backoff {
             Delay::Longest => (cap, cap),
         };
         self.between(low, high)
+    }
+
+    /// The generator decides when the next link is dialled.
+    pub(super) fn fold(&self, digest: &mut Digest<'_>) {
+        digest.word(self.failures.into());
+        digest.generator(&self.rng);
     }
 
     /// Uniform in `low..=high`; `low` if it is not below `high`.

@@ -4,11 +4,15 @@ use alloc::{collections::VecDeque, vec::Vec};
 
 use bytes::Bytes;
 
-use super::{outbox::Outbox, rate::Meter, users::UserKey};
-use crate::{id::ConnId, time::Instant};
+use super::{
+    outbox::Outbox,
+    rate::Meter,
+    users::{UserKey, Users},
+};
+use crate::{digest::Digest, id::ConnId, time::Instant};
 
 /// One connection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Connection {
     pub(super) id: ConnId,
     pub(super) phase: Phase,
@@ -32,7 +36,7 @@ pub(super) struct Connection {
 ///                    └────────────────────┘   └────────────────────┘
 /// ```
 /// `Disconnected` leads from each of them to a free slot.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Phase {
     /// Its user is being loaded; what it sends meanwhile is kept.
     Loading { user: UserKey, early: VecDeque<Bytes> },
@@ -70,10 +74,36 @@ impl Connection {
     pub(super) const fn is_online(&self) -> bool {
         matches!(self.phase, Phase::Online { .. })
     }
+
+    /// Its deadline is among the timers, its messages among the pipelines.
+    fn fold(&self, digest: &mut Digest<'_>, users: &Users) {
+        digest.conn(self.id);
+        match &self.phase {
+            Phase::Loading { user, early } => {
+                digest.word(0);
+                users.fold_name(digest, *user);
+                digest.len(early.len());
+                early.iter().for_each(|message| digest.bytes(message));
+            }
+            Phase::Online { user } => {
+                digest.word(1);
+                users.fold_name(digest, *user);
+            }
+            Phase::Closing => digest.word(2),
+            Phase::Aborted => digest.word(3),
+        }
+        digest.instant(self.received_at);
+        digest.instant(self.pinged_at);
+        digest.instant_or_none(self.deadline);
+        self.messages.fold(digest);
+        self.bytes.fold(digest);
+        self.outbox.fold(digest);
+        digest.flag(self.pipeline.is_some());
+    }
 }
 
 /// The table of connections. A look-up with an old generation finds nothing.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Connections {
     slots: Vec<Option<Connection>>,
     len: u32,
@@ -137,6 +167,10 @@ impl Connections {
     /// All connections, in the order of their slots.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Connection> {
         self.slots.iter().flatten()
+    }
+
+    pub(super) fn fold(&self, digest: &mut Digest<'_>, users: &Users) {
+        digest.unordered(self.iter(), |digest, connection| connection.fold(digest, users));
     }
 }
 

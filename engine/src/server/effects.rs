@@ -9,14 +9,14 @@ use crate::{
 };
 
 /// An action; a fan-out with its recipients by their place in a buffer that all fan-outs share.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Effect {
     Send { to: Range<usize>, frame: Frame },
     Other(Action<'static>),
 }
 
 /// The queue of actions. Both buffers are reused, so a fan-out allocates nothing once they have grown.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Effects {
     queue: VecDeque<Effect>,
     recipients: Vec<ConnId>,
@@ -26,6 +26,11 @@ pub(super) struct Effects {
 const RECIPIENTS_KEPT: usize = 4096;
 
 impl Effects {
+    /// Actions that the driver has not taken.
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Adds a recipient of the fan-out that [`Effects::send`] ends.
     #[inline]
     pub(super) fn recipient(&mut self, conn: ConnId) {

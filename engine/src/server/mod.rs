@@ -5,6 +5,7 @@ mod check;
 mod classic;
 mod connections;
 mod delivery;
+mod digest;
 mod directory;
 mod effects;
 mod lifecycle;
@@ -50,8 +51,9 @@ pub use self::check::{Gauges, InvariantViolation};
 
 /// The routing and delivery of one shard: every decision, and no IO.
 ///
-/// The crate's documentation says how a driver uses it. The type parameter is for the simulator.
-#[derive(Debug)]
+/// The crate's documentation says how a driver uses it. The type parameter is for the simulator, and so is
+/// cloning: a clone gives its messages the same ids, so at most one of the two may go on with a real store.
+#[derive(Clone, Debug)]
 pub struct Server<P: Probe = Shipped> {
     probe: P,
     config: ServerConfig,

@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use core::time::Duration;
 
 use super::{pipeline::PipelineKey, users::UserKey};
-use crate::{id::Ticket, time::Instant};
+use crate::{digest::Digest, id::Ticket, time::Instant};
 
 /// What an answer is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub(super) enum Purpose {
 }
 
 /// The open tickets. All wait equally long, so the lowest ticket is the first to expire.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Requests {
     last: u64,
     open: BTreeMap<Ticket, (Instant, Purpose)>,
@@ -47,5 +47,19 @@ impl Requests {
             return None;
         }
         self.open.pop_first().map(|(ticket, (_, purpose))| (ticket, purpose))
+    }
+
+    /// Each with what `name` folds in place of its number.
+    pub(super) fn fold(&self, digest: &mut Digest<'_>, name: impl Fn(&mut Digest<'_>, Ticket, Purpose)) {
+        if digest.is_everything() {
+            digest.word(self.last);
+        }
+        for (ticket, (expires_at, purpose)) in &self.open {
+            if digest.is_everything() {
+                digest.word(ticket.0);
+            }
+            digest.instant(*expires_at);
+            name(digest, *ticket, *purpose);
+        }
     }
 }

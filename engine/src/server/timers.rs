@@ -15,7 +15,7 @@ pub(super) enum Due {
 }
 
 /// The deadlines: one of each connection, one of each user to be loaded again.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Timers {
     deadlines: BTreeSet<(Instant, Due)>,
 }
@@ -27,6 +27,11 @@ impl Timers {
 
     pub(super) fn next(&self) -> Option<Instant> {
         self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// All of them, in the order in which they fall due.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Instant, Due)> {
+        self.deadlines.iter().copied()
     }
 
     pub(super) fn set(&mut self, at: Instant, due: Due) {

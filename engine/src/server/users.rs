@@ -7,6 +7,7 @@ use slab::Slab;
 
 use super::call::Call;
 use crate::{
+    digest::Digest,
     hash::{Lookup, OrderedSet, SeededState},
     id::{ConnId, GroupId, Ticket, UserId},
     time::Instant,
@@ -19,7 +20,7 @@ pub(super) type UserKey = usize;
 pub(super) type GroupKey = usize;
 
 /// A user with an open connection, or with something left to route.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct User {
     pub(super) id: UserId,
     /// Open connections, oldest first.
@@ -36,7 +37,7 @@ pub(super) struct User {
 }
 
 /// How far the directory's knowledge of a user is here.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Load {
     /// It is asked for. What changes meanwhile makes the engine ask again.
     Waiting { ticket: Ticket },
@@ -47,14 +48,14 @@ pub(super) enum Load {
 }
 
 /// A group with at least one local member.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Group {
     pub(super) id: GroupId,
     pub(super) members: OrderedSet<UserKey>,
 }
 
 /// The tables of users and groups.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Users {
     users: Slab<User>,
     by_user_id: Lookup<UserId, UserKey>,
@@ -180,5 +181,52 @@ impl Users {
         let group = self.groups.remove(key);
         self.by_group_id.remove(&group.id);
         true
+    }
+    /// The look-up tables follow from what is folded; the order of members from nothing that decides anything.
+    pub(super) fn fold(&self, digest: &mut Digest<'_>) {
+        digest.unordered(self.iter(), |digest, (_, user)| user.fold(digest, self));
+        digest.unordered(self.iter_groups(), |digest, (_, group)| {
+            digest.text(group.id.as_str());
+            digest.unordered(group.members.iter(), |digest, user| self.fold_name(digest, *user));
+        });
+    }
+
+    /// A user's id in place of the key, which decides nothing.
+    pub(super) fn fold_name(&self, digest: &mut Digest<'_>, key: UserKey) {
+        digest.text(self.get(key).map_or("", |user| user.id.as_str()));
+        if digest.is_everything() {
+            digest.len(key);
+        }
+    }
+}
+
+impl User {
+    fn fold(&self, digest: &mut Digest<'_>, users: &Users) {
+        digest.text(self.id.as_str());
+        digest.len(self.conns.len());
+        self.conns.iter().for_each(|conn| digest.conn(*conn));
+        digest.len(self.departed.len());
+        for (conn, message) in &self.departed {
+            digest.conn(*conn);
+            digest.bytes(message);
+        }
+        match self.load {
+            // Which request that is, the requests tell.
+            Load::Waiting { .. } => digest.word(0),
+            Load::Done => digest.word(1),
+            Load::Failed { retry_at } => {
+                digest.word(2);
+                digest.instant(retry_at);
+            }
+        }
+        digest.text(&self.avatar);
+        digest.word(self.revision);
+        digest.unordered(self.groups.iter(), |digest, key| {
+            digest.text(users.group(*key).map_or("", |group| group.id.as_str()));
+        });
+        digest.flag(self.call.is_some());
+        if let Some(call) = &self.call {
+            call.fold(digest);
+        }
     }
 }

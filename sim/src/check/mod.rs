@@ -24,6 +24,7 @@ mod intake;
 pub(crate) mod pipelines;
 mod rates;
 mod seats;
+mod state;
 mod sweep;
 
 use core::hash::BuildHasherDefault;
@@ -185,7 +186,7 @@ impl Told {
 }
 
 /// What was seen of one engine.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Watch {
     pub(crate) now_ns: u64,
     pub(crate) tickets: Table<u64, (Use, u64)>,
@@ -210,7 +211,7 @@ pub(crate) struct Watch {
 }
 
 /// What follows from one event, while its actions are looked at.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Cause {
     pub(crate) conn: Option<ConnKey>,
     /// The event is one that must change nothing.
@@ -251,7 +252,7 @@ pub(crate) struct Owed {
 }
 
 /// Everything that was seen of a run, and what must follow from it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Check {
     pub(crate) settings: Settings,
     pub(crate) peers: bool,

@@ -40,7 +40,7 @@ impl StreamSeen {
 }
 
 /// One connection, from its first event to its last.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Seat {
     pub(crate) shard: u16,
     pub(crate) user: u16,

@@ -31,7 +31,8 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<bool, CliError> {
 /// What is on its way: when it left, from where to where, and what it is.
 type Sent<'a> = BTreeMap<u32, (u64, Lane, Lane, &'a str)>;
 
-fn table(out: &mut impl Write, trace: &[Mark], violation: Option<&Violation>) -> io::Result<()> {
+/// Writes a trace as a table, and what did not hold.
+pub(super) fn table(out: &mut impl Write, trace: &[Mark], violation: Option<&Violation>) -> io::Result<()> {
     writeln!(out, "{:>12} {:>6}  {:<8} {:<8} what", "us", "step", "from", "to")?;
     let mut sent = Sent::new();
     let mut spans = BTreeMap::new();

@@ -2,6 +2,7 @@
 
 pub(crate) mod canaries;
 pub(crate) mod explain;
+pub(crate) mod explore;
 pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod shrink;
@@ -57,6 +58,8 @@ pub(crate) enum CliError {
     NothingFails,
     #[error("writing the report: {0}")]
     Report(#[from] io::Error),
+    #[error(transparent)]
+    Explore(#[from] explore::CommandError),
 }
 
 fn no_profile(name: &str) -> CliError {

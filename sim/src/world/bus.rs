@@ -33,7 +33,7 @@ const LOCAL_DELAY_US: u64 = 20;
 const QUEUE_RECORDS: u32 = 65_536;
 
 /// The bus.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Bus {
     pub(super) mood: BusMood,
     pub(super) model: SimBus,
@@ -57,6 +57,13 @@ impl Bus {
             draws: 0,
             tally: Tally::default(),
         }
+    }
+
+    /// What decides where records go.
+    pub(super) fn fold(&self, hasher: &mut impl core::hash::Hasher) {
+        use core::hash::Hash as _;
+        self.model.fold(hasher);
+        self.cut.hash(hasher);
     }
 
     pub(super) fn subscribe(&mut self, shard: usize, topic: Topic, on: bool) {
@@ -139,7 +146,7 @@ impl Bus {
                         let again = if nth > 0 { " once more" } else { "" };
                         (Via::Bus, format!("{}{again}", record_name(record)))
                     });
-                    queue.push(at_us, Happening::Record { life, record: record.clone() });
+                    queue.push(at_us, Happening::Record { from, life, record: record.clone() });
                 }
             }
         }

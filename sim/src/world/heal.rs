@@ -29,7 +29,7 @@ const PROBES: usize = 6;
 pub(super) const FOR_GOOD_US: u64 = 3_600_000_000;
 
 /// What is said in the healed phase, and who heard it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Probing {
     pub(super) heard: BTreeSet<(ConnKey, MessageKey)>,
     expected: Vec<(ConnKey, MessageKey)>,

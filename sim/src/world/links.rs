@@ -31,7 +31,7 @@ impl Down {
 }
 
 /// One connection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Conn {
     pub(super) client: ClientNo,
     pub(super) link: LinkId,
@@ -61,6 +61,11 @@ pub(super) struct Conn {
 }
 
 impl Conn {
+    /// Frames that are written and not read, and the bytes that they occupy.
+    pub(super) fn on_the_wire(&self) -> (usize, u64, u32) {
+        (self.wire.len(), self.wire_bytes, self.arrived)
+    }
+
     /// Forgets what was not written: nobody will write it.
     pub(super) fn clear_outbox(&mut self) {
         self.outbox.clear();

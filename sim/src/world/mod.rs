@@ -3,12 +3,15 @@
 //! Everything that happens comes out of one queue, ordered by (time, number); time jumps from one entry to the
 //! next. Nothing here draws a random number: what varies is keyed by the run's seed and by what it is about.
 
+mod branching;
 mod bus;
 mod clients;
 mod drive;
 mod heal;
 mod links;
+mod moves;
 mod queue;
+mod state;
 mod steps;
 mod store;
 pub(crate) mod sut;
@@ -21,6 +24,10 @@ use switchboard_engine::{
     Client, ConnId, DevicePolicy, GroupId, Instant, Limits, Probe, ServerConfig, UserId,
 };
 
+pub(crate) use self::{
+    branching::{Branching, branching},
+    moves::Move,
+};
 use self::{
     bus::Bus,
     links::Conn,
@@ -59,7 +66,8 @@ impl Default for Options {
 pub struct Outcome {
     /// What did not hold, if anything.
     pub violation: Option<Violation>,
-    /// A digest of all actions of all engines, in order.
+    /// A digest of all actions of all servers in order, and of the states of all engines, servers and clients,
+    /// when the faults end and at the end.
     pub digest: u64,
     /// Calls of engines, servers' and clients'.
     pub events: u64,
@@ -95,7 +103,7 @@ enum Draw {
 }
 
 /// One engine and its driver.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Shard<M> {
     server: M,
     incarnation: u32,
@@ -124,7 +132,7 @@ struct Node {
 }
 
 /// One client.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Device {
     spec: ClientSpec,
     node: NodeNo,
@@ -289,9 +297,12 @@ impl<'s, T: Sut> World<'s, T> {
             Some(until_us) => self.run_until(until_us),
             None => {
                 self.run_until(last_us);
+                // At the end everything has stopped; there is more to compare when the faults end.
+                self.digest_states();
                 self.heal();
             }
         }
+        self.digest_states();
         if self.check.violation.is_none() && self.options.until_us.is_none() {
             (0..self.shards.len()).for_each(|shard| self.sweep(shard));
         }
@@ -330,6 +341,14 @@ impl<'s, T: Sut> World<'s, T> {
         }
     }
 
+    /// Folds the states of all machines into the run's digest.
+    fn digest_states(&mut self) {
+        let shards = self.shards.iter().map(|shard| shard.server.full_digest());
+        let engines = self.devices.iter().filter_map(|device| device.engine.as_ref());
+        let states = shards.chain(engines.map(|engine| engine.full_digest()));
+        self.digest = states.fold(self.digest, |digest, state| keyed(digest, state, 0));
+    }
+
     fn happen(&mut self, what: Happening) {
         match what {
             Happening::Step(place) => self.step(place),
@@ -344,7 +363,7 @@ impl<'s, T: Sut> World<'s, T> {
             Happening::ClientTimeout { client } => self.client_timeout(client),
             Happening::Commit { life, ticket, request, fate } => self.commit(life, ticket, *request, fate),
             Happening::Answer { life, ticket, answer } => self.answer(life, ticket, answer),
-            Happening::Record { life, record } => self.record(life, record),
+            Happening::Record { from: _, life, record } => self.record(life, record),
             Happening::Directory { life, change } => self.announce(life, change),
             Happening::Say { client, message } => self.say(client, message),
             Happening::Redial { client } => self.redial(client),

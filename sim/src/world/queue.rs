@@ -27,7 +27,7 @@ pub(crate) enum Up {
 }
 
 /// Something that is going to happen.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Happening {
     /// The step of this place in the schedule.
     Step(usize),
@@ -54,7 +54,7 @@ pub(crate) enum Happening {
     /// The store's answer arrives.
     Answer { life: Life, ticket: u64, answer: Answer },
     /// A record arrives over the bus.
-    Record { life: Life, record: Record },
+    Record { from: usize, life: Life, record: Record },
     /// A change of the directory is announced.
     Directory { life: Life, change: DirectoryChange },
     /// A client says something that an earlier step began.
@@ -88,7 +88,7 @@ struct Entry {
 }
 
 /// The queue.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Queue {
     heap: BinaryHeap<Reverse<Entry>>,
     kept: Vec<Option<Happening>>,
@@ -119,6 +119,30 @@ impl Queue {
 
     pub(crate) fn next_us(&self) -> Option<u64> {
         self.heap.peek().map(|Reverse(entry)| entry.at_us)
+    }
+
+    /// All entries in the order in which they were made: number, time, what.
+    pub(crate) fn entries(&self) -> Vec<(u64, u64, &Happening)> {
+        let kept =
+            |entry: Entry| Some((entry.number, entry.at_us, self.kept[entry.place as usize].as_ref()?));
+        let mut entries: Vec<_> = self.heap.iter().filter_map(|Reverse(entry)| kept(*entry)).collect();
+        entries.sort_unstable_by_key(|(number, _, _)| *number);
+        entries
+    }
+
+    /// The number of the oldest entry that a condition holds for.
+    pub(crate) fn oldest(&self, holds: impl Fn(&Happening) -> bool) -> Option<u64> {
+        self.entries().into_iter().find(|(_, _, what)| holds(what)).map(|(number, _, _)| number)
+    }
+
+    /// Takes the entry of this number out of its turn.
+    pub(crate) fn take(&mut self, number: u64) -> Option<Happening> {
+        let mut entries = core::mem::take(&mut self.heap).into_vec();
+        let index = entries.iter().position(|Reverse(entry)| entry.number == number);
+        let place = index.map(|index| entries.swap_remove(index).0.place);
+        self.heap = entries.into();
+        self.free.extend(place);
+        self.kept[place? as usize].take()
     }
 
     /// What is next: its time, its number and what it is.

@@ -145,7 +145,7 @@ impl<T: Sut> World<'_, T> {
     }
 
     /// A client's connection is lost.
-    fn cut(&mut self, client: ClientNo, seen: Seen, later_us: u64) {
+    pub(super) fn cut(&mut self, client: ClientNo, seen: Seen, later_us: u64) {
         let Some(key) = self.devices[client.index()].conn else { return };
         let before = core::mem::replace(&mut self.conns[key as usize].severed, true);
         self.tally.add_if(!before, lost(seen));
@@ -338,7 +338,7 @@ impl<T: Sut> World<'_, T> {
             self.trace.sends(self.now_us, self.queue.coming(), (lane, lane), || {
                 (Via::Bus, "garbage over the bus".to_owned())
             });
-            self.queue.push(self.now_us, Happening::Record { life, record });
+            self.queue.push(self.now_us, Happening::Record { from: shard, life, record });
         }
     }
 
@@ -358,14 +358,18 @@ impl<T: Sut> World<'_, T> {
         conns.into_iter().for_each(|conn| self.read(conn));
     }
 
-    /// A late event of a connection that is gone.
-    fn ghost(&mut self, client: ClientNo, kind: u32) {
-        let device = &self.devices[client.index()];
-        let dead = device.former.iter().rev().find(|conn| {
+    /// The last of a client's connections before this one that is gone, and whose node is not.
+    pub(super) fn departed(&self, client: ClientNo) -> Option<crate::check::ConnKey> {
+        let dead = self.devices[client.index()].former.iter().rev().find(|conn| {
             let conn = &self.conns[**conn as usize];
             !conn.server_open && self.nodes[conn.node.index()].up
         });
-        let Some(dead) = dead.copied() else { return };
+        dead.copied()
+    }
+
+    /// A late event of a connection that is gone.
+    pub(super) fn ghost(&mut self, client: ClientNo, kind: u32) {
+        let Some(dead) = self.departed(client) else { return };
         let (shard, id) = (self.conns[dead as usize].shard, self.conns[dead as usize].id);
         let event = match kind {
             0 | 1 => Event::Disconnected { conn: id },
@@ -392,7 +396,7 @@ impl<T: Sut> World<'_, T> {
     }
 
     /// A node goes, whatever was going on in it, and comes back later.
-    fn go_down(&mut self, node: NodeNo, down_us: u64) {
+    pub(super) fn go_down(&mut self, node: NodeNo, down_us: u64) {
         let state = &mut self.nodes[node.index()];
         state.up = false;
         state.stopping = false;

@@ -30,7 +30,7 @@ pub(super) struct StoreMood {
 }
 
 /// The store.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Store {
     pub(super) model: SimStore,
     pub(super) mood: StoreMood,
@@ -82,6 +82,11 @@ impl Store {
     /// Whether the directory has a user.
     pub(super) fn knows(&self, user: UserNo) -> bool {
         u64::from(user.0) < self.known
+    }
+
+    /// What decides its answers: which messages it has, the checks know by their places in the log.
+    pub(super) fn fold(&self, hasher: &mut impl core::hash::Hasher) {
+        self.model.fold(hasher);
     }
 
     /// Takes a request: when and how it is done is decided now, by what it is about.

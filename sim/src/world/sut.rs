@@ -31,6 +31,11 @@ pub(crate) trait Machine: Debug {
     fn reached(&self) -> Reached {
         Reached::default()
     }
+
+    /// A digest of the whole state, for comparing runs; a machine without one is compared by its actions.
+    fn full_digest(&self) -> u64 {
+        0
+    }
 }
 
 /// The engine's server, with a probe.
@@ -76,5 +81,9 @@ impl<P: Probe + Counts + Debug> Machine for Server<P> {
 
     fn reached(&self) -> Reached {
         self.probe().reached()
+    }
+
+    fn full_digest(&self) -> u64 {
+        self.full_digest()
     }
 }
