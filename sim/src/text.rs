@@ -150,7 +150,6 @@ impl Schedule {
         within("outbox_bytes", s.outbox_bytes, s.message_bytes + 1024, 1 << 30)?;
         within("pending_per_connection", s.pending_per_connection, 1, 1 << 20)?;
         within("messages_per_second", s.messages_per_second, 1, u64::from(u32::MAX))?;
-        within("bytes_per_second", s.bytes_per_second, 1, u64::MAX)?;
         within("message_burst", s.message_burst, 1, 1 << 20)?;
         within("bytes_per_second", s.bytes_per_second, 1, 1 << 40)?;
         within("byte_burst", s.byte_burst, s.message_bytes, 1 << 40)?;

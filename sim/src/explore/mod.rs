@@ -93,7 +93,7 @@ impl Space {
             bus_jitter_us: 0,
             // Out of reach of so few messages, and then what was sent of late is no part of the state.
             messages_per_second: u64::from(u32::MAX),
-            bytes_per_second: u64::MAX,
+            bytes_per_second: 1 << 40,
             ..self.settings
         };
         let users = (0..self.users).map(UserNo);
