@@ -1,0 +1,59 @@
+//! The commands, and what several of them need.
+
+pub(crate) mod canaries;
+pub(crate) mod explain;
+pub(crate) mod replay;
+pub(crate) mod run;
+pub(crate) mod shrink;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use switchboard_sim::generate::{PROFILES, generate};
+use switchboard_sim::schedule::Schedule;
+use switchboard_sim::text::ParseError;
+
+/// What a command is about: a seed of a profile, or a file.
+#[derive(Debug, Args)]
+pub(crate) struct Subject {
+    /// A seed, or the path of a schedule.
+    #[arg(value_name = "SEED-or-FILE")]
+    subject: String,
+    /// The profile that the seed is of.
+    #[arg(long, default_value = "default")]
+    profile: String,
+}
+
+/// Why a command cannot be carried out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    #[error("there is no profile {0}; there are: {1}")]
+    Profile(String, String),
+    #[error("reading {path}: {source}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{path}: {source}")]
+    Parse { path: PathBuf, source: ParseError },
+    #[error("writing {path}: {source}")]
+    Write { path: PathBuf, source: io::Error },
+    #[error("nothing to shrink: everything holds in this run")]
+    NothingFails,
+    #[error("writing the report: {0}")]
+    Report(#[from] io::Error),
+}
+
+fn no_profile(name: &str) -> CliError {
+    let names: Vec<_> = PROFILES.iter().map(|(name, _)| *name).collect();
+    CliError::Profile(name.to_owned(), names.join(", "))
+}
+
+/// The schedule that the subject names.
+fn load(subject: &Subject) -> Result<Schedule, CliError> {
+    if let Ok(seed) = subject.subject.parse() {
+        return generate(seed, &subject.profile).ok_or_else(|| no_profile(&subject.profile));
+    }
+    let path = Path::new(&subject.subject);
+    let text =
+        std::fs::read_to_string(path).map_err(|source| CliError::Read { path: path.to_owned(), source })?;
+    text.parse().map_err(|source| CliError::Parse { path: path.to_owned(), source })
+}

@@ -1,0 +1,38 @@
+//! `replay`: one seed or file, with a full sweep after every event.
+
+use std::io::{self, Write};
+
+use clap::Args;
+use switchboard_sim::{runner, world::Options};
+
+use super::{CliError, Subject, load};
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    #[command(flatten)]
+    pub(crate) subject: Subject,
+    /// Stop at this virtual time, in microseconds; the healed phase is left out.
+    #[arg(long, value_name = "US")]
+    pub(crate) until: Option<u64>,
+}
+
+/// Runs the subject and reports; true if everything holds.
+pub(crate) fn replay(args: &ReplayArgs) -> Result<bool, CliError> {
+    let schedule = load(&args.subject)?;
+    let options = Options { sweep_every: 1, until_us: args.until, trace: false };
+    let outcome = runner::execute_caught(&schedule, options);
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "{} steps, {} engine events, {} ms simulated, digest {:016x}",
+        schedule.steps.len(),
+        outcome.events,
+        outcome.virtual_us / 1000,
+        outcome.digest
+    )?;
+    match &outcome.violation {
+        None => writeln!(out, "everything holds")?,
+        Some(violation) => writeln!(out, "{violation}")?,
+    }
+    Ok(outcome.violation.is_none())
+}
