@@ -77,9 +77,9 @@ impl WithBug {
 }
 
 impl Trial for WithBug {
-    fn failing(&mut self, schedule: &Schedule) -> Option<&'static str> {
+    fn failing(&mut self, schedule: &Schedule) -> Option<String> {
         let options = Options { sweep_every: 1, ..Options::default() };
-        self.execute(schedule, options).violation.map(|violation| violation.check)
+        self.execute(schedule, options).violation.map(|violation| violation.check.to_owned())
     }
 }
 
@@ -120,6 +120,18 @@ pub fn hunt(bug: Bug, rounds: u64, limit: u64) -> Catch {
     }
     caught.seeds.sort_unstable();
     caught
+}
+
+/// Hunts a bug with the specification alone: the seeds that were needed, and the check that caught it; none if
+/// `limit` seeds do not show it.
+#[must_use]
+pub fn hunt_by_specification(bug: Bug, limit: u64) -> Option<(u64, &'static str)> {
+    let options = Options { shadow: false, ..Options::default() };
+    (0..limit).find_map(|seed| {
+        let schedule = generate(seed, PROFILES[(seed % PROFILES.len() as u64) as usize])?;
+        let violation = WithBug(bug).execute(&schedule, options).violation?;
+        Some((seed + 1, violation.check))
+    })
 }
 
 fn try_seed(bug: Bug, seed: u64) -> Option<(&'static str, Schedule)> {

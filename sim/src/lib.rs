@@ -26,6 +26,7 @@ pub mod original;
 pub mod runner;
 pub mod schedule;
 pub mod shrink;
+mod spec;
 pub mod text;
 pub mod trace;
 mod wire;

@@ -1,14 +1,14 @@
-//! From a failing schedule to a small one that fails the same check: steps are removed in ever smaller parts,
+//! From a failing schedule to a small one that fails in the same way: steps are removed in ever smaller parts,
 //! then the world is made simpler, until nothing more can go.
 
 use crate::runner::execute_caught;
 use crate::schedule::{ClientKind, Schedule, Settings};
-use crate::world::Options;
+use crate::world::{Options, Target};
 
 /// What a schedule is tried with: whether it still fails as the first one did.
 pub trait Trial {
-    /// The name of the check that fails; none if everything holds.
-    fn failing(&mut self, schedule: &Schedule) -> Option<&'static str>;
+    /// How it fails, in words that are the same for the same fault; none if everything holds.
+    fn failing(&mut self, schedule: &Schedule) -> Option<String>;
 }
 
 /// Tries schedules with the engine as it is shipped.
@@ -16,21 +16,33 @@ pub trait Trial {
 pub struct AsShipped;
 
 impl Trial for AsShipped {
-    fn failing(&mut self, schedule: &Schedule) -> Option<&'static str> {
+    fn failing(&mut self, schedule: &Schedule) -> Option<String> {
         let options = Options { sweep_every: 1, ..Options::default() };
-        execute_caught(schedule, options).violation.map(|violation| violation.check)
+        execute_caught(schedule, options).violation.map(|violation| violation.check.to_owned())
     }
 }
 
-/// The smallest schedule found that fails the same check; none if the schedule does not fail.
+/// Tries schedules with the model of the original server. It has many faults, so the same one has to stay.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AsOriginal;
+
+impl Trial for AsOriginal {
+    fn failing(&mut self, schedule: &Schedule) -> Option<String> {
+        let options = Options { target: Target::Original, ..Options::default() };
+        execute_caught(schedule, options).violation.map(|violation| violation.fault())
+    }
+}
+
+/// The smallest schedule found that fails in the same way; none if the schedule does not fail.
 #[must_use]
 pub fn shrink(schedule: &Schedule, trial: &mut impl Trial) -> Option<Schedule> {
-    let check = trial.failing(schedule)?;
+    let fault = trial.failing(schedule)?;
     let mut best = schedule.clone();
     loop {
         let before = best.clone();
-        let mut accepts =
-            |candidate: &Schedule| candidate.check().is_ok() && trial.failing(candidate) == Some(check);
+        let mut accepts = |candidate: &Schedule| {
+            candidate.check().is_ok() && trial.failing(candidate).as_ref() == Some(&fault)
+        };
         remove_steps(&mut best, &mut accepts);
         simplify_world(&mut best, &mut accepts);
         move_nearer(&mut best, &mut accepts);

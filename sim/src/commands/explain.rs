@@ -9,7 +9,13 @@ use super::{CliError, load, replay::ReplayArgs};
 /// Runs the subject and shows who saw what when; true if everything holds.
 pub(crate) fn explain(args: &ReplayArgs) -> Result<bool, CliError> {
     let schedule = load(&args.subject)?;
-    let options = Options { sweep_every: 1, until_us: args.until, trace: true };
+    let options = Options {
+        sweep_every: 1,
+        until_us: args.until,
+        trace: true,
+        target: args.subject.target,
+        ..Options::default()
+    };
     let outcome = execute(&schedule, options);
     let mut out = io::stdout().lock();
     writeln!(out, "{:>12}  {:<8} {:<8} what", "us", "from", "to")?;

@@ -5,8 +5,9 @@ use std::io::{self, Write};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use switchboard_sim::runner::{self, Plan, Summary};
+use switchboard_sim::world::Target;
 
-use super::{CliError, no_profile};
+use super::{CliError, no_profile, parse_target, target_option};
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
@@ -25,6 +26,9 @@ pub(crate) struct RunArgs {
     /// Engine events between two full sweeps of one engine.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     sweep_every: u32,
+    /// What stands in the shards: shipped or original.
+    #[arg(long, default_value = "shipped", value_parser = parse_target)]
+    target: Target,
     /// Report as JSON.
     #[arg(long)]
     json: bool,
@@ -49,6 +53,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<bool, CliError> {
         jobs: jobs.unwrap_or(1),
         twice: args.twice,
         sweep_every: args.sweep_every,
+        target: args.target,
     };
     let bar = ProgressBar::new(plan.end - plan.first);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {per_sec}, {eta} left") {
@@ -59,17 +64,16 @@ pub(crate) fn run(args: &RunArgs) -> Result<bool, CliError> {
     bar.finish_and_clear();
     let mut out = io::stdout().lock();
     if args.json {
-        writeln!(out, "{}", json(&summary, &args.profile))?;
+        writeln!(out, "{}", json(&summary, args))?;
     } else {
-        report(&mut out, &summary, &args.profile)?;
+        report(&mut out, &summary, args)?;
     }
     Ok(summary.failures.is_empty())
 }
 
-/// Failures that the report lists one by one.
-const LISTED: usize = 10;
-
-fn report(out: &mut impl Write, summary: &Summary, profile: &str) -> io::Result<()> {
+/// One line for each way to fail, and how to see the lowest seed that does.
+fn report(out: &mut impl Write, summary: &Summary, args: &RunArgs) -> io::Result<()> {
+    let profile = &args.profile;
     let virtual_s = summary.virtual_time.as_secs_f64();
     let real_s = summary.real_time.as_secs_f64();
     writeln!(
@@ -85,14 +89,20 @@ fn report(out: &mut impl Write, summary: &Summary, profile: &str) -> io::Result<
     )?;
     let met: Vec<_> = summary.met.iter().map(|(verb, count)| format!("{verb} {count}")).collect();
     writeln!(out, "met: {}", met.join(", "))?;
-    for failure in summary.failures.iter().take(LISTED) {
-        writeln!(out, "seed {}: {}", failure.seed, failure.violation)?;
-        writeln!(out, "  switchboard-sim replay {} --profile {profile}", failure.seed)?;
+    for fault in summary.faults() {
+        let seed = fault.first.seed;
+        writeln!(out, "{:>6} seeds, the first is {seed}: {}", fault.seeds, fault.first.violation)?;
+        writeln!(out, "  {}", replay_command(seed, args))?;
     }
     writeln!(out, "{} seeds failed", summary.failures.len())
 }
 
-fn json(summary: &Summary, profile: &str) -> serde_json::Value {
+fn replay_command(seed: u64, args: &RunArgs) -> String {
+    let target = target_option(args.target);
+    format!("switchboard-sim replay {seed} --profile {}{target}", args.profile)
+}
+
+fn json(summary: &Summary, args: &RunArgs) -> serde_json::Value {
     let failures: Vec<_> = summary
         .failures
         .iter()
@@ -100,12 +110,12 @@ fn json(summary: &Summary, profile: &str) -> serde_json::Value {
             let violation = &failure.violation;
             serde_json::json!({
                 "seed": failure.seed, "check": violation.check, "what": violation.what, "at_us": violation.at_us,
-                "replay": format!("switchboard-sim replay {} --profile {profile}", failure.seed),
+                "fault": violation.fault(), "replay": replay_command(failure.seed, args),
             })
         })
         .collect();
     serde_json::json!({
-        "profile": profile,
+        "profile": args.profile,
         "seeds": summary.seeds,
         "engine_events": summary.events,
         "simulated_s": summary.virtual_time.as_secs(),

@@ -4,9 +4,12 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Args;
-use switchboard_sim::{runner, shrink, world::Options};
+use switchboard_sim::{
+    runner, shrink,
+    world::{Options, Target},
+};
 
-use super::{CliError, Subject, load};
+use super::{CliError, Subject, load, target_option};
 
 #[derive(Debug, Args)]
 pub(crate) struct ShrinkArgs {
@@ -21,16 +24,21 @@ pub(crate) struct ShrinkArgs {
 pub(crate) fn shrink(args: &ShrinkArgs) -> Result<bool, CliError> {
     std::panic::set_hook(Box::new(|_| {}));
     let schedule = load(&args.subject)?;
-    let small = shrink::shrink(&schedule, &mut shrink::AsShipped).ok_or(CliError::NothingFails)?;
+    let target = args.subject.target;
+    let small = match target {
+        Target::Shipped => shrink::shrink(&schedule, &mut shrink::AsShipped),
+        Target::Original => shrink::shrink(&schedule, &mut shrink::AsOriginal),
+    }
+    .ok_or(CliError::NothingFails)?;
     std::fs::write(&args.out, small.to_string())
         .map_err(|source| CliError::Write { path: args.out.clone(), source })?;
     let mut out = io::stdout().lock();
     writeln!(out, "{} steps of {} are left", small.steps.len(), schedule.steps.len())?;
     if let Some(violation) =
-        runner::execute_caught(&small, Options { sweep_every: 1, ..Options::default() }).violation
+        runner::execute_caught(&small, Options { sweep_every: 1, target, ..Options::default() }).violation
     {
         writeln!(out, "{violation}")?;
     }
-    writeln!(out, "switchboard-sim replay {}", args.out.display())?;
+    writeln!(out, "switchboard-sim replay {}{}", args.out.display(), target_option(target))?;
     Ok(false)
 }

@@ -121,6 +121,8 @@ impl<T: Sut> World<'_, T> {
     fn give_up(&mut self, key: ConnKey) {
         let conn = &mut self.conns[key as usize];
         conn.client_open = false;
+        self.spec.ended(key);
+        let conn = &self.conns[key as usize];
         let (client, severed) = (conn.client, conn.severed);
         self.devices[client.index()].former.push(key);
         if !severed {
@@ -136,6 +138,7 @@ impl<T: Sut> World<'_, T> {
             return;
         }
         let (client, link) = (conn.client, conn.link);
+        self.spec.ended(key);
         self.trace.mark(self.now_us, Lane::Client(client.0), Lane::Client(client.0), || match close {
             Some(code) => format!("is closed with {code}"),
             None => "loses its connection".to_owned(),
@@ -177,6 +180,7 @@ impl<T: Sut> World<'_, T> {
             return;
         }
         self.note_heard(key, &frame);
+        self.spec.hears(key, &frame, &self.check);
         let now = self.client_now();
         match &mut self.devices[client.index()].engine {
             None => {

@@ -41,12 +41,15 @@ impl<T: Sut> World<'_, T> {
 
     fn act(&mut self, shard_no: usize) {
         self.events += 1;
+        if let Some(text) = self.shards[shard_no].server.died() {
+            return self.spec.fail("crash", |_| text.to_owned());
+        }
         let mut digest = Digest(self.digest);
         let mut stopped = false;
         let (now_us, lane) = (self.now_us, self.lane(shard_no));
         let life = self.life(shard_no);
         // Disjoint parts of the world: actions lend from the engine while the others change.
-        let Self { shards, check, conns, dirty, queue, store, bus, nodes, schedule, trace, .. } = self;
+        let Self { shards, check, spec, conns, dirty, queue, store, bus, nodes, schedule, trace, .. } = self;
         let shard = &mut shards[shard_no];
         while let Some(action) = shard.server.poll_action() {
             digest.action(&action);
@@ -72,6 +75,7 @@ impl<T: Sut> World<'_, T> {
                         format!("closes c{}: {}", conn.client.0, frames::reason_name(reason))
                     });
                     conn.closing = Some(reason);
+                    spec.closes(key, reason.code());
                     conn.outbox.push_back(Down::Close(reason.code()));
                     if !core::mem::replace(&mut conn.dirty, true) {
                         dirty.push_back(key);
@@ -80,6 +84,7 @@ impl<T: Sut> World<'_, T> {
                 Action::Abort { conn: id } => {
                     let Some(key) = Self::conn_at(&shard.slots, id) else { continue };
                     trace.mark(now_us, lane, lane, || format!("cuts off c{}", conns[key as usize].client.0));
+                    spec.cuts_off(key);
                     queue.push(now_us, Happening::ServerLost { conn: key });
                 }
                 Action::Request { ticket, request } => {

@@ -120,6 +120,7 @@ impl<T: Sut> World<'_, T> {
         let number = self.devices[client.index()].spec.user.0;
         let seat = self.check.connected(shard, id, number);
         debug_assert_eq!(seat, key, "connections and seats are numbered alike");
+        self.spec.opened(client.0, number, shard, node.0);
         self.feed(shard, Event::Connected { conn: id, user });
     }
 
@@ -141,8 +142,12 @@ impl<T: Sut> World<'_, T> {
         if !conn.server_open || conn.severed || conn.closing.is_some() {
             return;
         }
+        self.spec.arrives(key, up.bytes(), matches!(up, Up::Close));
         match up {
-            Up::Message { payload, bytes } => self.receive(shard, key, payload, bytes),
+            Up::Message { payload, bytes } => {
+                self.spec.received(key, payload, &bytes, &self.check.said);
+                self.receive(shard, key, payload, bytes);
+            }
             Up::Ping => {
                 self.begin(shard);
                 self.check.pinged(key);
@@ -261,6 +266,8 @@ impl<T: Sut> World<'_, T> {
             return;
         }
         conn.clear_outbox();
+        self.spec.ended(key);
+        let conn = &self.conns[key as usize];
         let (shard, id, client, severed) = (conn.shard, conn.id, conn.client, conn.severed);
         let lane = self.lane(shard);
         self.trace.mark(self.now_us, lane, lane, || format!("c{} is disconnected: {id}", client.0));

@@ -25,13 +25,14 @@ use self::{
     links::Conn,
     queue::{Happening, Life, Queue},
     store::Store,
-    sut::{Engine, Sut},
+    sut::{Engine, Original, Sut},
 };
 use crate::{
     canaries::StoreCanary,
     check::{Check, ConnKey, Violation},
     choice::keyed,
     schedule::{ClientNo, ClientSpec, NodeNo, Schedule, Settings, What},
+    spec::Spec,
     trace::{Lane, Mark, Trace},
 };
 
@@ -44,11 +45,25 @@ pub struct Options {
     pub trace: bool,
     /// Stop at this virtual time, in microseconds, and skip the healed phase.
     pub until_us: Option<u64>,
+    /// What stands in the shards.
+    pub target: Target,
+    /// Shadow each engine event by event, where the target can be shadowed; without, only the specification judges.
+    pub shadow: bool,
+}
+
+/// What stands in the shards of a world.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Target {
+    /// The engine as it is shipped.
+    #[default]
+    Shipped,
+    /// The model of the server that the classic front-end was written for.
+    Original,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { sweep_every: 64, trace: false, until_us: None }
+        Self { sweep_every: 64, trace: false, until_us: None, target: Target::Shipped, shadow: true }
     }
 }
 
@@ -149,6 +164,7 @@ pub(crate) struct World<'s, T: Sut> {
     store: Store,
     bus: Bus,
     check: Check,
+    spec: Spec,
     users: Vec<UserId>,
     groups: Vec<GroupId>,
     trace: Trace,
@@ -161,7 +177,10 @@ pub(crate) struct World<'s, T: Sut> {
 /// Executes a schedule, its healed phase included.
 #[must_use]
 pub fn execute(schedule: &Schedule, options: Options) -> Outcome {
-    execute_with(schedule, options, &Shipped, None)
+    match options.target {
+        Target::Shipped => execute_with(schedule, options, &Shipped, None),
+        Target::Original => World::new(schedule, options, Original).run(),
+    }
 }
 
 /// The same with engines that have this probe, and a store that has this bug.
@@ -214,7 +233,8 @@ impl<'s, T: Sut> World<'s, T> {
             dirty: VecDeque::new(),
             store: Store::new(schedule),
             bus: Bus::new(schedule),
-            check: Check::new(schedule),
+            check: Check::new(schedule, T::IS_SHADOWED && options.shadow),
+            spec: Spec::new(schedule, T::SLACK_US),
             users: named('u', s.users as usize).filter_map(|id| UserId::new(&id).ok()).collect(),
             groups: named('g', schedule.groups.len()).filter_map(|id| GroupId::new(&id).ok()).collect(),
             trace: if options.trace { Trace::wanted() } else { Trace::default() },
@@ -246,11 +266,11 @@ impl<'s, T: Sut> World<'s, T> {
                 self.heal();
             }
         }
-        if self.check.violation.is_none() && self.options.until_us.is_none() {
+        if self.holds() && self.options.until_us.is_none() {
             (0..self.shards.len()).for_each(|shard| self.sweep(shard));
         }
         Outcome {
-            violation: self.check.violation,
+            violation: self.check.violation.or(self.spec.violation),
             digest: self.digest,
             events: self.events,
             virtual_us: self.now_us,
@@ -261,14 +281,21 @@ impl<'s, T: Sut> World<'s, T> {
 
     /// Does everything up to a time, or to the first violation.
     fn run_until(&mut self, until_us: u64) {
-        while self.check.violation.is_none() && self.queue.next_us().is_some_and(|at_us| at_us <= until_us) {
+        while self.holds() && self.queue.next_us().is_some_and(|at_us| at_us <= until_us) {
             if let Some((at_us, what)) = self.queue.pop() {
                 self.now_us = self.now_us.max(at_us);
+                self.spec.advance(self.now_us, &self.check.said);
                 self.happen(what);
                 self.write_dirty();
             }
         }
         self.now_us = self.now_us.max(until_us);
+        self.spec.advance(self.now_us, &self.check.said);
+    }
+
+    /// Whether nothing was found yet.
+    const fn holds(&self) -> bool {
+        self.check.violation.is_none() && self.spec.violation.is_none()
     }
 
     fn happen(&mut self, what: Happening) {

@@ -73,20 +73,29 @@ impl<T: Sut> World<'_, T> {
                     self.send_up(conn, Up::Ping);
                 }
             }
-            What::Pause { client } => self.devices[client.index()].paused = true,
+            What::Pause { client } => {
+                self.devices[client.index()].paused = true;
+                self.spec.reading(client.0, false);
+            }
             What::Resume { client } => self.resume(client),
             What::Ghost { client, kind } => self.ghost(client, kind),
             What::Join { user, group } => self.change_member(user, group, true),
             What::Part { user, group } => self.change_member(user, group, false),
             What::Avatar { user } => self.change_avatar(user),
             What::Store { slow_us, fail_permille, lose_permille, reorder_permille } => {
-                self.store.mood = StoreMood { slow_us, fail_permille, lose_permille, reorder_permille };
+                self.set_store_mood(StoreMood { slow_us, fail_permille, lose_permille, reorder_permille });
             }
             What::Bus { slow_us, drop_permille, repeat_permille, reorder_permille } => {
-                self.bus.mood = BusMood { slow_us, drop_permille, repeat_permille, reorder_permille };
+                self.set_bus_mood(BusMood { slow_us, drop_permille, repeat_permille, reorder_permille });
             }
-            What::Partition { from, into, ways } => self.bus.partition(from, into, ways),
-            What::Rejoin {} => self.bus.rejoin(),
+            What::Partition { from, into, ways } => {
+                self.bus.partition(from, into, ways);
+                self.spec.partition(true);
+            }
+            What::Rejoin {} => {
+                self.bus.rejoin();
+                self.spec.partition(false);
+            }
             What::Crash { node, down_us } => self.crash(node, down_us),
             What::Stop { node, down_us } => self.stop(node, down_us),
             What::Rolling { gap_us } => {
@@ -98,6 +107,18 @@ impl<T: Sut> World<'_, T> {
             What::Clock { node, jump_us } => self.jump(node, jump_us),
             What::Mass { node } => self.mass(node),
         }
+    }
+
+    /// The store behaves differently from now on.
+    pub(super) fn set_store_mood(&mut self, mood: StoreMood) {
+        self.spec.store_mood(mood.slow_us, mood == StoreMood::default());
+        self.store.mood = mood;
+    }
+
+    /// The bus behaves differently from now on.
+    pub(super) fn set_bus_mood(&mut self, mood: BusMood) {
+        self.spec.bus_mood(mood.slow_us, mood == BusMood::default());
+        self.bus.mood = mood;
     }
 
     /// The connection of a raw client, if it has one.
@@ -120,6 +141,7 @@ impl<T: Sut> World<'_, T> {
     fn cut(&mut self, client: ClientNo, seen: Seen, later_us: u64) {
         let Some(key) = self.devices[client.index()].conn else { return };
         self.conns[key as usize].severed = true;
+        self.spec.ended(key);
         let later = (later_us > 0).then_some(self.now_us + later_us);
         let now = Some(self.now_us);
         let (server, client) = match seen {
@@ -279,6 +301,7 @@ impl<T: Sut> World<'_, T> {
 
     pub(super) fn resume(&mut self, client: ClientNo) {
         self.devices[client.index()].paused = false;
+        self.spec.reading(client.0, true);
         let device = &self.devices[client.index()];
         let conns: Vec<_> = device.former.iter().chain(&device.conn).copied().collect();
         conns.into_iter().for_each(|conn| self.read(conn));
@@ -320,6 +343,7 @@ impl<T: Sut> World<'_, T> {
         state.stopping = false;
         state.life += 1;
         let life = state.life;
+        self.spec.node(node.0, false);
         for shard in self.shards_of(node) {
             let lane = self.lane(shard);
             self.trace.mark(self.now_us, lane, lane, || "is gone".to_owned());
@@ -330,6 +354,7 @@ impl<T: Sut> World<'_, T> {
             for slot in 0..self.shards[shard].slots.len() {
                 if let Some(conn) = self.shards[shard].slots[slot].0.take() {
                     self.conns[conn as usize].server_open = false;
+                    self.spec.ended(conn);
                     self.conns[conn as usize].clear_outbox();
                     if !self.conns[conn as usize].severed {
                         self.tell_client(conn);
@@ -347,6 +372,7 @@ impl<T: Sut> World<'_, T> {
             return;
         }
         self.nodes[node.index()].up = true;
+        self.spec.node(node.0, true);
         for shard in self.shards_of(node) {
             let engine_ns = self.engine_ns(shard);
             let seed = engine_seed(self.schedule.seed, shard, self.shards[shard].incarnation);
@@ -365,6 +391,7 @@ impl<T: Sut> World<'_, T> {
             return;
         }
         (state.stopping, state.down_us) = (true, down_us);
+        self.spec.node(node.0, false);
         for shard in self.shards_of(node) {
             self.begin(shard);
             self.check.shutdown(shard);
@@ -386,6 +413,7 @@ impl<T: Sut> World<'_, T> {
     /// A node's clock jumps; what is due by it is done at once.
     pub(super) fn jump(&mut self, node: NodeNo, jump_us: i64) {
         self.nodes[node.index()].offset_us = self.nodes[node.index()].offset_us.saturating_add(jump_us);
+        self.spec.clock(node.0, jump_us);
         if !self.nodes[node.index()].up {
             return;
         }

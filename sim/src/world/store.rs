@@ -19,12 +19,13 @@ use crate::{
     check::{Check, MessageKey, Table},
     choice::keyed,
     schedule::{GroupNo, Schedule, UserNo},
+    spec::Spec,
     trace::Lane,
     wire::{self, Token},
 };
 
 /// How the store behaves.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct StoreMood {
     pub(super) slow_us: u64,
     pub(super) fail_permille: u64,
@@ -131,7 +132,7 @@ impl Store {
         })
     }
 
-    fn store(&mut self, check: &mut Check, new: &NewMessage) -> Answer {
+    fn store(&mut self, check: &mut Check, spec: &mut Spec, new: &NewMessage) -> Answer {
         let sender = wire::index(new.sender.as_str()).unwrap_or(0);
         if let Some(seq) = self.ids.get(&(sender, new.id.0)) {
             return Answer::MessageStored { seq: *seq };
@@ -162,9 +163,11 @@ impl Store {
             if times == 2 {
                 *self.heads.entry(conversation).or_insert(0) += 1;
                 check.committed(key as MessageKey, conversation, seq);
+                spec.committed(key, &check.said[key as usize], sender, conversation, seq);
             }
             let seq = seq + times - 1;
             check.committed(key as MessageKey, conversation, seq);
+            spec.committed(key, &check.said[key as usize], sender, conversation, seq);
         }
         Answer::MessageStored { seq }
     }
@@ -188,7 +191,7 @@ impl<T: Sut> World<'_, T> {
         let answer = match request {
             _ if !fate.committed => Answer::Failed,
             Request::LoadUser(user) => self.store.load(user),
-            Request::StoreMessage(new) => self.store.store(&mut self.check, new),
+            Request::StoreMessage(new) => self.store.store(&mut self.check, &mut self.spec, new),
             Request::StoreFile(upload) => {
                 let kinds = [FileKind::Other, FileKind::Image, FileKind::Audio, FileKind::Video];
                 let kind = kinds[upload.suffix.len() % kinds.len()];
@@ -216,6 +219,8 @@ impl<T: Sut> World<'_, T> {
         let kind = if member { DirectoryChangeKind::Joined(id) } else { DirectoryChangeKind::Left(id) };
         let revision = self.change_directory(user, kind);
         self.check.member(group.0, user.0, member, revision);
+        let known_us = self.store.announced_us.iter().copied().max().unwrap_or(self.now_us);
+        self.spec.membership(group.0, user.0, member, known_us);
     }
 
     /// A user has another picture.
