@@ -31,7 +31,11 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use self::{duties::Duty, health::Health, hears::Recent};
+use self::{
+    duties::Duty,
+    health::Health,
+    hears::{Heard, Recent},
+};
 use crate::{
     check::{ConnKey, MessageKey, Payload, Route, Said, Table, Violation},
     schedule::Schedule,
@@ -221,7 +225,14 @@ impl Spec {
                 let duty = Duty::Answer { conn, nth: line.asked, since_us: self.now_us };
                 self.due.push_back((self.now_us + self.limits.bound_us, duty));
             }
-            Payload::Said(key) => self.received_message(conn, key, &said[key as usize]),
+            Payload::Said(key) => {
+                let said = &said[key as usize];
+                // Whoever hears the very same bytes hears what was said.
+                if said.honest && !said.media && !matches!(said.route, Route::Group(_)) {
+                    self.recent.keep(bytes, Heard::Message(key));
+                }
+                self.received_message(conn, key, said);
+            }
         }
     }
 
