@@ -19,6 +19,7 @@
 )]
 
 pub mod canaries;
+pub mod chart;
 pub mod check;
 pub mod choice;
 pub mod generate;

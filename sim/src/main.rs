@@ -29,7 +29,7 @@ enum Command {
     /// Plant each deliberate bug in turn, and see which check finds it.
     Canaries(canaries::CanariesArgs),
     /// Show a run as a table: who saw what when.
-    Explain(replay::ReplayArgs),
+    Explain(explain::ExplainArgs),
 }
 
 fn main() -> ExitCode {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::check::Violation;
 use crate::generate::generate_for;
 use crate::schedule::{Schedule, What};
-use crate::world::{Options, Outcome, Target, execute};
+use crate::world::{Options, Outcome, Target, execute, panic_text};
 
 /// What is to be run.
 #[derive(Clone, Debug)]
@@ -95,9 +95,7 @@ pub fn execute_caught(schedule: &Schedule, options: Options) -> Outcome {
 /// What comes of a run; a panic becomes a violation of the check `crash`.
 pub(crate) fn guarded(run: impl FnOnce() -> Outcome) -> Outcome {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        let what = text.unwrap_or_else(|| "a panic without words".to_owned());
+        let what = panic_text(&*panic);
         Outcome {
             violation: Some(Violation { check: "crash", what, at_us: 0 }),
             digest: 0,

@@ -6,14 +6,16 @@ pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod shrink;
 
+use core::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use switchboard_sim::chart::{self, Chart};
 use switchboard_sim::generate::{PROFILES, generate_for};
 use switchboard_sim::schedule::Schedule;
 use switchboard_sim::text::ParseError;
-use switchboard_sim::world::Target;
+use switchboard_sim::world::{Outcome, Target};
 
 /// What a command is about: a seed of a profile, or a file.
 #[derive(Debug, Args)]
@@ -45,6 +47,15 @@ const fn target_option(target: Target) -> &'static str {
     }
 }
 
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.subject.parse::<u64>() {
+            Ok(seed) => write!(f, "seed {seed} of profile {}", self.profile),
+            Err(_) => f.write_str(&self.subject),
+        }
+    }
+}
+
 /// Why a command cannot be carried out.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
@@ -56,6 +67,10 @@ pub(crate) enum CliError {
     Parse { path: PathBuf, source: ParseError },
     #[error("writing {path}: {source}")]
     Write { path: PathBuf, source: io::Error },
+    #[error(
+        "the schedule and its chart cannot both be {0}; name another file, or give --chart or --no-chart"
+    )]
+    SamePath(PathBuf),
     #[error("nothing to shrink: everything holds in this run")]
     NothingFails,
     #[error("writing the report: {0}")]
@@ -77,4 +92,10 @@ fn load(subject: &Subject) -> Result<Schedule, CliError> {
     let text =
         std::fs::read_to_string(path).map_err(|source| CliError::Read { path: path.to_owned(), source })?;
     text.parse().map_err(|source| CliError::Parse { path: path.to_owned(), source })
+}
+
+/// Writes the chart of a run that was traced.
+fn chart(path: &Path, title: &str, schedule: &Schedule, outcome: &Outcome) -> Result<(), CliError> {
+    let svg = chart::render(&Chart::of(title, schedule, outcome));
+    std::fs::write(path, svg).map_err(|source| CliError::Write { path: path.to_owned(), source })
 }

@@ -1,5 +1,6 @@
 //! `shrink`: the smallest schedule that fails like this one.
 
+use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -9,8 +10,9 @@ use switchboard_sim::{
     world::{Options, Target},
 };
 
-use super::{CliError, Subject, load, target_option};
+use super::{CliError, Subject, chart, load, target_option};
 
+/// What `shrink` takes.
 #[derive(Debug, Args)]
 pub(crate) struct ShrinkArgs {
     #[command(flatten)]
@@ -18,11 +20,21 @@ pub(crate) struct ShrinkArgs {
     /// Where to write the small schedule.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Where to write its sequence chart; by default beside the schedule, with the extension svg.
+    #[arg(long, value_name = "FILE.svg", conflicts_with = "no_chart")]
+    chart: Option<PathBuf>,
+    /// Write no chart.
+    #[arg(long)]
+    no_chart: bool,
 }
 
 /// Shrinks the subject and writes what is left; never true, since something fails.
 pub(crate) fn shrink(args: &ShrinkArgs) -> Result<bool, CliError> {
     std::panic::set_hook(Box::new(|_| {}));
+    let chart_path = args.chart.clone().unwrap_or_else(|| args.out.with_extension("svg"));
+    if !args.no_chart && chart_path == args.out {
+        return Err(CliError::SamePath(chart_path));
+    }
     let schedule = load(&args.subject)?;
     let target = args.subject.target;
     let small = match target {
@@ -30,15 +42,36 @@ pub(crate) fn shrink(args: &ShrinkArgs) -> Result<bool, CliError> {
         Target::Original => shrink::shrink(&schedule, &mut shrink::AsOriginal),
     }
     .ok_or(CliError::NothingFails)?;
-    std::fs::write(&args.out, small.to_string())
+    fs::write(&args.out, small.to_string())
         .map_err(|source| CliError::Write { path: args.out.clone(), source })?;
+    let options = Options { sweep_every: 1, trace: !args.no_chart, target, ..Options::default() };
+    let outcome = runner::execute_caught(&small, options);
     let mut out = io::stdout().lock();
-    writeln!(out, "{} steps of {} are left", small.steps.len(), schedule.steps.len())?;
-    if let Some(violation) =
-        runner::execute_caught(&small, Options { sweep_every: 1, target, ..Options::default() }).violation
-    {
+    writeln!(
+        out,
+        "{} steps of {} are left: {}",
+        small.steps.len(),
+        schedule.steps.len(),
+        args.out.display()
+    )?;
+    if let Some(violation) = &outcome.violation {
         writeln!(out, "{violation}")?;
     }
-    writeln!(out, "switchboard-sim replay {}{}", args.out.display(), target_option(target))?;
+    if !args.no_chart {
+        let title = format!("{}, shrunk from {}", args.out.display(), args.subject);
+        chart(&chart_path, &title, &small, &outcome)?;
+        writeln!(out, "chart: {}", chart_path.display())?;
+    }
+    writeln!(out, "switchboard-sim replay {}{}", quoted(&args.out.to_string_lossy()), target_option(target))?;
     Ok(false)
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }

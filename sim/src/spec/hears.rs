@@ -43,7 +43,7 @@ impl Recent {
         }
     }
 
-    fn keep(&mut self, bytes: &Bytes, heard: Heard) {
+    pub(super) fn keep(&mut self, bytes: &Bytes, heard: Heard) {
         self.0[Self::place(bytes)] = Some((bytes.clone(), heard));
     }
 }

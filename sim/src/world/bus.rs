@@ -4,12 +4,14 @@ use switchboard_engine::{Record, Topic};
 
 use super::{
     Draw, Happening, Node,
+    drive::record_name,
     queue::{Life, Queue},
 };
 use crate::{
     check::Check,
     choice::keyed,
     schedule::{NodeNo, Schedule, Ways},
+    trace::{Lane, Trace, Via},
     wire,
 };
 
@@ -96,6 +98,7 @@ impl Bus {
         schedule: &Schedule,
         check: &Check,
         queue: &mut Queue,
+        trace: &mut Trace,
         nodes: &[Node],
         now_us: u64,
         from: usize,
@@ -105,6 +108,8 @@ impl Bus {
             Topic::Everyone => u64::MAX,
             topic @ (Topic::User(_) | Topic::Group(_)) => self.subscribers(topic).map_or(0, |shards| *shards),
         };
+        let lane = |shard| Lane::Shard((shard / self.per_node) as u16, (shard % self.per_node) as u16);
+        let mut heard = false;
         self.draws += 1;
         // By message where it has a name, so that removing another one changes nothing about this.
         let item = check.known(&record.message).map_or(self.draws, |(_, key)| {
@@ -112,8 +117,12 @@ impl Bus {
             u64::from(token.step) << 24 | u64::from(token.nth)
         });
         for into in (0..self.shards).filter(|into| *into != from && interested & 1 << into != 0) {
+            heard = true;
+            let way = (lane(from), lane(into));
             let (near, far) = (from / self.per_node, into / self.per_node);
             if !nodes[far].up || self.cut[near * nodes.len() + far] {
+                let why = if nodes[far].up { "partitioned" } else { "the node is down" };
+                trace.sends_in_vain(now_us, way, why, || (Via::Bus, record_name(record)));
                 continue;
             }
             let item = keyed(item, from as u64, into as u64);
@@ -121,6 +130,7 @@ impl Bus {
             let mood = if near == far { BusMood::default() } else { self.mood };
             let fate = draw(Draw::BusFate);
             if fate % 1000 < mood.drop_permille {
+                trace.sends_in_vain(now_us, way, "lost on the bus", || (Via::Bus, record_name(record)));
                 continue;
             }
             let repeated = (fate >> 20) % 1000 < mood.repeat_permille;
@@ -134,11 +144,18 @@ impl Bus {
             let at_us = if free { now_us + delay_us } else { (now_us + delay_us).max(*last_us) };
             *last_us = at_us.max(*last_us);
             let life = Life { shard: into, incarnation: self.incarnations[into] };
+            trace.sends(now_us, queue.coming(), way, || (Via::Bus, record_name(record)));
             queue.push(at_us, Happening::Record { life, record: record.clone() });
             if repeated {
                 let again_us = at_us + (fate >> 40) % 50_000;
+                trace.sends(now_us, queue.coming(), way, || {
+                    (Via::Bus, format!("{} once more", record_name(record)))
+                });
                 queue.push(again_us, Happening::Record { life, record: record.clone() });
             }
+        }
+        if !heard {
+            trace.note(now_us, lane(from), || format!("{}: no other is subscribed", record_name(record)));
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     check::{ConnKey, MessageKey, Payload},
     choice::keyed,
     schedule::{ClientKind, ClientNo, NodeNo},
-    trace::Lane,
+    trace::{Lane, State, Via},
     wire::{self, Token, View},
 };
 
@@ -61,6 +61,7 @@ impl<T: Sut> World<'_, T> {
         // A front-end that is loaded anew forgets its dead connection without a word.
         if let Some(dead) = self.devices[client.index()].conn.take() {
             self.conns[dead as usize].client_open = false;
+            self.trace_offline(dead);
             self.devices[client.index()].former.push(dead);
         }
         self.devices[client.index()].dialling = true;
@@ -69,7 +70,23 @@ impl<T: Sut> World<'_, T> {
 
     fn dial(&mut self, client: ClientNo, node: NodeNo, link: LinkId) {
         let at_us = self.now_us + self.net_delay(client, Draw::Dial);
+        let way = self.dial_way(client, node);
+        self.trace.sends(self.now_us, self.queue.coming(), way, || (Via::Control, "connect".to_owned()));
         self.queue.push(at_us, Happening::Open { client, node, link });
+    }
+
+    /// From a client to the shard that a connection to a node would live on.
+    pub(super) fn dial_way(&self, client: ClientNo, node: NodeNo) -> (Lane, Lane) {
+        let user = &self.users[self.devices[client.index()].spec.user.index()];
+        (Lane::Client(client.0), self.lane(self.home(node, user)))
+    }
+
+    /// Notes that a client does not believe in a connection any more.
+    pub(super) fn trace_offline(&mut self, key: ConnKey) {
+        let (client, _) = self.up(key);
+        for state in [State::Connected, State::HalfOpen] {
+            self.trace.ends(self.now_us, client, state, key);
+        }
     }
 
     /// A raw client dials again, where it was.
@@ -83,8 +100,10 @@ impl<T: Sut> World<'_, T> {
         let conn = &self.conns[key as usize];
         let (client, link) = (conn.client, conn.link);
         if conn.severed || !conn.client_open {
-            return;
+            return self.trace.lost(self.now_us, "the connection is dead");
         }
+        self.trace.arrived(self.now_us);
+        self.trace.begins(self.now_us, Lane::Client(client.0), State::Connected, key, String::new);
         let now = self.client_now();
         let device = &mut self.devices[client.index()];
         device.former.extend(device.conn.take());
@@ -105,6 +124,7 @@ impl<T: Sut> World<'_, T> {
     /// A client learns that it could not connect.
     pub(super) fn connect_failed(&mut self, client: ClientNo, link: LinkId) {
         let now = self.client_now();
+        self.trace.arrived(self.now_us);
         let nodes = self.schedule.settings.nodes as u16;
         let device = &mut self.devices[client.index()];
         match &mut device.engine {
@@ -125,24 +145,28 @@ impl<T: Sut> World<'_, T> {
         let conn = &self.conns[key as usize];
         let (client, severed) = (conn.client, conn.severed);
         self.devices[client.index()].former.push(key);
+        self.trace_offline(key);
         if !severed {
             let at_us = self.now_us + self.net_delay(client, Draw::Up);
+            let way = self.up(key);
+            self.trace.sends(self.now_us, self.queue.coming(), way, || (Via::Control, "gives up".to_owned()));
             self.queue.push(at_us, Happening::ServerLost { conn: key });
         }
     }
 
     /// The client's side of a connection ends.
     pub(super) fn client_lost(&mut self, key: ConnKey, close: Option<u16>) {
+        let told = self.trace.arrived(self.now_us);
         let conn = &mut self.conns[key as usize];
         if !core::mem::replace(&mut conn.client_open, false) {
             return;
         }
         let (client, link) = (conn.client, conn.link);
         self.spec.ended(key);
-        self.trace.mark(self.now_us, Lane::Client(client.0), Lane::Client(client.0), || match close {
-            Some(code) => format!("is closed with {code}"),
-            None => "loses its connection".to_owned(),
-        });
+        if !told {
+            self.trace.note(self.now_us, Lane::Client(client.0), || "loses its connection".to_owned());
+        }
+        self.trace_offline(key);
         let now = self.client_now();
         let device = &mut self.devices[client.index()];
         device.former.push(key);
@@ -201,9 +225,7 @@ impl<T: Sut> World<'_, T> {
     }
 
     fn note_heard(&mut self, key: ConnKey, frame: &Frame) {
-        let client = self.conns[key as usize].client;
-        let lane = self.lane(self.conns[key as usize].shard);
-        self.trace.mark(self.now_us, lane, Lane::Client(client.0), || super::drive::frame_name(frame));
+        self.trace.arrived(self.now_us);
         if let (Frame::Message(bytes), Some(_)) = (frame, &self.probing)
             && let Some((_, message)) = self.check.known(bytes)
             && let Some(probing) = &mut self.probing

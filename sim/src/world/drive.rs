@@ -1,6 +1,6 @@
 //! The driver of each engine, as the runtime has it: an event in, then all its actions, in order.
 
-use switchboard_engine::{Action, Answer, Event, Frame, Instant, Record, Request, UserId};
+use switchboard_engine::{Action, Answer, Event, Frame, Instant, Recipient, Record, Request, Topic, UserId};
 
 use super::{
     Happening, World,
@@ -9,10 +9,10 @@ use super::{
     sut::{Machine as _, Sut},
 };
 use crate::{
-    check::{ConnKey, Payload, frames, pipelines},
+    check::{ConnKey, Payload, frames},
     choice::keyed,
     schedule::NodeNo,
-    trace::Lane,
+    trace::{Lane, Via},
     wire::View,
 };
 
@@ -59,9 +59,8 @@ impl<T: Sut> World<'_, T> {
                     for id in to {
                         let Some(key) = Self::conn_at(&shard.slots, *id) else { continue };
                         let conn = &mut conns[key as usize];
-                        trace.mark(now_us, lane, lane, || {
-                            format!("sends to c{}: {}", conn.client.0, frame_name(&frame))
-                        });
+                        let way = (lane, Lane::Client(conn.client.0));
+                        trace.sends_down(now_us, key, way, || frame_name(&frame));
                         conn.outbox.push_back(Down::Frame(frame.clone()));
                         if !core::mem::replace(&mut conn.dirty, true) {
                             dirty.push_back(key);
@@ -71,8 +70,9 @@ impl<T: Sut> World<'_, T> {
                 Action::Close { conn: id, reason } => {
                     let Some(key) = Self::conn_at(&shard.slots, id) else { continue };
                     let conn = &mut conns[key as usize];
-                    trace.mark(now_us, lane, lane, || {
-                        format!("closes c{}: {}", conn.client.0, frames::reason_name(reason))
+                    let way = (lane, Lane::Client(conn.client.0));
+                    trace.sends_down(now_us, key, way, || {
+                        (Via::Control, format!("Close {}", frames::reason_name(reason)))
                     });
                     conn.closing = Some(reason);
                     spec.closes(key, reason.code());
@@ -83,16 +83,18 @@ impl<T: Sut> World<'_, T> {
                 }
                 Action::Abort { conn: id } => {
                     let Some(key) = Self::conn_at(&shard.slots, id) else { continue };
-                    trace.mark(now_us, lane, lane, || format!("cuts off c{}", conns[key as usize].client.0));
                     spec.cuts_off(key);
+                    trace.note(now_us, lane, || format!("cuts off {}", conns[key as usize].client));
                     queue.push(now_us, Happening::ServerLost { conn: key });
                 }
                 Action::Request { ticket, request } => {
-                    trace.mark(now_us, lane, Lane::Store, || request_name(&request));
+                    trace.sends(now_us, queue.coming(), (lane, Lane::Store), || {
+                        (Via::Store, request_name(&request))
+                    });
                     store.submit(schedule, check, queue, now_us, life, ticket.0, request);
                 }
                 Action::Publish(record) => {
-                    bus.publish(schedule, check, queue, nodes, now_us, shard_no, &record);
+                    bus.publish(schedule, check, queue, trace, nodes, now_us, shard_no, &record);
                 }
                 Action::Subscribe(topic) => bus.subscribe(shard_no, &topic, true),
                 Action::Unsubscribe(topic) => bus.subscribe(shard_no, &topic, false),
@@ -164,8 +166,7 @@ impl<T: Sut> World<'_, T> {
         if !self.lives(life) {
             return;
         }
-        let lane = self.lane(life.shard);
-        self.trace.mark(self.now_us, Lane::Store, lane, || pipelines::answer_name(&answer));
+        self.trace.arrived(self.now_us);
         self.begin(life.shard);
         self.check.answered(life.shard, ticket, &answer);
         self.feed(life.shard, Event::Answered { ticket: switchboard_engine::Ticket(ticket), answer });
@@ -176,10 +177,7 @@ impl<T: Sut> World<'_, T> {
         if !self.lives(life) {
             return;
         }
-        let lane = self.lane(life.shard);
-        self.trace.mark(self.now_us, lane, lane, || {
-            format!("receives over the bus for {:?}: {}", record.topic, message_name(&record.message))
-        });
+        self.trace.arrived(self.now_us);
         self.begin(life.shard);
         if let Some((_, key)) = self.check.known(&record.message) {
             self.check.published(life.shard, key);
@@ -189,9 +187,6 @@ impl<T: Sut> World<'_, T> {
 
     /// A message, or something else, arrives from a client.
     pub(super) fn receive(&mut self, shard: usize, conn: ConnKey, payload: Payload, message: bytes::Bytes) {
-        let client = Lane::Client(self.conns[conn as usize].client.0);
-        let lane = self.lane(shard);
-        self.trace.mark(self.now_us, client, lane, || message_name(&message));
         self.begin(shard);
         self.check.received(conn, payload);
         let id = self.conns[conn as usize].id;
@@ -206,13 +201,26 @@ impl<T: Sut> World<'_, T> {
     }
 }
 
-/// What a frame is called in traces.
-pub(super) fn frame_name(frame: &Frame) -> String {
+/// What kind of thing a frame is, and what it is called in traces.
+fn frame_name(frame: &Frame) -> (Via, String) {
     match frame {
-        Frame::Message(bytes) => message_name(bytes),
-        Frame::Ping(_) => "Ping".to_owned(),
-        Frame::Pong(_) => "Pong".to_owned(),
+        Frame::Message(bytes) => {
+            let heartbeat = View::read(bytes).is_some_and(|view| view.kind == crate::wire::HEARTBEAT);
+            (if heartbeat { Via::Control } else { Via::Message }, message_name(bytes))
+        }
+        Frame::Ping(_) => (Via::Control, "Ping".to_owned()),
+        Frame::Pong(_) => (Via::Control, "Pong".to_owned()),
     }
+}
+
+/// What a record is called in traces.
+pub(super) fn record_name(record: &Record) -> String {
+    let topic = match &record.topic {
+        Topic::Everyone => "all",
+        Topic::User(user) => user.as_str(),
+        Topic::Group(group) => group.as_str(),
+    };
+    format!("{} for {topic}", message_name(&record.message))
 }
 
 /// What a message is called in traces.
@@ -226,7 +234,11 @@ pub(super) fn message_name(bytes: &[u8]) -> String {
                 Some(token) => token.to_string(),
                 None => view.content.to_owned(),
             };
-            format!("{what} from {} to {to}, type {}", view.from, view.content_type)
+            let kind = match view.content_type {
+                1 => String::new(),
+                other => format!(", type {other}"),
+            };
+            format!("{what} {}→{to}{kind}", view.from)
         }
     }
 }
@@ -238,7 +250,11 @@ fn request_name(request: &Request) -> String {
             let token = crate::wire::Token::read(&new.content)
                 .or_else(|| crate::wire::Token::read(&new.sender_name))
                 .map(|token| token.to_string());
-            format!("store {} for {:?}", token.unwrap_or_default(), new.recipient)
+            let to = match &new.recipient {
+                Recipient::User(user) => user.as_str(),
+                Recipient::Group(group) => group.as_str(),
+            };
+            format!("store {} {}→{to}", token.unwrap_or_default(), new.sender)
         }
         Request::StoreFile(upload) => format!("keep the file of {}", upload.suffix),
     }

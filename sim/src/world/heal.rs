@@ -9,6 +9,7 @@ use super::{Happening, World, bus::BusMood, steps::Speech, store::StoreMood, sut
 use crate::{
     check::{ConnKey, MessageKey},
     schedule::{ClientNo, GroupNo, NodeNo, To, UserNo},
+    trace::Lane,
     wire::Token,
 };
 
@@ -52,6 +53,9 @@ impl<T: Sut> World<'_, T> {
             return;
         }
         self.demand_presence();
+        if !self.holds() {
+            self.trace.close();
+        }
         self.probe();
         // What the specification promises is due before this.
         self.run_until(self.now_us + ROUND_US.max(self.spec.bound_us() + 1));
@@ -63,6 +67,7 @@ impl<T: Sut> World<'_, T> {
     }
 
     fn end_faults(&mut self) {
+        self.trace.note(self.now_us, Lane::World, || "the schedule ends, and with it all faults".to_owned());
         self.set_store_mood(StoreMood::default());
         self.set_bus_mood(BusMood::default());
         self.bus.rejoin();

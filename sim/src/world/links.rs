@@ -5,11 +5,11 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use switchboard_engine::{CloseReason, ConnId, Event, Frame, LinkId};
 
-use super::{Draw, Happening, World, queue::Up, sut::Sut};
+use super::{Draw, Happening, World, drive::message_name, queue::Up, sut::Sut};
 use crate::{
-    check::ConnKey,
+    check::{ConnKey, Payload},
     schedule::{ClientNo, NodeNo},
-    trace::Lane,
+    trace::{State, Via},
 };
 
 /// What a server sends over a connection.
@@ -76,8 +76,14 @@ impl<T: Sut> World<'_, T> {
             None => self.devices[client.index()].dialling,
         };
         let state = self.nodes[node.index()];
+        self.trace.arrived(self.now_us);
+        let (from, to) = self.dial_way(client, node);
         if !wanted || !state.up || state.stopping {
             let at_us = self.now_us + self.net_delay(client, Draw::Down);
+            self.trace.sends(self.now_us, self.queue.coming(), (to, from), || {
+                let why = if !state.up { "is down" } else { "takes nobody" };
+                (Via::Control, format!("refused: {node} {why}"))
+            });
             return self.queue.push(at_us, Happening::Failed { client, link });
         }
         let user = self.users[self.devices[client.index()].spec.user.index()].clone();
@@ -111,10 +117,11 @@ impl<T: Sut> World<'_, T> {
             last_up_us: self.now_us,
             last_down_us: self.now_us,
         });
-        let lane = self.lane(shard);
-        self.trace.mark(self.now_us, Lane::Client(client.0), lane, || format!("connects as {user}: {id}"));
         let at_us = self.now_us + self.net_delay(client, Draw::Down);
         self.conns[key as usize].last_down_us = at_us;
+        self.trace.sends(self.now_us, self.queue.coming(), (to, from), || {
+            (Via::Control, format!("open, as {user}"))
+        });
         self.queue.push(at_us, Happening::Opened { conn: key });
         self.begin(shard);
         let number = self.devices[client.index()].spec.user.0;
@@ -128,6 +135,8 @@ impl<T: Sut> World<'_, T> {
     pub(super) fn send_up(&mut self, conn: ConnKey, up: Up) {
         let client = self.conns[conn as usize].client;
         let at_us = self.now_us + self.net_delay(client, Draw::Up);
+        let way = self.up(conn);
+        self.trace.sends(self.now_us, self.queue.coming(), way, || up_name(&up));
         let link = &mut self.conns[conn as usize];
         link.last_up_us = at_us.max(link.last_up_us);
         let at_us = link.last_up_us;
@@ -140,9 +149,17 @@ impl<T: Sut> World<'_, T> {
         let (shard, id) = (conn.shard, conn.id);
         // A closing connection is not read any more.
         if !conn.server_open || conn.severed || conn.closing.is_some() {
-            return;
+            let why = if conn.severed {
+                "the connection is dead"
+            } else if conn.server_open {
+                "what is closing is not read"
+            } else {
+                "the server has no such connection"
+            };
+            return self.trace.lost(self.now_us, why);
         }
         self.spec.arrives(key, up.bytes(), matches!(up, Up::Close));
+        self.trace.arrived(self.now_us);
         match up {
             Up::Message { payload, bytes } => {
                 self.spec.received(key, payload, &bytes, &self.check.said);
@@ -222,7 +239,8 @@ impl<T: Sut> World<'_, T> {
     pub(super) fn reaches(&mut self, key: ConnKey, frames: u32) {
         let conn = &mut self.conns[key as usize];
         if conn.severed {
-            return;
+            let (kept, lost) = (conn.arrived as usize, frames as usize);
+            return self.trace.lost_down(self.now_us, key, kept, lost, "the connection is dead");
         }
         conn.arrived += frames;
         let paused = self.devices[conn.client.index()].paused;
@@ -239,16 +257,21 @@ impl<T: Sut> World<'_, T> {
             let Some((down, occupied)) = conn.wire.pop_front() else { break };
             conn.wire_bytes -= occupied;
             let open = conn.client_open;
+            self.trace.comes_down(key);
             match down {
                 Down::Frame(frame) if open => self.hear(key, frame),
                 Down::Close(code) if open => {
                     self.client_lost(key, Some(code));
                     let client = self.conns[key as usize].client;
                     let at_us = self.now_us + self.net_delay(client, Draw::Up);
+                    let way = self.up(key);
+                    self.trace
+                        .sends(self.now_us, self.queue.coming(), way, || (Via::Control, "Close".to_owned()));
                     self.queue.push(at_us, Happening::ServerLost { conn: key });
                 }
                 Down::Frame(_) | Down::Close(_) => {}
             }
+            self.trace.lost(self.now_us, "the client has left");
         }
         let conn = &mut self.conns[key as usize];
         // What is there of a frame that is written in parts is taken too.
@@ -261,16 +284,20 @@ impl<T: Sut> World<'_, T> {
 
     /// The server's side of a connection ends.
     pub(super) fn server_lost(&mut self, key: ConnKey) {
+        let told = self.trace.arrived(self.now_us);
         let conn = &mut self.conns[key as usize];
         if !core::mem::replace(&mut conn.server_open, false) {
             return;
         }
-        conn.clear_outbox();
         self.spec.ended(key);
         let conn = &self.conns[key as usize];
         let (shard, id, client, severed) = (conn.shard, conn.id, conn.client, conn.severed);
+        self.unsent(key);
         let lane = self.lane(shard);
-        self.trace.mark(self.now_us, lane, lane, || format!("c{} is disconnected: {id}", client.0));
+        if !told {
+            self.trace.note(self.now_us, lane, || format!("{client} is disconnected"));
+        }
+        self.trace.ends(self.now_us, lane, State::HalfOpen, key);
         // Before the engine knows: if it stops now, the node goes down, and its slots with it.
         let slots = &mut self.shards[shard];
         slots.slots[id.slot() as usize].0 = None;
@@ -283,11 +310,36 @@ impl<T: Sut> World<'_, T> {
         }
     }
 
+    /// What waits in a connection's outbox is dropped: nobody will write it.
+    pub(super) fn unsent(&mut self, key: ConnKey) {
+        let conn = &mut self.conns[key as usize];
+        let (kept, lost) = (conn.wire.len(), conn.outbox.len());
+        conn.clear_outbox();
+        self.trace.lost_down(self.now_us, key, kept, lost, "dropped from the outbox");
+    }
+
     /// The client will notice that the connection is gone, after what is on its way.
     pub(super) fn tell_client(&mut self, key: ConnKey) {
         let client = self.conns[key as usize].client;
         let at_us = self.now_us + self.net_delay(client, Draw::Down);
         let at_us = at_us.max(self.conns[key as usize].last_down_us);
+        if self.conns[key as usize].client_open {
+            let way = self.down(key);
+            self.trace.sends(self.now_us, self.queue.coming(), way, || {
+                (Via::Control, "connection ends".to_owned())
+            });
+        }
         self.queue.push(at_us, Happening::ClientLost { conn: key });
+    }
+}
+
+/// What kind of thing a client sends, and what it is called in traces.
+fn up_name(up: &Up) -> (Via, String) {
+    match up {
+        Up::Message { payload: Payload::Heartbeat, .. } => (Via::Control, "heartbeat".to_owned()),
+        Up::Message { bytes, .. } => (Via::Message, message_name(bytes)),
+        Up::Ping => (Via::Control, "Ping".to_owned()),
+        Up::Pong(_) => (Via::Control, "Pong".to_owned()),
+        Up::Close => (Via::Control, "Close".to_owned()),
     }
 }

@@ -13,8 +13,9 @@ mod steps;
 mod store;
 mod sut;
 
-use core::{fmt::Debug, time::Duration};
+use core::{any::Any, fmt::Debug, time::Duration};
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use switchboard_engine::{
     Client, ConnId, DevicePolicy, GroupId, Instant, Limits, Probe, ServerConfig, Shipped, UserId,
@@ -174,13 +175,20 @@ pub(crate) struct World<'s, T: Sut> {
     probing: Option<heal::Probing>,
 }
 
-/// Executes a schedule, its healed phase included.
+/// Executes a schedule, its healed phase included; a panic meanwhile is a violation of the check `crash`.
 #[must_use]
 pub fn execute(schedule: &Schedule, options: Options) -> Outcome {
     match options.target {
         Target::Shipped => execute_with(schedule, options, &Shipped, None),
-        Target::Original => World::new(schedule, options, Original).run(),
+        Target::Original => World::new(schedule, options, Original).caught(),
     }
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+    text.unwrap_or_else(|| "a panic without words".to_owned())
 }
 
 /// The same with engines that have this probe, and a store that has this bug.
@@ -192,7 +200,7 @@ pub(crate) fn execute_with<P: Probe + Clone + Debug>(
 ) -> Outcome {
     let mut world = World::new(schedule, options, Engine(probe.clone()));
     world.store.canary = store;
-    world.run()
+    world.caught()
 }
 
 impl<'s, T: Sut> World<'s, T> {
@@ -257,7 +265,7 @@ impl<'s, T: Sut> World<'s, T> {
         world
     }
 
-    fn run(mut self) -> Outcome {
+    fn run(&mut self) {
         let last_us = self.schedule.steps.last().map_or(0, |step| step.at_us);
         match self.options.until_us {
             Some(until_us) => self.run_until(until_us),
@@ -269,6 +277,20 @@ impl<'s, T: Sut> World<'s, T> {
         if self.holds() && self.options.until_us.is_none() {
             (0..self.shards.len()).for_each(|shard| self.sweep(shard));
         }
+    }
+
+    /// Runs it to its end, or to a panic.
+    fn caught(mut self) -> Outcome {
+        // What was noted until a panic is what is wanted most.
+        let panic = catch_unwind(AssertUnwindSafe(|| self.run())).err();
+        if let Some(panic) = panic {
+            let what = panic_text(&*panic);
+            self.check.violation = Some(Violation { check: "crash", what, at_us: self.now_us });
+        }
+        self.outcome()
+    }
+
+    fn outcome(mut self) -> Outcome {
         Outcome {
             violation: self.check.violation.or(self.spec.violation),
             digest: self.digest,
@@ -282,15 +304,20 @@ impl<'s, T: Sut> World<'s, T> {
     /// Does everything up to a time, or to the first violation.
     fn run_until(&mut self, until_us: u64) {
         while self.holds() && self.queue.next_us().is_some_and(|at_us| at_us <= until_us) {
-            if let Some((at_us, what)) = self.queue.pop() {
+            if let Some((at_us, entry, what)) = self.queue.pop() {
                 self.now_us = self.now_us.max(at_us);
                 self.spec.advance(self.now_us, &self.check.said);
+                self.trace.comes(entry);
                 self.happen(what);
+                self.trace.lost(self.now_us, "who it is for is gone");
                 self.write_dirty();
             }
         }
         self.now_us = self.now_us.max(until_us);
         self.spec.advance(self.now_us, &self.check.said);
+        if !self.holds() {
+            self.trace.close();
+        }
     }
 
     /// Whether nothing was found yet.
@@ -359,6 +386,18 @@ impl<'s, T: Sut> World<'s, T> {
     /// The connection that the engine's id names, if it is there.
     fn conn_at(slots: &[(Option<ConnKey>, u32)], id: ConnId) -> Option<ConnKey> {
         slots.get(id.slot() as usize).and_then(|(conn, _)| *conn)
+    }
+
+    /// From a connection's client to its shard.
+    fn up(&self, conn: ConnKey) -> (Lane, Lane) {
+        let conn = &self.conns[conn as usize];
+        (Lane::Client(conn.client.0), self.lane(conn.shard))
+    }
+
+    /// From a connection's shard to its client.
+    fn down(&self, conn: ConnKey) -> (Lane, Lane) {
+        let (client, shard) = self.up(conn);
+        (shard, client)
     }
 
     fn lane(&self, shard: usize) -> Lane {

@@ -125,11 +125,17 @@ impl Queue {
         self.heap.push(Entry { at_us, number: self.number, what });
     }
 
+    /// The number that the next entry will have.
+    pub(crate) const fn coming(&self) -> u64 {
+        self.number + 1
+    }
+
     pub(crate) fn next_us(&self) -> Option<u64> {
         self.heap.peek().map(|entry| entry.at_us)
     }
 
-    pub(crate) fn pop(&mut self) -> Option<(u64, Happening)> {
-        self.heap.pop().map(|entry| (entry.at_us, entry.what))
+    /// What is next: its time, its number and what it is.
+    pub(crate) fn pop(&mut self) -> Option<(u64, u64, Happening)> {
+        self.heap.pop().map(|entry| (entry.at_us, entry.number, entry.what))
     }
 }

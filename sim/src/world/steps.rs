@@ -8,7 +8,7 @@ use super::{Happening, World, bus::BusMood, engine_seed, queue::Up, store::Store
 use crate::{
     check::{Payload, Route, Said},
     schedule::{Carrier, ClientKind, ClientNo, NodeNo, Seen, Step, To, UserNo, What},
-    trace::Lane,
+    trace::{Lane, State},
     wire::{self, Token},
 };
 
@@ -40,7 +40,7 @@ impl<T: Sut> World<'_, T> {
             self.queue.push(next.at_us, Happening::Step(place + 1));
         }
         self.met[step.what.number()] += 1;
-        self.trace.mark(self.now_us, Lane::World, Lane::World, || format!("step {}: {}", step.id, step.what));
+        self.trace.step(self.now_us, step, schedule);
         self.perform(step);
     }
 
@@ -76,6 +76,7 @@ impl<T: Sut> World<'_, T> {
             What::Pause { client } => {
                 self.devices[client.index()].paused = true;
                 self.spec.reading(client.0, false);
+                self.trace.begins(self.now_us, Lane::Client(client.0), State::Paused, 0, String::new);
             }
             What::Resume { client } => self.resume(client),
             What::Ghost { client, kind } => self.ghost(client, kind),
@@ -142,6 +143,9 @@ impl<T: Sut> World<'_, T> {
         let Some(key) = self.devices[client.index()].conn else { return };
         self.conns[key as usize].severed = true;
         self.spec.ended(key);
+        let (client_lane, server_lane) = self.up(key);
+        self.trace.begins(self.now_us, client_lane, State::HalfOpen, key, String::new);
+        self.trace.begins(self.now_us, server_lane, State::HalfOpen, key, || format!("{client} is cut off"));
         let later = (later_us > 0).then_some(self.now_us + later_us);
         let now = Some(self.now_us);
         let (server, client) = match seen {
@@ -302,6 +306,7 @@ impl<T: Sut> World<'_, T> {
     pub(super) fn resume(&mut self, client: ClientNo) {
         self.devices[client.index()].paused = false;
         self.spec.reading(client.0, true);
+        self.trace.ends(self.now_us, Lane::Client(client.0), State::Paused, 0);
         let device = &self.devices[client.index()];
         let conns: Vec<_> = device.former.iter().chain(&device.conn).copied().collect();
         conns.into_iter().for_each(|conn| self.read(conn));
@@ -325,6 +330,8 @@ impl<T: Sut> World<'_, T> {
         };
         self.begin(shard);
         self.check.late(shard, id);
+        self.trace
+            .note(self.now_us, self.lane(shard), || format!("late event of {client}'s former connection"));
         self.feed(shard, event);
     }
 
@@ -346,7 +353,7 @@ impl<T: Sut> World<'_, T> {
         self.spec.node(node.0, false);
         for shard in self.shards_of(node) {
             let lane = self.lane(shard);
-            self.trace.mark(self.now_us, lane, lane, || "is gone".to_owned());
+            self.trace.begins(self.now_us, lane, State::Down, 0, || "down".to_owned());
             self.bus.forget(shard);
             self.check.replaced(shard);
             self.shards[shard].incarnation += 1;
@@ -355,7 +362,8 @@ impl<T: Sut> World<'_, T> {
                 if let Some(conn) = self.shards[shard].slots[slot].0.take() {
                     self.conns[conn as usize].server_open = false;
                     self.spec.ended(conn);
-                    self.conns[conn as usize].clear_outbox();
+                    self.unsent(conn);
+                    self.trace.ends(self.now_us, lane, State::HalfOpen, conn);
                     if !self.conns[conn as usize].severed {
                         self.tell_client(conn);
                     }
@@ -378,6 +386,7 @@ impl<T: Sut> World<'_, T> {
             let seed = engine_seed(self.schedule.seed, shard, self.shards[shard].incarnation);
             let now = switchboard_engine::Instant::from_nanos(engine_ns);
             self.check.replaced(shard);
+            self.trace.ends(self.now_us, self.lane(shard), State::Down, 0);
             let shard = &mut self.shards[shard];
             shard.server = self.sut.start(self.config.clone(), seed, now);
             (shard.armed_us, shard.stopped, shard.since_sweep) = (None, false, 0);
@@ -393,6 +402,7 @@ impl<T: Sut> World<'_, T> {
         (state.stopping, state.down_us) = (true, down_us);
         self.spec.node(node.0, false);
         for shard in self.shards_of(node) {
+            self.trace.note(self.now_us, self.lane(shard), || "told to stop".to_owned());
             self.begin(shard);
             self.check.shutdown(shard);
             self.feed(shard, Event::Shutdown);

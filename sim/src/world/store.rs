@@ -16,11 +16,11 @@ use super::{
 };
 use crate::{
     canaries::StoreCanary,
-    check::{Check, MessageKey, Table},
+    check::{Check, MessageKey, Table, pipelines::answer_name},
     choice::keyed,
     schedule::{GroupNo, Schedule, UserNo},
     spec::Spec,
-    trace::Lane,
+    trace::{Lane, Via},
     wire::{self, Token},
 };
 
@@ -182,6 +182,15 @@ fn avatar(user: usize, version: u32) -> Box<str> {
     if version == 0 { Box::default() } else { format!("a{user}.{version}").into() }
 }
 
+/// What a change of the directory is called in traces.
+fn change_name(change: &DirectoryChange) -> String {
+    match &change.kind {
+        DirectoryChangeKind::Joined(group) => format!("{} joined {group}", change.user),
+        DirectoryChangeKind::Left(group) => format!("{} left {group}", change.user),
+        DirectoryChangeKind::Avatar(_) => format!("{}'s picture", change.user),
+    }
+}
+
 impl<T: Sut> World<'_, T> {
     /// The store does what it was asked, unless who asked has died before.
     pub(super) fn commit(&mut self, life: Life, ticket: u64, request: &Request, fate: Fate) {
@@ -199,10 +208,17 @@ impl<T: Sut> World<'_, T> {
             }
         };
         let answer = if fate.failed { Answer::Failed } else { answer };
-        self.trace.mark(self.now_us, Lane::Store, Lane::Store, || {
-            format!("ticket {ticket}: done: {}, answered: {}", fate.committed, fate.answered)
-        });
+        self.trace.arrived(self.now_us);
+        let way = (Lane::Store, self.lane(life.shard));
+        if !fate.answered {
+            let why = if fate.committed { "done, not answered" } else { "not done, not answered" };
+            self.trace.sends_in_vain(self.now_us, way, why, || (Via::Store, answer_name(&answer)));
+        }
         if fate.answered {
+            self.trace.sends(self.now_us, self.queue.coming(), way, || {
+                let yet = if fate.failed && fate.committed { ", but done" } else { "" };
+                (Via::Store, format!("{}{yet}", answer_name(&answer)))
+            });
             let last_us = &mut self.store.last_us[life.shard / self.store.per_node].1;
             *last_us = (self.now_us + 50).max(*last_us);
             self.queue.push(*last_us, Happening::Answer { life, ticket, answer });
@@ -248,6 +264,10 @@ impl<T: Sut> World<'_, T> {
             *last_us = (self.now_us + delay_us).max(*last_us);
             let at_us = *last_us;
             let life = self.life(shard);
+            let way = (Lane::Store, self.lane(shard));
+            self.trace.sends(self.now_us, self.queue.coming(), way, || {
+                (Via::Directory, format!("{}, revision {revision}", change_name(&change)))
+            });
             self.queue.push(at_us, Happening::Directory { life, change: change.clone() });
         }
         revision
@@ -258,8 +278,7 @@ impl<T: Sut> World<'_, T> {
         if !self.lives(life) {
             return;
         }
-        let lane = self.lane(life.shard);
-        self.trace.mark(self.now_us, Lane::Store, lane, || format!("{}: {:?}", change.user, change.kind));
+        self.trace.arrived(self.now_us);
         self.begin(life.shard);
         self.check.announced(life.shard, change.revision);
         self.feed(life.shard, switchboard_engine::Event::DirectoryChanged(change));
