@@ -19,6 +19,23 @@ struct Settled {
     from_us: u64,
     /// The longest delay of the fault that goes on.
     slow_us: u64,
+    /// When nothing is left of the faults before that one.
+    before_us: u64,
+}
+
+impl Settled {
+    /// A fault begins, changes or ends; what it delays takes `after_us` longer than it says.
+    fn changes(&mut self, now_us: u64, is_well: bool, slow_us: u64, after_us: u64) {
+        let was_well = self.from_us != NEVER_US;
+        *self = match (is_well, was_well) {
+            (true, true) => *self,
+            (true, false) => {
+                Self { from_us: self.before_us.max(now_us + self.slow_us + after_us), ..Self::default() }
+            }
+            (false, true) => Self { from_us: NEVER_US, slow_us, before_us: self.from_us },
+            (false, false) => Self { slow_us: slow_us.max(self.slow_us), ..*self },
+        };
+    }
 }
 
 /// The state of everybody's health.
@@ -55,7 +72,7 @@ impl Health {
         // A store that is slower than requests are waited for is never well.
         let from_us = if s.request_timeout_ms * 1000 <= 2 * store_us { NEVER_US } else { 0 };
         Self {
-            store: Settled { from_us, slow_us: 0 },
+            store: Settled { from_us, slow_us: 0, before_us: from_us },
             bus: Settled::default(),
             bus_mood: false,
             partition: false,
@@ -141,6 +158,9 @@ impl super::Spec {
 
     /// A node's clock jumps: what waited may have been given up, or is given up later.
     pub(crate) fn clock(&mut self, node: u16, jump_us: i64) {
+        if jump_us == 0 {
+            return;
+        }
         let back_us = jump_us.min(0).unsigned_abs();
         let entry = &mut self.health.nodes[node as usize].1;
         *entry = (*entry).max(self.now_us) + back_us + self.health.patience_us;
@@ -148,14 +168,9 @@ impl super::Spec {
 
     /// The store behaves differently from now on.
     pub(crate) fn store_mood(&mut self, slow_us: u64, is_well: bool) {
+        let now_us = self.now_us;
         let health = &mut self.health;
-        let after_us = health.store.slow_us + health.store_us + health.patience_us;
-        health.store = match (is_well, health.store.from_us) {
-            // It was well, and still is.
-            (true, from_us) if from_us != NEVER_US => return,
-            (true, _) => Settled { from_us: self.now_us + after_us, slow_us: 0 },
-            (false, _) => Settled { from_us: NEVER_US, slow_us: slow_us.max(health.store.slow_us) },
-        };
+        health.store.changes(now_us, is_well, slow_us, health.store_us + health.patience_us);
     }
 
     /// The bus behaves differently from now on.
@@ -171,14 +186,10 @@ impl super::Spec {
     }
 
     fn bus_changed(&mut self, slow_us: u64) {
+        let now_us = self.now_us;
         let health = &mut self.health;
+        let is_well = !health.bus_mood && !health.partition;
         // A record that comes twice comes within 50 ms again.
-        let after_us = health.bus.slow_us + health.bus_us + 60_000;
-        let well = !health.bus_mood && !health.partition;
-        health.bus = match (well, health.bus.from_us) {
-            (true, from_us) if from_us != NEVER_US => return,
-            (true, _) => Settled { from_us: self.now_us + after_us, slow_us: 0 },
-            (false, _) => Settled { from_us: NEVER_US, slow_us: slow_us.max(health.bus.slow_us) },
-        };
+        health.bus.changes(now_us, is_well, slow_us, health.bus_us + 60_000);
     }
 }

@@ -106,19 +106,19 @@ impl<T: Sut> World<'_, T> {
         self.trace.begins(self.now_us, Lane::Client(client.0), State::Connected, key, String::new);
         let now = self.client_now();
         let device = &mut self.devices[client.index()];
-        device.former.extend(device.conn.take());
-        device.conn = Some(key);
+        let before = device.conn.replace(key);
         device.dialling = false;
-        if let Some(engine) = &mut device.engine {
-            let stale = engine.stats().stale_events;
-            engine.handle(now, ClientEvent::Opened { link });
-            if engine.stats().stale_events > stale {
-                // Given up meanwhile: the network resets it.
-                device.conn = None;
-                self.give_up(key);
-            }
-            self.pump(client);
+        let Some(engine) = &mut device.engine else { return device.former.extend(before) };
+        let stale = engine.stats().stale_events;
+        engine.handle(now, ClientEvent::Opened { link });
+        if engine.stats().stale_events > stale {
+            // Given up meanwhile, perhaps for the one that the client has: the network resets it.
+            device.conn = before;
+            self.give_up(key);
+        } else {
+            device.former.extend(before);
         }
+        self.pump(client);
     }
 
     /// A client learns that it could not connect.
