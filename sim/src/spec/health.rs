@@ -126,10 +126,10 @@ impl Health {
         member.is_some_and(|member| member.is || member.known_us >= said_us)
     }
 
-    /// Whether everybody has known since then that a user is a member.
+    /// Whether everybody has known since before then that a user is a member; at the same moment, either may be first.
     pub(super) fn was_member(&self, group: u16, user: u16, since_us: u64) -> bool {
         let member = self.members.get(group as usize).and_then(|users| users.get(user as usize));
-        member.is_some_and(|member| member.is && member.known_us <= since_us)
+        member.is_some_and(|member| member.is && (member.known_us == 0 || member.known_us < since_us))
     }
 }
 
