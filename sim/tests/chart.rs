@@ -46,7 +46,7 @@ group g0 u0 u1 u2
 ";
 
 fn faults() -> Schedule {
-    FAULTS.parse().unwrap()
+    FAULTS.parse().unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn until(until_us: u64) -> Options {
@@ -58,7 +58,7 @@ fn shown(svg: &roxmltree::Document<'_>) -> Vec<String> {
     svg.descendants()
         .filter(|node| node.is_text())
         .filter_map(|node| node.text())
-        .map(str::to_owned)
+        .map(|text| text.trim().to_owned())
         .collect()
 }
 
@@ -115,15 +115,15 @@ fn everything_that_is_lost_ends_in_a_cross_and_says_why() {
 #[test]
 fn the_trace_says_when_what_arrives_has_left() {
     let outcome = execute_caught(&faults(), until(500_000));
-    let sent = |wanted: &str| {
-        outcome.trace.iter().find_map(|mark| match &mark.kind {
-            Kind::Sent { transfer, text, via: Via::Message, to: Lane::Client(1), .. } if text == wanted => {
-                Some((*transfer, mark.at_us))
-            }
-            _ => None,
-        })
+    let sent = |mark: &Mark| {
+        if let Kind::Sent { transfer, text, via: Via::Message, to: Lane::Client(1), .. } = &mark.kind
+            && text == "m15.0 u0→u1"
+        {
+            return Some((*transfer, mark.at_us));
+        }
+        None
     };
-    let (transfer, left_us) = sent("m15.0 u0→u1").unwrap();
+    let (transfer, left_us) = outcome.trace.iter().find_map(sent).unwrap();
     let arrived = outcome.trace.iter().find(|mark| mark.kind == Kind::Arrived { transfer }).unwrap();
     // Its client does not read until then.
     assert_eq!(arrived.at_us, 60_000);

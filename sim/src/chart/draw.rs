@@ -1,30 +1,23 @@
 //! The chart as SVG. Labels are in a monospaced font, so their widths are known without measuring.
 
-use std::collections::BTreeMap;
-
-use svg::node::element::{Definitions, Element, Group, Line, Path, Pattern, Polygon, Rectangle, Style, Text};
+use svg::node::element::{Element, Group, Line, Path, Polygon, Rectangle, Style, Text};
 use svg::{Document, Node};
 
 use super::Chart;
+use super::head::{head, patterns, step_look};
 use super::layout::{Arrow, Fate, Label, Layout};
+use super::places::{
+    CHAR, Places, SLANT, STEP_X, UNDERWAY, clean, duration, grouped, label_gap, short, step_text, width,
+    wrapped,
+};
 use crate::check::Violation;
 use crate::schedule::Schedule;
 use crate::trace::{Lane, State, Via};
 
-/// Width of a character of a label, in pixels: 11 pixels high, 0.602 wide in the usual monospaced fonts.
-const CHAR: f64 = 6.65;
-/// Characters of a label at the most; the whole is in its tool-tip.
-const LABEL_CHARS: usize = 34;
-/// How far from its line an arrow slants, in pixels; no label is nearer to a line than this.
-const SLANT: f64 = 36.0;
 /// Right edge of the times, in pixels.
-const TIME_X: f64 = 96.0;
-/// Left edge of the steps, in pixels.
-const STEP_X: f64 = 108.0;
+pub(super) const TIME_X: f64 = 96.0;
 /// Margin on all sides, in pixels.
-const MARGIN: f64 = 16.0;
-/// Narrowest chart, in pixels: room for the legend.
-const MIN_WIDTH: f64 = 980.0;
+pub(super) const MARGIN: f64 = 16.0;
 /// Height of the boxes that name the lines, in pixels.
 const BOX: f64 = 38.0;
 
@@ -57,7 +50,7 @@ const fn colour(via: Via) -> &'static str {
 }
 
 /// Fill, edge and width, in pixels, of a state.
-const fn look(state: State) -> (&'static str, &'static str, f64) {
+pub(super) const fn look(state: State) -> (&'static str, &'static str, f64) {
     match state {
         State::Connected => ("#bfdbfe", "#60a5fa", 7.0),
         State::HalfOpen => ("url(#dead)", "#dc2626", 13.0),
@@ -66,144 +59,7 @@ const fn look(state: State) -> (&'static str, &'static str, f64) {
     }
 }
 
-/// Where the lines are, and how wide the chart is.
-struct Places {
-    lanes: BTreeMap<Lane, (usize, f64)>,
-    xs: Vec<f64>,
-    step_width: f64,
-    width: f64,
-}
-
-impl Places {
-    fn of(layout: &Layout<'_>) -> Self {
-        let number: BTreeMap<_, _> =
-            layout.lanes.iter().zip(0..).map(|(lane, number)| (*lane, number)).collect();
-        let mut gaps = vec![96.0_f64; layout.lanes.len() + 1];
-        let mut step_width = 120.0_f64;
-        for arrow in &layout.arrows {
-            if let (Some(from), Some(to)) = (number.get(&arrow.from), number.get(&arrow.to)) {
-                let gap = label_gap(*from, *to, arrow.fate);
-                let second = match arrow.fate {
-                    Fate::Arrived => "",
-                    Fate::Lost(why) => why,
-                    Fate::Underway => UNDERWAY,
-                };
-                let wide = width(&short(arrow.text)).max(width(second));
-                gaps[gap] = gaps[gap].max(wide + 2.0 * SLANT + 8.0);
-            }
-        }
-        for (_, label) in &layout.labels {
-            match label {
-                Label::Step { text, id, .. } => {
-                    step_width = step_width.max(width(&step_text(*id, text)) + 16.0);
-                }
-                Label::Note { lane: Lane::World, text } => step_width = step_width.max(width(text) + 8.0),
-                Label::Note { lane, text } => {
-                    if let Some(lane) = number.get(lane) {
-                        let half = width(&short(text)) / 2.0 + 12.0;
-                        gaps[*lane] = gaps[*lane].max(half);
-                        gaps[*lane + 1] = gaps[*lane + 1].max(half);
-                    }
-                }
-            }
-        }
-        let mut x = STEP_X + step_width;
-        let mut xs = Vec::new();
-        for gap in &gaps[..layout.lanes.len()] {
-            x += gap;
-            xs.push(x);
-        }
-        let right = gaps.last().copied().unwrap_or_default();
-        let lanes = number.into_iter().map(|(lane, number)| (lane, (number, xs[number]))).collect();
-        Self { lanes, width: (x + right).max(MIN_WIDTH), xs, step_width }
-    }
-
-    fn x(&self, lane: Lane) -> Option<f64> {
-        self.lanes.get(&lane).map(|(_, x)| *x)
-    }
-}
-
-const UNDERWAY: &str = "still on its way";
-
-/// The gap between two lines that an arrow's label stands in: that before its head, or behind its tail if it
-/// never arrives. Gap `n` is left of line `n`.
-const fn label_gap(from: usize, to: usize, fate: Fate) -> usize {
-    match (fate, from < to) {
-        (Fate::Arrived, true) => to,
-        (Fate::Arrived, false) => to + 1,
-        (Fate::Lost(_) | Fate::Underway, true) => from + 1,
-        (Fate::Lost(_) | Fate::Underway, false) => from,
-    }
-}
-
-fn width(text: &str) -> f64 {
-    CHAR * text.chars().count() as f64
-}
-
-/// A label as it is shown: not too long, and without characters that XML 1.0 does not allow.
-fn short(text: &str) -> String {
-    let mut shown: String = clean(text).chars().take(LABEL_CHARS).collect();
-    if text.chars().count() > LABEL_CHARS {
-        shown.pop();
-        shown.push('…');
-    }
-    shown
-}
-
-fn clean(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') { '\u{fffd}' } else { c })
-        .collect()
-}
-
-fn step_text(id: u32, text: &str) -> String {
-    format!("#{id} {}", short(text))
-}
-
-/// A number with its digits in groups of three.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            out.push('\u{2009}');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-fn duration(us: u64) -> String {
-    if us >= 1_000_000 { format!("{:.2} s", us as f64 / 1e6) } else { format!("{} ms", us / 1000) }
-}
-
-/// Lines of at most `chars` characters, broken at spaces where there are any.
-fn wrapped(text: &str, chars: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in clean(text).split(' ') {
-        let mut word: Vec<char> = word.chars().collect();
-        loop {
-            let line = lines.last_mut().map_or(0, |line| line.chars().count());
-            if line > 0 && line + 1 + word.len().min(chars) > chars {
-                lines.push(String::new());
-                continue;
-            }
-            let taken: String = word.drain(..word.len().min(chars)).collect();
-            if let Some(last) = lines.last_mut() {
-                if line > 0 {
-                    last.push(' ');
-                }
-                last.push_str(&taken);
-            }
-            if word.is_empty() {
-                break;
-            }
-        }
-    }
-    lines
-}
-
-fn text(x: f64, y: f64, class: &str, anchor: &str, content: impl Into<String>) -> Text {
+pub(super) fn text(x: f64, y: f64, class: &str, anchor: &str, content: impl Into<String>) -> Text {
     let content: String = content.into();
     Text::new(content).set("x", place(x)).set("y", place(y)).set("class", class).set("text-anchor", anchor)
 }
@@ -219,12 +75,12 @@ fn tooltip(content: &str) -> Element {
     title
 }
 
-fn rect(x: f64, y: f64, width: f64, height: f64, fill: &str, stroke: &str) -> Rectangle {
+pub(super) fn rect(x: f64, y: f64, width: f64, height: f64, fill: &str, stroke: &str) -> Rectangle {
     let rect = Rectangle::new().set("x", place(x)).set("y", place(y)).set("width", place(width));
     rect.set("height", place(height)).set("fill", fill).set("stroke", stroke)
 }
 
-fn line(x1: f64, y1: f64, x2: f64, y2: f64) -> Line {
+pub(super) fn line(x1: f64, y1: f64, x2: f64, y2: f64) -> Line {
     Line::new().set("x1", place(x1)).set("y1", place(y1)).set("x2", place(x2)).set("y2", place(y2))
 }
 
@@ -280,134 +136,6 @@ pub(super) fn draw(chart: &Chart<'_>, layout: &Layout<'_>) -> String {
     document.to_string()
 }
 
-/// The hatchings of states.
-fn patterns() -> Definitions {
-    let hatching = |id: &str, ground: &str, ink: &str| {
-        Pattern::new()
-            .set("id", id)
-            .set("width", 6)
-            .set("height", 6)
-            .set("patternUnits", "userSpaceOnUse")
-            .add(rect(0.0, 0.0, 6.0, 6.0, ground, "none"))
-            .add(Path::new().set("d", "M-1,1 l2,-2 M0,6 l6,-6 M5,7 l2,-2").set("stroke", ink))
-    };
-    Definitions::new()
-        .add(hatching("dead", "#fee2e2", "#dc2626"))
-        .add(hatching("paused", "#fef3c7", "#d97706"))
-}
-
-/// Title, verdict, legend and notes; moves `y` below them.
-fn head(chart: &Chart<'_>, layout: &Layout<'_>, places: &Places, y: &mut f64) -> Group {
-    let s = &chart.schedule.settings;
-    let mut group = Group::new();
-    *y += 18.0;
-    group = group.add(text(MARGIN, *y, "sans title", "start", clean(chart.title)));
-    *y += 22.0;
-    group = group.add(match chart.violation {
-        Some(violation) => {
-            let found = format!("violates the check {}", violation.check);
-            text(MARGIN, *y, "sans verdict", "start", found).set("style", "fill: #b91c1c")
-        }
-        None => text(MARGIN, *y, "sans verdict", "start", "everything holds").set("style", "fill: #15803d"),
-    });
-    let count = |number: u64, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
-    let world = format!(
-        "seed {}, profile {}: {}, {}, {} of {}. Time runs downwards in microseconds, one row an event and not \
-         to scale; an arrow leaves its line when it is sent and has its head where it arrives.",
-        chart.schedule.seed,
-        clean(&chart.schedule.profile),
-        count(chart.schedule.steps.len() as u64, "step"),
-        count(chart.schedule.clients.len() as u64, "client"),
-        count(s.nodes, "node"),
-        count(s.shards, "shard"),
-    );
-    let mut notes = vec![world];
-    if layout.left_out > 0 {
-        notes.push(format!(
-            "{} earlier rows are left out: this shows the last {}. For an earlier part, give --until a time.",
-            layout.left_out, chart.rows
-        ));
-    }
-    if !layout.quiet.is_empty() {
-        let names: Vec<_> = layout.quiet.iter().map(ToString::to_string).collect();
-        notes.push(format!("Left out, since nothing happens there: {}.", names.join(", ")));
-    }
-    for note in notes {
-        for line in wrapped(&note, ((places.width - 2.0 * MARGIN) / 6.2) as usize) {
-            *y += 16.0;
-            group = group.add(text(MARGIN, *y, "sans small", "start", line));
-        }
-    }
-    *y += 12.0;
-    group = group.add(legend(places.width, y));
-    *y += 14.0;
-    group.add(text(TIME_X, *y + 24.0, "sans small", "end", "time (µs)")).add(text(
-        STEP_X,
-        *y + 24.0,
-        "sans small",
-        "start",
-        "steps of the schedule",
-    ))
-}
-
-/// A sample and what it means.
-enum Sample {
-    Arrow(Via),
-    Lost,
-    State(State),
-    Step(bool),
-}
-
-fn legend(wide: f64, y: &mut f64) -> Group {
-    let items = [
-        (Sample::Step(false), "step"),
-        (Sample::Step(true), "fault"),
-        (Sample::Arrow(Via::Message), "message"),
-        (Sample::Arrow(Via::Control), "connection, Ping"),
-        (Sample::Arrow(Via::Store), "store"),
-        (Sample::Arrow(Via::Bus), "bus record"),
-        (Sample::Arrow(Via::Directory), "directory change"),
-        (Sample::Lost, "never arrives"),
-        (Sample::State(State::Connected), "believes it is connected"),
-        (Sample::State(State::HalfOpen), "dead connection, not noticed"),
-        (Sample::State(State::Paused), "does not read"),
-        (Sample::State(State::Down), "node is down"),
-    ];
-    let mut group = Group::new();
-    let mut x = MARGIN;
-    for (sample, meaning) in items {
-        let room = 44.0 + 6.2 * meaning.chars().count() as f64 + 14.0;
-        if x + room > wide - MARGIN && x > MARGIN {
-            x = MARGIN;
-            *y += 20.0;
-        }
-        let mid = *y + 6.0;
-        group = match sample {
-            Sample::Arrow(via) => group.add(shaft(&[(x, mid - 3.0), (x + 12.0, mid), (x + 36.0, mid)], via)),
-            Sample::Lost => group
-                .add(line(x, mid, x + 28.0, mid).set("class", "arrow late").set("stroke", "#1d4ed8"))
-                .add(cross(x + 28.0, mid)),
-            Sample::State(state) => {
-                let (fill, stroke, wide) = look(state);
-                group.add(rect(x + 18.0 - wide / 2.0, mid - 7.0, wide, 14.0, fill, stroke))
-            }
-            Sample::Step(fault) => {
-                let (fill, stroke) = step_look(fault);
-                let sample = rect(x, mid - 8.0, 36.0, 16.0, fill, stroke).set("rx", 3);
-                group.add(sample).add(text(x + 18.0, mid + 4.0, "", "middle", "#1"))
-            }
-        };
-        group = group.add(text(x + 44.0, mid + 4.0, "sans small", "start", meaning));
-        x += room;
-    }
-    *y += 20.0;
-    group
-}
-
-const fn step_look(fault: bool) -> (&'static str, &'static str) {
-    if fault { ("#ffedd5", "#ea580c") } else { ("#f3f4f6", "#9ca3af") }
-}
-
 fn name_box(lane: Lane, x: f64, y: f64, schedule: &Schedule) -> Group {
     let (fill, stroke, below) = match lane {
         Lane::Client(client) => {
@@ -440,7 +168,7 @@ fn pause(places: &Places, y: f64, passed_us: u64) -> Group {
 }
 
 /// A line with an arrow's head at its end.
-fn shaft(points: &[(f64, f64)], via: Via) -> Group {
+pub(super) fn shaft(points: &[(f64, f64)], via: Via) -> Group {
     let Some((x, y)) = points.last().copied() else { return Group::new() };
     let back = points.first().map_or(x, |(first, _)| if *first < x { x - 8.0 } else { x + 8.0 });
     Group::new().add(trail(points, via)).add(
@@ -458,7 +186,7 @@ fn trail(points: &[(f64, f64)], via: Via) -> Path {
     Path::new().set("d", data.trim_end()).set("class", "arrow").set("stroke", colour(via))
 }
 
-fn cross(x: f64, y: f64) -> Path {
+pub(super) fn cross(x: f64, y: f64) -> Path {
     let data = format!("M{:.1},{:.1} l10,10 m0,-10 l-10,10", x - 5.0, y - 5.0);
     Path::new().set("d", data).set("class", "cross")
 }

@@ -221,10 +221,10 @@ impl<'a> Layout<'a> {
             match &begun.kind {
                 Kind::Sent { from, to, via, text, .. } => {
                     let (fate, end_us, end_y) = match end.map(|end| (&chart.trace[end], height(end))) {
-                        Some((mark, y)) => match mark.kind {
-                            Kind::Lost { why, .. } => (Fate::Lost(why), mark.at_us, y),
-                            _ => (Fate::Arrived, mark.at_us, y),
-                        },
+                        Some((mark, y)) => {
+                            let lost = if let Kind::Lost { why, .. } = mark.kind { Some(why) } else { None };
+                            (lost.map_or(Fate::Arrived, Fate::Lost), mark.at_us, y)
+                        }
                         None if passed_over > 0 => {
                             passed_over -= 1;
                             continue;
@@ -241,7 +241,12 @@ impl<'a> Layout<'a> {
                     let until_y = end.map_or(f64::INFINITY, height);
                     self.spans.push(Span { lane: *lane, state: *state, from_y: left_y, until_y });
                 }
-                _ => {}
+                Kind::Step { .. }
+                | Kind::Note { .. }
+                | Kind::Arrived { .. }
+                | Kind::Lost { .. }
+                | Kind::Began { .. }
+                | Kind::Ended { .. } => {}
             }
         }
     }

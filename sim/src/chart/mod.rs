@@ -12,7 +12,9 @@
 //! ```
 
 mod draw;
+mod head;
 mod layout;
+mod places;
 
 use crate::check::Violation;
 use crate::schedule::Schedule;
