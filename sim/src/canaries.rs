@@ -78,11 +78,11 @@ impl WithBug {
 }
 
 impl Trial for WithBug {
-    fn failing(&mut self, schedule: &Schedule) -> Option<&'static str> {
+    fn failing(&mut self, schedule: &Schedule) -> Option<String> {
         let options = Options { sweep_every: 1, ..Options::default() };
         let check = self.execute(schedule, options).violation?.check;
         // What fails without the bug says nothing about it.
-        execute_caught(schedule, options).violation.is_none().then_some(check)
+        execute_caught(schedule, options).violation.is_none().then(|| check.to_owned())
     }
 }
 
@@ -209,6 +209,18 @@ fn hunt_once(bug: Bug, round: u64, limit: u64) -> Option<Find> {
     let (seeds, (check, schedule)) = (0..limit).find_map(tried)?;
     let small = (round == 0).then(|| shrink::shrink(&schedule, &mut WithBug(bug))).flatten();
     Some(Find { check, seeds, small })
+}
+
+/// Hunts a bug with the specification alone: the seeds that were needed, and the check that caught it; none if
+/// `limit` seeds do not show it.
+#[must_use]
+pub fn hunt_by_specification(bug: Bug, limit: u64) -> Option<(u64, &'static str)> {
+    let options = Options { shadow: false, ..Options::default() };
+    (0..limit).find_map(|seed| {
+        let schedule = generate(seed, PROFILES[(seed % PROFILES.len() as u64) as usize])?;
+        let violation = WithBug(bug).execute(&schedule, options).violation?;
+        Some((seed + 1, violation.check))
+    })
 }
 
 fn try_seed(bug: Bug, seed: u64) -> Option<(&'static str, Schedule)> {

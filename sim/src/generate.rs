@@ -6,6 +6,7 @@ use crate::schedule::{
     Carrier, ClientKind, ClientNo, ClientSpec, GroupNo, Misdeed, NodeNo, Schedule, Seen, Settings, Step, To,
     UserNo, Ways, What, Whose,
 };
+use crate::world::Target;
 
 /// The profiles: their names and what they are for.
 pub const PROFILES: &[(&str, &str)] = &[
@@ -17,6 +18,10 @@ pub const PROFILES: &[(&str, &str)] = &[
     ("store", "a store that is slow, fails, forgets and reorders"),
     ("bus", "many nodes over a bus that loses, repeats and reorders"),
     ("rates", "clients that send faster than they may, on networks that become slow"),
+    (
+        "original",
+        "what the original server can be given: raw clients, one shard a node, things at the same moment",
+    ),
     ("bench", "3 nodes, 50 clients, no faults: for measuring"),
     ("bench-long", "the worlds of bench with ten times as many steps"),
 ];
@@ -77,6 +82,7 @@ enum Class {
     Part,
     Avatar,
     Spoof,
+    Short,
     Garbage,
     Nowhere,
     Misbehave,
@@ -175,6 +181,26 @@ pub fn generate(seed: u64, profile: &str) -> Option<Schedule> {
         .then(|| from_sources(Sources::from_seed(seed), seed, profile))
 }
 
+/// The schedule of a seed for what is to stand in the shards; none if there is no profile of this name.
+#[must_use]
+pub fn generate_for(target: Target, seed: u64, profile: &str) -> Option<Schedule> {
+    let mut schedule = generate(seed, profile)?;
+    if target == Target::Original {
+        suit_original(&mut schedule);
+    }
+    Some(schedule)
+}
+
+/// Takes away what the original server has not: shards, limits of connections, clients that wait for acknowledgements,
+/// and a clock that can be set back.
+fn suit_original(schedule: &mut Schedule) {
+    let Settings { newest_wins, connections_per_user, .. } = Settings::default();
+    let s = &mut schedule.settings;
+    (s.shards, s.newest_wins, s.connections_per_user) = (1, newest_wins, connections_per_user);
+    schedule.clients.iter_mut().for_each(|client| client.kind = ClientKind::Raw);
+    schedule.steps.retain(|step| !matches!(step.what, What::Clock { .. } | What::Ghost { .. }));
+}
+
 /// The schedule of these choices.
 #[must_use]
 pub fn from_sources(mut sources: Sources, seed: u64, profile: &str) -> Schedule {
@@ -183,7 +209,7 @@ pub fn from_sources(mut sources: Sources, seed: u64, profile: &str) -> Schedule 
     let steps = match profile {
         BENCH => 3_000,
         BENCH_LONG => 30_000,
-        "small" => sources.scheduling.between(10, 60),
+        "small" | "original" => sources.scheduling.between(10, 60),
         _ => sources.scheduling.between(30, 180),
     };
     let pace_us = [2_000, 20_000, 200_000][sources.scheduling.weighted(&[2, 3, 2])];
@@ -198,6 +224,7 @@ pub fn from_sources(mut sources: Sources, seed: u64, profile: &str) -> Schedule 
     }
     for _ in 0..steps {
         at_us += match sources.scheduling.below(12) {
+            0..3 if profile == "original" => sources.scheduling.below(3),
             0..4 => sources.scheduling.below(100),
             4..11 => sources.scheduling.below(pace_us),
             _ => sources.scheduling.below(pace_us * 20),
@@ -211,6 +238,13 @@ pub fn from_sources(mut sources: Sources, seed: u64, profile: &str) -> Schedule 
             }
         } else if let Some(what) = step(&mut sources, &schedule, class) {
             push(&mut schedule, at_us, what);
+            // Whoever loses a connection dials again at once.
+            if let What::Cut { client, .. } = what
+                && profile == "original"
+            {
+                let node = node(&mut sources.faults, &schedule);
+                push(&mut schedule, at_us, What::Connect { client, node });
+            }
         }
     }
     schedule
@@ -243,6 +277,9 @@ fn swarm(sources: &mut Sources, profile: &str) -> Vec<(Class, u64)> {
         let weight = sources.faults.between(1, 2 * usual);
         weights.extend((on && possible(profile, *class)).then_some((*class, weight)));
     }
+    if profile == "original" {
+        weights.extend(sources.faults.chance(300).then_some((Class::Short, 3)));
+    }
     weights
 }
 
@@ -251,12 +288,13 @@ fn world(sources: &mut Sources, seed: u64, profile: &str) -> Schedule {
     let mut settings = Settings::default();
     let clients = match profile {
         BENCH | BENCH_LONG => 50,
-        "small" => workload.between(2, 5),
+        "small" | "original" => workload.between(2, 5),
         _ => workload.between(2, 16),
     };
     (settings.nodes, settings.shards) = match profile {
         BENCH | BENCH_LONG => (3, 1),
         "small" => (1, 1),
+        "original" => (1 + u64::from(workload.chance(250)), 1),
         "bus" => (workload.between(2, 4), workload.between(1, 2)),
         _ => (workload.between(1, 3), workload.between(1, 2)),
     };
@@ -287,6 +325,10 @@ fn world(sources: &mut Sources, seed: u64, profile: &str) -> Schedule {
         settings.bus_delay_us = network.between(20, 2_000);
         settings.bus_jitter_us = [0, 500, 20_000][network.weighted(&[1, 2, 1])];
         settings.store_jitter_us = [0, 500, 20_000][network.weighted(&[1, 2, 1])];
+    }
+    if profile == "original" {
+        (settings.net_jitter_us, settings.store_jitter_us) = (0, 0);
+        settings.socket_bytes = workload.between(256, 8192);
     }
     let engine_permille = [0, 300, 1000][workload.weighted(&[1, 2, 1])];
     let clients: Vec<_> = (0..clients)
@@ -443,6 +485,10 @@ fn step(sources: &mut Sources, schedule: &Schedule, class: Class) -> Option<What
             };
             What::Spoof { client: client(w, schedule), claims: user(w, schedule), to }
         }
+        // A file's message without a file.
+        Class::Short => {
+            What::Signal { client: client(w, schedule), to: To::User(user(w, schedule)), kind: 2 }
+        }
         Class::Garbage => What::Garbage { client: client(w, schedule), kind: f.below(6) as u32 },
         Class::Nowhere => What::Nowhere { client: client(w, schedule) },
         Class::Misbehave => {
@@ -457,7 +503,12 @@ fn step(sources: &mut Sources, schedule: &Schedule, class: Class) -> Option<What
         Class::Garble => What::Garble { node: node(f, schedule) },
         Class::Cut => {
             let seen = [Seen::Server, Seen::Client, Seen::Both, Seen::Nobody][f.below(4) as usize];
-            let later_us = if f.chance(500) { f.below(1_000_000) } else { 0 };
+            let later_us = match f.chance(500) {
+                // About when whoever dials again at once arrives.
+                true if schedule.profile == "original" => schedule.settings.net_delay_us + f.below(16),
+                true => f.below(1_000_000),
+                false => 0,
+            };
             What::Cut { client: client(f, schedule), seen, later_us }
         }
         Class::Pause => What::Pause { client: client(f, schedule) },

@@ -30,6 +30,7 @@ pub mod original;
 pub mod runner;
 pub mod schedule;
 pub mod shrink;
+mod spec;
 pub mod store;
 pub mod text;
 pub mod trace;

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use crate::check::Violation;
 use crate::counts::{Reached, Tally};
-use crate::generate::generate;
+use crate::generate::generate_for;
 use crate::schedule::{Schedule, What};
-use crate::world::{Options, Outcome, execute, panic_text};
+use crate::world::{Options, Outcome, Target, execute, panic_text};
 
 /// What is to be run.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub struct Plan {
     pub twice: bool,
     /// Engine events between two full sweeps of one engine.
     pub sweep_every: u32,
+    /// What stands in the shards.
+    pub target: Target,
 }
 
 /// A seed that broke something.
@@ -60,7 +62,28 @@ pub struct Summary {
     pub failures: Vec<Failure>,
 }
 
+/// Seeds that fail in the same way.
+#[derive(Clone, Debug)]
+pub struct Fault<'a> {
+    /// How many.
+    pub seeds: u64,
+    /// The one with the lowest number.
+    pub first: &'a Failure,
+}
+
 impl Summary {
+    /// The failures by what they have in common, most frequent first.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Fault<'_>> {
+        let mut faults = BTreeMap::new();
+        for failure in &self.failures {
+            faults.entry(failure.violation.fault()).or_insert(Fault { seeds: 0, first: failure }).seeds += 1;
+        }
+        let mut faults: Vec<_> = faults.into_values().collect();
+        faults.sort_by_key(|fault| (core::cmp::Reverse(fault.seeds), fault.first.seed));
+        faults
+    }
+
     /// A rate per second of real time.
     #[must_use]
     pub fn per_second(&self, count: u64) -> u64 {
@@ -121,7 +144,7 @@ fn compare(run: impl Fn() -> Outcome, twice: bool) -> Outcome {
 /// Returns none if there is no such profile.
 #[must_use]
 pub fn run(plan: &Plan, mut progress: impl FnMut(u64)) -> Option<Summary> {
-    generate(plan.first, &plan.profile)?;
+    generate_for(plan.target, plan.first, &plan.profile)?;
     let start = Instant::now();
     let next = AtomicU64::new(plan.first);
     let done = AtomicU64::new(0);
@@ -163,13 +186,13 @@ struct Total {
 
 fn work(plan: &Plan, next: &AtomicU64, done: &AtomicU64, total: &Mutex<Total>) {
     let mut mine = Total { met: vec![0; What::VERBS.len()], ..Total::default() };
-    let options = Options { sweep_every: plan.sweep_every, ..Options::default() };
+    let options = Options { sweep_every: plan.sweep_every, target: plan.target, ..Options::default() };
     loop {
         let seed = next.fetch_add(1, Ordering::Relaxed);
         if seed >= plan.end {
             break;
         }
-        let Some(schedule) = generate(seed, &plan.profile) else { break };
+        let Some(schedule) = generate_for(plan.target, seed, &plan.profile) else { break };
         let outcome = examine(&schedule, options, plan.twice);
         mine.events += outcome.events;
         mine.virtual_us += outcome.virtual_us;

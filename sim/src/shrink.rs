@@ -1,4 +1,4 @@
-//! From a failing schedule to a small one that fails the same check: steps are removed, folded into fewer and
+//! From a failing schedule to a small one that fails in the same way: steps are removed, folded into fewer and
 //! moved together, limits are lowered where that makes other steps needless, and the world is made simpler,
 //! until nothing more can go.
 
@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 
 use crate::runner::execute_caught;
 use crate::schedule::{ClientKind, ClientNo, GroupNo, NodeNo, Schedule, Settings, To, UserNo, What};
-use crate::world::Options;
+use crate::world::{Options, Target};
 
 /// What a schedule is tried with: whether it still fails as the first one did.
 pub trait Trial {
-    /// The name of the check that fails; none if everything holds.
-    fn failing(&mut self, schedule: &Schedule) -> Option<&'static str>;
+    /// How it fails, in words that are the same for the same fault; none if everything holds.
+    fn failing(&mut self, schedule: &Schedule) -> Option<String>;
 }
 
 /// Tries schedules with the engine as it is shipped.
@@ -19,9 +19,20 @@ pub trait Trial {
 pub struct AsShipped;
 
 impl Trial for AsShipped {
-    fn failing(&mut self, schedule: &Schedule) -> Option<&'static str> {
+    fn failing(&mut self, schedule: &Schedule) -> Option<String> {
         let options = Options { sweep_every: 1, ..Options::default() };
-        execute_caught(schedule, options).violation.map(|violation| violation.check)
+        execute_caught(schedule, options).violation.map(|violation| violation.check.to_owned())
+    }
+}
+
+/// Tries schedules with the model of the original server. It has many faults, so the same one has to stay.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AsOriginal;
+
+impl Trial for AsOriginal {
+    fn failing(&mut self, schedule: &Schedule) -> Option<String> {
+        let options = Options { target: Target::Original, ..Options::default() };
+        execute_caught(schedule, options).violation.map(|violation| violation.fault())
     }
 }
 
@@ -31,11 +42,11 @@ const ROUNDS: u32 = 12;
 /// Steps up to which every pair is tried.
 const PAIRS_UP_TO: usize = 24;
 
-/// The smallest schedule found that fails the same check; none if the schedule does not fail.
+/// The smallest schedule found that fails in the same way; none if the schedule does not fail.
 #[must_use]
 pub fn shrink(schedule: &Schedule, trial: &mut impl Trial) -> Option<Schedule> {
-    let check = trial.failing(schedule)?;
-    let mut search = Search { best: schedule.clone(), check, trial };
+    let fault = trial.failing(schedule)?;
+    let mut search = Search { best: schedule.clone(), fault, trial };
     for _ in 0..ROUNDS {
         let before = search.best.clone();
         search.remove_steps();
@@ -56,13 +67,13 @@ pub fn shrink(schedule: &Schedule, trial: &mut impl Trial) -> Option<Schedule> {
 
 struct Search<'t, T> {
     best: Schedule,
-    check: &'static str,
+    fault: String,
     trial: &'t mut T,
 }
 
 impl<T: Trial> Search<'_, T> {
     fn accepts(&mut self, candidate: &Schedule) -> bool {
-        candidate.check().is_ok() && self.trial.failing(candidate) == Some(self.check)
+        candidate.check().is_ok() && self.trial.failing(candidate).as_ref() == Some(&self.fault)
     }
 
     /// Takes the candidate if it fails in the same way.

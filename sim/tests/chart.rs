@@ -10,9 +10,10 @@ use switchboard_sim::generate::{PROFILES, generate};
 use switchboard_sim::runner::execute_caught;
 use switchboard_sim::schedule::{ClientNo, Schedule, What};
 use switchboard_sim::trace::{Kind, Lane, Mark, Via};
-use switchboard_sim::world::{Options, Outcome};
+use switchboard_sim::world::{Options, Outcome, Target};
 
-const TRACED: Options = Options { sweep_every: 1, trace: true, until_us: None };
+const TRACED: Options =
+    Options { sweep_every: 1, trace: true, until_us: None, target: Target::Shipped, shadow: true };
 
 /// Two nodes, three clients, and most ways in which something gets lost.
 const FAULTS: &str = "switchboard-schedule 1

@@ -85,6 +85,8 @@ pub(super) fn signal(message: &Message) -> Option<Signal> {
         | content::VOICE_CALL
         | content::VIDEO_CALL
         | content::DIAL_FIRST..=content::DIAL_LAST => Some(Signal::Talk),
+        // Stored ones are chat, whatever type they claim: here and where they come from another engine.
+        content::TEXT..=content::VIDEO => None,
         _ if message.r#type == CALL => Some(Signal::Talk),
         _ => None,
     }

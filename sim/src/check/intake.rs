@@ -11,6 +11,9 @@ use crate::wire::{self, Token, View};
 impl Check {
     /// An engine's clock and counters before an event; to be called first.
     pub(crate) fn begin(&mut self, shard: usize, now_us: u64, engine_ns: u64, stats: &Stats) {
+        if !self.is_on {
+            return;
+        }
         self.now_us = now_us;
         self.event += 1;
         let watch = &mut self.watches[shard];
@@ -29,12 +32,18 @@ impl Check {
 
     /// A late event of a connection that is gone: nothing may follow.
     pub(crate) fn late(&mut self, shard: usize, id: ConnId) {
+        if !self.is_on {
+            return;
+        }
         debug_assert!(self.seat(shard, id).is_none(), "a late event is one of a dead connection");
         self.cause.stale = true;
     }
 
     /// Something has come from a connection's peer.
     pub(crate) fn heard(&mut self, conn: ConnKey) {
+        if !self.is_on {
+            return;
+        }
         let seat = &mut self.seats[conn as usize];
         seat.heard_ns = self.watches[seat.shard as usize].now_ns;
         self.cause.conn = Some(conn);
@@ -43,6 +52,9 @@ impl Check {
 
     /// The peer has sent a Ping, which is answered whether the connection is welcomed or not.
     pub(crate) fn pinged(&mut self, conn: ConnKey, len: usize) {
+        if !self.is_on {
+            return;
+        }
         self.heard(conn);
         let admitted = self.admit(conn, len);
         self.cause.pongs = u32::from(!self.cause.stale && admitted);
@@ -50,6 +62,9 @@ impl Check {
 
     /// A message has arrived over a connection.
     pub(crate) fn received(&mut self, conn: ConnKey, payload: Payload, len: usize) {
+        if !self.is_on {
+            return;
+        }
         self.heard(conn);
         self.cause.received = true;
         if !self.admit(conn, len) {
@@ -142,6 +157,9 @@ impl Check {
 
     /// A record has come over the bus.
     pub(crate) fn published(&mut self, shard: usize, message: MessageKey) {
+        if !self.is_on {
+            return;
+        }
         self.cause.published = Some(message);
         let said = &self.said[message as usize];
         let (from, content_type) = (said.sender, said.content_type);
@@ -161,6 +179,9 @@ impl Check {
 
     /// The store has answered.
     pub(crate) fn answered(&mut self, shard: usize, ticket: u64, answer: &Answer) {
+        if !self.is_on {
+            return;
+        }
         let watch = &mut self.watches[shard];
         let Some((purpose, expires_ns)) = watch.tickets.remove(&ticket) else {
             self.cause.stale = true;
@@ -278,6 +299,9 @@ impl Check {
 
     /// A deadline has come: requests that waited too long have failed.
     pub(crate) fn timed_out(&mut self, shard: usize) {
+        if !self.is_on {
+            return;
+        }
         let now_ns = self.watches[shard].now_ns;
         while let Some((ticket, expires_ns)) = self.watches[shard].expiry.front().copied() {
             if expires_ns > now_ns {
@@ -301,6 +325,9 @@ impl Check {
 
     /// A shard is told of a change of the directory.
     pub(crate) fn announced(&mut self, shard: usize, revision: u64) {
+        if !self.is_on {
+            return;
+        }
         let watch = &mut self.watches[shard];
         watch.seen_revision = watch.seen_revision.max(revision);
     }
@@ -314,6 +341,9 @@ impl Check {
 
     /// The store has committed a message. In which conversation it has to be follows from what was said.
     pub(crate) fn committed(&mut self, message: MessageKey, seq: u64) {
+        if !self.is_on {
+            return;
+        }
         let said = &self.said[message as usize];
         let (token, sender, route) = (said.token, said.sender, said.route);
         let conversation = match route {
@@ -344,6 +374,9 @@ impl Check {
 
     /// An engine is told to stop.
     pub(crate) fn shutdown(&mut self, shard: usize) {
+        if !self.is_on {
+            return;
+        }
         let watch = &mut self.watches[shard];
         watch.stopping = true;
         watch.settle_by_ns = watch.now_ns + self.settings.close_timeout_ms * 1_000_000;
@@ -351,6 +384,9 @@ impl Check {
 
     /// A node has died with its engine, or has come back with a new one.
     pub(crate) fn replaced(&mut self, shard: usize) {
+        if !self.is_on {
+            return;
+        }
         for key in 0..self.watches[shard].slots.len() {
             if let Some(conn) = self.watches[shard].slots[key] {
                 self.seats[conn as usize].phase = Phase::Gone;

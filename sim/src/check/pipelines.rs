@@ -272,6 +272,9 @@ impl Check {
 
     /// All that followed from an event was seen: nothing that had to may be missing.
     pub(crate) fn end(&mut self, shard: usize, stats: &Stats) {
+        if !self.is_on {
+            return;
+        }
         self.route_given_up(shard);
         let touched = core::mem::take(&mut self.cause.touched);
         touched.iter().for_each(|conn| self.settle_pipeline(shard, *conn));

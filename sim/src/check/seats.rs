@@ -84,6 +84,9 @@ impl Check {
             welcomed_by: 0,
             stamp: 0,
         });
+        if !self.is_on {
+            return key;
+        }
         let slot = id.slot() as usize;
         if watch.slots.len() <= slot {
             watch.slots.resize(slot + 1, None);
@@ -99,6 +102,9 @@ impl Check {
 
     /// Frames of a connection were written.
     pub(crate) fn flushed(&mut self, conn: ConnKey, frames: u64, payload_bytes: u64) {
+        if !self.is_on {
+            return;
+        }
         let seat = &mut self.seats[conn as usize];
         seat.frames -= frames;
         seat.cost_bytes -= payload_bytes + frames * FRAME_COST_BYTES;
@@ -111,6 +117,9 @@ impl Check {
 
     /// A connection is gone.
     pub(crate) fn disconnected(&mut self, conn: ConnKey) {
+        if !self.is_on {
+            return;
+        }
         self.vacate(conn, Phase::Gone);
         let seat = &mut self.seats[conn as usize];
         let watch = &mut self.watches[seat.shard as usize];

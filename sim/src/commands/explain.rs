@@ -22,7 +22,13 @@ pub(crate) struct ExplainArgs {
 /// Runs the subject and shows who saw what when; true if everything holds.
 pub(crate) fn explain(args: &ExplainArgs) -> Result<bool, CliError> {
     let schedule = load(&args.subject)?;
-    let options = Options { sweep_every: 1, until_us: args.until, trace: true };
+    let options = Options {
+        sweep_every: 1,
+        until_us: args.until,
+        trace: true,
+        target: args.subject.target,
+        ..Options::default()
+    };
     let outcome = runner::execute_caught(&schedule, options);
     table(&mut io::stdout().lock(), &outcome.trace, outcome.violation.as_ref())?;
     Ok(outcome.violation.is_none())

@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use switchboard_sim::chart::{self, Chart};
-use switchboard_sim::generate::{PROFILES, generate};
+use switchboard_sim::generate::{PROFILES, generate_for};
 use switchboard_sim::schedule::Schedule;
 use switchboard_sim::text::ParseError;
-use switchboard_sim::world::Outcome;
+use switchboard_sim::world::{Outcome, Target};
 
 /// What a command is about: a seed of a profile, or a file.
 #[derive(Debug, Args)]
@@ -28,6 +28,25 @@ pub(crate) struct Subject {
     /// The profile that the seed is of.
     #[arg(long, default_value = "default")]
     profile: String,
+    /// What stands in the shards: shipped or original.
+    #[arg(long, default_value = "shipped", value_parser = parse_target)]
+    target: Target,
+}
+
+fn parse_target(name: &str) -> Result<Target, String> {
+    match name {
+        "shipped" => Ok(Target::Shipped),
+        "original" => Ok(Target::Original),
+        _ => Err(format!("{name} is no target; there are: shipped, original")),
+    }
+}
+
+/// What a command line needs to mean the same target again.
+const fn target_option(target: Target) -> &'static str {
+    match target {
+        Target::Shipped => "",
+        Target::Original => " --target original",
+    }
 }
 
 impl fmt::Display for Subject {
@@ -70,7 +89,8 @@ fn no_profile(name: &str) -> CliError {
 /// The schedule that the subject names.
 fn load(subject: &Subject) -> Result<Schedule, CliError> {
     if let Ok(seed) = subject.subject.parse() {
-        return generate(seed, &subject.profile).ok_or_else(|| no_profile(&subject.profile));
+        return generate_for(subject.target, seed, &subject.profile)
+            .ok_or_else(|| no_profile(&subject.profile));
     }
     let path = Path::new(&subject.subject);
     let text =

@@ -24,7 +24,13 @@ pub(crate) struct ReplayArgs {
 /// Runs the subject and reports; true if everything holds.
 pub(crate) fn replay(args: &ReplayArgs) -> Result<bool, CliError> {
     let schedule = load(&args.subject)?;
-    let options = Options { sweep_every: 1, until_us: args.until, trace: args.chart.is_some() };
+    let options = Options {
+        sweep_every: 1,
+        until_us: args.until,
+        trace: args.chart.is_some(),
+        target: args.subject.target,
+        ..Options::default()
+    };
     let outcome = runner::execute_caught(&schedule, options);
     let mut out = io::stdout().lock();
     writeln!(

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use switchboard_sim::counts::{Reached, Tally};
-use switchboard_sim::runner::{self, Failure, Plan, Summary};
+use switchboard_sim::runner::{self, Plan, Summary};
+use switchboard_sim::world::Target;
 
-use super::{CliError, no_profile, progress_bar, threads};
+use super::{CliError, no_profile, parse_target, progress_bar, target_option, threads};
 
 /// What is to be run.
 #[derive(Debug, clap::Args)]
@@ -26,6 +27,9 @@ pub(crate) struct Args {
     /// Engine events between two full sweeps of one engine.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     sweep_every: u32,
+    /// What stands in the shards: shipped or original.
+    #[arg(long, default_value = "shipped", value_parser = parse_target)]
+    target: Target,
     /// Report as one JSON object.
     ///
     /// Keys: `profile`, `seeds` (how many), `engine_events`, `simulated_s`, `real_s`, `seeds_per_second`,
@@ -54,6 +58,7 @@ pub(crate) fn run(args: &Args) -> Result<bool, CliError> {
         jobs: threads(args.jobs),
         twice: args.twice,
         sweep_every: args.sweep_every,
+        target: args.target,
     };
     let bar = progress_bar(plan.end - plan.first, "{bar:40} {pos}/{len} seeds, {per_sec}, {eta} left");
     let summary =
@@ -61,20 +66,18 @@ pub(crate) fn run(args: &Args) -> Result<bool, CliError> {
     bar.finish_and_clear();
     let mut out = io::stdout().lock();
     if args.json {
-        writeln!(out, "{}", json(&summary, &args.profile))?;
+        writeln!(out, "{}", json(&summary, args))?;
     } else {
-        report(&mut out, &summary, &args.profile)?;
+        report(&mut out, &summary, args)?;
     }
     Ok(summary.failures.is_empty())
 }
 
-/// Seeds that the report names for each check.
-const NAMED: usize = 8;
-
 /// Width of the report's lines, in characters.
 const WIDTH: usize = 110;
 
-fn report(out: &mut impl Write, summary: &Summary, profile: &str) -> io::Result<()> {
+fn report(out: &mut impl Write, summary: &Summary, args: &Args) -> io::Result<()> {
+    let profile = &args.profile;
     let virtual_s = summary.virtual_time.as_secs_f64();
     let real_s = summary.real_time.as_secs_f64();
     writeln!(
@@ -92,39 +95,32 @@ fn report(out: &mut impl Write, summary: &Summary, profile: &str) -> io::Result<
     table(out, summary.met.iter().map(|(verb, count)| (*verb, *count)))?;
     writeln!(out, "\nfaults that happened")?;
     table(out, faults(&summary.tally))?;
-    let rules = rules(&summary.reached);
+    if args.target == Target::Shipped {
+        report_rules(out, &rules(&summary.reached))?;
+    }
+    report_failures(out, summary, args)
+}
+
+fn report_rules(out: &mut impl Write, rules: &[(&'static str, u64)]) -> io::Result<()> {
     writeln!(out, "\nrules of the engine reached, the rarest first")?;
     let mut rarest: Vec<_> = rules.iter().copied().filter(|(_, count)| *count > 0).collect();
     rarest.sort_by_key(|(_, count)| *count);
     table(out, rarest.into_iter())?;
-    let missed = missed(&rules);
+    let missed = missed(rules);
     if missed.is_empty() {
-        writeln!(out, "all {} rules were reached", rules.len())?;
+        writeln!(out, "all {} rules were reached", rules.len())
     } else {
-        writeln!(out, "rules that no seed reached: {}", missed.join(", "))?;
+        writeln!(out, "rules that no seed reached: {}", missed.join(", "))
     }
-    report_failures(out, summary, profile)
 }
 
-/// The failures by check, each with the lines that reproduce and shrink its first one.
-fn report_failures(out: &mut impl Write, summary: &Summary, profile: &str) -> io::Result<()> {
-    let mut by_check: BTreeMap<&str, Vec<&Failure>> = BTreeMap::new();
-    for failure in &summary.failures {
-        by_check.entry(failure.violation.check).or_default().push(failure);
-    }
-    for (check, failures) in by_check {
-        let Some(first) = failures.first() else { continue };
-        writeln!(out, "\n{check}: {} seeds", failures.len())?;
-        writeln!(out, "  seed {}: {}", first.seed, first.violation)?;
-        writeln!(out, "  {}", replay(first, profile))?;
-        writeln!(out, "  {}", shrink(first, profile))?;
-        let others: Vec<_> =
-            failures.iter().skip(1).take(NAMED).map(|other| other.seed.to_string()).collect();
-        let more = failures.len() - 1 - others.len();
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        if !others.is_empty() {
-            writeln!(out, "  also seeds {}{more}", others.join(", "))?;
-        }
+/// The failures by what they have in common, each with the lines that reproduce and shrink its first seed.
+fn report_failures(out: &mut impl Write, summary: &Summary, args: &Args) -> io::Result<()> {
+    for fault in summary.faults() {
+        let seed = fault.first.seed;
+        writeln!(out, "\n{} seeds, the first is {seed}: {}", fault.seeds, fault.first.violation)?;
+        writeln!(out, "  {}", replay(seed, args))?;
+        writeln!(out, "  {}", shrink(seed, args))?;
     }
     writeln!(out, "\n{} of {} seeds failed", summary.failures.len(), summary.seeds)
 }
@@ -155,16 +151,16 @@ fn missed(rules: &[(&'static str, u64)]) -> Vec<&'static str> {
     rules.iter().filter(|(_, count)| *count == 0).map(|(name, _)| *name).collect()
 }
 
-fn replay(failure: &Failure, profile: &str) -> String {
-    format!("switchboard-sim replay {} --profile {profile}", failure.seed)
+fn replay(seed: u64, args: &Args) -> String {
+    format!("switchboard-sim replay {seed} --profile {}{}", args.profile, target_option(args.target))
 }
 
-fn shrink(failure: &Failure, profile: &str) -> String {
-    let seed = failure.seed;
-    format!("switchboard-sim shrink {seed} --profile {profile} --out {profile}-{seed}.schedule")
+fn shrink(seed: u64, args: &Args) -> String {
+    let (profile, target) = (&args.profile, target_option(args.target));
+    format!("switchboard-sim shrink {seed} --profile {profile}{target} --out {profile}-{seed}.schedule")
 }
 
-fn json(summary: &Summary, profile: &str) -> serde_json::Value {
+fn json(summary: &Summary, args: &Args) -> serde_json::Value {
     let failures: Vec<_> = summary
         .failures
         .iter()
@@ -172,14 +168,15 @@ fn json(summary: &Summary, profile: &str) -> serde_json::Value {
             let violation = &failure.violation;
             serde_json::json!({
                 "seed": failure.seed, "check": violation.check, "what": violation.what, "at_us": violation.at_us,
-                "replay": replay(failure, profile), "shrink": shrink(failure, profile),
+                "fault": violation.fault(), "replay": replay(failure.seed, args),
+                "shrink": shrink(failure.seed, args),
             })
         })
         .collect();
     let rules = rules(&summary.reached);
     let missed = missed(&rules);
     serde_json::json!({
-        "profile": profile,
+        "profile": args.profile,
         "seeds": summary.seeds,
         "engine_events": summary.events,
         "simulated_s": summary.virtual_time.as_secs(),

@@ -5,9 +5,12 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Args;
-use switchboard_sim::{runner, shrink, world::Options};
+use switchboard_sim::{
+    runner, shrink,
+    world::{Options, Target},
+};
 
-use super::{CliError, Subject, chart, load};
+use super::{CliError, Subject, chart, load, target_option};
 
 /// What `shrink` takes.
 #[derive(Debug, Args)]
@@ -33,10 +36,15 @@ pub(crate) fn shrink(args: &ShrinkArgs) -> Result<bool, CliError> {
         return Err(CliError::SamePath(chart_path));
     }
     let schedule = load(&args.subject)?;
-    let small = shrink::shrink(&schedule, &mut shrink::AsShipped).ok_or(CliError::NothingFails)?;
+    let target = args.subject.target;
+    let small = match target {
+        Target::Shipped => shrink::shrink(&schedule, &mut shrink::AsShipped),
+        Target::Original => shrink::shrink(&schedule, &mut shrink::AsOriginal),
+    }
+    .ok_or(CliError::NothingFails)?;
     fs::write(&args.out, small.to_string())
         .map_err(|source| CliError::Write { path: args.out.clone(), source })?;
-    let options = Options { sweep_every: 1, trace: !args.no_chart, ..Options::default() };
+    let options = Options { sweep_every: 1, trace: !args.no_chart, target, ..Options::default() };
     let outcome = runner::execute_caught(&small, options);
     let mut out = io::stdout().lock();
     writeln!(
@@ -54,7 +62,7 @@ pub(crate) fn shrink(args: &ShrinkArgs) -> Result<bool, CliError> {
         chart(&chart_path, &title, &small, &outcome)?;
         writeln!(out, "chart: {}", chart_path.display())?;
     }
-    writeln!(out, "switchboard-sim replay {}", quoted(&args.out.to_string_lossy()))?;
+    writeln!(out, "switchboard-sim replay {}{}", quoted(&args.out.to_string_lossy()), target_option(target))?;
     Ok(false)
 }
 

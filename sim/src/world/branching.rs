@@ -62,6 +62,7 @@ impl<'s, P: Probe + Counts + Clone + Debug + 's> Branching<'s> for World<'s, Eng
             store: self.store.clone(),
             bus: self.bus.clone(),
             check: self.check.clone(),
+            spec: self.spec.clone(),
             users: self.users.clone(),
             groups: self.groups.clone(),
             trace: self.trace.clone(),
@@ -112,7 +113,7 @@ pub(crate) fn branching<'s, P: Probe + Counts + Clone + Debug + 's>(
     probe: &P,
     store: Option<StoreCanary>,
 ) -> impl Branching<'s> + 's {
-    let options = Options { sweep_every: u32::MAX, trace, until_us: None };
+    let options = Options { sweep_every: u32::MAX, trace, specification: false, ..Options::default() };
     let mut world = World::new(schedule, options, Engine(probe.clone()));
     world.store.model.plant(store);
     world

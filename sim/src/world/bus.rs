@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How the bus behaves.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct BusMood {
     pub(super) slow_us: u64,
     pub(super) drop_permille: u64,

@@ -106,19 +106,19 @@ impl<T: Sut> World<'_, T> {
         self.trace.begins(self.now_us, Lane::Client(client.0), State::Connected, key, String::new);
         let now = self.client_now();
         let device = &mut self.devices[client.index()];
-        device.former.extend(device.conn.take());
-        device.conn = Some(key);
+        let before = device.conn.replace(key);
         device.dialling = false;
-        if let Some(engine) = &mut device.engine {
-            let stale = engine.stats().stale_events;
-            engine.handle(now, ClientEvent::Opened { link });
-            if engine.stats().stale_events > stale {
-                // Given up meanwhile: the network resets it.
-                device.conn = None;
-                self.give_up(key);
-            }
-            self.pump(client);
+        let Some(engine) = &mut device.engine else { return device.former.extend(before) };
+        let stale = engine.stats().stale_events;
+        engine.handle(now, ClientEvent::Opened { link });
+        if engine.stats().stale_events > stale {
+            // Given up meanwhile, perhaps for the one that the client has: the network resets it.
+            device.conn = before;
+            self.give_up(key);
+        } else {
+            device.former.extend(before);
         }
+        self.pump(client);
     }
 
     /// A client learns that it could not connect.
@@ -141,6 +141,8 @@ impl<T: Sut> World<'_, T> {
     fn give_up(&mut self, key: ConnKey) {
         let conn = &mut self.conns[key as usize];
         conn.client_open = false;
+        self.spec.ended(key);
+        let conn = &self.conns[key as usize];
         let (client, severed) = (conn.client, conn.severed);
         self.devices[client.index()].former.push(key);
         self.trace_offline(key);
@@ -160,6 +162,7 @@ impl<T: Sut> World<'_, T> {
             return;
         }
         let (client, link) = (conn.client, conn.link);
+        self.spec.ended(key);
         if !told {
             self.trace.note(self.now_us, Lane::Client(client.0), || "loses its connection".to_owned());
         }
@@ -201,6 +204,7 @@ impl<T: Sut> World<'_, T> {
             return;
         }
         self.note_heard(key, &frame);
+        self.spec.hears(key, &frame, &self.check);
         let now = self.client_now();
         match &mut self.devices[client.index()].engine {
             None => {

@@ -44,12 +44,15 @@ impl<T: Sut> World<'_, T> {
 
     fn act(&mut self, shard_no: usize) {
         self.events += 1;
+        if let Some(text) = self.shards[shard_no].server.died() {
+            return self.spec.fail("crash", |_| text.to_owned());
+        }
         let mut digest = Digest(self.digest);
         let mut stopped = false;
         let (now_us, lane) = (self.now_us, self.lane(shard_no));
         let life = self.life(shard_no);
         // Disjoint parts of the world: actions lend from the engine while the others change.
-        let Self { shards, check, conns, dirty, queue, store, bus, nodes, schedule, trace, .. } = self;
+        let Self { shards, check, spec, conns, dirty, queue, store, bus, nodes, schedule, trace, .. } = self;
         let (devices, tally) = (&self.devices, &mut self.tally);
         let shard = &mut shards[shard_no];
         while let Some(action) = shard.server.poll_action() {
@@ -81,6 +84,7 @@ impl<T: Sut> World<'_, T> {
                     tally.add_if(reason == CloseReason::SlowReader && paused, Fault::ReaderClosed);
                     let fast = [CloseReason::TooManyMessages, CloseReason::TooManyBytes].contains(&reason);
                     tally.add_if(fast, Fault::SentTooFast);
+                    spec.closes(key, reason.code());
                     conn.outbox.push_back(Down::Close(reason.code()));
                     if !core::mem::replace(&mut conn.dirty, true) {
                         dirty.push_back(key);
@@ -88,6 +92,7 @@ impl<T: Sut> World<'_, T> {
                 }
                 Action::Abort { conn: id } => {
                     let Some(key) = Self::conn_at(&shard.slots, id) else { continue };
+                    spec.cuts_off(key);
                     trace.note(now_us, lane, || format!("cuts off {}", conns[key as usize].client));
                     queue.push(now_us, Happening::ServerLost { conn: key });
                 }

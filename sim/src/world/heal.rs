@@ -52,17 +52,18 @@ impl<T: Sut> World<'_, T> {
             }
             self.run_until(self.now_us + 3_000_000 + ROUND_US);
         }
-        if self.check.violation.is_some() {
+        if !self.holds() {
             return;
         }
         self.demand_presence();
-        if self.check.violation.is_some() {
+        if !self.holds() {
             self.trace.close();
         }
         self.probe();
-        self.run_until(self.now_us + ROUND_US);
+        // What the specification promises is due before this.
+        self.run_until(self.now_us + ROUND_US.max(self.spec.bound_us() + 1));
         self.demand_probes();
-        if self.check.violation.is_none() {
+        if self.holds() {
             (0..self.shards.len()).for_each(|shard| self.sweep(shard));
             self.demand_stop();
         }
@@ -70,9 +71,10 @@ impl<T: Sut> World<'_, T> {
 
     fn end_faults(&mut self) {
         self.trace.note(self.now_us, Lane::World, || "the schedule ends, and with it all faults".to_owned());
-        self.store.mood = StoreMood::default();
-        self.bus.mood = BusMood::default();
+        self.set_store_mood(StoreMood::default());
+        self.set_bus_mood(BusMood::default());
         self.bus.rejoin();
+        self.spec.partition(false);
         for node in 0..self.nodes.len() as u16 {
             let node = NodeNo(node);
             let life = self.nodes[node.index()].life;
@@ -88,6 +90,7 @@ impl<T: Sut> World<'_, T> {
             self.resume(ClientNo(client));
             let device = &mut self.devices[client as usize];
             (device.slow_us, device.jitter_us) = (0, 0);
+            self.spec.network(client, 0);
         }
         self.write_dirty();
     }
@@ -113,14 +116,14 @@ impl<T: Sut> World<'_, T> {
     fn demand_presence(&mut self) {
         for node in 0..self.nodes.len() {
             if !self.nodes[node].up || self.nodes[node].stopping {
-                self.check.fail("convergence", |_| format!("n{node} does not stop or start"));
+                self.spec.fail("convergence", |_| format!("n{node} does not stop or start"));
             }
         }
         for client in 0..self.devices.len() as u16 {
             let client = ClientNo(client);
-            let here = self.devices[client.index()].conn.is_some_and(|conn| self.check.is_online(conn));
+            let here = self.devices[client.index()].conn.is_some_and(|conn| self.spec.is_present(conn));
             if !here && !self.is_excused(client) {
-                self.check.fail("convergence", |_| format!("{client} is not online after the faults"));
+                self.spec.fail("convergence", |_| format!("{client} is not online after the faults"));
             }
         }
     }
@@ -131,7 +134,7 @@ impl<T: Sut> World<'_, T> {
         clients
             .filter_map(|client| {
                 let device = &self.devices[client.index()];
-                let conn = device.conn.filter(|conn| self.check.is_online(*conn))?;
+                let conn = device.conn.filter(|conn| self.spec.is_present(*conn))?;
                 Some((client, device.spec.user, conn))
             })
             .collect()
@@ -182,8 +185,8 @@ impl<T: Sut> World<'_, T> {
         for (conn, message) in &probing.expected {
             if !probing.heard.contains(&(*conn, *message)) {
                 let token = self.check.said[*message as usize].token;
-                self.check.fail("convergence", |check| {
-                    format!("{} does not hear {token}, said after the faults", check.name(*conn))
+                self.spec.fail("convergence", |spec| {
+                    format!("{} does not hear {token}, said after the faults", spec.name(*conn))
                 });
             }
         }
@@ -197,7 +200,7 @@ impl<T: Sut> World<'_, T> {
         }
         self.run_until(self.now_us + (s.close_timeout_ms + s.request_timeout_ms) * 1000 + ROUND_US);
         if let Some(node) = self.nodes.iter().position(|node| node.up) {
-            self.check.fail("convergence", |_| format!("n{node} was told to stop and does not"));
+            self.spec.fail("convergence", |_| format!("n{node} was told to stop and does not"));
         }
     }
 }

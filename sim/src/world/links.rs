@@ -137,6 +137,7 @@ impl<T: Sut> World<'_, T> {
         let number = self.devices[client.index()].spec.user.0;
         let seat = self.check.connected(shard, id, number);
         debug_assert_eq!(seat, key, "connections and seats are numbered alike");
+        self.spec.opened(client.0, number, shard, node.0);
         self.feed(shard, Event::Connected { conn: id, user });
     }
 
@@ -167,9 +168,13 @@ impl<T: Sut> World<'_, T> {
             };
             return self.trace.lost(self.now_us, why);
         }
+        self.spec.arrives(key, up.bytes(), matches!(up, Up::Close));
         self.trace.arrived(self.now_us);
         match up {
-            Up::Message { payload, bytes } => self.receive(shard, key, payload, bytes),
+            Up::Message { payload, bytes } => {
+                self.spec.received(key, payload, &bytes, &self.check.said);
+                self.receive(shard, key, payload, bytes);
+            }
             Up::Ping => {
                 self.begin(shard);
                 self.check.pinged(key, PING.len());
@@ -184,6 +189,7 @@ impl<T: Sut> World<'_, T> {
                 let (fault, reason) = fault(how);
                 self.begin(shard);
                 self.check.misbehaved(key, reason);
+                self.spec.misbehaves(key);
                 self.feed(shard, Event::Misbehaved { conn: id, fault });
             }
             Up::Close => {
@@ -300,6 +306,8 @@ impl<T: Sut> World<'_, T> {
         if !core::mem::replace(&mut conn.server_open, false) {
             return;
         }
+        self.spec.ended(key);
+        let conn = &self.conns[key as usize];
         let (shard, id, client, severed) = (conn.shard, conn.id, conn.client, conn.severed);
         self.unsent(key);
         let lane = self.lane(shard);

@@ -33,13 +33,14 @@ use self::{
     links::Conn,
     queue::{Happening, Life, Queue},
     store::Store,
-    sut::{Engine, Machine as _, Sut},
+    sut::{Engine, Machine as _, Original, Sut},
 };
 use crate::{
     check::{Check, ConnKey, Violation},
     choice::keyed,
     counts::{Counts, Fault, Marks, Reached, Tally},
     schedule::{ClientNo, ClientSpec, NodeNo, Schedule, Settings, What},
+    spec::Spec,
     store::StoreCanary,
     trace::{Lane, Mark, Trace},
 };
@@ -53,11 +54,34 @@ pub struct Options {
     pub trace: bool,
     /// Stop at this virtual time, in microseconds, and skip the healed phase.
     pub until_us: Option<u64>,
+    /// What stands in the shards.
+    pub target: Target,
+    /// Shadow each engine event by event, where the target can be shadowed; without, only the specification judges.
+    pub shadow: bool,
+    /// Judge by what people see.
+    pub specification: bool,
+}
+
+/// What stands in the shards of a world.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Target {
+    /// The engine as it is shipped.
+    #[default]
+    Shipped,
+    /// The model of the server that the classic front-end was written for.
+    Original,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { sweep_every: 64, trace: false, until_us: None }
+        Self {
+            sweep_every: 64,
+            trace: false,
+            until_us: None,
+            target: Target::Shipped,
+            shadow: true,
+            specification: true,
+        }
     }
 }
 
@@ -170,6 +194,7 @@ pub(crate) struct World<'s, T: Sut> {
     store: Store,
     bus: Bus,
     check: Check,
+    spec: Spec,
     users: Vec<UserId>,
     groups: Vec<GroupId>,
     trace: Trace,
@@ -184,7 +209,10 @@ pub(crate) struct World<'s, T: Sut> {
 /// Executes a schedule, its healed phase included; a panic meanwhile is a violation of the check `crash`.
 #[must_use]
 pub fn execute(schedule: &Schedule, options: Options) -> Outcome {
-    execute_with(schedule, options, &Marks::default(), None)
+    match options.target {
+        Target::Shipped => execute_with(schedule, options, &Marks::default(), None),
+        Target::Original => World::new(schedule, options, Original).caught(),
+    }
 }
 
 /// What a panic said.
@@ -203,13 +231,7 @@ pub(crate) fn execute_with<P: Probe + Counts + Clone + Debug>(
 ) -> Outcome {
     let mut world = World::new(schedule, options, Engine(probe.clone()));
     world.store.model.plant(store);
-    // What was noted until a panic is what is wanted most.
-    let panic = catch_unwind(AssertUnwindSafe(|| world.run())).err();
-    if let Some(panic) = panic {
-        let what = panic_text(&*panic);
-        world.check.violation = Some(Violation { check: "crash", what, at_us: world.now_us });
-    }
-    world.outcome()
+    world.caught()
 }
 
 /// The same with any machine in the engines' place.
@@ -266,7 +288,8 @@ impl<'s, T: Sut> World<'s, T> {
             dirty: VecDeque::new(),
             store: Store::new(schedule),
             bus: Bus::new(schedule),
-            check: Check::new(schedule),
+            check: Check::new(schedule, T::IS_SHADOWED && options.shadow),
+            spec: Spec::new(schedule, T::SLACK_US, options.specification),
             users: named('u', s.users as usize).filter_map(|id| UserId::new(&id).ok()).collect(),
             groups: named('g', schedule.groups.len()).filter_map(|id| GroupId::new(&id).ok()).collect(),
             trace: if options.trace { Trace::wanted() } else { Trace::default() },
@@ -303,7 +326,7 @@ impl<'s, T: Sut> World<'s, T> {
             }
         }
         self.digest_states();
-        if self.check.violation.is_none() && self.options.until_us.is_none() {
+        if self.holds() && self.options.until_us.is_none() {
             (0..self.shards.len()).for_each(|shard| self.sweep(shard));
         }
         self.shards.iter().for_each(|shard| self.reached.add(&shard.server.reached()));
@@ -311,9 +334,20 @@ impl<'s, T: Sut> World<'s, T> {
         self.tally.add_all(&self.store.tally);
     }
 
+    /// Runs it to its end, or to a panic.
+    fn caught(mut self) -> Outcome {
+        // What was noted until a panic is what is wanted most.
+        let panic = catch_unwind(AssertUnwindSafe(|| self.run())).err();
+        if let Some(panic) = panic {
+            let what = panic_text(&*panic);
+            self.check.violation = Some(Violation { check: "crash", what, at_us: self.now_us });
+        }
+        self.outcome()
+    }
+
     fn outcome(mut self) -> Outcome {
         Outcome {
-            violation: self.check.violation,
+            violation: self.check.violation.or(self.spec.violation),
             digest: self.digest,
             events: self.events,
             virtual_us: self.now_us,
@@ -326,9 +360,10 @@ impl<'s, T: Sut> World<'s, T> {
 
     /// Does everything up to a time, or to the first violation.
     fn run_until(&mut self, until_us: u64) {
-        while self.check.violation.is_none() && self.queue.next_us().is_some_and(|at_us| at_us <= until_us) {
+        while self.holds() && self.queue.next_us().is_some_and(|at_us| at_us <= until_us) {
             if let Some((at_us, entry, what)) = self.queue.pop() {
                 self.now_us = self.now_us.max(at_us);
+                self.spec.advance(self.now_us, &self.check.said);
                 self.trace.comes(entry);
                 self.happen(what);
                 self.trace.lost(self.now_us, "who it is for is gone");
@@ -336,7 +371,8 @@ impl<'s, T: Sut> World<'s, T> {
             }
         }
         self.now_us = self.now_us.max(until_us);
-        if self.check.violation.is_some() {
+        self.spec.advance(self.now_us, &self.check.said);
+        if !self.holds() {
             self.trace.close();
         }
     }
@@ -347,6 +383,11 @@ impl<'s, T: Sut> World<'s, T> {
         let engines = self.devices.iter().filter_map(|device| device.engine.as_ref());
         let states = shards.chain(engines.map(|engine| engine.full_digest()));
         self.digest = states.fold(self.digest, |digest, state| keyed(digest, state, 0));
+    }
+
+    /// Whether nothing was found yet.
+    const fn holds(&self) -> bool {
+        self.check.violation.is_none() && self.spec.violation.is_none()
     }
 
     fn happen(&mut self, what: Happening) {

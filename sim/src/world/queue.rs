@@ -26,6 +26,16 @@ pub(crate) enum Up {
     Close,
 }
 
+impl Up {
+    /// The length of its payload.
+    pub(crate) const fn bytes(&self) -> u64 {
+        match self {
+            Self::Message { bytes, .. } | Self::Pong(bytes) => bytes.len() as u64,
+            Self::Ping | Self::Wrong(_) | Self::Close => 0,
+        }
+    }
+}
+
 /// Something that is going to happen.
 #[derive(Clone, Debug)]
 pub(crate) enum Happening {

@@ -100,21 +100,28 @@ impl<T: Sut> World<'_, T> {
             What::Part { user, group } => self.change_member(user, group, false),
             What::Avatar { user } => self.change_avatar(user),
             What::Store { slow_us, fail_permille, lose_permille, reorder_permille } => {
-                self.store.mood = StoreMood { slow_us, fail_permille, lose_permille, reorder_permille };
+                self.set_store_mood(StoreMood { slow_us, fail_permille, lose_permille, reorder_permille });
             }
             What::Bus { slow_us, drop_permille, repeat_permille, reorder_permille } => {
-                self.bus.mood = BusMood { slow_us, drop_permille, repeat_permille, reorder_permille };
+                self.set_bus_mood(BusMood { slow_us, drop_permille, repeat_permille, reorder_permille });
+            }
+            What::Partition { from, into, ways } => {
+                self.bus.partition(from, into, ways);
+                self.spec.partition(true);
+            }
+            What::Rejoin {} => {
+                self.bus.rejoin();
+                self.spec.partition(false);
             }
             What::Net { whose, slow_us, jitter_us } => {
                 for (number, device) in self.devices.iter_mut().enumerate() {
                     if whose == Whose::All || whose == Whose::One(ClientNo(number as u16)) {
                         (device.slow_us, device.jitter_us) = (slow_us, jitter_us);
+                        self.spec.network(number as u16, slow_us + jitter_us);
                     }
                 }
             }
             What::Garble { node } => self.garble(node),
-            What::Partition { from, into, ways } => self.bus.partition(from, into, ways),
-            What::Rejoin {} => self.bus.rejoin(),
             What::Crash { node, down_us } => self.crash(node, down_us),
             What::Stop { node, down_us } => self.stop(node, down_us),
             What::Rolling { gap_us } => {
@@ -126,6 +133,18 @@ impl<T: Sut> World<'_, T> {
             What::Clock { node, jump_us } => self.jump(node, jump_us),
             What::Mass { node } => self.mass(node),
         }
+    }
+
+    /// The store behaves differently from now on.
+    pub(super) fn set_store_mood(&mut self, mood: StoreMood) {
+        self.spec.store_mood(mood.slow_us, mood == StoreMood::default());
+        self.store.mood = mood;
+    }
+
+    /// The bus behaves differently from now on.
+    pub(super) fn set_bus_mood(&mut self, mood: BusMood) {
+        self.spec.bus_mood(mood.slow_us, mood == BusMood::default());
+        self.bus.mood = mood;
     }
 
     /// The connection of a raw client, if it has one.
@@ -149,6 +168,7 @@ impl<T: Sut> World<'_, T> {
         let Some(key) = self.devices[client.index()].conn else { return };
         let before = core::mem::replace(&mut self.conns[key as usize].severed, true);
         self.tally.add_if(!before, lost(seen));
+        self.spec.ended(key);
         let (client_lane, server_lane) = self.up(key);
         self.trace.begins(self.now_us, client_lane, State::HalfOpen, key, String::new);
         self.trace.begins(self.now_us, server_lane, State::HalfOpen, key, || format!("{client} is cut off"));
@@ -324,6 +344,7 @@ impl<T: Sut> World<'_, T> {
         let device = &mut self.devices[client.index()];
         let before = core::mem::replace(&mut device.paused, true);
         self.tally.add_if(!before && device.conn.is_some(), Fault::ReaderStopped);
+        self.spec.reading(client.0, false);
         self.trace.begins(self.now_us, Lane::Client(client.0), State::Paused, 0, String::new);
     }
 
@@ -352,6 +373,7 @@ impl<T: Sut> World<'_, T> {
 
     pub(super) fn resume(&mut self, client: ClientNo) {
         self.devices[client.index()].paused = false;
+        self.spec.reading(client.0, true);
         self.trace.ends(self.now_us, Lane::Client(client.0), State::Paused, 0);
         let device = &self.devices[client.index()];
         let conns: Vec<_> = device.former.iter().chain(&device.conn).copied().collect();
@@ -402,6 +424,7 @@ impl<T: Sut> World<'_, T> {
         state.stopping = false;
         state.life += 1;
         let life = state.life;
+        self.spec.node(node.0, false);
         for shard in self.shards_of(node) {
             let lane = self.lane(shard);
             self.trace.begins(self.now_us, lane, State::Down, 0, || "down".to_owned());
@@ -412,6 +435,7 @@ impl<T: Sut> World<'_, T> {
             for slot in 0..self.shards[shard].slots.len() {
                 if let Some(conn) = self.shards[shard].slots[slot].0.take() {
                     self.conns[conn as usize].server_open = false;
+                    self.spec.ended(conn);
                     self.unsent(conn);
                     self.trace.ends(self.now_us, lane, State::HalfOpen, conn);
                     if !self.conns[conn as usize].severed {
@@ -431,6 +455,7 @@ impl<T: Sut> World<'_, T> {
         }
         self.nodes[node.index()].up = true;
         self.tally.add(Fault::Restarted);
+        self.spec.node(node.0, true);
         for shard in self.shards_of(node) {
             let engine_ns = self.engine_ns(shard);
             let seed = engine_seed(self.schedule.seed, shard, self.shards[shard].incarnation);
@@ -451,6 +476,7 @@ impl<T: Sut> World<'_, T> {
             return;
         }
         (state.stopping, state.down_us, state.told_us) = (true, down_us, self.now_us);
+        self.spec.node(node.0, false);
         for shard in self.shards_of(node) {
             self.trace.note(self.now_us, self.lane(shard), || "told to stop".to_owned());
             self.begin(shard);
@@ -476,6 +502,7 @@ impl<T: Sut> World<'_, T> {
         self.nodes[node.index()].offset_us = self.nodes[node.index()].offset_us.saturating_add(jump_us);
         self.tally.add_if(jump_us > 0, Fault::ClockForward);
         self.tally.add_if(jump_us < 0, Fault::ClockBackward);
+        self.spec.clock(node.0, jump_us);
         if !self.nodes[node.index()].up {
             return;
         }

@@ -15,13 +15,14 @@ use crate::{
     choice::keyed,
     counts::{Fault, Tally},
     schedule::{GroupNo, Schedule, UserNo},
-    store::SimStore,
+    spec::Spec,
+    store::{Conversation, SimStore},
     trace::{Lane, Via},
     wire::{self, Token},
 };
 
 /// How the store behaves.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct StoreMood {
     pub(super) slow_us: u64,
     pub(super) fail_permille: u64,
@@ -143,7 +144,7 @@ impl Store {
     }
 
     /// Does a request, and tells the checks what was committed.
-    fn apply(&mut self, check: &mut Check, request: Request) -> Answer {
+    fn apply(&mut self, check: &mut Check, spec: &mut Spec, request: Request) -> Answer {
         let before = self.model.log().len();
         let length = match &request {
             Request::StoreFile(upload) => Some(upload.suffix.len()),
@@ -153,6 +154,8 @@ impl Store {
         for stored in self.model.log().get(before..).unwrap_or_default() {
             if let Some(key) = named(&stored.message).and_then(|token| check.message(token)) {
                 check.committed(key, stored.seq);
+                let sender = wire::index(stored.message.sender.as_str()).unwrap_or(u16::MAX);
+                spec.committed(key, &check.said[key as usize], sender, log(&stored.conversation), stored.seq);
             }
         }
         if let (Answer::FileStored { kind, .. }, Some(length)) = (&mut answer, length) {
@@ -161,6 +164,18 @@ impl Store {
             *kind = kinds[length % kinds.len()];
         }
         answer
+    }
+}
+
+/// A conversation by the numbers of its users, or of its group.
+fn log(conversation: &Conversation) -> (u32, u32) {
+    let number = |id: &str| wire::index(id).map_or(u32::MAX, u32::from);
+    match conversation {
+        Conversation::Direct(one, other) => {
+            let (one, other) = (number(one.as_str()), number(other.as_str()));
+            (one.min(other), one.max(other))
+        }
+        Conversation::Group(group) => (u32::MAX, number(group.as_str())),
     }
 }
 
@@ -187,9 +202,9 @@ impl<T: Sut> World<'_, T> {
         let answer = if fate.committed {
             // Who gets no answer may ask again; for a message, that must change nothing.
             if let (Request::StoreMessage(_), false) = (&request, fate.answered) {
-                self.store.apply(&mut self.check, request.clone());
+                self.store.apply(&mut self.check, &mut self.spec, request.clone());
             }
-            self.store.apply(&mut self.check, request)
+            self.store.apply(&mut self.check, &mut self.spec, request)
         } else {
             Answer::Failed
         };
@@ -228,6 +243,8 @@ impl<T: Sut> World<'_, T> {
             self.check.member(group.0, user.0, member, self.store.model.revision());
         }
         self.tell_shards(change);
+        let known_us = self.store.announced_us.iter().copied().max().unwrap_or(self.now_us);
+        self.spec.membership(group.0, user.0, member, known_us);
     }
 
     /// A user has another picture.

@@ -11,5 +11,6 @@
 mod chat;
 mod faults;
 mod histories;
+mod kept;
 mod ordinary;
 mod races;

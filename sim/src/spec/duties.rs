@@ -1,0 +1,149 @@
+//! What has to happen in time: messages reach whoever they are for, and heartbeats are answered.
+
+use super::{Spec, is_stored};
+use crate::{
+    check::{ConnKey, MessageKey, Route, Said},
+    schedule::Settings,
+};
+
+/// Something that has to have happened when its time comes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Duty {
+    /// The recipients have heard a message.
+    Deliver { key: MessageKey },
+    /// The answer to a connection's so-many-th heartbeat has been heard.
+    Answer { conn: ConnKey, nth: u32, since_us: u64 },
+}
+
+/// How long a message may take from its arrival at a server to the last recipient's ear, when nothing is wrong.
+pub(super) fn bound_us(s: &Settings) -> u64 {
+    let store_us = s.store_delay_us + s.store_jitter_us + s.answer_jitter_us + 100;
+    let bus_us = s.bus_delay_us + s.bus_jitter_us + 20;
+    let net_us = s.net_delay_us + s.net_jitter_us;
+    // Files of one connection are kept one after the other, and everything behind them waits.
+    let files = s.pending_per_connection.min(256) + 2;
+    // What is before it in the recipient's outbox leaves in as many parts as fill the kernel's buffer.
+    let parts = s.outbox_bytes.div_ceil(s.socket_bytes) + 2;
+    files * store_us + bus_us + parts * net_us + 1000
+}
+
+impl Spec {
+    pub(super) fn judge(&mut self, duty: Duty, said: &[Said]) {
+        match duty {
+            Duty::Deliver { key } => self.judge_delivery(key, &said[key as usize]),
+            Duty::Answer { conn, nth, since_us } => {
+                let line = &self.lines[conn as usize];
+                if line.answered < nth && self.is_healthy(conn, since_us) {
+                    self.unheard(since_us, |spec| format!("{}'s heartbeat is not answered", spec.name(conn)));
+                }
+            }
+        }
+    }
+
+    fn judge_delivery(&mut self, key: MessageKey, said: &Said) {
+        let word = self.words[key as usize];
+        let since_us = word.received_us;
+        let origin = &self.lines[word.conn as usize];
+        let stored = is_stored(said.route);
+        if stored && !self.health.store_was_well(since_us) {
+            self.lines[word.conn as usize].entangled = true;
+            return;
+        }
+        let known = |user: u16| user < self.limits.known_users;
+        if stored && !(known(said.sender) && !matches!(said.route, Route::User(to) if !known(to))) {
+            return;
+        }
+        let excused = origin.refused || (stored && origin.entangled);
+        // What is said before the welcome counts with it; of a connection that ends before, there is a limit.
+        let late = origin.welcomed_us.is_none_or(|at_us| at_us > since_us)
+            && (!origin.open || !self.health.store_was_well(since_us));
+        if word.received > 1 || excused || late || !self.health.node_was_well(origin.node, since_us) {
+            return;
+        }
+        match said.route {
+            Route::User(user) | Route::Relay(user) => self.expect(key, said, user),
+            Route::Group(group) => {
+                let limited = self.limits.groups_are_limited;
+                if limited || !self.health.was_member(group, said.sender, since_us) {
+                    return;
+                }
+                for user in 0..self.present.len() as u16 {
+                    if user != said.sender && self.health.was_member(group, user, since_us) {
+                        self.expect(key, said, user);
+                    }
+                }
+            }
+            Route::Everyone => (0..self.present.len() as u16).for_each(|user| self.expect(key, said, user)),
+            Route::Call => {}
+        }
+    }
+
+    /// All healthy connections of a user must have heard a message.
+    fn expect(&mut self, key: MessageKey, said: &Said, user: u16) {
+        let Some(present) = self.present.get(user as usize) else { return };
+        let word = self.words[key as usize];
+        let everyone = said.route == Route::Everyone;
+        let deaf = present.iter().copied().find(|conn| {
+            let line = &self.lines[*conn as usize];
+            !self.has_heard(line.client, key)
+                && (everyone || *conn != word.conn)
+                && self.is_healthy(*conn, word.received_us)
+                && self.is_reached(word.conn, *conn, word.received_us)
+        });
+        if let Some(conn) = deaf {
+            self.unheard(word.received_us, |spec| {
+                let circumstance = spec.circumstance(conn);
+                format!("{} does not hear {}{circumstance}", spec.name(conn), kind_of(said))
+            });
+        }
+    }
+
+    /// What else is known of a connection that hears nothing.
+    fn circumstance(&self, conn: ConnKey) -> &'static str {
+        let line = &self.lines[conn as usize];
+        if self.newest[line.user as usize] != Some(conn) {
+            ", and its user has connected again since"
+        } else if line.outlived {
+            ", and an older connection of its user has ended"
+        } else {
+            ""
+        }
+    }
+
+    /// Whether a connection and its client have been undisturbed since then.
+    fn is_healthy(&self, conn: ConnKey, since_us: u64) -> bool {
+        let line = &self.lines[conn as usize];
+        line.open
+            && line.welcomed_us.is_some_and(|at_us| at_us <= since_us)
+            && self.health.has_read(line.client, since_us)
+            && self.health.network_was_well(line.client, since_us)
+            && self.health.node_was_well(line.node, since_us)
+    }
+
+    /// Whether everything has come from one connection's shard to another's since then.
+    pub(super) fn is_reached(&self, from: ConnKey, to: ConnKey, since_us: u64) -> bool {
+        let (from, to) = (&self.lines[from as usize], &self.lines[to as usize]);
+        from.node == to.node || self.health.bus_was_well(since_us)
+    }
+
+    fn unheard(&mut self, since_us: u64, what: impl FnOnce(&Self) -> String) {
+        let paused = self.health.somebody_paused(since_us);
+        let check = if paused { "isolation" } else { "delivery" };
+        self.fail(check, |spec| {
+            let text = what(spec);
+            if paused { format!("{text}, while somebody does not read") } else { text }
+        });
+    }
+}
+
+/// What a message is, in words.
+pub(super) fn kind_of(said: &Said) -> String {
+    let what = match said.route {
+        Route::User(_) => "direct message",
+        Route::Group(_) => "group message",
+        Route::Relay(_) => "addressed signal",
+        Route::Call => "call's signal",
+        Route::Everyone => "broadcast",
+    };
+    format!("the {what} {}", said.token)
+}

@@ -1,0 +1,364 @@
+//! The specification: what people may rely on, judged by what they can see.
+//!
+//! [`crate::check`] shadows an engine event by event, and knows what has to leave in which. This knows no engine. It
+//! sees connections open and end, messages reach a server, the store commit, memberships change, clients hear; and who
+//! is disturbed, by what, since when. From that alone it says:
+//!
+//! | name | it holds that |
+//! | --- | --- |
+//! | `no-spoof` | what is heard is from who said it, and is what was said, but for the forms of groups and files |
+//! | `no-leak` | it is heard by whom it is for: a user's other devices, who was a member at some moment between saying and hearing, the other side of a call; and what nobody said is heard by nobody |
+//! | `accepted-is-durable` | a heard message of content types 1 to 5 with a recipient has been committed before |
+//! | `exactly-once` | a connection hears a message, and the store commits it, as often as servers received it |
+//! | `one-order` | a log has no gaps; of one connection's messages, the stored ones are committed and heard in the order in which they arrived, and so are the others |
+//! | `delivery` | what a healthy server receives is heard by every healthy recipient within [`Spec::bound_us`], and a heartbeat is answered |
+//! | `isolation` | the same while somebody does not read; and nobody's connection is ended without a reason that can be seen |
+//! | `takeover` | nobody is closed for a newer connection that is not there, or keeps more connections than are allowed |
+//!
+//! Across shards, order and once hold only while the bus neither repeats nor reorders, and between two senders of one
+//! conversation nothing follows from the order of hearing: `seq` has it. Live pictures (content types 8 and 9) may be
+//! left out. Whoever is disturbed is owed nothing from the disturbance until its after-effects have ended.
+//!
+//! Every duty is one entry of one queue with one deadline, so an event costs the same however long the run is. A
+//! message keeps one record and one bit for each client, because a repetition may come at any time.
+
+mod duties;
+mod ends;
+mod health;
+mod hears;
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use self::{
+    duties::Duty,
+    health::Health,
+    hears::{Heard, Recent},
+};
+use crate::{
+    check::{ConnKey, MessageKey, Payload, Route, Said, Table, Violation},
+    schedule::Schedule,
+};
+
+/// A connection as its two ends see it.
+#[derive(Clone, Debug)]
+struct Line {
+    client: u16,
+    user: u16,
+    shard: u16,
+    node: u16,
+    /// Nobody has ended, closed or cut it.
+    open: bool,
+    /// An older connection of its user has ended since it was opened.
+    outlived: bool,
+    /// When its client heard that it is welcome.
+    welcomed_us: Option<u64>,
+    /// When something last came from its client.
+    spoke_us: u64,
+    /// What came from its client.
+    frames: u64,
+    bytes: u64,
+    longest: u64,
+    said_close: bool,
+    said_garbage: bool,
+    /// It was closed for what its client sent, so what was sent last may not count.
+    refused: bool,
+    /// Something that the store was to keep came while the store was disturbed: what comes later waits for it.
+    entangled: bool,
+    /// Heartbeats that arrived, and answers that were heard.
+    asked: u32,
+    answered: u32,
+    /// The order number of its last message that was committed.
+    committed: u32,
+    /// By client: what was last heard of it.
+    last: Vec<Last>,
+}
+
+/// What a connection last heard of one client: its connection, and the order numbers of a stored and another message.
+#[derive(Clone, Copy, Debug, Default)]
+struct Last {
+    conn: ConnKey,
+    numbers: [u32; 2],
+}
+
+/// A message that a server has received.
+#[derive(Clone, Copy, Debug, Default)]
+struct Word {
+    conn: ConnKey,
+    received_us: u64,
+    /// Its place in the order of everything that was received.
+    number: u32,
+    received: u32,
+    commits: u32,
+}
+
+/// The specification of one run.
+#[derive(Clone, Debug)]
+pub(crate) struct Spec {
+    pub(crate) violation: Option<Violation>,
+    is_on: bool,
+    now_us: u64,
+    limits: Limits,
+    lines: Vec<Line>,
+    /// By user: connections that are open and welcomed.
+    present: Vec<Vec<ConnKey>>,
+    /// By user: the newest connection.
+    newest: Vec<Option<ConnKey>>,
+    words: Vec<Word>,
+    /// By message, a bit for each client that has heard it.
+    heard: Vec<u64>,
+    /// Words of 64 bits that a message has in `heard`.
+    stride: usize,
+    numbers: u32,
+    health: Health,
+    /// Pairs of users of whom one has signalled the other.
+    signalled: Table<u32, ()>,
+    garbage: Vec<Bytes>,
+    heads: Table<(u32, u32), u64>,
+    due: VecDeque<(u64, Duty)>,
+    recent: Recent,
+    clients: usize,
+}
+
+/// The settings that the specification needs, and the bound that follows from them.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    bound_us: u64,
+    connections_per_user: usize,
+    message_burst: u64,
+    byte_burst: u64,
+    message_bytes: u64,
+    idle_timeout_us: u64,
+    /// Users from here on are unknown to the directory: nothing of theirs is stored.
+    known_users: u16,
+    groups_are_limited: bool,
+}
+
+impl Spec {
+    /// The specification of a run of this schedule, by machines that need so much longer than their requests take.
+    /// One that is not on judges nothing.
+    pub(crate) fn new(schedule: &Schedule, slack_us: u64, is_on: bool) -> Self {
+        let s = &schedule.settings;
+        let clients = schedule.clients.len();
+        let users = s.users as usize;
+        Self {
+            violation: None,
+            is_on,
+            now_us: 0,
+            limits: Limits {
+                bound_us: duties::bound_us(s) + slack_us,
+                connections_per_user: if s.newest_wins == 1 { 1 } else { s.connections_per_user as usize },
+                message_burst: s.message_burst,
+                byte_burst: s.byte_burst,
+                message_bytes: s.message_bytes,
+                idle_timeout_us: s.idle_timeout_ms * 1000,
+                known_users: (s.users - s.unknown_users) as u16,
+                groups_are_limited: schedule.groups.len() as u64 > s.groups_per_user,
+            },
+            lines: Vec::new(),
+            present: vec![Vec::new(); users],
+            newest: vec![None; users],
+            words: Vec::new(),
+            heard: Vec::new(),
+            stride: clients.div_ceil(64),
+            numbers: 0,
+            health: Health::new(schedule),
+            signalled: Table::default(),
+            garbage: Vec::new(),
+            heads: Table::default(),
+            due: VecDeque::new(),
+            recent: Recent::default(),
+            clients,
+        }
+    }
+
+    /// Notes the first thing that does not hold.
+    pub(crate) fn fail(&mut self, check: &'static str, what: impl FnOnce(&Self) -> String) {
+        if self.violation.is_none() {
+            self.violation = Some(Violation { check, what: what(self), at_us: self.now_us });
+        }
+    }
+
+    /// A server has taken a client's handshake.
+    pub(crate) fn opened(&mut self, client: u16, user: u16, shard: usize, node: u16) {
+        if !self.is_on {
+            return;
+        }
+        self.newest[user as usize] = Some(self.lines.len() as ConnKey);
+        self.lines.push(Line {
+            client,
+            user,
+            shard: shard as u16,
+            node,
+            open: true,
+            outlived: false,
+            welcomed_us: None,
+            spoke_us: self.now_us,
+            frames: 0,
+            bytes: 0,
+            longest: 0,
+            said_close: false,
+            said_garbage: false,
+            refused: false,
+            entangled: false,
+            asked: 0,
+            answered: 0,
+            committed: 0,
+            last: Vec::new(),
+        });
+    }
+
+    /// Something from a client reaches its server: so many bytes, or the end that it asks for.
+    pub(crate) fn arrives(&mut self, conn: ConnKey, bytes: u64, is_close: bool) {
+        if !self.is_on {
+            return;
+        }
+        let line = &mut self.lines[conn as usize];
+        line.spoke_us = self.now_us;
+        line.frames += 1;
+        line.bytes += bytes;
+        line.longest = line.longest.max(bytes);
+        line.said_close |= is_close;
+    }
+
+    /// What a client has sent breaks the rules below messages.
+    pub(crate) fn misbehaves(&mut self, conn: ConnKey) {
+        if self.is_on {
+            self.lines[conn as usize].said_garbage = true;
+        }
+    }
+
+    /// A server has received a message.
+    pub(crate) fn received(&mut self, conn: ConnKey, payload: Payload, bytes: &Bytes, said: &[Said]) {
+        if !self.is_on {
+            return;
+        }
+        let line = &mut self.lines[conn as usize];
+        match payload {
+            Payload::Garbage => {
+                line.said_garbage = true;
+                if !self.garbage.contains(bytes) {
+                    self.garbage.push(bytes.clone());
+                }
+            }
+            Payload::Heartbeat => {
+                line.asked += 1;
+                let duty = Duty::Answer { conn, nth: line.asked, since_us: self.now_us };
+                self.due.push_back((self.now_us + self.limits.bound_us, duty));
+            }
+            Payload::Nowhere => {}
+            Payload::Said(key) => {
+                let said = &said[key as usize];
+                // Whoever hears the very same bytes hears what was said.
+                if said.honest && !said.media && !matches!(said.route, Route::Group(_)) {
+                    self.recent.keep(bytes, Heard::Message(key));
+                }
+                self.received_message(conn, key, said);
+            }
+        }
+    }
+
+    fn received_message(&mut self, conn: ConnKey, key: MessageKey, said: &Said) {
+        let place = key as usize;
+        if self.words.len() <= place {
+            self.words.resize(place + 1, Word::default());
+            self.heard.resize((place + 1) * self.stride, 0);
+        }
+        self.numbers += 1;
+        let word = &mut self.words[place];
+        word.received += 1;
+        (word.conn, word.received_us, word.number) = (conn, self.now_us, self.numbers);
+        if let Route::Relay(to) = said.route {
+            self.signalled.insert(pair(said.sender, to), ());
+        }
+        let stored = is_stored(said.route);
+        if stored && !self.health.store_is_well(self.now_us) {
+            self.lines[conn as usize].entangled = true;
+        }
+        let owed = !said.is_stream() && !matches!(said.route, Route::Call);
+        if owed && word.received == 1 {
+            self.due.push_back((self.now_us + self.limits.bound_us, Duty::Deliver { key }));
+        }
+    }
+
+    /// The store has committed a message as its sender's, as this number of this conversation's log.
+    pub(crate) fn committed(&mut self, key: MessageKey, said: &Said, sender: u16, log: (u32, u32), seq: u64) {
+        if !self.is_on {
+            return;
+        }
+        let head = self.heads.entry(log).or_insert(0);
+        *head += 1;
+        let expected = *head;
+        if seq != expected {
+            self.fail("one-order", |_| {
+                format!("{} is number {seq} of its log, and {expected} is next", said.token)
+            });
+        }
+        if sender != said.sender {
+            self.fail("no-spoof", |_| {
+                format!("{} is kept as said by u{sender}, and u{} said it", said.token, said.sender)
+            });
+        }
+        let Some(word) = self.words.get_mut(key as usize) else { return };
+        word.commits += 1;
+        let word = *word;
+        if word.commits > word.received {
+            self.fail("exactly-once", |_| {
+                format!(
+                    "{} is committed {} times, and was received {} times",
+                    said.token, word.commits, word.received
+                )
+            });
+        }
+        let orderly = word.received == 1 && self.health.store_was_well(word.received_us);
+        let last = &mut self.lines[word.conn as usize].committed;
+        let overtaken = orderly && word.number < *last;
+        *last = word.number.max(*last);
+        if overtaken {
+            self.fail("one-order", |_| {
+                format!("{} is committed after a later one of its connection", said.token)
+            });
+        }
+    }
+
+    /// How long a message may take to its last recipient when nothing is wrong, in microseconds.
+    pub(crate) const fn bound_us(&self) -> u64 {
+        self.limits.bound_us
+    }
+
+    /// Whether a connection's client has been welcomed over it, and nobody has ended it.
+    pub(crate) fn is_present(&self, conn: ConnKey) -> bool {
+        let line = &self.lines[conn as usize];
+        line.open && line.welcomed_us.is_some()
+    }
+
+    /// Time has come to this: what was due before it is judged.
+    pub(crate) fn advance(&mut self, now_us: u64, said: &[Said]) {
+        while let Some((due_us, duty)) = self.due.front().copied() {
+            if due_us >= now_us {
+                break;
+            }
+            self.now_us = due_us;
+            self.due.pop_front();
+            self.judge(duty, said);
+        }
+        self.now_us = self.now_us.max(now_us);
+    }
+
+    /// What reports call a connection: who hears.
+    pub(crate) fn name(&self, conn: ConnKey) -> String {
+        let line = &self.lines[conn as usize];
+        format!("c{} (u{})", line.client, line.user)
+    }
+}
+
+/// Whether a message goes to the store first.
+const fn is_stored(route: Route) -> bool {
+    matches!(route, Route::User(_) | Route::Group(_))
+}
+
+/// Two users, in either order.
+fn pair(one: u16, other: u16) -> u32 {
+    u32::from(one.min(other)) << 16 | u32::from(one.max(other))
+}
