@@ -143,6 +143,8 @@ pub(crate) struct Said {
     /// Whether it says that it belongs to a call.
     pub(crate) is_call: bool,
     pub(crate) media: bool,
+    /// Its file is empty, which the store refuses.
+    pub(crate) empty_file: bool,
     /// Connections over which servers have received it.
     pub(crate) conns: Vec<ConnKey>,
     pub(crate) stored: u32,

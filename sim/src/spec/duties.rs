@@ -50,6 +50,9 @@ impl Spec {
             return;
         }
         let known = |user: u16| user < self.limits.known_users;
+        if stored && said.empty_file {
+            return;
+        }
         if stored && !(known(said.sender) && !matches!(said.route, Route::User(to) if !known(to))) {
             return;
         }

@@ -230,6 +230,7 @@ impl<T: Sut> World<'_, T> {
             content_type: speech.content_type,
             is_call,
             media: speech.carrier.is_some(),
+            empty_file: speech.carrier == Some(Carrier::DataUrl) && speech.bytes < 3,
             conns: Vec::new(),
             stored: 0,
             seqs: Vec::new(),
