@@ -220,6 +220,7 @@ mod tests {
 
     use super::*;
     use crate::counts::Marks;
+    use crate::generate::generate;
     use crate::world::execute_sut;
     use crate::world::sut::{Engine, Sut};
 
@@ -229,6 +230,9 @@ mod tests {
 
     impl Sut for Ambient {
         type Machine = Server<Marks>;
+
+        const IS_SHADOWED: bool = true;
+        const SLACK_US: u64 = 0;
 
         fn start(&self, config: ServerConfig, seed: u64, now: switchboard_engine::Instant) -> Server<Marks> {
             let made = self.0.fetch_add(1, Ordering::Relaxed);

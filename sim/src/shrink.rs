@@ -428,13 +428,13 @@ mod tests {
     struct Notes;
 
     impl Trial for Notes {
-        fn failing(&mut self, schedule: &Schedule) -> Option<&'static str> {
+        fn failing(&mut self, schedule: &Schedule) -> Option<String> {
             let notes =
                 schedule.steps.iter().filter_map(|step| texts(step.what)).filter(|(client, to, ..)| {
                     let client = schedule.clients.get(client.index());
                     client.is_some_and(|client| *to == To::User(client.user))
                 });
-            (notes.map(|(_, _, _, count)| count).sum::<u32>() >= 3).then_some("notes")
+            (notes.map(|(_, _, _, count)| count).sum::<u32>() >= 3).then(|| "notes".to_owned())
         }
     }
 

@@ -12,8 +12,14 @@ use switchboard_sim::schedule::{ClientNo, Schedule, What};
 use switchboard_sim::trace::{Kind, Lane, Mark, Via};
 use switchboard_sim::world::{Options, Outcome, Target};
 
-const TRACED: Options =
-    Options { sweep_every: 1, trace: true, until_us: None, target: Target::Shipped, shadow: true };
+const TRACED: Options = Options {
+    sweep_every: 1,
+    trace: true,
+    until_us: None,
+    target: Target::Shipped,
+    shadow: true,
+    specification: true,
+};
 
 /// Two nodes, three clients, and most ways in which something gets lost.
 const FAULTS: &str = "switchboard-schedule 1

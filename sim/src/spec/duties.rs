@@ -53,7 +53,7 @@ impl Spec {
         if stored && said.empty_file {
             return;
         }
-        if stored && !(known(said.sender) && !matches!(said.route, Route::User(to) if !known(to))) {
+        if stored && (!known(said.sender) || matches!(said.route, Route::User(to) if !known(to))) {
             return;
         }
         let excused = origin.refused || (stored && origin.entangled);

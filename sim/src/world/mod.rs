@@ -237,7 +237,7 @@ pub(crate) fn execute_with<P: Probe + Counts + Clone + Debug>(
 /// The same with any machine in the engines' place.
 #[cfg(test)]
 pub(crate) fn execute_sut<T: Sut>(schedule: &Schedule, options: Options, sut: T) -> Outcome {
-    World::new(schedule, options, sut).run()
+    World::new(schedule, options, sut).caught()
 }
 
 impl<'s, T: Sut> World<'s, T> {

@@ -189,7 +189,7 @@ impl<P: Probe + Counts + Clone + core::fmt::Debug> World<'_, Engine<P>> {
         match up {
             Up::Message { payload: Payload::Said(message), .. } => self.check.token(*message).hash(hash),
             Up::Message { payload: Payload::Heartbeat | Payload::Garbage | Payload::Nowhere, bytes } => {
-                bytes[..].hash(hash)
+                bytes[..].hash(hash);
             }
             Up::Ping => hash.write_u8(1),
             // What a Pong carries is not read; how long it is counts against the rates.
