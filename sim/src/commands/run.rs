@@ -118,7 +118,8 @@ fn report_rules(out: &mut impl Write, rules: &[(&'static str, u64)]) -> io::Resu
 fn report_failures(out: &mut impl Write, summary: &Summary, args: &Args) -> io::Result<()> {
     for fault in summary.faults() {
         let seed = fault.first.seed;
-        writeln!(out, "\n{} seeds, the first is {seed}: {}", fault.seeds, fault.first.violation)?;
+        let seeds = if fault.seeds == 1 { "seed" } else { "seeds" };
+        writeln!(out, "\n{} {seeds}, the first is {seed}: {}", fault.seeds, fault.first.violation)?;
         writeln!(out, "  {}", replay(seed, args))?;
         writeln!(out, "  {}", shrink(seed, args))?;
     }
