@@ -38,7 +38,7 @@ pub(crate) fn shrink(args: &ShrinkArgs) -> Result<bool, CliError> {
     let schedule = load(&args.subject)?;
     let target = args.subject.target;
     let small = match target {
-        Target::Shipped => shrink::shrink(&schedule, &mut shrink::AsShipped),
+        Target::Shipped => shrink::shrink(&schedule, &mut shrink::AsShipped::trying(&schedule)),
         Target::Original => shrink::shrink(&schedule, &mut shrink::AsOriginal),
     }
     .ok_or(CliError::NothingFails)?;
