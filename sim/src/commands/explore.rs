@@ -36,6 +36,9 @@ pub(crate) struct ExploreArgs {
     /// Threads; by default as many as there are cores.
     #[arg(long)]
     jobs: Option<usize>,
+    /// Tell the states of the last level apart too, which only counts them, and takes half as long again.
+    #[arg(long)]
+    tell_last: bool,
     /// Plant a deliberate bug.
     #[arg(long, value_name = "NAME")]
     bug: Option<String>,
@@ -99,6 +102,7 @@ fn space(args: &ExploreArgs) -> Result<Space, CommandError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     space.jobs = args.jobs.unwrap_or(cores).max(1);
     space.state_limit = args.states;
+    space.tells_last = args.tell_last;
     Ok(space)
 }
 
@@ -118,7 +122,7 @@ fn search(args: &ExploreArgs, space: &Space) -> Result<bool, CommandError> {
     if args.json {
         writeln!(out, "{}", json(args, space, &report)?)?;
     } else {
-        summary(&mut out, &report)?;
+        summary(&mut out, space, &report)?;
         if let Some(found) = &report.found {
             counterexample(&mut out, args, space, found)?;
         } else {
@@ -138,25 +142,27 @@ fn search(args: &ExploreArgs, space: &Space) -> Result<bool, CommandError> {
     Ok(report.found.is_none())
 }
 
-fn summary(out: &mut impl Write, report: &Report) -> io::Result<()> {
+fn summary(out: &mut impl Write, space: &Space, report: &Report) -> io::Result<()> {
     writeln!(out, "{:>7} {:>12} {:>12} {:>8}", "choices", "visited", "distinct", "cut")?;
     for (number, level) in report.levels.iter().enumerate() {
         let cut = level.visited.saturating_sub(level.distinct) as f64 / level.visited.max(1) as f64;
-        writeln!(
-            out,
-            "{:>7} {:>12} {:>12} {:>7.1}%",
-            number + 1,
-            level.visited,
-            level.distinct,
-            cut * 100.0
-        )?;
+        let is_last = number + 1 == space.depth && !space.tells_last;
+        let (distinct, cut) = match is_last {
+            true => ("-".to_owned(), "-".to_owned()),
+            false => (level.distinct.to_string(), format!("{:.1}%", cut * 100.0)),
+        };
+        writeln!(out, "{:>7} {:>12} {distinct:>12} {cut:>8}", number + 1, level.visited)?;
     }
     let real_s = report.real_time.as_secs_f64();
+    let told = if space.tells_last { report.levels.len() } else { report.levels.len().min(space.depth - 1) };
+    let told: u64 = report.levels.iter().take(told).map(|level| level.distinct).sum();
+    let note = if space.tells_last { "" } else { " before the last level" };
     writeln!(
         out,
-        "{} states visited, {} distinct, {} cut as met before, widest level {}; {} engine events in {real_s:.1} s",
+        "{} states visited, {} distinct ones{note}, {} cut as met before, widest level {}; {} engine events in \
+         {real_s:.1} s",
         report.visited(),
-        report.distinct(),
+        told + 1,
         report.visited() - report.distinct(),
         report.widest(),
         report.events,

@@ -164,6 +164,9 @@ impl<'a> Search<'a> {
                     break;
                 }
             }
+            if depth == self.space.depth && !self.space.tells_last {
+                counts.distinct = counts.visited;
+            }
             report.levels.push(counts);
             level = level.end..self.origins.len();
         }
@@ -257,6 +260,9 @@ impl<'a> Search<'a> {
             if let Some(violation) = violation {
                 part.found = Some((origin, violation));
                 return;
+            }
+            if depth + 1 == self.space.depth && !self.space.tells_last {
+                continue;
             }
             let state = world.state();
             if !self.states.contains(&state) {
