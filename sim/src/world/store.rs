@@ -249,7 +249,8 @@ impl<T: Sut> World<'_, T> {
             self.check.member(group.0, user.0, member, self.store.model.revision());
         }
         self.tell_shards(change);
-        let known_us = self.store.announced_us.iter().copied().max().unwrap_or(self.now_us);
+        // With every node down nobody is told, and those that start know.
+        let known_us = self.store.announced_us.iter().copied().max().unwrap_or(0).max(self.now_us);
         self.spec.membership(group.0, user.0, member, known_us);
     }
 
