@@ -20,7 +20,11 @@ impl core::fmt::Display for Token {
 impl Token {
     /// The token at the beginning of a text, up to its end or a space.
     pub(crate) fn read(text: &str) -> Option<Self> {
-        let rest = text.as_bytes().strip_prefix(b"m")?;
+        Self::read_bytes(text.as_bytes())
+    }
+
+    fn read_bytes(text: &[u8]) -> Option<Self> {
+        let rest = text.strip_prefix(b"m")?;
         let (step, rest) = leading(rest)?;
         let (nth, rest) = leading(rest.strip_prefix(b".")?)?;
         matches!(rest, [] | [b' ', ..]).then_some(Self { step, nth })
@@ -99,6 +103,29 @@ impl<'a> View<'a> {
             }
         }
         Some(view)
+    }
+
+    /// The token of the message that the bytes are, without a look at the rest of it.
+    pub(crate) fn token_of(bytes: &[u8]) -> Option<Token> {
+        let (mut rest, mut content, mut username) = (bytes, &[][..], &[][..]);
+        while !rest.is_empty() {
+            let tag = varint(&mut rest)?;
+            match tag & 7 {
+                0 => drop(varint(&mut rest)?),
+                2 => {
+                    let length = usize::try_from(varint(&mut rest)?).ok()?;
+                    let (value, after) = rest.split_at_checked(length)?;
+                    rest = after;
+                    match tag >> 3 {
+                        2 => username = value,
+                        5 => content = value,
+                        _ => {}
+                    }
+                }
+                _ => return None,
+            }
+        }
+        Token::read_bytes(content).or_else(|| Token::read_bytes(username))
     }
 
     /// The token that the message carries.

@@ -241,11 +241,9 @@ impl Check {
         let user = match action {
             Action::Send { frame: Frame::Message(bytes), .. } => match View::read(bytes) {
                 Some(view) if view.from == "System" => wire::index(view.to),
-                _ => self.departed_sender(shard, self.known(bytes).map(|(_, message)| message)),
+                _ => self.departed_sender(shard, self.known_message(bytes)),
             },
-            Action::Publish(record) => {
-                self.departed_sender(shard, self.known(&record.message).map(|(_, message)| message))
-            }
+            Action::Publish(record) => self.departed_sender(shard, self.known_message(&record.message)),
             Action::Request { request: Request::StoreMessage(new), .. } => {
                 let token = Token::read(&new.content).or_else(|| Token::read(&new.sender_name));
                 self.departed_sender(shard, token.and_then(|token| self.message(token)))

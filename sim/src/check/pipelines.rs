@@ -263,6 +263,11 @@ impl Check {
         }
     }
 
+    /// The message that a frame is.
+    pub(crate) fn known_message(&self, bytes: &[u8]) -> Option<MessageKey> {
+        self.message(View::token_of(bytes)?)
+    }
+
     /// A frame's fields and the message that it is.
     pub(crate) fn known<'a>(&self, bytes: &'a Bytes) -> Option<(View<'a>, MessageKey)> {
         let view = View::read(bytes)?;

@@ -102,7 +102,7 @@ impl Bus {
         let mut heard = false;
         self.draws += 1;
         // By message where it has a name, so that removing another one changes nothing about this.
-        let item = check.known(&record.message).map_or(self.draws, |(_, key)| {
+        let item = check.known_message(&record.message).map_or(self.draws, |key| {
             let token = check.said[key as usize].token;
             u64::from(token.step) << 24 | u64::from(token.nth)
         });

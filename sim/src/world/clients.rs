@@ -227,7 +227,7 @@ impl<T: Sut> World<'_, T> {
     fn note_heard(&mut self, key: ConnKey, frame: &Frame) {
         self.trace.arrived(self.now_us);
         if let (Frame::Message(bytes), Some(_)) = (frame, &self.probing)
-            && let Some((_, message)) = self.check.known(bytes)
+            && let Some(message) = self.check.known_message(bytes)
             && let Some(probing) = &mut self.probing
         {
             probing.heard.insert((key, message));

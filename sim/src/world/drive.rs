@@ -188,7 +188,7 @@ impl<T: Sut> World<'_, T> {
         }
         self.trace.arrived(self.now_us);
         self.begin(life.shard);
-        if let Some((_, key)) = self.check.known(&record.message) {
+        if let Some(key) = self.check.known_message(&record.message) {
             self.check.published(life.shard, key);
         }
         self.feed(life.shard, Event::Published(record));

@@ -366,7 +366,7 @@ impl<T: Sut> World<'_, T> {
                     }
                 }
                 Happening::Record { record, .. } => {
-                    live.extend(self.check.known(&record.message).map(|(_, key)| key));
+                    live.extend(self.check.known_message(&record.message));
                 }
                 Happening::ToServer { .. }
                 | Happening::Step(_)

@@ -1,5 +1,7 @@
 //! The steps of a schedule, carried out.
 
+use core::fmt::Write as _;
+
 use bytes::Bytes;
 use switchboard_engine::{Body, Event, Outgoing, Record, SignalKind, Target, Topic};
 use switchboard_proto::classic::Message;
@@ -531,10 +533,19 @@ impl<T: Sut> World<'_, T> {
     }
 }
 
+/// What texts are filled up with.
+const FILLING: &str = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+
 /// A text that begins with its token, and is as long as it is to be.
 fn text(speech: Speech) -> String {
-    let mut text = format!("{} ", speech.token);
-    text.extend(core::iter::repeat_n('x', speech.bytes as usize));
+    let mut text = String::with_capacity(24 + speech.bytes as usize);
+    let _ = write!(text, "{} ", speech.token);
+    let mut left = speech.bytes as usize;
+    while left > 0 {
+        let part = left.min(FILLING.len());
+        text.push_str(&FILLING[..part]);
+        left -= part;
+    }
     text
 }
 
