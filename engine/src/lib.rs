@@ -52,6 +52,7 @@ mod bus;
 mod client;
 mod close;
 mod config;
+mod digest;
 mod event;
 mod hash;
 mod id;

@@ -8,7 +8,7 @@ use rand_xoshiro::{
 };
 
 use super::config::Reconnect;
-use crate::time::nanos;
+use crate::{digest::Digest, time::nanos};
 
 /// Which delay a lost link asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +65,12 @@ impl Backoff {
             Delay::Longest => (cap, cap),
         };
         self.between(low, high)
+    }
+
+    /// The generator decides when the next link is dialled.
+    pub(super) fn fold(&self, digest: &mut Digest<'_>) {
+        digest.word(self.failures.into());
+        digest.generator(&self.rng);
     }
 
     /// Uniform in `low..=high`; `low` if it is not below `high`.

@@ -6,7 +6,10 @@ use bytes::Bytes;
 use switchboard_proto::{DecodeError, Message as _, classic::Message};
 
 use super::{config::ClientConfig, length};
-use crate::id::{GroupId, UserId};
+use crate::{
+    digest::Digest,
+    id::{GroupId, UserId},
+};
 
 /// `type` of a heartbeat and of its answer, as the wire spells it.
 const HEARTBEAT: &str = "heatbeat";
@@ -250,6 +253,11 @@ impl Classic {
             avatar: config.avatar.clone(),
             greeting_due: false,
         }
+    }
+
+    /// The names are of the configuration.
+    pub(super) fn fold(&self, digest: &mut Digest<'_>) {
+        digest.flag(self.greeting_due);
     }
 
     pub(super) const fn link_opened(&mut self) {

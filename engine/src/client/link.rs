@@ -9,7 +9,7 @@ use super::{
     config::ClientConfig,
     event::{ClientAction, ClosedReason, ConnectionState, LinkId, LossCause, Notification},
 };
-use crate::{close::CloseReason, time::Instant};
+use crate::{close::CloseReason, digest::Digest, time::Instant};
 
 /// What waits for the driver.
 pub(super) type Actions = VecDeque<ClientAction>;
@@ -335,6 +335,52 @@ impl Link {
         }
     }
 
+    pub(super) fn fold(&self, digest: &mut Digest<'_>) {
+        digest.word(self.next_link);
+        self.backoff.fold(digest);
+        match &self.state {
+            State::Closed(reason) => {
+                digest.word(0);
+                digest.word(match reason {
+                    ClosedReason::NotStarted => 0,
+                    ClosedReason::Application => 1,
+                    ClosedReason::TakenOver => 2,
+                    ClosedReason::TooManyDevices => 3,
+                });
+            }
+            State::Connecting { link, deadline } => {
+                digest.word(1);
+                digest.word(link.0);
+                digest.instant(*deadline);
+            }
+            State::Open(open) => {
+                digest.word(2);
+                digest.word(open.link.0);
+                [open.opened_at, open.received_at, open.beat_at]
+                    .into_iter()
+                    .for_each(|at| digest.instant(at));
+            }
+            State::Closing { link, deadline, then } => {
+                digest.word(3);
+                digest.word(link.0);
+                digest.instant(*deadline);
+                match then {
+                    Then::Close => digest.word(0),
+                    Then::Dial => digest.word(1),
+                    Then::Wait(cause) => {
+                        digest.word(2);
+                        fold_cause(*cause, digest);
+                    }
+                }
+            }
+            State::Waiting { until, cause } => {
+                digest.word(4);
+                digest.instant(*until);
+                fold_cause(*cause, digest);
+            }
+        }
+    }
+
     fn enter(&mut self, state: State, actions: &mut Actions) {
         self.state = state;
         actions.push_back(ClientAction::Notify(Notification::StateChanged(self.connection_state())));
@@ -350,6 +396,17 @@ const fn verdict(close: Option<u16>) -> Verdict {
         Some(4001) => Verdict::Stay(ClosedReason::TooManyDevices),
         Some(_) | None => Verdict::Return(Delay::Exponential),
     }
+}
+
+fn fold_cause(cause: LossCause, digest: &mut Digest<'_>) {
+    digest.word(match cause {
+        LossCause::ConnectFailed => 0,
+        LossCause::ConnectTimeout => 1,
+        LossCause::Idle => 2,
+        LossCause::Undecodable => 3,
+        LossCause::Broken => 4,
+        LossCause::Closed(code) => 5 + u64::from(code),
+    });
 }
 
 /// Whether the code says that one message is at fault: undecodable, or too large.

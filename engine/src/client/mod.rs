@@ -22,7 +22,10 @@ pub use event::{
 };
 pub use stats::ClientStats;
 
-use crate::time::Instant;
+use crate::{
+    digest::{Digest, Extent, as_named},
+    time::Instant,
+};
 use classic::{Class, Classic, Received};
 use link::{Actions, End, Link, Wake};
 use outbox::Outbox;
@@ -289,6 +292,40 @@ impl Client {
     #[must_use]
     pub const fn stats(&self) -> &ClientStats {
         &self.stats
+    }
+
+    /// A digest of all that decides what the client does from here on.
+    ///
+    /// Two clients of the same configuration whose digests are equal ask for the same actions from here on, if
+    /// they are told the same. To be taken when [`Client::poll_action`] has given `None`. In it are the state of
+    /// the link with its name and the next one's, the row of failures and the generator of the delays, and all
+    /// messages that wait or are unflushed. Times are distances from the latest `now`. Not in it are
+    /// [`ClientStats`] and the [`SendId`]s, which only count and name.
+    ///
+    /// The hash is the one of [`Server::state_digest`](crate::Server::state_digest).
+    #[must_use]
+    pub fn state_digest(&self) -> u64 {
+        let mut digest = Digest::new(Extent::Behaviour, self.now, &as_named);
+        self.fold(&mut digest);
+        digest.finish()
+    }
+
+    /// A digest of everything: what [`Client::state_digest`] has, and counters, names and absolute times. Equal
+    /// only after equal histories.
+    #[must_use]
+    pub fn full_digest(&self) -> u64 {
+        let mut digest = Digest::new(Extent::Everything, self.now, &as_named);
+        self.fold(&mut digest);
+        digest.instant(self.now);
+        self.stats.fold(&mut digest);
+        digest.finish()
+    }
+
+    fn fold(&self, digest: &mut Digest<'_>) {
+        self.link.fold(digest);
+        self.classic.fold(digest);
+        self.outbox.fold(digest);
+        digest.len(self.actions.len());
     }
 
     fn advance(&mut self, now: Instant) -> Instant {

@@ -12,7 +12,7 @@ use super::{
     link::Actions,
     stats::ClientStats,
 };
-use crate::{action::Frame, config::FRAME_COST_BYTES};
+use crate::{action::Frame, config::FRAME_COST_BYTES, digest::Digest};
 
 #[derive(Debug)]
 struct Entry {
@@ -21,6 +21,25 @@ struct Entry {
     class: Class,
     /// Links that the server closed for a message while this was the oldest unflushed one.
     refusals: u32,
+}
+
+impl Entry {
+    fn fold(&self, digest: &mut Digest<'_>) {
+        if digest.is_everything() {
+            digest.word(self.id.0);
+        }
+        digest.bytes(&self.message);
+        match &self.class {
+            Class::Stored => digest.word(0),
+            Class::Signal => digest.word(1),
+            Class::LivePicture { content_type, to } => {
+                digest.word(2);
+                digest.word(content_type.cast_unsigned().into());
+                digest.text(to.as_ref().map_or("", |user| user.as_str()));
+            }
+        }
+        digest.word(self.refusals.into());
+    }
 }
 
 #[derive(Debug)]
@@ -236,6 +255,34 @@ impl Outbox {
             DropReason::Refused => &mut stats.dropped_refused,
         } += 1;
         actions.push_back(ClientAction::Notify(Notification::Dropped { id: entry.id, reason }));
+    }
+
+    /// The sums follow from what is queued.
+    pub(super) fn fold(&self, digest: &mut Digest<'_>) {
+        if digest.is_everything() {
+            digest.word(self.next_id);
+        }
+        digest.len(self.control.len());
+        for frame in &self.control {
+            digest.word(match frame {
+                Frame::Message(_) => 0,
+                Frame::Ping(_) => 1,
+                Frame::Pong(_) => 2,
+            });
+            digest.bytes(frame.payload());
+        }
+        digest.len(self.queue.len());
+        self.queue.iter().for_each(|entry| entry.fold(digest));
+        digest.len(self.in_flight.len());
+        for sent in &self.in_flight {
+            match sent {
+                InFlight::Control { payload_bytes } => digest.word(payload_bytes.saturating_add(1)),
+                InFlight::Message(entry) => {
+                    digest.word(0);
+                    entry.fold(digest);
+                }
+            }
+        }
     }
 
     fn control_is_full(&self) -> bool {

@@ -1,5 +1,7 @@
 //! What a client has counted.
 
+use crate::digest::Digest;
+
 /// Counters of a [`Client`](crate::Client), since it was made.
 ///
 /// At every moment `accepted` equals `flushed`, the four `dropped_…` and the messages still pending, together.
@@ -45,4 +47,54 @@ pub struct ClientStats {
     pub dropped_closed: u64,
     /// Messages dropped because the server closed the link over them.
     pub dropped_refused: u64,
+}
+
+impl ClientStats {
+    pub(super) fn fold(&self, digest: &mut Digest<'_>) {
+        let Self {
+            dialled,
+            opened,
+            lost,
+            stale_events,
+            misplaced_events,
+            undrained_events,
+            received,
+            undecodable,
+            ignored,
+            heartbeats_received,
+            heartbeats,
+            pongs_skipped,
+            accepted,
+            refused,
+            flushed,
+            requeued,
+            dropped_link_lost,
+            dropped_superseded,
+            dropped_closed,
+            dropped_refused,
+        } = self;
+        let counts = [
+            dialled,
+            opened,
+            lost,
+            stale_events,
+            misplaced_events,
+            undrained_events,
+            received,
+            undecodable,
+            ignored,
+            heartbeats_received,
+            heartbeats,
+            pongs_skipped,
+            accepted,
+            refused,
+            flushed,
+            requeued,
+            dropped_link_lost,
+            dropped_superseded,
+            dropped_closed,
+            dropped_refused,
+        ];
+        counts.into_iter().for_each(|count| digest.word(*count));
+    }
 }

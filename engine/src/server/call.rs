@@ -7,7 +7,7 @@
 
 use core::time::Duration;
 
-use crate::{id::UserId, time::Instant};
+use crate::{digest::Digest, id::UserId, time::Instant};
 
 /// The state of one user.
 ///
@@ -44,6 +44,18 @@ impl Call {
     const fn peer(&self) -> &UserId {
         match self {
             Self::Calling(peer) | Self::Rung { peer, .. } | Self::Active(peer) => peer,
+        }
+    }
+
+    pub(super) fn fold(&self, digest: &mut Digest<'_>) {
+        digest.text(self.peer().as_str());
+        match self {
+            Self::Calling(_) => digest.word(0),
+            Self::Rung { at, .. } => {
+                digest.word(1);
+                digest.instant(*at);
+            }
+            Self::Active(_) => digest.word(2),
         }
     }
 }

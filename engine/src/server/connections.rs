@@ -4,8 +4,12 @@ use alloc::{collections::VecDeque, vec::Vec};
 
 use bytes::Bytes;
 
-use super::{outbox::Outbox, rate::Meter, users::UserKey};
-use crate::{id::ConnId, time::Instant};
+use super::{
+    outbox::Outbox,
+    rate::Meter,
+    users::{UserKey, Users},
+};
+use crate::{digest::Digest, id::ConnId, time::Instant};
 
 /// One connection.
 #[derive(Debug)]
@@ -69,6 +73,32 @@ impl Connection {
 
     pub(super) const fn is_online(&self) -> bool {
         matches!(self.phase, Phase::Online { .. })
+    }
+
+    /// Its deadline is among the timers, its messages among the pipelines.
+    fn fold(&self, digest: &mut Digest<'_>, users: &Users) {
+        digest.conn(self.id);
+        match &self.phase {
+            Phase::Loading { user, early } => {
+                digest.word(0);
+                users.fold_name(digest, *user);
+                digest.len(early.len());
+                early.iter().for_each(|message| digest.bytes(message));
+            }
+            Phase::Online { user } => {
+                digest.word(1);
+                users.fold_name(digest, *user);
+            }
+            Phase::Closing => digest.word(2),
+            Phase::Aborted => digest.word(3),
+        }
+        digest.instant(self.received_at);
+        digest.instant(self.pinged_at);
+        digest.instant_or_none(self.deadline);
+        self.messages.fold(digest);
+        self.bytes.fold(digest);
+        self.outbox.fold(digest);
+        digest.flag(self.pipeline.is_some());
     }
 }
 
@@ -137,6 +167,10 @@ impl Connections {
     /// All connections, in the order of their slots.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Connection> {
         self.slots.iter().flatten()
+    }
+
+    pub(super) fn fold(&self, digest: &mut Digest<'_>, users: &Users) {
+        digest.unordered(self.iter(), |digest, connection| connection.fold(digest, users));
     }
 }
 

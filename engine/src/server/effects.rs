@@ -26,6 +26,11 @@ pub(super) struct Effects {
 const RECIPIENTS_KEPT: usize = 4096;
 
 impl Effects {
+    /// Actions that the driver has not taken.
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Adds a recipient of the fan-out that [`Effects::send`] ends.
     #[inline]
     pub(super) fn recipient(&mut self, conn: ConnId) {

@@ -5,6 +5,7 @@ mod check;
 mod classic;
 mod connections;
 mod delivery;
+mod digest;
 mod directory;
 mod effects;
 mod lifecycle;

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::{config::FRAME_COST_BYTES, id::UserId};
+use crate::{config::FRAME_COST_BYTES, digest::Digest, id::UserId};
 
 /// The frames between the engine's actions and the network, by number and size.
 #[derive(Debug, Default)]
@@ -151,6 +151,22 @@ impl Outbox {
         let held = self.held_frames();
         self.streams = Vec::new();
         held
+    }
+
+    /// How many frames there were before those on their way decides nothing.
+    pub(super) fn fold(&self, digest: &mut Digest<'_>) {
+        let origin = if digest.is_everything() { 0 } else { self.flushed_frames };
+        digest.word(self.sent_frames - origin);
+        digest.word(self.flushed_frames - origin);
+        digest.word(self.unflushed_bytes);
+        digest.len(self.streams.len());
+        for stream in &self.streams {
+            digest.text(stream.sender.as_str());
+            digest.word(u64::from(stream.content_type.cast_unsigned()));
+            digest.word(stream.sent_as.saturating_sub(origin));
+            digest.flag(stream.held.is_some());
+            digest.bytes(stream.held.as_deref().unwrap_or_default());
+        }
     }
 }
 

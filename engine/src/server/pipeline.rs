@@ -9,11 +9,12 @@ use alloc::{boxed::Box, collections::VecDeque};
 
 use bytes::Bytes;
 use slab::Slab;
-use switchboard_proto::classic::Message;
+use switchboard_proto::{Message as _, classic::Message};
 
 use crate::{
+    digest::Digest,
     id::{ConnId, Ticket, UserId},
-    storage::{FileUpload, Recipient},
+    storage::{FileSource, FileUpload, Recipient},
 };
 
 /// A pipeline's place in the table.
@@ -61,6 +62,57 @@ impl Stage {
     }
 }
 
+impl Entry {
+    /// Which requests its tickets are, the requests tell.
+    fn fold(&self, digest: &mut Digest<'_>) {
+        match &self.recipient {
+            Recipient::User(user) => {
+                digest.word(0);
+                digest.text(user.as_str());
+            }
+            Recipient::Group(group) => {
+                digest.word(1);
+                digest.text(group.as_str());
+            }
+        }
+        digest.word(self.cost_bytes);
+        match &self.stage {
+            Stage::Uploading { upload, message } => {
+                digest.word(0);
+                fold_upload(upload, digest);
+                digest.bytes(&message.encode_to_vec());
+            }
+            Stage::File { message, .. } => {
+                digest.word(1);
+                digest.bytes(&message.encode_to_vec());
+            }
+            Stage::Ready { message } => {
+                digest.word(2);
+                digest.bytes(&message.encode_to_vec());
+            }
+            Stage::Storing { parcel, .. } => {
+                digest.word(3);
+                parcel.fold(digest);
+            }
+            Stage::Stored { seq, parcel } => {
+                digest.word(4);
+                digest.word(*seq);
+                parcel.fold(digest);
+            }
+            Stage::Dropped => digest.word(5),
+        }
+    }
+}
+
+fn fold_upload(upload: &FileUpload, digest: &mut Digest<'_>) {
+    digest.text(upload.owner.as_str());
+    digest.text(&upload.suffix);
+    match &upload.source {
+        FileSource::Bytes(bytes) => digest.bytes(bytes),
+        FileSource::DataUrl(url) => digest.text(url),
+    }
+}
+
 /// What is delivered of a stored message.
 #[derive(Debug)]
 pub(super) struct Parcel {
@@ -68,6 +120,14 @@ pub(super) struct Parcel {
     pub(super) frame: Bytes,
     /// What other engines receive, if there are any.
     pub(super) record: Option<Bytes>,
+}
+
+impl Parcel {
+    fn fold(&self, digest: &mut Digest<'_>) {
+        digest.bytes(&self.frame);
+        digest.flag(self.record.is_some());
+        digest.bytes(self.record.as_deref().unwrap_or_default());
+    }
 }
 
 /// The messages of one connection.
@@ -83,12 +143,24 @@ pub(super) struct Pipeline {
 impl Pipeline {
     /// The message that waits for this answer.
     pub(super) fn entry_mut(&mut self, ticket: Ticket) -> Option<&mut Entry> {
-        self.entries.iter_mut().find(|entry| match &entry.stage {
+        self.place(ticket).and_then(|place| self.entries.get_mut(place))
+    }
+
+    /// The place of the message that waits for this answer.
+    pub(super) fn place(&self, ticket: Ticket) -> Option<usize> {
+        self.entries.iter().position(|entry| match &entry.stage {
             Stage::File { ticket: waiting, .. } | Stage::Storing { ticket: waiting, .. } => {
                 *waiting == ticket
             }
             Stage::Uploading { .. } | Stage::Ready { .. } | Stage::Stored { .. } | Stage::Dropped => false,
         })
+    }
+
+    fn fold(&self, digest: &mut Digest<'_>) {
+        digest.conn(self.origin);
+        digest.text(self.sender.as_str());
+        digest.len(self.entries.len());
+        self.entries.iter().for_each(|entry| entry.fold(digest));
     }
 
     /// Whether an earlier message's file keeps a new message from the store. Whatever waits for a file is
@@ -145,6 +217,11 @@ impl Pipelines {
     /// All pipelines, in the order of their keys.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Pipeline> {
         self.table.iter().map(|(_, pipeline)| pipeline)
+    }
+
+    /// The sums follow from the messages.
+    pub(super) fn fold(&self, digest: &mut Digest<'_>) {
+        digest.unordered(self.iter(), |digest, pipeline| pipeline.fold(digest));
     }
 
     /// Appends a message.

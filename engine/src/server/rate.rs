@@ -1,6 +1,6 @@
 //! Rate limits: the generic cell rate algorithm (ITU-T I.371), in whole nanoseconds.
 
-use crate::time::Instant;
+use crate::{digest::Digest, time::Instant};
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
@@ -33,6 +33,10 @@ impl Meter {
         }
         self.0 = end;
         true
+    }
+
+    pub(super) fn fold(&self, digest: &mut Digest<'_>) {
+        digest.future_ns(self.0);
     }
 }
 

@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use core::time::Duration;
 
 use super::{pipeline::PipelineKey, users::UserKey};
-use crate::{id::Ticket, time::Instant};
+use crate::{digest::Digest, id::Ticket, time::Instant};
 
 /// What an answer is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,5 +47,19 @@ impl Requests {
             return None;
         }
         self.open.pop_first().map(|(ticket, (_, purpose))| (ticket, purpose))
+    }
+
+    /// Each with what `name` folds in place of its number.
+    pub(super) fn fold(&self, digest: &mut Digest<'_>, name: impl Fn(&mut Digest<'_>, Ticket, Purpose)) {
+        if digest.is_everything() {
+            digest.word(self.last);
+        }
+        for (ticket, (expires_at, purpose)) in &self.open {
+            if digest.is_everything() {
+                digest.word(ticket.0);
+            }
+            digest.instant(*expires_at);
+            name(digest, *ticket, *purpose);
+        }
     }
 }

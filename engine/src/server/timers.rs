@@ -29,6 +29,11 @@ impl Timers {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
+    /// All of them, in the order in which they fall due.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Instant, Due)> {
+        self.deadlines.iter().copied()
+    }
+
     pub(super) fn set(&mut self, at: Instant, due: Due) {
         self.deadlines.insert((at, due));
     }

@@ -7,6 +7,7 @@ use slab::Slab;
 
 use super::call::Call;
 use crate::{
+    digest::Digest,
     hash::{Lookup, OrderedSet, SeededState},
     id::{ConnId, GroupId, Ticket, UserId},
     time::Instant,
@@ -180,5 +181,52 @@ impl Users {
         let group = self.groups.remove(key);
         self.by_group_id.remove(&group.id);
         true
+    }
+    /// The look-up tables follow from what is folded; the order of members from nothing that decides anything.
+    pub(super) fn fold(&self, digest: &mut Digest<'_>) {
+        digest.unordered(self.iter(), |digest, (_, user)| user.fold(digest, self));
+        digest.unordered(self.iter_groups(), |digest, (_, group)| {
+            digest.text(group.id.as_str());
+            digest.unordered(group.members.iter(), |digest, user| self.fold_name(digest, *user));
+        });
+    }
+
+    /// A user's id in place of the key, which decides nothing.
+    pub(super) fn fold_name(&self, digest: &mut Digest<'_>, key: UserKey) {
+        digest.text(self.get(key).map_or("", |user| user.id.as_str()));
+        if digest.is_everything() {
+            digest.len(key);
+        }
+    }
+}
+
+impl User {
+    fn fold(&self, digest: &mut Digest<'_>, users: &Users) {
+        digest.text(self.id.as_str());
+        digest.len(self.conns.len());
+        self.conns.iter().for_each(|conn| digest.conn(*conn));
+        digest.len(self.departed.len());
+        for (conn, message) in &self.departed {
+            digest.conn(*conn);
+            digest.bytes(message);
+        }
+        match self.load {
+            // Which request that is, the requests tell.
+            Load::Waiting { .. } => digest.word(0),
+            Load::Done => digest.word(1),
+            Load::Failed { retry_at } => {
+                digest.word(2);
+                digest.instant(retry_at);
+            }
+        }
+        digest.text(&self.avatar);
+        digest.word(self.revision);
+        digest.unordered(self.groups.iter(), |digest, key| {
+            digest.text(users.group(*key).map_or("", |group| group.id.as_str()));
+        });
+        digest.flag(self.call.is_some());
+        if let Some(call) = &self.call {
+            call.fold(digest);
+        }
     }
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use switchboard_engine::{
-    Action, CloseReason, ConnId, Event, Frame, Instant, Record, Request, Server, ServerConfig, Ticket, Topic,
+    Action, CloseReason, ConnId, Event, Frame, Gauges, Instant, Record, Request, Server, ServerConfig,
+    Ticket, Topic,
 };
 
 /// An [`Action`] that outlives the server's loan of it.
@@ -55,6 +56,8 @@ pub(crate) struct Driver {
     tickets: BTreeSet<Ticket>,
     pub(crate) subscriptions: BTreeSet<Topic>,
     pub(crate) stopped: bool,
+    /// How much there was after the last event, and the digest of the state.
+    before: (Gauges, u64),
 }
 
 impl Driver {
@@ -69,6 +72,7 @@ impl Driver {
             tickets: BTreeSet::new(),
             subscriptions: BTreeSet::new(),
             stopped: false,
+            before: Default::default(),
         }
     }
 
@@ -108,6 +112,7 @@ impl Driver {
 
     fn drain(&mut self) -> Vec<Act> {
         let mut acts = Vec::new();
+        let (gauges, digest) = core::mem::take(&mut self.before);
         while let Some(action) = self.server.poll_action() {
             let wanted = format!("{action:?}");
             let twin = self.twin.poll_action().map(|action| format!("{action:?}"));
@@ -116,6 +121,9 @@ impl Driver {
         }
         assert_eq!(self.twin.poll_action(), None, "determinism: a twin wants more");
         assert_eq!(self.server.poll_timeout(), self.twin.poll_timeout(), "determinism: deadlines differ");
+        assert_eq!(self.server.full_digest(), self.twin.full_digest(), "determinism: digests differ");
+        self.before = (self.server.gauges(), self.server.state_digest());
+        assert!(gauges == self.before.0 || digest != self.before.1, "{gauges:?} is {:?} now", self.before.0);
         acts.iter().for_each(|act| self.check(act));
         self.server.check_invariants().unwrap();
         acts

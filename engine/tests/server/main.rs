@@ -18,6 +18,7 @@ mod bus;
 mod calls;
 mod canaries;
 mod delivery_order;
+mod digests;
 mod directory;
 mod limits;
 mod liveness;
