@@ -3,7 +3,10 @@
 
 use bytes::Bytes;
 
-use crate::id::{GroupId, UserId};
+use crate::{
+    id::{GroupId, MessageId, UserId},
+    storage::Place,
+};
 
 /// What an engine can be interested in.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,8 +24,8 @@ pub enum Topic {
 pub struct Record {
     /// Whom it concerns.
     pub topic: Topic,
-    /// Its place in its conversation; none for what is not stored.
-    pub seq: Option<u64>,
+    /// What the store knows it by; none for what is not stored.
+    pub stored: Option<(MessageId, Place)>,
     /// A classic `Message`, as the sender's engine has authenticated it: `from` is the sender, and in a
     /// group's message `avatar` is the sender's picture as the directory has it.
     pub message: Bytes,

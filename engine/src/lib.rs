@@ -71,14 +71,14 @@ pub use client::{
 };
 pub use close::CloseReason;
 pub use config::{ConfigError, DevicePolicy, FRAME_COST_BYTES, Limits, ServerConfig};
-pub use event::{Event, PeerFault};
+pub use event::{Event, PeerFault, Protocol};
 pub use id::{ConnId, GroupId, ID_LIMIT_BYTES, IdError, MessageId, SYSTEM, Ticket, UserId};
 #[doc(hidden)]
 pub use probe::{Canary, Probe, Rule, Shipped};
 pub use server::{Gauges, InvariantViolation, Server};
 pub use stats::Stats;
 pub use storage::{
-    Answer, DirectoryChange, DirectoryChangeKind, FileKind, FileSource, FileUpload, NewMessage, Recipient,
-    Request, UserProfile,
+    Answer, DirectoryChange, DirectoryChangeKind, FileKind, FileSource, FileUpload, Head, Messages, NewMessage,
+    Place, Range, Recipient, Request, StoredMessage, UserProfile,
 };
 pub use time::Instant;

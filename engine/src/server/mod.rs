@@ -132,7 +132,7 @@ impl<P: Probe> Server<P> {
     pub fn handle(&mut self, now: Instant, event: Event) {
         self.advance(now);
         match event {
-            Event::Connected { conn, user } => self.connected(conn, user),
+            Event::Connected { conn, user, protocol: _ } => self.connected(conn, user),
             Event::Received { conn, message } => self.received(conn, message),
             Event::Ping { conn, payload } => self.pinged(conn, payload),
             Event::Pong { conn, payload } => self.ponged(conn, payload.len()),

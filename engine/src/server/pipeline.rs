@@ -13,8 +13,8 @@ use switchboard_proto::{Message as _, classic::Message};
 
 use crate::{
     digest::Digest,
-    id::{ConnId, Ticket, UserId},
-    storage::{FileSource, FileUpload, Recipient},
+    id::{ConnId, MessageId, Ticket, UserId},
+    storage::{FileSource, FileUpload, Place, Recipient},
 };
 
 /// A pipeline's place in the table.
@@ -47,7 +47,7 @@ pub(super) enum Stage {
     /// It is being stored.
     Storing { ticket: Ticket, parcel: Parcel },
     /// It is stored, and waits for an earlier message.
-    Stored { seq: u64, parcel: Parcel },
+    Stored { place: Place, parcel: Parcel },
     /// It was not stored.
     Dropped,
 }
@@ -94,9 +94,10 @@ impl Entry {
                 digest.word(3);
                 parcel.fold(digest);
             }
-            Stage::Stored { seq, parcel } => {
+            Stage::Stored { place, parcel } => {
                 digest.word(4);
-                digest.word(*seq);
+                digest.word(place.epoch);
+                digest.word(place.seq);
                 parcel.fold(digest);
             }
             Stage::Dropped => digest.word(5),
@@ -116,6 +117,8 @@ fn fold_upload(upload: &FileUpload, digest: &mut Digest<'_>) {
 /// What is delivered of a stored message.
 #[derive(Debug)]
 pub(super) struct Parcel {
+    /// What the store knows the message by.
+    pub(super) id: MessageId,
     /// What local recipients receive.
     pub(super) frame: Bytes,
     /// What other engines receive, if there are any.
@@ -263,8 +266,8 @@ mod tests {
 
     use super::{Entry, Parcel, Pipeline, PipelineKey, Pipelines, Stage};
     use crate::{
-        id::{ConnId, Ticket, UserId},
-        storage::{FileSource, FileUpload, Recipient},
+        id::{ConnId, MessageId, Ticket, UserId},
+        storage::{FileSource, FileUpload, Place, Recipient},
     };
 
     const ORIGIN: ConnId = ConnId::new(1, 1);
@@ -273,8 +276,12 @@ mod tests {
         Box::default()
     }
 
+    fn place(seq: u64) -> Place {
+        Place { epoch: 1, seq, stored_at_ms: 0 }
+    }
+
     fn parcel() -> Parcel {
-        Parcel { frame: Bytes::new(), record: None }
+        Parcel { id: MessageId([0; 16]), frame: Bytes::new(), record: None }
     }
 
     fn uploading() -> Stage {
@@ -309,7 +316,7 @@ mod tests {
     #[test]
     fn a_new_message_is_kept_from_the_store_while_a_file_is_before_it() {
         assert!(!pipeline([]).is_blocked());
-        assert!(!pipeline([storing(1), Stage::Stored { seq: 1, parcel: parcel() }]).is_blocked());
+        assert!(!pipeline([storing(1), Stage::Stored { place: place(1), parcel: parcel() }]).is_blocked());
         assert!(!pipeline([storing(1), Stage::Dropped]).is_blocked());
         assert!(pipeline([storing(1), file(2)]).is_blocked());
         assert!(pipeline([file(1), Stage::Ready { message: message() }]).is_blocked());
@@ -336,12 +343,12 @@ mod tests {
     #[test]
     fn messages_leave_in_order_once_settled_and_the_sums_follow() {
         let (mut pipelines, key) = pipelines();
-        pipelines.push(key, entry(Stage::Stored { seq: 1, parcel: parcel() }));
+        pipelines.push(key, entry(Stage::Stored { place: place(1), parcel: parcel() }));
         pipelines.push(key, entry(Stage::Dropped));
         pipelines.push(key, entry(storing(3)));
-        pipelines.push(key, entry(Stage::Stored { seq: 4, parcel: parcel() }));
+        pipelines.push(key, entry(Stage::Stored { place: place(4), parcel: parcel() }));
         assert_eq!((pipelines.messages, pipelines.bytes), (4, 40));
-        assert!(matches!(pipelines.pop_settled(key).unwrap().stage, Stage::Stored { seq: 1, .. }));
+        assert!(matches!(pipelines.pop_settled(key).unwrap().stage, Stage::Stored { place: Place { seq: 1, .. }, .. }));
         assert!(matches!(pipelines.pop_settled(key).unwrap().stage, Stage::Dropped));
         assert!(pipelines.pop_settled(key).is_none(), "the third is not settled");
         assert_eq!((pipelines.messages, pipelines.bytes), (2, 20));

@@ -125,7 +125,7 @@ impl<P: Probe> Server<P> {
             }
             Route::Broadcast => {
                 self.probe.reached(Rule::Broadcast);
-                self.publish(|| Record { topic: Topic::Everyone, seq: None, message: bytes.clone() });
+                self.publish(|| Record { topic: Topic::Everyone, stored: None, message: bytes.clone() });
                 self.deliver_to_everyone(bytes, classic::kind(&message, &sender), &sender);
             }
             Route::BadRecipient => {
@@ -169,14 +169,14 @@ impl<P: Probe> Server<P> {
             }
         }
         self.probe.reached(Rule::Relayed);
-        self.publish(|| Record { topic: Topic::User(to.clone()), seq: None, message: bytes.clone() });
+        self.publish(|| Record { topic: Topic::User(to.clone()), stored: None, message: bytes.clone() });
         self.deliver_to_user(to.as_str(), bytes, classic::kind(message, sender), Some(conn));
     }
 
     /// Another engine has accepted a message.
     pub(super) fn published(&mut self, record: Record) {
         self.stats.bus_received += 1;
-        let Record { topic, seq: _, message: bytes } = record;
+        let Record { topic, stored: _, message: bytes } = record;
         let decoded = Message::decode(bytes.clone());
         let sender = decoded.as_ref().ok().and_then(|message| UserId::new(&message.from).ok());
         let (Ok(message), Some(sender)) = (decoded, sender) else {

@@ -18,8 +18,11 @@ use crate::{
     close::CloseReason,
     id::{ConnId, MessageId, Ticket, UserId},
     probe::{Canary, Probe, Rule},
-    storage::{Answer, FileUpload, Recipient, Request},
+    storage::{Answer, FileUpload, Place, Recipient, Request},
 };
+
+/// Where a message is said to be by those bugs that deliver one that is nowhere.
+const NOWHERE: Place = Place { epoch: 0, seq: 0, stored_at_ms: 0 };
 
 impl<P: Probe> Server<P> {
     /// Takes a message on its way through the store, if its sender may send it and there is room.
@@ -113,26 +116,28 @@ impl<P: Probe> Server<P> {
         message: Message,
         bytes: Option<Bytes>,
     ) -> Stage {
-        let parcel = match recipient {
-            Recipient::User(_) => {
-                let frame = bytes.unwrap_or_else(|| classic::encode(&message));
-                Parcel { record: self.config.peers.then(|| frame.clone()), frame }
-            }
-            Recipient::Group(_) => Parcel {
-                record: self.config.peers.then(|| classic::encode(&message)),
-                frame: classic::group_form(message.clone(), &self.probe),
-            },
-        };
         let mut id = [0; 16];
         if !self.probe.canary(Canary::MessageIdReused) {
             self.rng.fill_bytes(&mut id);
         }
-        let new = classic::stored_form(message, sender, MessageId(id), recipient);
+        let id = MessageId(id);
+        let parcel = match recipient {
+            Recipient::User(_) => {
+                let frame = bytes.unwrap_or_else(|| classic::encode(&message));
+                Parcel { id, record: self.config.peers.then(|| frame.clone()), frame }
+            }
+            Recipient::Group(_) => Parcel {
+                id,
+                record: self.config.peers.then(|| classic::encode(&message)),
+                frame: classic::group_form(message.clone(), &self.probe),
+            },
+        };
+        let new = classic::stored_form(message, sender, id, recipient);
         self.stats.store_requests += 1;
         self.probe.reached(Rule::MessageRequested);
         let ticket = self.request(Purpose::Message(key), Request::StoreMessage(new));
         if self.probe.canary(Canary::DeliveredBeforeStored) {
-            return Stage::Stored { seq: 0, parcel };
+            return Stage::Stored { place: NOWHERE, parcel };
         }
         Stage::Storing { ticket, parcel }
     }
@@ -146,12 +151,12 @@ impl<P: Probe> Server<P> {
             (Stage::Storing { parcel, .. }, Answer::Failed)
                 if self.probe.canary(Canary::FailedSaveDelivered) =>
             {
-                entry.stage = Stage::Stored { seq: 0, parcel };
+                entry.stage = Stage::Stored { place: NOWHERE, parcel };
             }
-            (Stage::Storing { parcel, .. }, Answer::MessageStored { seq }) => {
+            (Stage::Storing { parcel, .. }, Answer::MessageStored(place)) => {
                 self.probe.reached(Rule::MessageStored);
                 self.stats.stored += 1;
-                entry.stage = Stage::Stored { seq: *seq, parcel };
+                entry.stage = Stage::Stored { place: *place, parcel };
             }
             (Stage::File { mut message, .. }, Answer::FileStored { name, kind }) => {
                 self.probe.reached(Rule::FileStored);
@@ -166,7 +171,14 @@ impl<P: Probe> Server<P> {
                 self.probe.reached(Rule::StoreFailed);
                 self.stats.store_failed += 1;
             }
-            (_, Answer::UserLoaded(_) | Answer::MessageStored { .. } | Answer::FileStored { .. }) => {
+            (
+                _,
+                Answer::UserLoaded(_)
+                | Answer::MessageStored(_)
+                | Answer::FileStored { .. }
+                | Answer::HeadsLoaded { .. }
+                | Answer::MessagesLoaded(_),
+            ) => {
                 self.stats.driver_faults += 1;
             }
         }
@@ -209,7 +221,7 @@ impl<P: Probe> Server<P> {
         }
         let mut delivered = 0_u32;
         while let Some(entry) = self.pipelines.pop_settled(key) {
-            let (Stage::Stored { seq, parcel }, Some(pipeline)) = (entry.stage, self.pipelines.get(key))
+            let (Stage::Stored { place, parcel }, Some(pipeline)) = (entry.stage, self.pipelines.get(key))
             else {
                 continue;
             };
@@ -222,13 +234,13 @@ impl<P: Probe> Server<P> {
                 self.probe.reached(Rule::DeliveredForGone);
             }
             let (origin, sender) = (pipeline.origin, pipeline.sender.clone());
-            let Parcel { frame, record } = parcel;
+            let Parcel { id, frame, record } = parcel;
             let topic = match &entry.recipient {
                 Recipient::User(user) => Topic::User(user.clone()),
                 Recipient::Group(group) => Topic::Group(group.clone()),
             };
             if let Some(message) = record {
-                self.publish(|| Record { topic, seq: Some(seq), message });
+                self.publish(|| Record { topic, stored: Some((id, place)), message });
             }
             match &entry.recipient {
                 Recipient::User(user) => {

@@ -16,10 +16,10 @@ fn messages_arrive_in_the_order_sent_in_whatever_order_the_store_answers() {
         world.says(alice, text("bob", content));
     }
     assert_eq!(world.store.held.len(), 3, "all three are asked for at once");
-    world.store_says(2, Answer::MessageStored { seq: 3 });
-    world.store_says(1, Answer::MessageStored { seq: 2 });
+    world.store_says(2, stored(3));
+    world.store_says(1, stored(2));
     assert_eq!(world.hears(bob), NOTHING);
-    world.store_says(0, Answer::MessageStored { seq: 1 });
+    world.store_says(0, stored(1));
     assert_eq!(world.hears(bob), ["one", "two", "three"]);
 }
 
@@ -33,9 +33,9 @@ fn a_message_that_is_not_stored_holds_up_nothing_behind_it() {
             world.says(alice, text("bob", content));
         }
         world.store_says(1, answer.clone());
-        world.store_says(1, Answer::MessageStored { seq: 2 });
+        world.store_says(1, stored(2));
         assert_eq!(world.hears(bob), NOTHING);
-        world.store_says(0, Answer::MessageStored { seq: 1 });
+        world.store_says(0, stored(1));
         assert_eq!(world.hears(bob), ["one", "three"], "{answer:?}");
     }
 }
@@ -47,12 +47,12 @@ fn a_message_that_the_store_never_answers_for_holds_up_nothing_longer_than_the_t
     world.store_holds();
     world.says(alice, text("bob", "one"));
     world.says(alice, text("bob", "two"));
-    world.store_says(1, Answer::MessageStored { seq: 2 });
+    world.store_says(1, stored(2));
     world.passes(secs(9));
     assert_eq!(world.hears(bob), NOTHING);
     world.passes(secs(1));
     assert_eq!(world.hears(bob), ["two"]);
-    world.store_says(0, Answer::MessageStored { seq: 1 });
+    world.store_says(0, stored(1));
     assert_eq!(world.hears(bob), NOTHING, "too late");
     assert_eq!((world.stats().store_failed, world.stats().stale_events), (1, 1));
 }

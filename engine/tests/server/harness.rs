@@ -111,7 +111,7 @@ impl World {
             aborted: false,
         };
         self.sessions.insert(conn, session);
-        self.happens(Event::Connected { conn, user: user(name) });
+        self.happens(Event::Connected { conn, user: user(name), protocol: Protocol::Classic });
         conn
     }
 

@@ -200,7 +200,7 @@ impl History {
             }
             (Outcome::Done, Request::StoreMessage(_))
             | (Outcome::Wrong, Request::LoadUser(_) | Request::StoreFile(_)) => {
-                Answer::MessageStored { seq: self.said }
+                stored(self.said)
             }
             (Outcome::Done, Request::StoreFile(_)) | (Outcome::Wrong, Request::StoreMessage(_)) => {
                 let kinds = [FileKind::Other, FileKind::Image, FileKind::Audio, FileKind::Video];
@@ -238,7 +238,7 @@ impl History {
             Step::Connects { slot, user: index } => {
                 self.generations[*slot as usize] += 1;
                 let conn = self.conn(Who { slot: *slot, stale: false });
-                Event::Connected { conn, user: user(USERS[*index]) }
+                Event::Connected { conn, user: user(USERS[*index]), protocol: Protocol::Classic }
             }
             Step::Says { who, say } => {
                 let message = self.message(say, "").encode_to_vec().into();
@@ -279,11 +279,11 @@ impl History {
                     1 => Topic::User(user(USERS.get(say.to).copied().unwrap_or("zoe"))),
                     _ => Topic::Group(group(GROUPS[say.to % GROUPS.len()])),
                 };
-                Event::Published(Record { topic, seq: None, message })
+                Event::Published(Record { topic, stored: None, message })
             }
             Step::PublishesGarbage => {
                 let message = Bytes::from_static(b"\xff\xfe");
-                Event::Published(Record { topic: Topic::Everyone, seq: None, message })
+                Event::Published(Record { topic: Topic::Everyone, stored: None, message })
             }
             Step::ShutsDown => Event::Shutdown,
             Step::Nothing => return Stimulus::Nothing,

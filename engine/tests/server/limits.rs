@@ -178,7 +178,7 @@ fn what_has_left_the_pipeline_makes_room_again() {
     let mut world = World::with(|config| config.limits.pending = 2);
     let (alice, bob) = (world.arrives("alice"), world.arrives("bob"));
     world.store_holds();
-    for answer in [Answer::MessageStored { seq: 1 }, Answer::Failed, Answer::Refused] {
+    for answer in [stored(1), Answer::Failed, Answer::Refused] {
         (0..2).for_each(|_| world.says(alice, text("bob", "x")));
         (0..2).for_each(|_| world.store_says(0, answer.clone()));
     }

@@ -196,7 +196,7 @@ fn a_message_of_another_node_is_not_stored_again() {
     let before = world.store.asked;
     let message: Bytes = Message { from: "bob".into(), ..group_text("crew", "hi") }.encode_to_vec().into();
     for topic in [Topic::Group(group("crew")), Topic::User(user("alice"))] {
-        let record = Record { topic, seq: Some(1), message: message.clone() };
+        let record = Record { topic, stored: Some(stored_as(1)), message: message.clone() };
         world.happens(switchboard_engine::Event::Published(record));
     }
     assert_eq!(world.reads(alice).len(), 2);

@@ -46,7 +46,7 @@ impl Store {
                 self.log.push((**message).clone());
                 let conversation = conversation(message);
                 let seq = self.log.iter().filter(|other| self::conversation(other) == conversation).count();
-                Answer::MessageStored { seq: seq as u64 }
+                stored(seq as u64)
             }
             Request::StoreFile(upload) => {
                 self.files.push(upload.clone());

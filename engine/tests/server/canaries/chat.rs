@@ -97,7 +97,7 @@ impl Chat {
 
     pub(crate) fn connects_as(&mut self, name: &str, conn: ConnId) -> ConnId {
         self.sessions.insert(conn, Session { user: name.to_owned(), ..Session::default() });
-        self.happens(Event::Connected { conn, user: user(name) });
+        self.happens(Event::Connected { conn, user: user(name), protocol: Protocol::Classic });
         conn
     }
 
@@ -202,7 +202,7 @@ impl Chat {
     /// Another engine has published this.
     pub(crate) fn bus_says(&mut self, topic: Topic, message: &Message) {
         let message = message.encode_to_vec().into();
-        self.happens(Event::Published(Record { topic, seq: None, message }));
+        self.happens(Event::Published(Record { topic, stored: None, message }));
     }
 
     /// Time passes, and the server does on time what is due.

@@ -340,7 +340,7 @@ impl Model {
                 (profile.avatar.to_string(), profile.groups.clone(), profile.revision)
             }
             Answer::Refused => (String::new(), Vec::new(), 0),
-            Answer::Failed | Answer::MessageStored { .. } | Answer::FileStored { .. } => {
+            Answer::Failed | Answer::MessageStored(_) | Answer::FileStored { .. } => {
                 person.load = Load::Failed(now);
                 self.welcome(name);
                 return self.forget();
