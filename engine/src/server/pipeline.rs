@@ -348,7 +348,10 @@ mod tests {
         pipelines.push(key, entry(storing(3)));
         pipelines.push(key, entry(Stage::Stored { place: place(4), parcel: parcel() }));
         assert_eq!((pipelines.messages, pipelines.bytes), (4, 40));
-        assert!(matches!(pipelines.pop_settled(key).unwrap().stage, Stage::Stored { place: Place { seq: 1, .. }, .. }));
+        assert!(matches!(
+            pipelines.pop_settled(key).unwrap().stage,
+            Stage::Stored { place: Place { seq: 1, .. }, .. }
+        ));
         assert!(matches!(pipelines.pop_settled(key).unwrap().stage, Stage::Dropped));
         assert!(pipelines.pop_settled(key).is_none(), "the third is not settled");
         assert_eq!((pipelines.messages, pipelines.bytes), (2, 20));

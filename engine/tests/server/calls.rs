@@ -149,5 +149,5 @@ fn a_call_with_somebody_at_another_engine_goes_both_ways_over_the_bus() {
     assert_eq!(world.hears(bob), ["offer"]);
     world.says(bob, signal("", SDP, "answer"));
     assert_eq!(world.published.len(), 1);
-    assert_eq!((&world.published[0].topic, world.published[0].seq), (&Topic::User(user("alice")), None));
+    assert_eq!((&world.published[0].topic, world.published[0].stored), (&Topic::User(user("alice")), None));
 }

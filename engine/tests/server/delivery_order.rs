@@ -4,6 +4,7 @@
 use switchboard_engine::{Answer, FileKind, Request};
 
 use crate::harness::{World, group_text, heartbeat, relayed, secs, shout, text, upload};
+use crate::store::stored;
 
 const NOTHING: [&str; 0] = [];
 
@@ -65,7 +66,7 @@ fn an_answer_that_comes_twice_counts_once() {
     world.says(alice, text("bob", "one"));
     let (ticket, _) = world.store.held[0];
     for seq in [1, 1, 2] {
-        let answer = Answer::MessageStored { seq };
+        let answer = stored(seq);
         world.happens(switchboard_engine::Event::Answered { ticket, answer });
     }
     assert_eq!(world.hears(bob), ["one"]);
@@ -152,6 +153,7 @@ fn a_file_is_kept_before_its_message_and_both_before_what_was_sent_after() {
             Request::LoadUser(_) => "user",
             Request::StoreMessage(_) => "message",
             Request::StoreFile(_) => "file",
+            Request::LoadHeads { .. } | Request::LoadMessages(_) => "log",
         };
         world.store.held.iter().map(|(_, request)| name(request)).collect()
     };

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use switchboard_engine::{
-    Action, Answer, Client, ClientConfig, ClientEvent, ConnId, Event, GroupId, Instant, LinkId, Request,
-    Server, ServerConfig, Ticket, UserId, UserProfile,
+    Action, Answer, Client, ClientConfig, ClientEvent, ConnId, Event, GroupId, Instant, LinkId, Protocol,
+    Request, Server, ServerConfig, Ticket, UserId, UserProfile,
 };
 use switchboard_proto::{Message as _, classic::Message};
 
@@ -39,6 +39,8 @@ impl Told {
                         Request::LoadUser(user) => user.to_string(),
                         Request::StoreMessage(new) => new.content.to_string(),
                         Request::StoreFile(upload) => upload.suffix.to_string(),
+                        Request::LoadHeads { user, after } => format!("heads of {user} {after}"),
+                        Request::LoadMessages(range) => format!("{range:?}"),
                     };
                     self.asked.insert(name, ticket);
                 }
@@ -57,7 +59,11 @@ impl Told {
     }
 
     fn connects(&mut self, number: u32) {
-        self.handle(Event::Connected { conn: ConnId::new(number, 1), user: user(number) });
+        self.handle(Event::Connected {
+            conn: ConnId::new(number, 1),
+            user: user(number),
+            protocol: Protocol::Classic,
+        });
     }
 
     fn loaded(&mut self, number: u32) {
@@ -88,7 +94,7 @@ impl Told {
     fn stored(&mut self, text: &str) {
         self.seqs += 1;
         let seq = self.seqs;
-        self.answers(text, Answer::MessageStored { seq });
+        self.answers(text, crate::store::stored(seq));
     }
 }
 
@@ -149,7 +155,11 @@ fn what_is_over_leaves_no_trace_but_under_everything() {
 fn a_driver_may_rename_its_connections() {
     let came = |generation| {
         let mut told = Told::new(1, START);
-        told.handle(Event::Connected { conn: ConnId::new(1, generation), user: user(1) });
+        told.handle(Event::Connected {
+            conn: ConnId::new(1, generation),
+            user: user(1),
+            protocol: Protocol::Classic,
+        });
         let slot = |conn: ConnId| u64::from(conn.slot());
         (told.server.state_digest(), told.server.state_digest_as(&slot))
     };

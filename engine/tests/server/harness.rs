@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use switchboard_engine::{
-    Answer, CloseReason, ConnId, DirectoryChange, DirectoryChangeKind, Event, Frame, PeerFault, Record,
-    Server, ServerConfig, Stats,
+    Answer, CloseReason, ConnId, DirectoryChange, DirectoryChangeKind, Event, Frame, PeerFault, Protocol,
+    Record, Server, ServerConfig, Stats,
 };
 use switchboard_proto::{Message as _, classic::Message};
 
@@ -101,6 +101,11 @@ impl World {
 
     /// The user connects in this slot and generation.
     pub(crate) fn connects_as(&mut self, name: &str, conn: ConnId) -> ConnId {
+        self.opens(name, conn, Protocol::Classic)
+    }
+
+    /// The user connects in this slot and generation, with this protocol.
+    pub(crate) fn opens(&mut self, name: &str, conn: ConnId, protocol: Protocol) -> ConnId {
         let session = Session {
             user: name.to_owned(),
             inbox: Vec::new(),
@@ -111,7 +116,7 @@ impl World {
             aborted: false,
         };
         self.sessions.insert(conn, session);
-        self.happens(Event::Connected { conn, user: user(name), protocol: Protocol::Classic });
+        self.happens(Event::Connected { conn, user: user(name), protocol });
         conn
     }
 

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use proptest::{prelude::*, sample::select};
 use proptest_state_machine::ReferenceStateMachine;
 use switchboard_engine::{
-    Answer, ConnId, DevicePolicy, DirectoryChange, DirectoryChangeKind, Event, FileKind, PeerFault, Record,
-    Request, ServerConfig, Topic, UserProfile,
+    Answer, ConnId, DevicePolicy, DirectoryChange, DirectoryChangeKind, Event, FileKind, PeerFault, Protocol,
+    Record, Request, ServerConfig, Topic, UserProfile,
 };
 use switchboard_proto::{Message as _, classic::Message};
 
@@ -16,7 +16,7 @@ use crate::{
     driver::START,
     harness::secs,
     model::Model,
-    store::{group, user},
+    store::{group, stored, user},
 };
 
 /// One of them has the id of a group.
@@ -199,9 +199,8 @@ impl History {
                 Answer::UserLoaded(UserProfile { revision: self.revision, ..profile })
             }
             (Outcome::Done, Request::StoreMessage(_))
-            | (Outcome::Wrong, Request::LoadUser(_) | Request::StoreFile(_)) => {
-                stored(self.said)
-            }
+            | (Outcome::Wrong, Request::LoadUser(_) | Request::StoreFile(_)) => stored(self.said),
+            (_, Request::LoadHeads { .. } | Request::LoadMessages(_)) => Answer::Failed,
             (Outcome::Done, Request::StoreFile(_)) | (Outcome::Wrong, Request::StoreMessage(_)) => {
                 let kinds = [FileKind::Other, FileKind::Image, FileKind::Audio, FileKind::Video];
                 let kind = kinds[self.said as usize % kinds.len()];

@@ -8,7 +8,10 @@ use switchboard_engine::{
 };
 use switchboard_proto::Message as _;
 
-use crate::harness::{World, heartbeat, relayed, secs, shout, text, upload};
+use crate::{
+    harness::{World, heartbeat, relayed, secs, shout, text, upload},
+    store::stored,
+};
 
 fn small(config: &mut ServerConfig) {
     config.limits.message_bytes = 1024;

@@ -6,7 +6,7 @@ use switchboard_proto::{Message as _, classic::Message};
 
 use crate::{
     harness::{World, group_text, relayed, secs, shout, text},
-    store::{group, user},
+    store::{group, stored_as, user},
 };
 
 #[test]

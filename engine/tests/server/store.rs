@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use switchboard_engine::{
-    Answer, FileKind, FileUpload, GroupId, NewMessage, Recipient, Request, Ticket, UserId, UserProfile,
+    Answer, FileKind, FileUpload, GroupId, MessageId, NewMessage, Place, Recipient, Request, Ticket, UserId,
+    UserProfile,
 };
 
 /// What a test knows of the store, and tells it.
@@ -59,6 +60,7 @@ impl Store {
                 };
                 Answer::FileStored { name, kind }
             }
+            Request::LoadHeads { .. } | Request::LoadMessages(_) => Answer::Failed,
         }
     }
 
@@ -78,6 +80,21 @@ fn conversation(message: &NewMessage) -> (bool, Vec<&str>) {
             (false, both)
         }
     }
+}
+
+/// The place of that number in the first log.
+pub(crate) const fn place(seq: u64) -> Place {
+    Place { epoch: 1, seq, stored_at_ms: 0 }
+}
+
+/// The answer that a message is stored at that place.
+pub(crate) const fn stored(seq: u64) -> Answer {
+    Answer::MessageStored(place(seq))
+}
+
+/// What a record carries of a message that is stored at that place, its id left out.
+pub(crate) const fn stored_as(seq: u64) -> (MessageId, Place) {
+    (MessageId([0; 16]), place(seq))
 }
 
 /// A user's id.

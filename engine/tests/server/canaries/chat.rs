@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use switchboard_engine::{
     Action, Answer, Canary, CloseReason, ConnId, DirectoryChange, DirectoryChangeKind, Event, Frame, Probe,
-    Record, Rule, Server, ServerConfig, Topic,
+    Protocol, Record, Rule, Server, ServerConfig, Topic,
 };
 use switchboard_proto::{Message as _, classic::Message};
 
@@ -96,8 +96,12 @@ impl Chat {
     }
 
     pub(crate) fn connects_as(&mut self, name: &str, conn: ConnId) -> ConnId {
+        self.opens(name, conn, Protocol::Classic)
+    }
+
+    pub(crate) fn opens(&mut self, name: &str, conn: ConnId, protocol: Protocol) -> ConnId {
         self.sessions.insert(conn, Session { user: name.to_owned(), ..Session::default() });
-        self.happens(Event::Connected { conn, user: user(name), protocol: Protocol::Classic });
+        self.happens(Event::Connected { conn, user: user(name), protocol });
         conn
     }
 

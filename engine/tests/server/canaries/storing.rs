@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use switchboard_engine::{Answer, Canary, ConnId};
 
 use super::{Trial, chat::Chat};
-use crate::harness::{text, upload};
+use crate::{
+    harness::{text, upload},
+    store::stored,
+};
 
 /// Alice has sent Bob texts that the store has not answered for.
 fn unanswered(chat: &mut Chat, texts: &[&str]) -> (ConnId, ConnId) {

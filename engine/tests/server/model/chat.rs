@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use switchboard_engine::{
-    Answer, CloseReason, ConnId, FileKind, FileSource, FileUpload, Frame, MessageId, NewMessage, Recipient,
-    Record, Request, Topic,
+    Answer, CloseReason, ConnId, FileKind, FileSource, FileUpload, Frame, MessageId, NewMessage, Place,
+    Recipient, Record, Request, Topic,
 };
 use switchboard_proto::{Message as _, classic::Message};
 
@@ -12,6 +12,9 @@ use super::{
     outbox::{Fate, Picture},
 };
 use crate::store::{group, user};
+
+/// In place of the ids that the server makes up.
+const UNKNOWN: MessageId = MessageId([0; 16]);
 
 /// What a signal does to a call; none for what is no signal.
 fn ends_call(message: &Message) -> Option<bool> {
@@ -136,7 +139,7 @@ impl Model {
         let entry = self.queues.get_mut(&conn).into_iter().flatten().find(|entry| entry.waits_for(number));
         let entry = entry.expect("an open request is somebody's");
         entry.stage = match (&entry.stage, answer) {
-            (Stage::Storing(_), Answer::MessageStored { seq }) => Stage::Stored(*seq),
+            (Stage::Storing(_), Answer::MessageStored(place)) => Stage::Stored(*place),
             (Stage::File(_), Answer::FileStored { name, kind }) => {
                 entry.message.url = name.to_string();
                 entry.message.content_type = match kind {
@@ -178,14 +181,14 @@ impl Model {
             self.queues.insert(conn, rest);
         }
         for Entry { sender, recipient, message, stage, .. } in entries {
-            let Stage::Stored(seq) = stage else { continue };
+            let Stage::Stored(place) = stage else { continue };
             match recipient {
                 Recipient::User(to) => {
-                    self.publish(Topic::User(to.clone()), Some(seq), encode(&message));
+                    self.publish(Topic::User(to.clone()), Some(place), encode(&message));
                     self.deliver_to_user(to.as_str(), &message, Some(conn));
                 }
                 Recipient::Group(to) => {
-                    self.publish(Topic::Group(to.clone()), Some(seq), encode(&message));
+                    self.publish(Topic::Group(to.clone()), Some(place), encode(&message));
                     self.deliver_to_group(to.as_str(), message, &sender);
                 }
             }
@@ -237,9 +240,10 @@ impl Model {
         }
     }
 
-    fn publish(&mut self, topic: Topic, seq: Option<u64>, message: Bytes) {
+    fn publish(&mut self, topic: Topic, place: Option<Place>, message: Bytes) {
         if self.config.peers {
-            self.expected.published.push(Record { topic, seq, message });
+            let stored = place.map(|place| (UNKNOWN, place));
+            self.expected.published.push(Record { topic, stored, message });
         }
     }
 
@@ -340,7 +344,11 @@ impl Model {
                 (profile.avatar.to_string(), profile.groups.clone(), profile.revision)
             }
             Answer::Refused => (String::new(), Vec::new(), 0),
-            Answer::Failed | Answer::MessageStored(_) | Answer::FileStored { .. } => {
+            Answer::Failed
+            | Answer::MessageStored(_)
+            | Answer::FileStored { .. }
+            | Answer::HeadsLoaded { .. }
+            | Answer::MessagesLoaded(_) => {
                 person.load = Load::Failed(now);
                 self.welcome(name);
                 return self.forget();
@@ -372,7 +380,7 @@ impl Entry {
     fn stored_form(&self) -> NewMessage {
         NewMessage {
             sender: user(&self.sender),
-            id: MessageId([0; 16]),
+            id: UNKNOWN,
             recipient: self.recipient.clone(),
             content_type: self.message.content_type.try_into().unwrap(),
             content: self.message.content.as_str().into(),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use switchboard_engine::{
     Answer, CloseReason, ConnId, DevicePolicy, DirectoryChange, DirectoryChangeKind, Event, FileUpload,
-    Frame, Instant, Recipient, Record, Request, ServerConfig, Topic,
+    Frame, Instant, Place, Recipient, Record, Request, ServerConfig, Topic,
 };
 use switchboard_proto::classic::Message;
 
@@ -150,7 +150,7 @@ enum Stage {
     File(usize),
     Ready,
     Storing(usize),
-    Stored(u64),
+    Stored(Place),
     Dropped,
 }
 
@@ -238,7 +238,7 @@ impl Model {
     /// An event, other than an answer.
     pub(crate) fn handle(&mut self, event: &Event) {
         match event {
-            Event::Connected { conn, user } => self.connected(*conn, user.as_str()),
+            Event::Connected { conn, user, protocol: _ } => self.connected(*conn, user.as_str()),
             Event::Received { conn, message } => self.received(*conn, message.clone()),
             Event::Ping { conn, payload } => {
                 if self.hear(*conn) {
