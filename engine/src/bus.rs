@@ -22,7 +22,8 @@ pub enum Topic {
 /// A message that one engine has accepted, for the local users of the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Whom it concerns.
+    /// Whom it concerns. What a user has sent to another one is published for the sender too, whose devices
+    /// at other engines may want a copy of it.
     pub topic: Topic,
     /// What the store knows it by; none for what is not stored.
     pub stored: Option<(MessageId, Place)>,

@@ -72,7 +72,9 @@ pub use client::{
     Reconnect, Scope, SendError, SendId, SignalKind, Target,
 };
 pub use close::CloseReason;
-pub use config::{ConfigError, DevicePolicy, FRAME_COST_BYTES, Limits, ServerConfig};
+pub use config::{
+    ConfigError, DevicePolicy, FRAME_COST_BYTES, Limits, PAGE_MESSAGE_COST_BYTES, ServerConfig,
+};
 pub use event::{Event, PeerFault, Protocol};
 pub use id::{ConnId, GroupId, ID_LIMIT_BYTES, IdError, MessageId, SYSTEM, Ticket, UserId};
 #[doc(hidden)]

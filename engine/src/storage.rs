@@ -7,7 +7,10 @@ use alloc::{boxed::Box, vec::Vec};
 
 use bytes::Bytes;
 
-use crate::id::{GroupId, MessageId, UserId};
+use crate::{
+    digest::Digest,
+    id::{GroupId, MessageId, UserId},
+};
 
 /// A request to the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,12 +160,27 @@ pub struct NewMessage {
 }
 
 /// To whom a stored message goes; with the sender, this names its conversation.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Recipient {
     /// One user: the conversation of the sender and this user, in either direction.
     User(UserId),
     /// A group.
     Group(GroupId),
+}
+
+impl Recipient {
+    pub(crate) fn fold(&self, digest: &mut Digest<'_>) {
+        match self {
+            Self::User(user) => {
+                digest.word(0);
+                digest.text(user.as_str());
+            }
+            Self::Group(group) => {
+                digest.word(1);
+                digest.text(group.as_str());
+            }
+        }
+    }
 }
 
 /// A file that came with a message.

@@ -72,10 +72,17 @@ fn a_stored_message_is_published_with_its_place_in_the_log_once_it_is_stored() {
     world.store_resumes();
     let one = Message { from: "alice".into(), ..text("bob", "one") };
     let two = Message { from: "alice".into(), avatar: "alice.png".into(), ..group_text("crew", "two") };
-    let expected =
-        [(Topic::User(user("bob")), one), (Topic::Group(group("crew")), two)].map(|(topic, message)| {
-            Record { topic, stored: Some(stored_as(1)), message: message.encode_to_vec().into() }
-        });
+    let copy = one.clone();
+    let expected = [
+        (Topic::User(user("bob")), one),
+        (Topic::User(user("alice")), copy),
+        (Topic::Group(group("crew")), two),
+    ]
+    .map(|(topic, message)| Record {
+        topic,
+        stored: Some(stored_as(1)),
+        message: message.encode_to_vec().into(),
+    });
     let known = |record: Record| Record {
         stored: record.stored.map(|(_, place)| (MessageId([0; 16]), place)),
         ..record

@@ -95,8 +95,14 @@ impl World {
 
     /// The user connects, in a slot that was never used before.
     pub(crate) fn connects(&mut self, name: &str) -> ConnId {
+        let conn = self.next_conn();
+        self.connects_as(name, conn)
+    }
+
+    /// A connection in a slot that was never used before.
+    pub(crate) fn next_conn(&mut self) -> ConnId {
         self.next_slot += 1;
-        self.connects_as(name, ConnId::new(self.next_slot, 1))
+        ConnId::new(self.next_slot, 1)
     }
 
     /// The user connects in this slot and generation.

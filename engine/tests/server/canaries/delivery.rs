@@ -208,7 +208,7 @@ pub(super) const TRIALS: &[Trial] = &[
             chat.says(alice, text("bob", "hi"));
             chat.published.len().to_string()
         },
-        healthy: "1",
+        healthy: "2",
         sick: "0",
     },
 ];
