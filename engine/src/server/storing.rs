@@ -68,7 +68,12 @@ impl<P: Probe> Server<P> {
             }
             None => self.store_classic(key, sender, &recipient, message, Some(bytes)),
         };
-        self.pipelines.push(key, Entry { stage, recipient, cost_bytes, submission: None });
+        self.push_entry(key, Entry { stage, recipient, cost_bytes, submission: None });
+    }
+
+    /// Appends a message to those of its connection.
+    pub(super) fn push_entry(&mut self, key: PipelineKey, entry: Entry) {
+        self.pipelines.push(key, entry);
         if self.probe.canary(Canary::DeliveredBeforeStored) {
             self.deliver_settled(key);
         }

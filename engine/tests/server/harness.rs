@@ -335,6 +335,13 @@ pub(crate) fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
+/// Room for this many bytes in an outbox, and everything that must have room in it made smaller too.
+pub(crate) fn narrows(config: &mut ServerConfig, outbox_bytes: u64) {
+    config.limits.outbox_bytes = outbox_bytes;
+    config.limits.lag_bytes = outbox_bytes / 2;
+    (config.limits.page_messages, config.limits.page_bytes) = (2, outbox_bytes / 2);
+}
+
 /// A text for one user.
 pub(crate) fn text(to: &str, content: &str) -> Message {
     Message { message_type: 1, ..relayed(to, 1, content) }

@@ -14,7 +14,7 @@ use switchboard_proto::{Message as _, classic::Message};
 
 use crate::{
     driver::START,
-    harness::secs,
+    harness::{narrows, secs},
     model::Model,
     store::{group, stored, user},
 };
@@ -41,7 +41,7 @@ fn config(peers: bool, devices: DevicePolicy) -> ServerConfig {
     config.limits.connections_per_user = 2;
     config.limits.groups_per_user = 2;
     config.limits.message_bytes = 1024;
-    config.limits.outbox_bytes = 2048;
+    narrows(&mut config, 2048);
     config.limits.streams_per_connection = 2;
     config.limits.pending_per_connection = 3;
     config.limits.pending = 5;

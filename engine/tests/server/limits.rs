@@ -15,7 +15,7 @@ use crate::{
 
 fn small(config: &mut ServerConfig) {
     config.limits.message_bytes = 1024;
-    config.limits.outbox_bytes = 2048;
+    crate::harness::narrows(config, 2048);
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn two_unregisterings_with_a_login_between_them_end_one_session() {
 fn a_client_that_does_not_read_freezes_nobody() {
     let mut world = World::with(|config| {
         config.limits.message_bytes = 1024;
-        config.limits.outbox_bytes = 4096;
+        crate::harness::narrows(config, 4096);
     });
     let (alice, bob, mallory) = (world.arrives("alice"), world.arrives("bob"), world.arrives("mallory"));
     world.stops_reading(mallory);

@@ -71,7 +71,7 @@ impl<P: Probe> Server<P> {
         if self.probe.canary(Canary::AckBeforeCommit) {
             self.accepted(conn, id, &recipient, NOWHERE);
         }
-        self.pipelines.push(key, Entry { stage, recipient, cost_bytes, submission });
+        self.push_entry(key, Entry { stage, recipient, cost_bytes, submission });
     }
 
     /// The message is in the log, and has been delivered.

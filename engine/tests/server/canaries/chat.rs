@@ -9,10 +9,11 @@ use switchboard_engine::{
     Action, Answer, Canary, CloseReason, ConnId, DirectoryChange, DirectoryChangeKind, Event, Frame, Probe,
     Protocol, Record, Rule, Server, ServerConfig, Topic,
 };
-use switchboard_proto::{Message as _, classic::Message};
+use switchboard_proto::{Message as _, classic::Message, v1::client_frame};
 
 use crate::{
     driver::START,
+    session_words::{encode, hello, short, submit, told},
     store::{Store, group, user},
 };
 
@@ -37,7 +38,10 @@ impl Probe for Watch {
 #[derive(Debug, Default)]
 struct Session {
     user: String,
+    protocol: Option<Protocol>,
     inbox: Vec<Message>,
+    /// What it is told, if it is a session.
+    told: Vec<String>,
     unflushed: VecDeque<usize>,
     /// Whether nothing gets through to it, and nothing comes back from it.
     is_stuck: bool,
@@ -100,9 +104,39 @@ impl Chat {
     }
 
     pub(crate) fn opens(&mut self, name: &str, conn: ConnId, protocol: Protocol) -> ConnId {
-        self.sessions.insert(conn, Session { user: name.to_owned(), ..Session::default() });
+        self.sessions
+            .insert(conn, Session { user: name.to_owned(), protocol: Some(protocol), ..Session::default() });
         self.happens(Event::Connected { conn, user: user(name), protocol });
         conn
+    }
+
+    /// The user's device connects with the session protocol, says Hello without cursors, and has read what follows.
+    pub(crate) fn signs_in(&mut self, name: &str) -> ConnId {
+        let conn = self.dials(name);
+        self.frame(conn, hello(&[]));
+        self.sees(conn);
+        conn
+    }
+
+    /// The same without a Hello.
+    pub(crate) fn dials(&mut self, name: &str) -> ConnId {
+        let slot = u32::try_from(self.sessions.len()).unwrap();
+        self.opens(name, ConnId::new(slot, 1), Protocol::Session)
+    }
+
+    /// A session sends a frame.
+    pub(crate) fn frame(&mut self, conn: ConnId, body: client_frame::Body) {
+        self.sends(conn, encode(body));
+    }
+
+    /// A session submits a text whose id is this number.
+    pub(crate) fn submits(&mut self, conn: ConnId, id: u8, to: &str, content: &str) {
+        self.frame(conn, submit(id, to, content));
+    }
+
+    /// What a session has been told since the last look, in short.
+    pub(crate) fn sees(&mut self, conn: ConnId) -> String {
+        std::mem::take(&mut self.sessions.get_mut(&conn).unwrap().told).join("; ")
     }
 
     pub(crate) fn leaves(&mut self, conn: ConnId) {
@@ -141,9 +175,10 @@ impl Chat {
         self.sessions.get_mut(&conn).unwrap().is_stuck = true;
     }
 
-    /// The next frame that waits is written.
+    /// The next frame that waits is written, if there is one.
     pub(crate) fn flushes(&mut self, conn: ConnId) {
-        let payload_bytes = self.sessions.get_mut(&conn).unwrap().unflushed.pop_front().unwrap() as u64;
+        let waiting = self.sessions.get_mut(&conn).unwrap().unflushed.pop_front();
+        let Some(payload_bytes) = waiting.map(|len| len as u64) else { return };
         self.happens(Event::Flushed { conn, frames: 1, payload_bytes });
     }
 
@@ -287,8 +322,10 @@ impl Session {
     /// Puts a frame into the inbox. Returns what follows on its own.
     fn write(&mut self, conn: ConnId, frame: &Frame) -> Vec<Event> {
         let len = frame.payload().len();
-        if let Frame::Message(bytes) = frame {
-            self.inbox.push(Message::decode(bytes.clone()).unwrap());
+        match (self.protocol, frame) {
+            (Some(Protocol::Session), _) => self.told.extend(told(frame).iter().map(short)),
+            (_, Frame::Message(bytes)) => self.inbox.push(Message::decode(bytes.clone()).unwrap()),
+            (_, Frame::Ping(_) | Frame::Pong(_)) => {}
         }
         if self.is_stuck {
             self.unflushed.push_back(len);
