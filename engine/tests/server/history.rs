@@ -151,6 +151,8 @@ pub(crate) struct History {
     revision: u64,
     /// Makes every message different from all others.
     said: u64,
+    /// What a session has submitted last, whoever it was.
+    submitted: Submit,
     pub(crate) stimulus: Stimulus,
 }
 
@@ -232,8 +234,10 @@ impl History {
         if is_new && say.from.is_none() {
             return hello(&cursors);
         }
-        let of = if say.padding % 2 == 0 { &to } else { &to_group };
+        let of = if say.padding.is_multiple_of(2) { &to } else { &to_group };
         match say.kind {
+            // Sometimes what was said last is said again, under the same id.
+            Kind::Text if say.from.is_some() => client_frame::Body::Submit(self.submitted.clone()),
             Kind::Text => self.submit(&to, say.padding, false),
             Kind::GroupText => self.submit(&to_group, say.padding, false),
             Kind::Upload => self.submit(&to, say.padding, true),
@@ -253,9 +257,9 @@ impl History {
         }
     }
 
-    fn submit(&self, to: &str, padding: usize, is_file: bool) -> client_frame::Body {
+    fn submit(&mut self, to: &str, padding: usize, is_file: bool) -> client_frame::Body {
         let file = if is_file { format!("file {}", self.said) } else { String::new() };
-        client_frame::Body::Submit(Submit {
+        self.submitted = Submit {
             message_id: chosen_id(self.said).0.to_vec().into(),
             conversation: Some(conversation(to)),
             content: Some(Content {
@@ -263,7 +267,8 @@ impl History {
                 text: format!("{} {}", self.said, "x".repeat(padding)),
                 file,
             }),
-        })
+        };
+        client_frame::Body::Submit(self.submitted.clone())
     }
 
     /// Some heads; after the third page there are no more.
@@ -277,7 +282,7 @@ impl History {
         let skipped = self.said as usize % 7;
         let heads =
             users.chain(groups).enumerate().map(head).skip(skipped).take(self.said as usize % 6).collect();
-        let next = (self.said % 3 == 0 && after < 3).then_some(after + 1);
+        let next = (self.said.is_multiple_of(3) && after < 3).then_some(after + 1);
         Answer::HeadsLoaded { heads, next }
     }
 
@@ -364,13 +369,15 @@ impl History {
             Step::Changes { user, group, what, stale } => self.change(*user, *group, *what, *stale),
             Step::Publishes { topic, say } => {
                 let from = USERS.get(say.padding % 7).copied().unwrap_or("remote");
-                let message = self.message(say, from).encode_to_vec().into();
+                let message = self.message(say, from);
+                let is_stored = (1..=5).contains(&message.content_type) && say.padding % 3 > 0;
+                let message = message.encode_to_vec().into();
                 let topic = match topic {
                     0 => Topic::Everyone,
                     1 => Topic::User(user(USERS.get(say.to).copied().unwrap_or("zoe"))),
                     _ => Topic::Group(group(GROUPS[say.to % GROUPS.len()])),
                 };
-                let stored = (say.padding % 3 > 0).then(|| (chosen_id(self.said), place(self.said)));
+                let stored = is_stored.then(|| (chosen_id(self.said), place(self.said)));
                 Event::Published(Record { topic, stored, message })
             }
             Step::PublishesGarbage => {
@@ -481,6 +488,7 @@ impl ReferenceStateMachine for Specification {
                 profiles: BTreeMap::new(),
                 revision: 0,
                 said: 0,
+                submitted: Submit::default(),
                 stimulus: Stimulus::Nothing,
             })
             .boxed()

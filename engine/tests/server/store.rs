@@ -83,7 +83,7 @@ impl Store {
         for message in self.log.iter().filter(|message| self.is_participant(user, message)) {
             let of = match &message.recipient {
                 Recipient::User(other) if other == user => Recipient::User(message.sender.clone()),
-                other => other.clone(),
+                Recipient::User(_) | Recipient::Group(_) => message.recipient.clone(),
             };
             match heads.iter_mut().find(|head| head.conversation == of) {
                 Some(head) => head.seq += 1,

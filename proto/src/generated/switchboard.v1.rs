@@ -126,7 +126,7 @@ pub struct Limits {
     pub bytes_per_second: u64,
     #[prost(uint64, tag = "5")]
     pub byte_burst: u64,
-    /// Submits that may wait for their answers at a time.
+    /// Submits that may wait for their answers at a time; more are Rejected as BUSY.
     #[prost(uint32, tag = "6")]
     pub pending: u32,
     /// Fetches that may wait for their answers at a time; more are Unfetched.
@@ -135,7 +135,7 @@ pub struct Limits {
     /// Messages of one Page at the most.
     #[prost(uint32, tag = "8")]
     pub page_messages: u32,
-    /// Cursors of one Hello at the most.
+    /// Cursors of one Hello or Resync at the most; more are passed over.
     #[prost(uint32, tag = "9")]
     pub cursors: u32,
 }
@@ -248,7 +248,7 @@ pub struct Fetch {
     pub fetch_id: u64,
     #[prost(message, optional, tag = "2")]
     pub conversation: ::core::option::Option<Conversation>,
-    /// The first place wanted, counted in the direction of reading; 0 backwards: from the last one.
+    /// The first place wanted, counted in the direction of reading: from 1 on. 0 backwards: from the last one.
     #[prost(uint64, tag = "3")]
     pub from_seq: u64,
     /// Towards older messages. Pages are in ascending order all the same.
@@ -282,7 +282,7 @@ pub struct Page {
 pub struct Unfetched {
     #[prost(uint64, tag = "1")]
     pub fetch_id: u64,
-    /// NO_SUCH_CONVERSATION, UNAVAILABLE, BUSY or INVALID.
+    /// NO_SUCH_CONVERSATION, UNAVAILABLE, BUSY or INVALID; the text names the field.
     #[prost(enumeration = "RejectCode", tag = "2")]
     pub code: i32,
     /// For a person to read.
@@ -301,7 +301,7 @@ pub struct Goodbye {
     /// For a person to read.
     #[prost(string, tag = "1")]
     pub text: ::prost::alloc::string::String,
-    /// Come back no sooner than after this time ...
+    /// Come back no sooner than after this time; 4294967295: not unless the user says so ...
     #[prost(uint32, tag = "2")]
     pub reconnect_after_ms: u32,
     /// ... plus a random part of this one.

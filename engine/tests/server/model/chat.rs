@@ -143,7 +143,10 @@ impl Model {
             })
         };
         let sender = sender.into();
-        self.enqueue(conn, Entry { sender, recipient, message, cost, stage, submitted: None });
+        self.enqueue(
+            conn,
+            Entry { sender, recipient, message, cost, stage, submitted: None, delivered: false },
+        );
     }
 
     /// The store has answered for the entry that waits for request `number`.
@@ -194,7 +197,8 @@ impl Model {
         if !rest.is_empty() {
             self.queues.insert(conn, rest);
         }
-        for Entry { sender, recipient, message, stage, submitted, .. } in entries {
+        let mut done = Vec::new();
+        for Entry { sender, recipient, message, stage, submitted, delivered, .. } in entries {
             let place = match (stage, &submitted) {
                 (Stage::Stored(place), _) => place,
                 (Stage::Refused, Some(id)) => {
@@ -207,8 +211,16 @@ impl Model {
                 }
                 _ => continue,
             };
-            // Ids of submits are never used again here.
             let id = submitted.clone().unwrap_or_else(|| UNKNOWN.0.to_vec().into());
+            if delivered || done.contains(&submitted) {
+                self.accepted(conn, id, &recipient, place);
+                continue;
+            }
+            if submitted.is_some() {
+                let rest = self.queues.get_mut(&conn).into_iter().flatten();
+                rest.filter(|entry| entry.submitted == submitted).for_each(|entry| entry.delivered = true);
+                done.push(submitted.clone());
+            }
             let topic = match &recipient {
                 Recipient::User(to) => Topic::User(to.clone()),
                 Recipient::Group(to) => Topic::Group(to.clone()),

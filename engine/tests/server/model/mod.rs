@@ -164,6 +164,8 @@ struct Entry {
     stage: Stage,
     /// The id that a session has given it.
     submitted: Option<Bytes>,
+    /// Whether the same submit was delivered while this one waited.
+    delivered: bool,
 }
 
 #[derive(Clone, Debug)]

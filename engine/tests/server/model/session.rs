@@ -77,7 +77,7 @@ pub(super) fn delivery(of: &Recipient, place: Place, id: Bytes, message: &Messag
         message_id: id,
         from: message.from.clone(),
         content: Some(Content {
-            kind: message.content_type as u32,
+            kind: message.content_type.cast_unsigned(),
             text: message.content.clone(),
             file: message.url.clone(),
         }),
@@ -184,6 +184,7 @@ impl Model {
             cost,
             stage: Stage::Ready,
             submitted: Some(id),
+            delivered: false,
         };
         self.enqueue(conn, entry);
     }
@@ -212,13 +213,20 @@ impl Model {
     /// Sends an answer whose words for people are the server's, by their length: the model has no words.
     fn send_worded(&mut self, conn: ConnId, body: &Body) {
         let mut body = body.clone();
-        let (code, text, is_fetch) = match &mut body {
-            Body::Rejected(r) => (r.code, &mut r.text, false),
-            Body::Unfetched(u) => (u.code, &mut u.text, true),
-            other => unreachable!("{other:?} has no words"),
+        let (code, text, is_fetch, id_len) = match &mut body {
+            Body::Rejected(r) => (r.code, &mut r.text, false, r.message_id.len()),
+            Body::Unfetched(u) => (u.code, &mut u.text, true, 0),
+            Body::Welcome(_)
+            | Body::Accepted(_)
+            | Body::Delivery(_)
+            | Body::Page(_)
+            | Body::Heartbeat(_)
+            | Body::Goodbye(_)
+            | Body::Heads(_) => unreachable!("only refusals have words"),
         };
         // Those of fields that are wrong are told apart by the scenarios; here one is wrong in one way only.
         *text = match (RejectCode::try_from(code).unwrap(), is_fetch) {
+            (RejectCode::Invalid, false) if id_len == 0 => "message_id is not 16 bytes long",
             (RejectCode::Invalid, false) => "conversation is missing, or is not an id",
             (RejectCode::Invalid, true) => "from_seq is 0: the first place is 1",
             (RejectCode::NoSuchConversation, _) => "there is no such user or group, or you are no member",
@@ -271,7 +279,11 @@ impl Model {
                 self.send(conn, &encode(Body::Unfetched(busy)));
             }
             Answer::Refused => self.unfetched(conn, fetch_id, RejectCode::NoSuchConversation),
-            _ => self.unfetched(conn, fetch_id, RejectCode::Unavailable),
+            Answer::Failed
+            | Answer::UserLoaded(_)
+            | Answer::MessageStored(_)
+            | Answer::FileStored { .. }
+            | Answer::HeadsLoaded { .. } => self.unfetched(conn, fetch_id, RejectCode::Unavailable),
         }
     }
 
@@ -312,7 +324,11 @@ impl Model {
         let (heads, next) = match answer {
             Answer::HeadsLoaded { heads, next } => (heads.clone(), *next),
             Answer::Refused => (Vec::new(), None),
-            _ => {
+            Answer::Failed
+            | Answer::UserLoaded(_)
+            | Answer::MessageStored(_)
+            | Answer::FileStored { .. }
+            | Answer::MessagesLoaded(_) => {
                 (run.asked, run.retry_at) = (None, Some(retry_at));
                 self.session(conn).unwrap().heads = Some(run);
                 return;
