@@ -287,14 +287,14 @@ impl<P: Probe> Server<P> {
     /// Publishes a stored message and delivers it to all who are here.
     fn deliver_everywhere(&mut self, letter: &Letter<'_>, origin: ConnId) {
         let stored = Some((letter.id, letter.place));
-        let topic = match letter.recipient {
-            Recipient::User(user) => Topic::User(user.clone()),
-            Recipient::Group(group) => Topic::Group(group.clone()),
-        };
         let own_copy = matches!(letter.recipient, Recipient::User(user) if user != letter.sender);
         if self.config.peers
             && let Some(message) = letter.record()
         {
+            let topic = match letter.recipient {
+                Recipient::User(user) => Topic::User(user.clone()),
+                Recipient::Group(group) => Topic::Group(group.clone()),
+            };
             let copy = own_copy.then(|| message.clone());
             self.publish(|| Record { topic, stored, message });
             if let Some(message) = copy {

@@ -265,3 +265,29 @@ fn flushes_of_frames_that_were_never_sent_are_the_drivers_fault() {
     assert_eq!(world.stats().driver_faults, 1);
     world.passes(secs(1));
 }
+
+#[test]
+fn a_configuration_that_contradicts_itself_about_sessions_is_refused_by_the_fields_name() {
+    type Change = fn(&mut ServerConfig);
+    let wrong: [(&str, Change); 13] = [
+        ("hello_timeout", |config| config.hello_timeout = secs(0)),
+        ("heartbeat_interval", |config| config.heartbeat_interval = secs(0)),
+        ("heartbeat_interval", |config| config.heartbeat_interval = config.idle_timeout),
+        ("resync_interval", |config| config.resync_interval = secs(0)),
+        ("resync_interval", |config| config.resync_interval = secs(5_000_000)),
+        ("reconnect_after", |config| config.reconnect_after = secs(5_000_000)),
+        ("reconnect_spread", |config| config.reconnect_spread = secs(5_000_000)),
+        ("lag_bytes", |config| config.limits.lag_bytes = config.limits.outbox_bytes),
+        ("fetches_per_connection", |config| config.limits.fetches_per_connection = 0),
+        ("page_messages", |config| config.limits.page_messages = 0),
+        ("page_bytes", |config| config.limits.page_bytes = config.limits.outbox_bytes),
+        ("cursors_per_hello", |config| config.limits.cursors_per_hello = 0),
+        ("heads_per_frame", |config| config.limits.heads_per_frame = 0),
+    ];
+    for (field, change) in wrong {
+        let mut config = ServerConfig::default();
+        assert_eq!(config.validate(), Ok(()));
+        change(&mut config);
+        assert_eq!(config.validate().map_err(|error| error.field), Err(field));
+    }
+}

@@ -178,3 +178,14 @@ impl<P: Probe> Server<P> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Session;
+
+    #[test]
+    fn a_session_that_waits_for_nothing_costs_less_than_a_kibibyte_more_than_a_classic_connection() {
+        // All that it has beyond one, as its lists take no room while they are empty.
+        assert!(size_of::<Session>() <= 128, "{}", size_of::<Session>());
+    }
+}
