@@ -46,7 +46,7 @@ fn measure(folder: &Path, outstanding: u64) -> Result<(), Box<dyn Error>> {
         if let StoreEvent::Answers(answers) = answered.recv()? {
             calls += 1;
             for (_, answer) in answers {
-                assert!(matches!(answer, Answer::MessageStored { .. }), "{answer:?}");
+                assert!(matches!(answer, Answer::MessageStored(_)), "{answer:?}");
                 stored += 1;
             }
         }

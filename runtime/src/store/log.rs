@@ -181,7 +181,7 @@ impl<'c> Log<'c> {
             conversation.moved = true;
             self.moved.push(index);
         }
-        Ok(Answer::MessageStored { seq: seq.unsigned_abs() })
+        Ok(stored(seq.unsigned_abs()))
     }
 
     /// The user's number; none if there is no such user and none is to be made.

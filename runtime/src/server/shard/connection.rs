@@ -29,7 +29,7 @@ pub(super) fn open(shard: &Rc<Shard>, new: NewConnection) {
     // The gateway has counted the places, so there is a slot.
     let Some(conn) = state.add(write) else { return };
     tracing::debug!(%conn, %user, "connected");
-    state.handle(Event::Connected { conn, user });
+    state.handle(Event::Connected { conn, user, protocol: Protocol::Classic });
     shard.after(&mut state);
     drop(state);
     let connection = Connection { shard: Rc::clone(shard), conn, read, decoder: Decoder::default() };
