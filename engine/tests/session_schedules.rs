@@ -116,7 +116,10 @@ fn step(restarts: bool) -> impl Strategy<Value = Step> {
         3 => (1..5_u32, any::<bool>()).prop_map(|(requests, stored)| Step::Busy { requests, stored }),
         1 => Just(Step::RestartServer),
         1 => (0..3_usize).prop_map(|lost| Step::Restore { lost }),
-        if restarts { 4 } else { 0 } => device().prop_map(|device| Step::RestartDevice { device }),
+        4 => device().prop_map(move |device| match restarts {
+            true => Step::RestartDevice { device },
+            false => Step::TimeOut { device },
+        }),
         6 => (0..20_000_u64).prop_map(|ms| Step::Wait { ms }),
         10 => device().prop_map(|device| Step::TimeOut { device }),
     ]
@@ -260,8 +263,8 @@ impl World {
                 }
             }
             Step::Dialled { device, opens } => self.dialled(device, opens),
-            Step::Serve { device, frames } => (0..frames).for_each(|_| drop(self.serve(device))),
-            Step::Answer { device, frames } => (0..frames).for_each(|_| drop(self.answer(device))),
+            Step::Serve { device, frames } => (0..frames).for_each(|_| _ = self.serve(device)),
+            Step::Answer { device, frames } => (0..frames).for_each(|_| _ = self.answer(device)),
             Step::Push { device, which, repeated } => {
                 let pushes = &mut self.devices[device].pushes;
                 if !pushes.is_empty() {
@@ -303,7 +306,8 @@ impl World {
 
     fn submit(&mut self, device: usize, log: usize) {
         let user = self.devices[device].user;
-        if !LOGS[log].contains(&user) {
+        // Nobody says anything before joining.
+        if !LOGS[log].contains(&user) || (self.logs[log].messages.len() as u64) + 1 < first_seq(log, user) {
             return;
         }
         self.submitted += 1;
@@ -349,7 +353,9 @@ impl World {
     fn restore(&mut self, lost: usize) {
         (0..DEVICES.len()).for_each(|device| self.drop_link(device, Some(1001)));
         for log in &mut self.logs {
-            let kept = log.messages.len().saturating_sub(lost);
+            // The backup is younger than carol's joining.
+            let shortest = log.messages.len().min(CAROL_JOINS as usize - 1);
+            let kept = log.messages.len().saturating_sub(lost).max(shortest);
             for message in log.messages.drain(kept..) {
                 self.lost.insert(message.id.as_ref().try_into().unwrap());
             }

@@ -275,7 +275,8 @@ impl Log {
     /// Nothing beyond this place exists that was not claimed since the fetch was asked.
     pub(super) fn refute(&mut self, head_seq: u64, room: &mut Room, teller: &mut Teller<'_>) {
         let head = head_seq.max(self.head_since).max(self.cursor);
-        teller.stats.refuted += self.head.saturating_sub(head);
+        let refuted = self.head.saturating_sub(head);
+        teller.stats.refuted = teller.stats.refuted.saturating_add(refuted);
         self.head = head;
         if let Some(beyond) = head.checked_add(1) {
             let refuted = self.early.split_off(&beyond);
@@ -290,8 +291,10 @@ impl Log {
 
     /// The log is another one now.
     fn reset(&mut self, epoch: u64, seq: u64, first_seq: u64, room: &mut Room, teller: &mut Teller<'_>) {
-        teller.stats.resets += 1;
-        teller.tell(SessionNotification::Reset { conversation: self.conversation.clone() });
+        if self.cursor > 0 {
+            teller.stats.resets += 1;
+            teller.tell(SessionNotification::Reset { conversation: self.conversation.clone() });
+        }
         if length(self.retired.len()) >= u64::from(teller.retired_limit) {
             self.retired.pop_front();
         }
@@ -327,7 +330,8 @@ impl Log {
     }
 
     fn skipped(&mut self, to: u64, teller: &mut Teller<'_>) {
-        teller.stats.skips += to.saturating_sub(self.cursor);
+        let skipped = to.saturating_sub(self.cursor);
+        teller.stats.skips = teller.stats.skips.saturating_add(skipped);
         self.cursor = to;
         self.head = self.head.max(to);
         let conversation = self.conversation.clone();

@@ -110,7 +110,8 @@ impl Logs {
     /// How far the conversations are, those that moved last first.
     pub(super) fn cursors(&self) -> impl Iterator<Item = LogCursor> {
         self.by_stamp.values().rev().filter_map(|key| {
-            let Log { conversation, epoch, cursor, .. } = self.list.get(*key)?;
+            // A log of which nothing was told or skipped is as good as unknown.
+            let Log { conversation, epoch, cursor, .. } = self.list.get(*key).filter(|log| log.cursor > 0)?;
             Some(LogCursor { conversation: conversation.clone(), epoch: *epoch, seq: *cursor })
         })
     }

@@ -84,7 +84,7 @@ counters! {
     stale_heads,
     /// Places that somebody claimed and a page did not confirm.
     refuted,
-    /// Conversations whose log was replaced.
+    /// Conversations whose log was replaced after something of it was told or skipped.
     resets,
     /// Places left out because they may not be read, or the history is limited.
     skips,
