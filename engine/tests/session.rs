@@ -425,16 +425,20 @@ fn each_fate_is_told_once_and_late_answers_change_nothing() {
     }
     assert_eq!((alice.told().len(), alice.session.stats().unasked), (0, 6));
     assert_eq!(alice.session.state_digest(), digest);
-    // Nor do answers to what was never sent over this link.
+    // Nor do answers to what was not sent over this link yet.
     alice.loses_link(None);
     alice.submits(3, "bob").unwrap();
+    alice.submits(4, "bob").unwrap();
     alice.redials();
     alice.open();
     let submit = v1::Submit { message_id: Bytes::copy_from_slice(&id(3)), ..submits[0].clone() };
     alice.hears(Says::Welcome(welcome(v1::Limits { pending: 1, ..v1::Limits::default() })));
     assert_eq!(alice.submitted().len(), 1);
+    let behind = v1::Submit { message_id: Bytes::copy_from_slice(&id(4)), ..submit.clone() };
+    alice.hears(accepted(&behind, 3));
+    assert_eq!(alice.session.pending_submits(), 2);
     alice.hears(accepted(&submit, 2));
-    assert_eq!(alice.session.pending_submits(), 0);
+    assert_eq!(alice.session.pending_submits(), 1);
 }
 
 #[test]
@@ -558,6 +562,19 @@ fn a_new_epoch_resets_once_and_echoes_of_the_old_one_do_not_bring_it_back() {
     alice.hears(Says::Page(v1::Page { epoch: 79, messages: vec![first], ..page(&fetch, 1..=1, 1) }));
     assert_eq!(alice.told(), ["1"]);
     assert_eq!((alice.session.stats().foreign, alice.session.stats().resets), (3, 2));
+}
+
+#[test]
+fn a_page_asked_for_before_the_log_was_replaced_is_no_use() {
+    let mut alice = Alice::online();
+    alice.delivered("bob", 1);
+    alice.delivered("bob", 3);
+    let old = alice.fetched().remove(0);
+    alice.hears(heads(&[v1::Head { epoch: 78, ..head("bob", 1) }]));
+    assert_eq!((alice.told(), alice.fetched().len()), (vec!["1".to_string(), "reset".into()], 0));
+    alice.hears(Says::Page(page(&old, 2..=3, 3)));
+    let fetch = alice.fetched().remove(0);
+    assert_eq!((fetch.from_seq, alice.told().len(), alice.session.stats().protocol_errors), (1, 0, 0));
 }
 
 #[test]
