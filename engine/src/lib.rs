@@ -60,6 +60,7 @@ mod hash;
 mod id;
 mod probe;
 mod server;
+mod session;
 mod stats;
 mod storage;
 mod time;
@@ -80,6 +81,11 @@ pub use id::{ConnId, GroupId, ID_LIMIT_BYTES, IdError, MessageId, SYSTEM, Ticket
 #[doc(hidden)]
 pub use probe::{Canary, Probe, Rule, Shipped};
 pub use server::{Gauges, InvariantViolation, Server};
+pub use session::{
+    Content, FetchError, History, LogCursor, LogMessage, NoOlderReason, OlderId, PendingSubmit, RejectReason,
+    Resume, Retry, Session, SessionAction, SessionConfig, SessionLimits, SessionNotification, SessionState,
+    SessionStats, SubmitError,
+};
 pub use stats::Stats;
 pub use storage::{
     Answer, DirectoryChange, DirectoryChangeKind, FileKind, FileSource, FileUpload, Head, Messages,
