@@ -120,17 +120,17 @@ fn store(running: &mut Running, outstanding: u64, reading: bool) -> Result<(), B
         }
         calls += 1;
         for (ticket, answer) in running.answered.recv()? {
-            match answer {
-                Answer::MessageStored(_) => stored += 1,
-                Answer::MessagesLoaded(page) if ticket == READING => {
-                    read += count(&page);
-                    calls -= 1;
-                    pages_out = u64::from(running_on);
-                    if running_on {
-                        handle.submit(0, READING, page_from(next_place(&page).unwrap_or(1)));
-                    }
+            if let (READING, Answer::MessagesLoaded(page)) = (ticket, &answer) {
+                read += count(page);
+                calls -= 1;
+                pages_out = u64::from(running_on);
+                if running_on {
+                    handle.submit(0, READING, page_from(next_place(page).unwrap_or(1)));
                 }
-                other => return Err(format!("{other:?} instead of a place").into()),
+            } else if matches!(answer, Answer::MessageStored(_)) {
+                stored += 1;
+            } else {
+                return Err(format!("{answer:?} instead of a place").into());
             }
         }
     }

@@ -167,7 +167,7 @@ fn a_member_reads_from_its_last_joining_on_and_not_after_leaving() {
     say(&mut fixture, 2);
     assert!(directory.join(&group("chess"), &user("bob")).unwrap());
     let expected = Head { conversation: to_group("chess"), epoch, seq: 2, first_seq: 3 };
-    assert_eq!(heads(&mut fixture, "bob"), [expected.clone()]);
+    assert_eq!(heads(&mut fixture, "bob"), std::slice::from_ref(&expected));
     let empty = Messages { epoch, head_seq: 2, first_seq: 3, messages: Vec::new() };
     assert_eq!(page(&mut fixture, range("bob", to_group("chess"))), empty);
     let back = Range { from_seq: 2, backwards: true, ..range("bob", to_group("chess")) };

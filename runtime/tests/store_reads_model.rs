@@ -163,7 +163,7 @@ impl Chat {
 
     fn take(&mut self, step: Step) {
         match step {
-            Step::Say { from, to, bytes } => self.say(USERS[from], to, bytes),
+            Step::Say { from, to, bytes } => self.say(USERS[from], &to, bytes),
             Step::Join { user: name, group: of } => {
                 let (name, of) = (USERS[name], GROUPS[of]);
                 let next = self.model.head_seq(&key(name, &Recipient::Group(group(of)))) + 1;
@@ -186,16 +186,16 @@ impl Chat {
         }
     }
 
-    fn say(&mut self, from: &str, to: Recipient, bytes: usize) {
+    fn say(&mut self, from: &str, to: &Recipient, bytes: usize) {
         self.said += 1;
         let (id, content) = (self.said, "x".repeat(bytes));
         let request = message(from, id, to.clone(), &content);
-        if self.model.first_seq(from, &to).is_none() {
+        if self.model.first_seq(from, to).is_none() {
             assert_eq!(self.fixture.ask(request), Answer::Refused);
             return;
         }
         let Place { epoch, seq, stored_at_ms } = self.fixture.store(request);
-        let log = self.model.logs.entry(key(from, &to)).or_insert((epoch, Vec::new()));
+        let log = self.model.logs.entry(key(from, to)).or_insert((epoch, Vec::new()));
         assert_eq!((log.0, log.1.len() as u64 + 1), (epoch, seq));
         log.1.push(StoredMessage {
             seq,

@@ -62,14 +62,10 @@ pub(crate) fn stored(seq: u64) -> Answer {
 
 /// An answer without what no test can know beforehand, the epoch and the time.
 pub(crate) fn plain(answer: Answer) -> Answer {
-    match answer {
-        Answer::MessageStored(place) => {
-            assert_ne!(place.epoch, 0);
-            assert!(place.stored_at_ms > 1_600_000_000_000);
-            stored(place.seq)
-        }
-        other => other,
-    }
+    let Answer::MessageStored(place) = answer else { return answer };
+    assert_ne!(place.epoch, 0);
+    assert!(place.stored_at_ms > 1_600_000_000_000);
+    stored(place.seq)
 }
 
 /// The place of a message that is stored.
@@ -252,16 +248,14 @@ pub(crate) fn range(reader: &str, conversation: Recipient) -> Range {
 
 /// Reads a page that the reader may read.
 pub(crate) fn page(fixture: &mut Fixture, range: Range) -> Messages {
-    match fixture.ask(Request::LoadMessages(Box::new(range))) {
-        Answer::MessagesLoaded(messages) => messages,
-        other => panic!("{other:?} instead of messages"),
-    }
+    let answer = fixture.ask(Request::LoadMessages(Box::new(range)));
+    let Answer::MessagesLoaded(messages) = answer else { panic!("{answer:?} instead of messages") };
+    messages
 }
 
 /// The heads of a user's conversations, which must fit into one page.
 pub(crate) fn heads(fixture: &mut Fixture, of: &str) -> Vec<Head> {
-    match fixture.ask(Request::LoadHeads { user: user(of), after: 0 }) {
-        Answer::HeadsLoaded { heads, next: None } => heads,
-        other => panic!("{other:?} instead of heads"),
-    }
+    let answer = fixture.ask(Request::LoadHeads { user: user(of), after: 0 });
+    let Answer::HeadsLoaded { heads, next: None } = answer else { panic!("{answer:?} instead of heads") };
+    heads
 }
