@@ -92,11 +92,13 @@ fn a_new_epoch_is_in_every_answer_and_the_log_goes_on_from_what_is_left() {
     say(folder.path(), 1);
     let copy = fs::read(&database).unwrap();
     say(folder.path(), 2);
+    let before = epochs(folder.path());
     fs::write(&database, copy).unwrap();
     let mut fixture = Fixture::open(folder.path(), &open_authentication());
     let epoch = page(&mut fixture, range("bob", to_user("alice"))).epoch;
     let kept = fixture.store(message("alice", 2, to_user("bob"), "x"));
     assert_eq!((kept.epoch, kept.seq), (epoch, 1));
+    assert!(!before.contains(&epoch));
     let lost = fixture.store(message("alice", 4, to_user("bob"), "x"));
     assert_eq!((lost.epoch, lost.seq), (epoch, 2));
     assert_eq!(heads(&mut fixture, "bob")[0].epoch, epoch);
