@@ -15,7 +15,7 @@ pub struct ServerConfig {
     pub idle_timeout: Duration,
     /// How long a closing connection may take to write what is left and its close frame.
     pub close_timeout: Duration,
-    /// How long an answer of the store is waited for; later answers are ignored.
+    /// How long an answer of the store is waited for; later answers are ignored. Sessions wait 30 s for theirs.
     pub request_timeout: Duration,
     /// How long after a failed load of a user it is tried again.
     pub reload_interval: Duration,
@@ -109,11 +109,14 @@ pub struct Limits {
     /// for each of `page_messages` at most `outbox_bytes`.
     pub page_bytes: u64,
     /// Cursors of one `Hello` or `Resync` that are looked at; the others' conversations are treated as unknown to
-    /// the client.
+    /// the client. At least [`CURSORS_FLOOR`].
     pub cursors_per_hello: u32,
     /// Heads of one frame.
     pub heads_per_frame: u32,
 }
+
+/// Cursors that every server looks at: so many a client may send before it is told the limit.
+pub const CURSORS_FLOOR: u32 = 256;
 
 /// What a frame counts in an outbox beyond its payload: its header and the driver's bookkeeping.
 pub const FRAME_COST_BYTES: u64 = 64;
@@ -225,7 +228,7 @@ impl ServerConfig {
             ("page_bytes", "at least 1, and with 512 for each of page_messages at most outbox_bytes", {
                 l.page_bytes >= 1 && page_bytes <= l.outbox_bytes
             }),
-            ("cursors_per_hello", "at least 1", l.cursors_per_hello >= 1),
+            ("cursors_per_hello", "at least 256", l.cursors_per_hello >= CURSORS_FLOOR),
             ("heads_per_frame", "at least 1", l.heads_per_frame >= 1),
         ]
     }

@@ -74,7 +74,7 @@ pub use client::{
 };
 pub use close::CloseReason;
 pub use config::{
-    ConfigError, DevicePolicy, FRAME_COST_BYTES, Limits, PAGE_MESSAGE_COST_BYTES, ServerConfig,
+    CURSORS_FLOOR, ConfigError, DevicePolicy, FRAME_COST_BYTES, Limits, PAGE_MESSAGE_COST_BYTES, ServerConfig,
 };
 pub use event::{Event, PeerFault, Protocol};
 pub use id::{ConnId, GroupId, ID_LIMIT_BYTES, IdError, MessageId, SYSTEM, Ticket, UserId};

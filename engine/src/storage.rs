@@ -85,7 +85,7 @@ pub struct Head {
     pub epoch: u64,
     /// Place of the last message.
     pub seq: u64,
-    /// Place of the first message that the participant may read; beyond `seq` if there is none.
+    /// Place of the first message that the participant may read; `seq + 1` if there is none.
     pub first_seq: u64,
 }
 
@@ -109,13 +109,14 @@ pub struct Range {
 /// A part of a conversation's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Messages {
-    /// Which log of the conversation; 0 if nothing was ever said in it.
+    /// Which log of the conversation; 0 if nothing was ever said in it, and only then.
     pub epoch: u64,
     /// Place of the last message of the conversation; 0: none.
     pub head_seq: u64,
-    /// Place of the first message that the reader may read.
+    /// Place of the first message that the reader may read; at most `head_seq + 1`.
     pub first_seq: u64,
-    /// In ascending order of their places, without gaps.
+    /// In ascending order of their places, without gaps. Forwards from the larger of `from_seq` and `first_seq`,
+    /// backwards to the smaller of `from_seq` and `head_seq`, or to `head_seq`; empty only if there is none there.
     pub messages: Vec<StoredMessage>,
 }
 

@@ -661,10 +661,42 @@ fn a_goodbye_says_when_to_come_back() {
         assert!(alice.redials() < Duration::from_secs(4));
     }
     let mut alice = Alice::online();
-    alice.hears(Says::Goodbye(v1::Goodbye { reconnect_after_ms: u32::MAX, ..v1::Goodbye::default() }));
+    let long = v1::Goodbye { reconnect_after_ms: u32::MAX - 1, ..v1::Goodbye::default() };
+    alice.hears(Says::Goodbye(long));
     alice.wait(Duration::from_secs(5));
     alice.has_given_up(1000, LossCause::Goodbye);
     assert_eq!(alice.redials(), Duration::from_secs(300), "not for ever");
+}
+
+#[test]
+fn after_a_goodbye_for_good_only_the_application_comes_back() {
+    let for_good = || Says::Goodbye(v1::Goodbye { reconnect_after_ms: u32::MAX, ..v1::Goodbye::default() });
+    let codes =
+        [(Some(4000), ClosedReason::TakenOver), (Some(4001), ClosedReason::TooManyDevices)].into_iter();
+    // The close frame may be lost, or be another than those that usually follow.
+    let lost = [None, Some(1000), Some(1001), Some(1013)].map(|code| (code, ClosedReason::Dismissed));
+    for (code, reason) in codes.chain(lost) {
+        let mut alice = Alice::online();
+        alice.submits(1, "bob").unwrap();
+        alice.hears(for_good());
+        alice.loses_link(code);
+        assert_eq!(alice.session.state(), SessionState::Closed(reason), "{code:?}");
+        assert_eq!(alice.session.poll_timeout(), None);
+        assert_eq!(alice.session.pending_submits(), 1);
+        // What was said holds for that connection only.
+        alice.session.connect(alice.now);
+        alice.drain();
+        alice.comes_back(v1::Limits::default());
+        assert_eq!(alice.submitted().len(), 1, "asked again");
+        alice.loses_link(code.filter(|code| *code < 4000));
+        assert!(alice.redials() > Duration::ZERO);
+    }
+    // A server that says so and does not close is left.
+    let mut alice = Alice::online();
+    alice.hears(for_good());
+    alice.wait(Duration::from_secs(5));
+    alice.loses_link(Some(1000));
+    assert_eq!(alice.session.state(), SessionState::Closed(ClosedReason::Dismissed));
 }
 
 #[test]

@@ -194,6 +194,8 @@ pub enum ClosedReason {
     TakenOver,
     /// The server closed it (4001): the user opened more connections than one user may have.
     TooManyDevices,
+    /// The server said goodbye, and that it is not to be dialled again; of a session only.
+    Dismissed,
 }
 
 /// Why a link ended.

@@ -100,8 +100,8 @@ pub(crate) struct Link {
     state: State,
     next_link: u64,
     backoff: Backoff,
-    /// The shortest time after the end of this link that the server has asked for.
-    absence: Duration,
+    /// The shortest time after the end of this link that the server has asked for; for ever if there is none.
+    absence: Option<Duration>,
     times: LinkTimes,
 }
 
@@ -111,7 +111,7 @@ impl Link {
             state: State::Closed(ClosedReason::NotStarted),
             next_link: 0,
             backoff: Backoff::new(reconnect, seed),
-            absence: Duration::ZERO,
+            absence: Some(Duration::ZERO),
             times,
         }
     }
@@ -183,7 +183,10 @@ impl Link {
         match &mut self.state {
             State::Closed(ClosedReason::Application) => {}
             State::Closed(
-                ClosedReason::NotStarted | ClosedReason::TakenOver | ClosedReason::TooManyDevices,
+                ClosedReason::NotStarted
+                | ClosedReason::TakenOver
+                | ClosedReason::TooManyDevices
+                | ClosedReason::Dismissed,
             )
             | State::Waiting { .. } => self.enter(State::Closed(ClosedReason::Application), actions),
             State::Connecting { link, .. } => {
@@ -240,8 +243,9 @@ impl Link {
         self.close_open(now, code, Then::Wait(cause), actions);
     }
 
-    /// The server asks not to be dialled before this time after the end of this link.
-    pub(crate) const fn stay_away(&mut self, absence: Duration) {
+    /// The server asks not to be dialled before this time after the end of this link; or not at all, unless the
+    /// application wants it.
+    pub(crate) const fn stay_away(&mut self, absence: Option<Duration>) {
         self.absence = absence;
     }
 
@@ -326,7 +330,7 @@ impl Link {
     }
 
     fn dial<N: From<ConnectionState>>(&mut self, now: Instant, actions: &mut Actions<N>) {
-        self.absence = Duration::ZERO;
+        self.absence = Some(Duration::ZERO);
         let link = LinkId(self.next_link);
         self.next_link = self.next_link.saturating_add(1);
         actions.push_back(ClientAction::Connect { link });
@@ -356,12 +360,13 @@ impl Link {
         cause: LossCause,
         actions: &mut Actions<N>,
     ) -> End {
-        match verdict(close) {
-            Verdict::Return(delay) => {
-                let until = now + self.backoff.fail(delay).max(self.absence);
+        match (verdict(close), self.absence) {
+            (Verdict::Return(delay), Some(absence)) => {
+                let until = now + self.backoff.fail(delay).max(absence);
                 self.enter(State::Waiting { until, cause }, actions);
             }
-            Verdict::Stay(reason) => self.enter(State::Closed(reason), actions),
+            (Verdict::Return(_), None) => self.enter(State::Closed(ClosedReason::Dismissed), actions),
+            (Verdict::Stay(reason), _) => self.enter(State::Closed(reason), actions),
         }
         End::Lost
     }
@@ -395,7 +400,8 @@ impl Link {
     pub(crate) fn fold(&self, digest: &mut Digest<'_>) {
         digest.word(self.next_link);
         self.backoff.fold(digest);
-        digest.word(nanos(self.absence));
+        digest.flag(self.absence.is_some());
+        digest.word(self.absence.map_or(0, nanos));
         match &self.state {
             State::Closed(reason) => {
                 digest.word(0);
@@ -404,6 +410,7 @@ impl Link {
                     ClosedReason::Application => 1,
                     ClosedReason::TakenOver => 2,
                     ClosedReason::TooManyDevices => 3,
+                    ClosedReason::Dismissed => 4,
                 });
             }
             State::Connecting { link, deadline } => {

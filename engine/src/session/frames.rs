@@ -18,7 +18,7 @@ const FETCH_LIMIT_BYTES: u64 = ID_LIMIT_BYTES as u64 + 64;
 const CURSOR_LIMIT_BYTES: u64 = ID_LIMIT_BYTES as u64 + 32;
 
 /// Frames that are handed over and not yet flushed, and Pongs that wait for that.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Window {
     limit_bytes: u64,
     pong_limit: u32,

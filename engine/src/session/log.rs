@@ -42,7 +42,7 @@ impl<'a> Teller<'a> {
 }
 
 /// The room for early messages, which all logs share.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Room {
     messages_left: u64,
     bytes_left: u64,
@@ -96,7 +96,7 @@ pub(super) enum Fetching {
 ///   1 ... cursor   | cursor+1 ... head | beyond
 ///   told, skipped  | missing, or early | unheard of
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Log {
     pub(super) conversation: Recipient,
     pub(super) epoch: u64,

@@ -30,7 +30,7 @@ enum Job {
     Older(u64),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Asked {
     job: Job,
     /// The place from which on, for what a log lacks.
@@ -39,7 +39,7 @@ struct Asked {
     at: Instant,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Older {
     conversation: Recipient,
     /// The place that is newer than all that is wanted; 0: everything is wanted.
@@ -48,7 +48,7 @@ struct Older {
     failures: u32,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Logs {
     conversations_limit: u64,
     older_limit: u64,

@@ -114,7 +114,7 @@ const NORMAL_CLOSURE: u16 = 1000;
 ///
 /// # Time
 /// Every `now` is the driver's clock; a reading earlier than the one before counts as the one before.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Session {
     config: SessionConfig,
     device_id: [u8; 16],

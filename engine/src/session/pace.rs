@@ -9,7 +9,7 @@ use crate::{digest::Digest, time::Instant};
 const NANOS_PER_SECOND: u128 = 1_000_000_000;
 
 /// One rate, and the time at which what was used of it is free again.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Bucket {
     /// 0: no limit.
     per_second: u64,
@@ -39,7 +39,7 @@ impl Bucket {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Pace {
     frames: Bucket,
     bytes: Bucket,

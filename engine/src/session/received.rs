@@ -196,9 +196,9 @@ impl Session {
         }
     }
 
-    fn goodbye(&mut self, now: Instant, after: Duration, spread: Duration) {
-        let absence = after + between(&mut self.rng, Duration::ZERO, spread);
-        self.link.stay_away(absence.min(self.config.absence_limit));
+    fn goodbye(&mut self, now: Instant, after: Option<Duration>, spread: Duration) {
+        let absence = after.map(|after| after + between(&mut self.rng, Duration::ZERO, spread));
+        self.link.stay_away(absence.map(|absence| absence.min(self.config.absence_limit)));
         let shown = self.state();
         self.down();
         self.phase = Phase::Leaving { deadline: now + self.config.close_timeout, shown };

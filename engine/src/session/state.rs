@@ -14,7 +14,7 @@ use crate::{
 ///    └──── lost, given up, closed ─────────────┴────────────────────┘
 /// ```
 /// Not drawn: a server that says Goodbye instead of a Welcome leads from Greeting to Leaving.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Phase {
     Down,
     Greeting {
@@ -35,7 +35,7 @@ pub(super) enum Phase {
 }
 
 /// What the last Welcome said, within the bounds of the configuration.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Terms {
     pub(super) message_bytes: u64,
     pub(super) in_flight: u32,

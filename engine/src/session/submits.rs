@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// A message without a fate.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) id: MessageId,
     pub(super) content: Content,
@@ -36,7 +36,7 @@ pub(super) struct Entry {
     sent_here: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Lane {
     conversation: Recipient,
     entries: u64,
@@ -50,7 +50,7 @@ struct Lane {
 }
 
 /// Pending messages by the order in which they were submitted.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Submits {
     limits: SessionLimits,
     retry: Retry,

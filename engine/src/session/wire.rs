@@ -16,6 +16,9 @@ use crate::{
     storage::{Head, Place, Recipient},
 };
 
+/// The `reconnect_after_ms` of who is not to come back by itself.
+const NEVER_MS: u32 = u32::MAX;
+
 /// The frame is no `ServerFrame`, or has no body.
 #[derive(Debug)]
 pub(super) struct Undecodable;
@@ -39,7 +42,8 @@ pub(super) enum Received {
         nonce: u64,
     },
     Goodbye {
-        after: Duration,
+        /// None: never by itself.
+        after: Option<Duration>,
         spread: Duration,
     },
     Heads {
@@ -197,7 +201,10 @@ pub(super) fn decode(frame: Bytes, user: &UserId) -> Result<Received, Undecodabl
         }
         server_frame::Body::Heartbeat(v1::Heartbeat { nonce }) => Received::Heartbeat { nonce },
         server_frame::Body::Goodbye(goodbye) => Received::Goodbye {
-            after: Duration::from_millis(goodbye.reconnect_after_ms.into()),
+            after: match goodbye.reconnect_after_ms {
+                NEVER_MS => None,
+                after_ms => Some(Duration::from_millis(after_ms.into())),
+            },
             spread: Duration::from_millis(goodbye.reconnect_spread_ms.into()),
         },
         server_frame::Body::Heads(v1::Heads { heads, last }) => {

@@ -75,7 +75,8 @@ pub struct Hello {
     /// Names this device among the user's devices; chosen once by the client, 16 random bytes.
     #[prost(bytes = "bytes", tag = "1")]
     pub device_id: ::prost::bytes::Bytes,
-    /// How far this device has received the conversations that it knows, at most cursor_limit of them: those not
+    /// How far this device has received the conversations that it knows, at most Limits.cursors of them, and 256
+    /// where that is not known yet: those not
     /// named here are treated as unknown to it, which costs a Head each and nothing else.
     #[prost(message, repeated, tag = "2")]
     pub cursors: ::prost::alloc::vec::Vec<Cursor>,
@@ -101,7 +102,7 @@ pub struct Welcome {
     /// The authenticated user.
     #[prost(string, tag = "2")]
     pub user: ::prost::alloc::string::String,
-    /// A client that has sent nothing for this long sends a Heartbeat.
+    /// A client that has sent nothing for this long sends a Heartbeat. Servers begin none.
     #[prost(uint32, tag = "3")]
     pub heartbeat_interval_ms: u32,
     /// A client that has asked for nothing for this long sends a Resync.
@@ -135,7 +136,7 @@ pub struct Limits {
     /// Messages of one Page at the most.
     #[prost(uint32, tag = "8")]
     pub page_messages: u32,
-    /// Cursors of one Hello or Resync at the most; more are passed over.
+    /// Cursors of one Hello or Resync at the most, and at least 256; more are passed over.
     #[prost(uint32, tag = "9")]
     pub cursors: u32,
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use switchboard_engine::{ConnId, Event, PeerFault};
+use switchboard_engine::{ConnId, Event, PeerFault, Protocol};
 use tokio::{
     io::{AsyncRead as _, ReadBuf},
     net::{TcpStream, tcp::OwnedReadHalf},
