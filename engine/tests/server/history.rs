@@ -7,9 +7,9 @@ use bytes::Bytes;
 use proptest::{prelude::*, sample::select};
 use proptest_state_machine::ReferenceStateMachine;
 use switchboard_engine::{
-    Answer, ConnId, DevicePolicy, DirectoryChange, DirectoryChangeKind, Event, FileKind, Head, MessageId,
-    Messages, PeerFault, Protocol, Range, Recipient, Record, Request, ServerConfig, StoredMessage, Topic,
-    UserProfile,
+    Answer, CURSORS_FLOOR, ConnId, DevicePolicy, DirectoryChange, DirectoryChangeKind, Event, FileKind, Head,
+    MessageId, Messages, PeerFault, Protocol, Range, Recipient, Record, Request, ServerConfig, StoredMessage,
+    Topic, UserProfile,
 };
 use switchboard_proto::{
     Message as _,
@@ -21,7 +21,7 @@ use crate::{
     driver::START,
     harness::{narrows, secs},
     model::Model,
-    session_words::{conversation, encode, fetch, hello, resync},
+    session_words::{conversation, crowded, encode, fetch, hello, resync},
     store::{group, place, stored, user},
 };
 
@@ -55,7 +55,7 @@ fn config(peers: bool, devices: DevicePolicy) -> ServerConfig {
     config.limits.pending = 5;
     config.limits.pending_bytes = 2048;
     config.limits.fetches_per_connection = 2;
-    config.limits.cursors_per_hello = 3;
+    config.limits.cursors_per_hello = CURSORS_FLOOR;
     config.limits.heads_per_frame = 2;
     config
 }
@@ -232,7 +232,7 @@ impl History {
         let to_group = format!("#{}", GROUPS[say.to % GROUPS.len()]);
         let cursors = [(to.as_str(), self.said % 5), (to_group.as_str(), self.said % 3), ("", 1), ("zoe", 2)];
         if is_new && say.from.is_none() {
-            return hello(&cursors);
+            return crowded(3, hello(&cursors));
         }
         let of = if say.padding.is_multiple_of(2) { &to } else { &to_group };
         match say.kind {

@@ -281,7 +281,7 @@ fn a_configuration_that_contradicts_itself_about_sessions_is_refused_by_the_fiel
         ("fetches_per_connection", |config| config.limits.fetches_per_connection = 0),
         ("page_messages", |config| config.limits.page_messages = 0),
         ("page_bytes", |config| config.limits.page_bytes = config.limits.outbox_bytes),
-        ("cursors_per_hello", |config| config.limits.cursors_per_hello = 0),
+        ("cursors_per_hello", |config| config.limits.cursors_per_hello = 255),
         ("heads_per_frame", |config| config.limits.heads_per_frame = 0),
     ];
     for (field, change) in wrong {

@@ -5,7 +5,7 @@ use switchboard_proto::v1::{Heartbeat, client_frame, server_frame::Body};
 
 use crate::{
     harness::{World, secs, text},
-    session_words::{fetch, hello, resync, submit},
+    session_words::{crowded, fetch, hello, resync, submit},
 };
 
 const NOTHING: [&str; 0] = [];
@@ -34,7 +34,7 @@ fn the_welcome_names_the_session_the_intervals_and_the_limits() {
         config.resync_interval = secs(12);
         config.limits.page_messages = 13;
         config.limits.fetches_per_connection = 3;
-        config.limits.cursors_per_hello = 14;
+        config.limits.cursors_per_hello = 1_400;
     });
     let mut ids = Vec::new();
     for _ in 0..2 {
@@ -43,7 +43,7 @@ fn the_welcome_names_the_session_the_intervals_and_the_limits() {
         let Some(Body::Welcome(welcome)) = world.told(alice).into_iter().next() else { panic!("a welcome") };
         assert_eq!((welcome.heartbeat_interval_ms, welcome.resync_interval_ms), (11_000, 12_000));
         let limits = welcome.limits.unwrap();
-        assert_eq!((limits.page_messages, limits.fetches, limits.cursors), (13, 3, 14));
+        assert_eq!((limits.page_messages, limits.fetches, limits.cursors), (13, 3, 1_400));
         let configured = &world.server().config().limits;
         assert_eq!((limits.message_bytes, limits.pending), (configured.message_bytes, 2_048));
         assert_eq!((limits.messages_per_second, limits.message_burst), (1_000, 2_000));
@@ -206,12 +206,12 @@ fn heads_come_in_pages_and_in_frames_of_bounded_size() {
 
 #[test]
 fn cursors_beyond_the_limit_and_of_nobody_cost_a_head_and_nothing_else() {
-    let mut world = World::with(|config| config.limits.cursors_per_hello = 1);
+    let mut world = World::with(|config| config.limits.cursors_per_hello = 256);
     let alice = world.signs_in("alice");
     world.submits(alice, 1, "bob", "hi");
     world.submits(alice, 2, "carol", "hi");
     world.told(alice);
-    world.frame(alice, resync(&[("bob", 1), ("carol", 1)]));
+    world.frame(alice, crowded(1, resync(&[("bob", 1), ("carol", 1)])));
     assert_eq!(world.sees(alice), ["heads carol/1."]);
     world.frame(alice, resync(&[("", 1)]));
     assert_eq!(world.sees(alice), ["heads bob/1 carol/1."]);

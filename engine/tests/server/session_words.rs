@@ -1,7 +1,7 @@
 //! The words of a chat for sessions: what they send, and what they are told, in short.
 
 use bytes::Bytes;
-use switchboard_engine::{ConnId, Frame, Protocol};
+use switchboard_engine::{CURSORS_FLOOR, ConnId, Frame, Protocol};
 use switchboard_proto::{
     Message as _,
     v1::{
@@ -133,6 +133,20 @@ fn cursors(at: &[(&str, u64)]) -> Vec<Cursor> {
         Cursor { conversation, epoch: EPOCH, seq: *seq }
     };
     at.iter().map(cursor).collect()
+}
+
+/// As many cursors of nobody, before some others, as the least limit takes but `left`.
+pub(crate) fn crowded(left: usize, mut of: client_frame::Body) -> client_frame::Body {
+    let cursors = if let client_frame::Body::Hello(hello) = &mut of {
+        &mut hello.cursors
+    } else if let client_frame::Body::Resync(resync) = &mut of {
+        &mut resync.cursors
+    } else {
+        panic!("cursors come with a Hello or a Resync");
+    };
+    let crowd = CURSORS_FLOOR as usize - left;
+    cursors.splice(..0, std::iter::repeat_n(Cursor::default(), crowd));
+    of
 }
 
 /// A text to `bob` or `#crew`.

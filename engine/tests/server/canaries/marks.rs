@@ -7,7 +7,7 @@ use switchboard_proto::v1::{Heartbeat, client_frame};
 use super::chat::Chat;
 use crate::{
     harness::{narrows, relayed, shout, signal, text, upload},
-    session_words::{fetch, hello, resync},
+    session_words::{crowded, fetch, hello, resync},
     store::{group, user},
 };
 
@@ -149,14 +149,14 @@ fn copies_for_devices(chat: &mut Chat) {
 
 fn heads_and_pages(chat: &mut Chat) {
     chat.with(|config| {
-        config.limits.cursors_per_hello = 1;
+        config.limits.cursors_per_hello = 256;
         config.limits.fetches_per_connection = 2;
     });
     chat.store.heads_per_page = Some(1);
     let alice = chat.signs_in("alice");
     chat.submits(alice, 1, "bob", "hi");
     chat.submits(alice, 2, "carol", "hi");
-    chat.frame(alice, resync(&[("bob", 1), ("carol", 1)]));
+    chat.frame(alice, crowded(1, resync(&[("bob", 1), ("carol", 1)])));
     chat.store.holds = true;
     chat.frame(alice, resync(&[]));
     chat.frame(alice, resync(&[]));

@@ -22,6 +22,8 @@ fn ends_call(message: &Message) -> Option<bool> {
     match message.content_type {
         13 | 14 | 17 | 18 => Some(true),
         0 | 6 | 7 | 10..=20 => Some(false),
+        // Stored ones are chat, whatever type they claim.
+        1..=5 => None,
         _ => (message.r#type == "webrtc").then_some(false),
     }
 }
