@@ -195,11 +195,11 @@ impl OriginalHub {
         match event {
             Event::Disconnected { conn } => self.disconnected(conn),
             // Nobody listens any more.
-            Event::Connected { conn, user: _ } if self.life != Life::Running => {
+            Event::Connected { conn, .. } if self.life != Life::Running => {
                 self.effects.push_back(Effect::Abort { conn });
             }
             _ if self.life != Life::Running => {}
-            Event::Connected { conn, user } => {
+            Event::Connected { conn, user, .. } => {
                 self.clients.insert(conn, Client::new(user, self.socket_bytes));
                 self.wake(Task::Handshake(conn));
             }
@@ -228,7 +228,7 @@ impl OriginalHub {
             Effect::Abort { conn } => Action::Abort { conn },
             Effect::Request { ticket, request } => Action::Request { ticket, request },
             Effect::Publish(message) => {
-                Action::Publish(Record { topic: Topic::Everyone, seq: None, message })
+                Action::Publish(Record { topic: Topic::Everyone, stored: None, message })
             }
             Effect::Stopped => Action::Stopped,
         })

@@ -136,6 +136,8 @@ impl Store {
             }
             Request::StoreMessage(new) => named(new),
             Request::StoreFile(upload) => Token::read(&upload.suffix),
+            // Of sessions, of which there are none yet.
+            Request::LoadHeads { .. } | Request::LoadMessages(_) => None,
         };
         let times =
             token.and_then(|token| check.message(token)).map_or(0, |key| check.said[key as usize].stored);
@@ -148,7 +150,10 @@ impl Store {
         let before = self.model.log().len();
         let length = match &request {
             Request::StoreFile(upload) => Some(upload.suffix.len()),
-            Request::LoadUser(_) | Request::StoreMessage(_) => None,
+            Request::LoadUser(_)
+            | Request::StoreMessage(_)
+            | Request::LoadHeads { .. }
+            | Request::LoadMessages(_) => None,
         };
         let mut answer = self.model.answer(request);
         for stored in self.model.log().get(before..).unwrap_or_default() {
