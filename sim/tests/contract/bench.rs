@@ -151,11 +151,12 @@ impl Bench {
 
     /// A part of a log; none if the reader takes no part in it.
     pub(crate) fn read(&mut self, range: Range) -> Option<Messages> {
-        match self.ask(Request::LoadMessages(Box::new(range))) {
-            Answer::MessagesLoaded(messages) => Some(messages),
-            Answer::Refused => None,
-            answer => panic!("a part of a log: {answer:?}"),
+        let answer = self.ask(Request::LoadMessages(Box::new(range)));
+        if answer == Answer::Refused {
+            return None;
         }
+        let Answer::MessagesLoaded(messages) = answer else { panic!("a part of a log: {answer:?}") };
+        Some(messages)
     }
 
     pub(crate) fn load(&mut self, who: &str) -> UserProfile {

@@ -123,9 +123,9 @@ fn an_answer_has_the_ticket_and_the_place_of_its_own_message(open: &Open) {
             (ticket, seq)
         })
         .collect();
-    let place = |(ticket, answer)| match answer {
-        Answer::MessageStored(place) => (ticket, place.seq),
-        other => panic!("{ticket:?}: {other:?}"),
+    let place = |(ticket, answer)| {
+        let Answer::MessageStored(place) = answer else { panic!("{ticket:?}: {answer:?}") };
+        (ticket, place.seq)
     };
     let answered: Vec<_> = sent.iter().map(|_| place(store.answer())).collect();
     assert_eq!(answered, sent);

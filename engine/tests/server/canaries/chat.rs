@@ -333,7 +333,7 @@ impl Session {
             (Some(Protocol::Session), _) => self.told.extend(told(frame).iter().map(short)),
             (_, Frame::Message(bytes)) => self.inbox.push(Message::decode(bytes.clone()).unwrap()),
             (_, Frame::Ping(bytes)) => {
-                self.pings.push(u64::from_be_bytes(bytes.as_ref().try_into().unwrap()))
+                self.pings.push(u64::from_be_bytes(bytes.as_ref().try_into().unwrap()));
             }
             (_, Frame::Pong(_)) => {}
         }
