@@ -233,6 +233,7 @@ mod tests {
 
         const IS_SHADOWED: bool = true;
         const SLACK_US: u64 = 0;
+        const REFUSES_FILES: bool = true;
 
         fn start(&self, config: ServerConfig, seed: u64, now: switchboard_engine::Instant) -> Server<Marks> {
             let made = self.0.fetch_add(1, Ordering::Relaxed);

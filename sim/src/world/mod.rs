@@ -286,7 +286,7 @@ impl<'s, T: Sut> World<'s, T> {
             devices: schedule.clients.iter().map(device).collect(),
             conns: Vec::new(),
             dirty: VecDeque::new(),
-            store: Store::new(schedule),
+            store: Store::new(schedule, T::REFUSES_FILES),
             bus: Bus::new(schedule),
             check: Check::new(schedule, T::IS_SHADOWED && options.shadow),
             spec: Spec::new(schedule, T::SLACK_US, options.specification),

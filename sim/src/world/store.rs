@@ -45,11 +45,12 @@ pub(super) struct Store {
     announced_us: Vec<u64>,
     /// Users from here on are unknown to the directory.
     known: u64,
+    refuses_files: bool,
     pub(super) tally: Tally,
 }
 
 impl Store {
-    pub(super) fn new(schedule: &Schedule) -> Self {
+    pub(super) fn new(schedule: &Schedule, refuses_files: bool) -> Self {
         let s = &schedule.settings;
         let user = |number: usize| UserId::new(&format!("u{number}")).ok();
         let mut model = SimStore::new(false);
@@ -76,6 +77,7 @@ impl Store {
             per_node: s.shards as usize,
             announced_us: vec![0; (s.nodes * s.shards) as usize],
             known: known as u64,
+            refuses_files,
             tally: Tally::default(),
         }
     }
@@ -149,6 +151,10 @@ impl Store {
     fn apply(&mut self, check: &mut Check, spec: &mut Spec, request: Request) -> Answer {
         let before = self.model.log().len();
         let length = match &request {
+            Request::StoreFile(upload) if !self.refuses_files => {
+                let name = format!("f-{}", upload.suffix).into();
+                return Answer::FileStored { name, kind: FileKind::Other };
+            }
             Request::StoreFile(upload) => Some(upload.suffix.len()),
             Request::LoadUser(_)
             | Request::StoreMessage(_)

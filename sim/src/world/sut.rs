@@ -20,6 +20,9 @@ pub(crate) trait Sut: Clone + Debug {
     /// How much longer than its requests take the machine may need for a message, in microseconds.
     const SLACK_US: u64;
 
+    /// Whether its store looks at files before it keeps them.
+    const REFUSES_FILES: bool;
+
     /// A machine as it is after its process has started.
     fn start(&self, config: ServerConfig, seed: u64, now: Instant) -> Self::Machine;
 }
@@ -59,6 +62,7 @@ impl<P: Probe + Counts + Clone + Debug> Sut for Engine<P> {
 
     const IS_SHADOWED: bool = true;
     const SLACK_US: u64 = 0;
+    const REFUSES_FILES: bool = true;
 
     fn start(&self, config: ServerConfig, seed: u64, now: Instant) -> Server<P> {
         Server::with_probe(config, seed, now, self.0.clone())
@@ -120,6 +124,8 @@ impl Sut for Original {
     const IS_SHADOWED: bool = false;
     /// It asks the store several times for each message and each member, one thing after the other.
     const SLACK_US: u64 = 1_000_000;
+    /// It writes whatever it is given to its own disk.
+    const REFUSES_FILES: bool = false;
 
     fn start(&self, config: ServerConfig, seed: u64, now: Instant) -> Process {
         // The links of the world are the kernel's buffers.
