@@ -3,7 +3,10 @@
 
 use bytes::Bytes;
 
-use crate::id::{GroupId, UserId};
+use crate::{
+    id::{GroupId, MessageId, UserId},
+    storage::Place,
+};
 
 /// What an engine can be interested in.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,10 +22,11 @@ pub enum Topic {
 /// A message that one engine has accepted, for the local users of the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Whom it concerns.
+    /// Whom it concerns. What a user has sent to another one is published for the sender too, whose devices
+    /// at other engines may want a copy of it.
     pub topic: Topic,
-    /// Its place in its conversation; none for what is not stored.
-    pub seq: Option<u64>,
+    /// What the store knows it by; none for what is not stored.
+    pub stored: Option<(MessageId, Place)>,
     /// A classic `Message`, as the sender's engine has authenticated it: `from` is the sender, and in a
     /// group's message `avatar` is the sender's picture as the directory has it.
     pub message: Bytes,

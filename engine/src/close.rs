@@ -14,6 +14,10 @@ pub enum CloseReason {
     /// The peer sent a message that is not what the protocol says: not a `protocol.Message`, or not UTF-8
     /// where that is required.
     Undecodable,
+    /// The peer sent a message that is no `switchboard.v1.ClientFrame`.
+    UndecodableFrame,
+    /// A session's first frame was no `Hello`, or did not come in time, or a later one was another `Hello`.
+    OutOfTurn,
     /// The peer sent a message larger than the limit.
     MessageTooLarge,
     /// The peer sent more messages in a short time than the limit.
@@ -45,13 +49,14 @@ impl CloseReason {
             Self::GoingAway => 1001,
             Self::ProtocolError => 1002,
             Self::TextMessage => 1003,
-            Self::Undecodable => 1007,
+            Self::Undecodable | Self::UndecodableFrame => 1007,
             Self::TooManyMessages | Self::TooManyBytes => 1008,
             Self::MessageTooLarge => 1009,
             Self::SlowReader | Self::TooManyPending | Self::ServerFull => 1013,
             Self::TakenOver => 4000,
             Self::TooManyDevices => 4001,
             Self::Idle => 4002,
+            Self::OutOfTurn => 4003,
         }
     }
 
@@ -64,6 +69,10 @@ impl CloseReason {
             Self::ProtocolError => "the bytes do not follow RFC 6455",
             Self::TextMessage => "send binary messages: this is a text message",
             Self::Undecodable => "not a protocol.Message: send one protobuf message per binary message",
+            Self::UndecodableFrame => {
+                "not a switchboard.v1.ClientFrame with a body: send one protobuf message per binary message"
+            }
+            Self::OutOfTurn => "a frame out of turn: send one Hello, first and in time, then anything else",
             Self::TooManyMessages => "rate limit: too many messages in a short time; send more slowly",
             Self::TooManyBytes => "rate limit: too many bytes in a short time; send more slowly",
             Self::MessageTooLarge => "the message is larger than this server reads",

@@ -15,12 +15,23 @@ pub struct ServerConfig {
     pub idle_timeout: Duration,
     /// How long a closing connection may take to write what is left and its close frame.
     pub close_timeout: Duration,
-    /// How long an answer of the store is waited for; later answers are ignored.
+    /// How long an answer of the store is waited for; later answers are ignored. Sessions wait 30 s for theirs.
     pub request_timeout: Duration,
     /// How long after a failed load of a user it is tried again.
     pub reload_interval: Duration,
     /// How long a call rings: after this, a callee's signals without a recipient go nowhere.
     pub ring_timeout: Duration,
+    /// How long after it has connected a session may take to send its `Hello`.
+    pub hello_timeout: Duration,
+    /// What a session is told in its `Welcome`: having sent nothing for this long, it is to send a `Heartbeat`.
+    /// Shorter than `idle_timeout`, and in whole milliseconds at most `u32::MAX`, as the other times told to sessions.
+    pub heartbeat_interval: Duration,
+    /// What a session is told in its `Welcome`: having asked for nothing for this long, it is to send a `Resync`.
+    pub resync_interval: Duration,
+    /// What a session is told in its `Goodbye`: it is to come back no sooner than after this time ...
+    pub reconnect_after: Duration,
+    /// ... plus a random part of this one, so that those of a server that restarts do not come all at once.
+    pub reconnect_spread: Duration,
     /// Whether there are other engines: without them, nothing is published or subscribed to.
     pub peers: bool,
     /// The limits.
@@ -37,6 +48,11 @@ impl Default for ServerConfig {
             request_timeout: Duration::from_secs(10),
             reload_interval: Duration::from_secs(1),
             ring_timeout: Duration::from_secs(60),
+            hello_timeout: Duration::from_secs(10),
+            heartbeat_interval: Duration::from_secs(20),
+            resync_interval: Duration::from_secs(60),
+            reconnect_after: Duration::from_secs(1),
+            reconnect_spread: Duration::from_secs(10),
             peers: false,
             limits: Limits::default(),
         }
@@ -82,10 +98,31 @@ pub struct Limits {
     pub pending: u32,
     /// Bytes of all messages and files that wait for the store.
     pub pending_bytes: u64,
+    /// Bytes waiting to be written to one session, counted as in `outbox_bytes` and less than that, beyond which
+    /// nothing more is pushed to it until all of them are written; then it is told the heads.
+    pub lag_bytes: u64,
+    /// Fetches of one session that wait for the store; more are refused.
+    pub fetches_per_connection: u32,
+    /// Messages of one page of a log.
+    pub page_messages: u32,
+    /// Bytes of content of one page of a log, unless its only message is larger. With [`PAGE_MESSAGE_COST_BYTES`]
+    /// for each of `page_messages` at most `outbox_bytes`.
+    pub page_bytes: u64,
+    /// Cursors of one `Hello` or `Resync` that are looked at; the others' conversations are treated as unknown to
+    /// the client. At least [`CURSORS_FLOOR`].
+    pub cursors_per_hello: u32,
+    /// Heads of one frame.
+    pub heads_per_frame: u32,
 }
+
+/// Cursors that every server looks at: so many a client may send before it is told the limit.
+pub const CURSORS_FLOOR: u32 = 256;
 
 /// What a frame counts in an outbox beyond its payload: its header and the driver's bookkeeping.
 pub const FRAME_COST_BYTES: u64 = 64;
+
+/// What a message in a page counts beyond its content: its id, its sender, its place and its file's name.
+pub const PAGE_MESSAGE_COST_BYTES: u64 = 512;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -103,6 +140,12 @@ impl Default for Limits {
             pending_per_connection: 2_048,
             pending: 65_536,
             pending_bytes: 256 << 20,
+            lag_bytes: 1 << 20,
+            fetches_per_connection: 4,
+            page_messages: 200,
+            page_bytes: 256 << 10,
+            cursors_per_hello: 4_096,
+            heads_per_frame: 500,
         }
     }
 }
@@ -155,9 +198,38 @@ impl ServerConfig {
                 l.pending_bytes >= l.message_bytes.saturating_add(1024)
             }),
         ];
-        match rules.into_iter().find(|(_, _, holds)| !holds) {
+        let sessions = self.session_rules();
+        let mut rules = rules.into_iter().chain(sessions);
+        match rules.find(|(_, _, holds)| !holds) {
             Some((field, rule, _)) => Err(ConfigError { field, rule }),
             None => Ok(()),
         }
+    }
+
+    /// What is required of what only sessions have.
+    fn session_rules(&self) -> [(&'static str, &'static str, bool); 12] {
+        let l = &self.limits;
+        let is_told = |time: Duration| time.as_millis() <= u128::from(u32::MAX);
+        let page_bytes =
+            l.page_bytes.saturating_add(PAGE_MESSAGE_COST_BYTES.saturating_mul(l.page_messages.into()));
+        let beats = self.heartbeat_interval;
+        [
+            ("hello_timeout", "above zero", !self.hello_timeout.is_zero()),
+            ("heartbeat_interval", "at least a millisecond", beats >= Duration::from_millis(1)),
+            ("heartbeat_interval", "shorter than idle_timeout", beats < self.idle_timeout && is_told(beats)),
+            ("resync_interval", "a millisecond to 49 days", {
+                self.resync_interval >= Duration::from_millis(1) && is_told(self.resync_interval)
+            }),
+            ("reconnect_after", "less than 49 days", is_told(self.reconnect_after)),
+            ("reconnect_spread", "less than 49 days", is_told(self.reconnect_spread)),
+            ("lag_bytes", "less than outbox_bytes", l.lag_bytes < l.outbox_bytes),
+            ("fetches_per_connection", "at least 1", l.fetches_per_connection >= 1),
+            ("page_messages", "at least 1", l.page_messages >= 1),
+            ("page_bytes", "at least 1, and with 512 for each of page_messages at most outbox_bytes", {
+                l.page_bytes >= 1 && page_bytes <= l.outbox_bytes
+            }),
+            ("cursors_per_hello", "at least 256", l.cursors_per_hello >= CURSORS_FLOOR),
+            ("heads_per_frame", "at least 1", l.heads_per_frame >= 1),
+        ]
     }
 }

@@ -13,12 +13,14 @@ use crate::{
 /// An event about a connection that the engine does not know (any more) changes nothing and is counted.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A WebSocket connection of an authenticated user is open, and speaks the classic protocol.
+    /// A WebSocket connection of an authenticated user is open.
     Connected {
         /// The new connection.
         conn: ConnId,
         /// Who it belongs to.
         user: UserId,
+        /// What it speaks, as the handshake has settled it.
+        protocol: Protocol,
     },
     /// One binary WebSocket message has arrived, whole.
     Received {
@@ -81,6 +83,15 @@ pub enum Event {
     /// The server is to stop: accept nothing more, settle what was accepted, close every connection, and say
     /// when that is done.
     Shutdown,
+}
+
+/// What a connection's messages are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// `protocol.Message`, the wire of an existing chat front-end.
+    Classic,
+    /// The WebSocket subprotocol `switchboard.v1`.
+    Session,
 }
 
 /// A peer's fault that is found where bytes become messages.

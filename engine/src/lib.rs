@@ -14,12 +14,14 @@
 //! event about a connection that is gone is a counted no-op, a peer's fault becomes [`Action::Close`].
 //!
 //! ```
-//! use switchboard_engine::{Action, ConnId, Event, Frame, Instant, Server, ServerConfig, UserId, Answer, UserProfile};
+//! use switchboard_engine::{
+//!     Action, Answer, ConnId, Event, Frame, Instant, Protocol, Server, ServerConfig, UserId, UserProfile,
+//! };
 //!
 //! let mut server = Server::new(ServerConfig::default(), 42, Instant::ZERO);
 //! let alice = ConnId::new(0, 1);
 //! let user = UserId::new("alice").expect("a valid id");
-//! let mut events = vec![Event::Connected { conn: alice, user }];
+//! let mut events = vec![Event::Connected { conn: alice, user, protocol: Protocol::Classic }];
 //! let mut welcomed = false;
 //! while let Some(event) = events.pop() {
 //!     server.handle(Instant::ZERO, event);
@@ -58,6 +60,7 @@ mod hash;
 mod id;
 mod probe;
 mod server;
+mod session;
 mod stats;
 mod storage;
 mod time;
@@ -70,15 +73,22 @@ pub use client::{
     Reconnect, Scope, SendError, SendId, SignalKind, Target,
 };
 pub use close::CloseReason;
-pub use config::{ConfigError, DevicePolicy, FRAME_COST_BYTES, Limits, ServerConfig};
-pub use event::{Event, PeerFault};
+pub use config::{
+    CURSORS_FLOOR, ConfigError, DevicePolicy, FRAME_COST_BYTES, Limits, PAGE_MESSAGE_COST_BYTES, ServerConfig,
+};
+pub use event::{Event, PeerFault, Protocol};
 pub use id::{ConnId, GroupId, ID_LIMIT_BYTES, IdError, MessageId, SYSTEM, Ticket, UserId};
 #[doc(hidden)]
 pub use probe::{Canary, Probe, Rule, Shipped};
 pub use server::{Gauges, InvariantViolation, Server};
+pub use session::{
+    Content, FetchError, History, LogCursor, LogMessage, NoOlderReason, OlderId, PendingSubmit, RejectReason,
+    Resume, Retry, Session, SessionAction, SessionConfig, SessionLimits, SessionNotification, SessionState,
+    SessionStats, SubmitError,
+};
 pub use stats::Stats;
 pub use storage::{
-    Answer, DirectoryChange, DirectoryChangeKind, FileKind, FileSource, FileUpload, NewMessage, Recipient,
-    Request, UserProfile,
+    Answer, DirectoryChange, DirectoryChangeKind, FileKind, FileSource, FileUpload, Head, Messages,
+    NewMessage, Place, Range, Recipient, Request, StoredMessage, UserProfile,
 };
 pub use time::Instant;

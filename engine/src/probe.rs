@@ -129,6 +129,16 @@ catalogue! {
         ReloadAtOnce "reload-at-once" "A load that failed is tried again without a pause."
         AcceptsWhileStopping "accepts-while-stopping" "A server that was told to stop accepts more messages."
         ClosedBeforeSettled "closed-before-settled" "A stopping server closes connections before what they sent is delivered."
+        HelloNotRequired "hello-not-required" "A session may send anything before its Hello."
+        AckBeforeCommit "ack-before-commit" "A submit is accepted before the store has answered."
+        AckForgotten "ack-forgotten" "A submit that is stored is not answered."
+        DeliverySeqOffByOne "delivery-seq-off-by-one" "A delivery names the place behind its own."
+        EpochNotTold "epoch-not-told" "A delivery does not say which log it belongs to."
+        OwnDevicesLeftOut "own-devices-left-out" "The sender's other sessions are not told what was sent."
+        OwnCopyToClassic "own-copy-to-classic" "The sender's classic connections get what another device has sent."
+        HeadsForgottenAfterLag "heads-forgotten-after-lag" "A session that has lagged is not told the heads."
+        ResyncIgnored "resync-ignored" "A resync is not answered."
+        PageOfOtherConversation "page-of-other-conversation" "A log is read for the other user, not for who asks."
     }
 }
 
@@ -224,6 +234,42 @@ catalogue! {
         BusToGroup "bus-to-group" "A record is for a group."
         BusToEveryone "bus-to-everyone" "A record is for everyone."
         BusUndecodable "bus-undecodable" "A record is no message of the protocol."
+        SessionWelcomed "session-welcomed" "A session is welcomed."
+        HelloLate "hello-late" "A session's Hello does not come in time."
+        FrameOutOfTurn "frame-out-of-turn" "A frame comes before the Hello, or a second Hello."
+        FrameUndecodable "frame-undecodable" "What arrived is no frame of the session protocol."
+        SessionHeartbeat "session-heartbeat" "A session's heartbeat is answered."
+        GoodbyeSent "goodbye-sent" "A session that is closed is told when to come back."
+        GoodbyeWithoutRoom "goodbye-without-room" "There is no room for a goodbye."
+        DepartedSession "departed-session" "A session ends before its user is loaded, and leaves submits."
+        SubmitInvalid "submit-invalid" "A submit has a field that is missing or wrong."
+        SubmitBusy "submit-busy" "A submit is rejected as too many messages wait for the store."
+        SubmitAccepted "submit-accepted" "A submit is answered with its place in the log."
+        SubmitRefused "submit-refused" "A submit is rejected as the store refuses it."
+        SubmitUnavailable "submit-unavailable" "A submit is rejected as the store fails or is silent."
+        SubmitRepeated "submit-repeated" "A submit is stored that was delivered a moment ago."
+        DeliveredToSession "delivered-to-session" "A stored message is delivered to sessions."
+        DeliveredToOwnDevices "delivered-to-own-devices" "A stored message is delivered to its sender's other sessions."
+        BusOwnCopy "bus-own-copy" "A record is a copy for its sender's devices."
+        Lagging "lagging" "A session begins to lag."
+        LaggingDropped "lagging-dropped" "A stored message is not pushed to a session that lags."
+        LagOver "lag-over" "A session that lagged has been written everything."
+        HeadsAsked "heads-asked" "The store is asked for a user's heads."
+        HeadsPaged "heads-paged" "The store is asked for more heads."
+        HeadsTold "heads-told" "A session has been told all heads."
+        HeadsFailed "heads-failed" "A load of heads fails."
+        HeadsRetried "heads-retried" "A load of heads is tried again."
+        HeadsReplaced "heads-replaced" "A resync replaces heads that are still on their way."
+        CursorsOverLimit "cursors-over-limit" "A client names more cursors than the limit."
+        FetchRequested "fetch-requested" "The store is asked for a part of a log."
+        FetchInvalid "fetch-invalid" "A fetch has a field that is missing or wrong."
+        FetchBusy "fetch-busy" "A fetch is refused as too many are open."
+        FetchRefused "fetch-refused" "The store refuses a part of a log."
+        FetchFailed "fetch-failed" "The store fails to give a part of a log, or is silent."
+        PageSent "page-sent" "A part of a log is sent."
+        PageWithoutRoom "page-without-room" "There is no room for a page."
+        ClosedUndecodableFrame "closed-undecodable-frame" "Closed: no frame of the session protocol."
+        ClosedOutOfTurn "closed-out-of-turn" "Closed: a frame out of turn."
         Stopped "stopped" "The server has stopped."
     }
 }
@@ -237,6 +283,8 @@ impl Rule {
             CloseReason::ProtocolError => Self::ClosedProtocolError,
             CloseReason::TextMessage => Self::ClosedTextMessage,
             CloseReason::Undecodable => Self::ClosedUndecodable,
+            CloseReason::UndecodableFrame => Self::ClosedUndecodableFrame,
+            CloseReason::OutOfTurn => Self::ClosedOutOfTurn,
             CloseReason::MessageTooLarge => Self::ClosedMessageTooLarge,
             CloseReason::TooManyMessages => Self::ClosedTooManyMessages,
             CloseReason::TooManyBytes => Self::ClosedTooManyBytes,

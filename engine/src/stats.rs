@@ -51,6 +51,12 @@ stats! {
     refused_not_member,
     /// Of those, call signals without a recipient from users who are in no call.
     refused_no_call,
+    /// Of those, ones of a session before its `Hello`, or a second one; also sessions whose `Hello` did not come.
+    refused_out_of_turn,
+    /// Of those, submits and fetches with a field that is missing or wrong.
+    refused_invalid,
+    /// Of those, fetches beyond the limit of one connection.
+    refused_fetches,
     /// Messages whose `from` was not the sender and was corrected.
     corrected_from,
 
@@ -62,6 +68,14 @@ stats! {
     store_refused,
     /// Messages and files that the store failed to keep, or did not answer for in time.
     store_failed,
+    /// Submits that were answered with their place in the log.
+    accepted,
+    /// Parts of logs that the store was asked for.
+    fetches,
+    /// Of those, ones that the store refused or failed to give, did not give in time, or that there was no room for.
+    fetches_failed,
+    /// Loads of heads that failed; it is tried again.
+    heads_failed,
     /// Users whose profile could not be loaded; it is tried again.
     load_failed,
     /// Groups beyond the limit of one user.
@@ -80,6 +94,8 @@ stats! {
     pushes_flushed,
     /// Frames for which a connection's outbox had no room.
     pushes_dropped_full,
+    /// Stored messages that were not pushed to a session that lags; it is told the heads instead.
+    pushes_dropped_lagging,
     /// Live pictures that a newer one replaced before they were sent.
     pushes_dropped_superseded,
     /// Frames that were waiting when their connection closed.

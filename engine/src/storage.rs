@@ -7,7 +7,10 @@ use alloc::{boxed::Box, vec::Vec};
 
 use bytes::Bytes;
 
-use crate::id::{GroupId, MessageId, UserId};
+use crate::{
+    digest::Digest,
+    id::{GroupId, MessageId, UserId},
+};
 
 /// A request to the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +22,15 @@ pub enum Request {
     StoreMessage(Box<NewMessage>),
     /// Keep a file under a name of the store's own. Answered by [`Answer::FileStored`].
     StoreFile(FileUpload),
+    /// How far the conversations of a user are. Answered by [`Answer::HeadsLoaded`].
+    LoadHeads {
+        /// Whose.
+        user: UserId,
+        /// Where an earlier answer broke off: its `next`; 0 for the beginning.
+        after: u64,
+    },
+    /// Read a part of a conversation's log. Answered by [`Answer::MessagesLoaded`].
+    LoadMessages(Box<Range>),
 }
 
 /// The answer to a [`Request`].
@@ -28,10 +40,7 @@ pub enum Answer {
     UserLoaded(UserProfile),
     /// To [`Request::StoreMessage`]: the message is durable. Storing the same (sender, id) again gives the
     /// place that it got the first time, and stores nothing.
-    MessageStored {
-        /// The message's place in its conversation, gapless from 1.
-        seq: u64,
-    },
+    MessageStored(Place),
     /// To [`Request::StoreFile`]: the file is durable.
     FileStored {
         /// The file's name in the store: one path component, safe in a URL.
@@ -39,12 +48,95 @@ pub enum Answer {
         /// What the file is by its first bytes, else by its suffix.
         kind: FileKind,
     },
-    /// The request can never be done as it is: the message names an unknown user or group, the file is not
-    /// what it claims to be.
+    /// To [`Request::LoadHeads`]. A conversation that begins meanwhile may be missing.
+    HeadsLoaded {
+        /// Some of the conversations in which something was said.
+        heads: Vec<Head>,
+        /// Where to go on; none if these were the last.
+        next: Option<u64>,
+    },
+    /// To [`Request::LoadMessages`].
+    MessagesLoaded(Messages),
+    /// The request can never be done as it is: it names an unknown user or group, or one that is not the
+    /// user's, or the file is not what it claims to be.
     Refused,
     /// The request was not done for a reason on the store's side. It may succeed later; a message may even
     /// have been stored.
     Failed,
+}
+
+/// Where a message is for ever, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Which log of its conversation. A random number that is another one once the store has lost something.
+    pub epoch: u64,
+    /// Its place in the log, gapless from 1.
+    pub seq: u64,
+    /// Time of the commit, in milliseconds since 1970-01-01T00:00:00Z.
+    pub stored_at_ms: i64,
+}
+
+/// How far a conversation is, for one of its participants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The conversation; if it is one-to-one, the other user, as the participant sees it.
+    pub conversation: Recipient,
+    /// Which log of this conversation.
+    pub epoch: u64,
+    /// Place of the last message.
+    pub seq: u64,
+    /// Place of the first message that the participant may read; `seq + 1` if there is none.
+    pub first_seq: u64,
+}
+
+/// A part of a conversation's log, as somebody asks for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// Who asks, and must be a participant.
+    pub reader: UserId,
+    /// The conversation, as the reader sees it.
+    pub conversation: Recipient,
+    /// The first place wanted; 0 backwards: the last one.
+    pub from_seq: u64,
+    /// Towards older messages.
+    pub backwards: bool,
+    /// At most so many messages.
+    pub limit: u32,
+    /// At most so many bytes of content, but one message at least.
+    pub limit_bytes: u64,
+}
+
+/// A part of a conversation's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Messages {
+    /// Which log of the conversation; 0 if nothing was ever said in it, and only then.
+    pub epoch: u64,
+    /// Place of the last message of the conversation; 0: none.
+    pub head_seq: u64,
+    /// Place of the first message that the reader may read; at most `head_seq + 1`.
+    pub first_seq: u64,
+    /// In ascending order of their places, without gaps. Forwards from the larger of `from_seq` and `first_seq`,
+    /// backwards to the smaller of `from_seq` and `head_seq`, or to `head_seq`; empty only if there is none there.
+    pub messages: Vec<StoredMessage>,
+}
+
+/// A message as the log has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredMessage {
+    /// Its place.
+    pub seq: u64,
+    /// Its id, unique per sender.
+    pub id: MessageId,
+    /// Who sent it.
+    pub sender: UserId,
+    /// 1 text, 2 file, 3 image, 4 audio, 5 video.
+    pub content_type: u8,
+    /// Its text.
+    pub content: Box<str>,
+    /// The stored file's name, if it has one.
+    pub url: Box<str>,
+    /// Time of the commit, in milliseconds since 1970-01-01T00:00:00Z.
+    pub stored_at_ms: i64,
 }
 
 /// A message to store.
@@ -69,12 +161,27 @@ pub struct NewMessage {
 }
 
 /// To whom a stored message goes; with the sender, this names its conversation.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Recipient {
     /// One user: the conversation of the sender and this user, in either direction.
     User(UserId),
     /// A group.
     Group(GroupId),
+}
+
+impl Recipient {
+    pub(crate) fn fold(&self, digest: &mut Digest<'_>) {
+        match self {
+            Self::User(user) => {
+                digest.word(0);
+                digest.text(user.as_str());
+            }
+            Self::Group(group) => {
+                digest.word(1);
+                digest.text(group.as_str());
+            }
+        }
+    }
 }
 
 /// A file that came with a message.

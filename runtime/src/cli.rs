@@ -39,6 +39,8 @@ pub enum Command {
     Chat(ChatArgs),
     /// Create, join, leave and list groups, whether a server runs on the data folder or not.
     Group(GroupArgs),
+    /// Look after the store of a server that does not run.
+    Store(StoreArgs),
     /// Print the configuration that `serve` would run with, and where each value comes from.
     Config(ServeArgs),
 }
@@ -137,6 +139,38 @@ impl GroupArgs {
     pub fn load(&self) -> Result<Loaded, ConfigErrors> {
         ServeArgs { config: self.config.clone(), data: self.data.clone(), ..ServeArgs::default() }.load()
     }
+}
+
+/// What to do with which server's store.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct StoreArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub command: StoreCommand,
+    /// Configuration file of the server, in TOML; otherwise the one that $SWITCHBOARD_CONFIG names, if any
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// Data folder of the server [default: data]
+    #[arg(long, value_name = "FOLDER", global = true)]
+    pub data: Option<String>,
+}
+
+impl StoreArgs {
+    /// The configuration of the server whose store is meant.
+    ///
+    /// # Errors
+    /// All that is wrong with any layer: see [`config::load`].
+    pub fn load(&self) -> Result<Loaded, ConfigErrors> {
+        ServeArgs { config: self.config.clone(), data: self.data.clone(), ..ServeArgs::default() }.load()
+    }
+}
+
+/// What to do with a store.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum StoreCommand {
+    /// Have clients fetch all conversations again: after a backup of the whole data folder was restored, and
+    /// before the server starts.
+    NewEpochs,
 }
 
 /// What to do with groups.

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use switchboard::cli::{self, Command, ServeArgs};
-use switchboard::commands::{self, ChatError, GroupError};
+use switchboard::commands::{self, ChatError, GroupError, StoreError};
 use switchboard::config::{ConfigErrors, Loaded};
 use switchboard::logging::{self, LoggingError};
 use switchboard::server::ServerError;
@@ -21,6 +21,8 @@ enum Failure {
     Server(#[from] ServerError),
     #[error("cannot work on the groups")]
     Group(#[from] GroupError),
+    #[error("cannot work on the store")]
+    Store(#[from] StoreError),
     #[error(transparent)]
     Chat(#[from] ChatError),
     #[error("cannot write to the standard output")]
@@ -31,16 +33,24 @@ impl Failure {
     fn exit_code(&self) -> ExitCode {
         match self {
             Self::Config(_) => ExitCode::from(2),
-            Self::Logging(_) | Self::Server(_) | Self::Group(_) | Self::Output(_) | Self::Chat(_) => {
-                ExitCode::FAILURE
-            }
+            Self::Logging(_)
+            | Self::Server(_)
+            | Self::Group(_)
+            | Self::Store(_)
+            | Self::Output(_)
+            | Self::Chat(_) => ExitCode::FAILURE,
         }
     }
 
     fn report(&self) -> String {
         let error: &(dyn Error + 'static) = match self {
             Self::Config(errors) => errors,
-            Self::Logging(_) | Self::Server(_) | Self::Group(_) | Self::Output(_) | Self::Chat(_) => self,
+            Self::Logging(_)
+            | Self::Server(_)
+            | Self::Group(_)
+            | Self::Store(_)
+            | Self::Output(_)
+            | Self::Chat(_) => self,
         };
         cli::report(error)
     }
@@ -64,6 +74,10 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Group(args) => {
             let data = args.load()?.config.data;
             let text = commands::group(&data, &args.command)?;
+            std::io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)
+        }
+        Command::Store(args) => {
+            let text = commands::store(&args.load()?.config.data, &args.command)?;
             std::io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)
         }
         Command::Config(args) => {

@@ -35,7 +35,7 @@ fn help_names_the_commands_and_gives_examples() {
     let output = run(&["--help"], &[]);
     assert_eq!(output.status.code(), Some(0));
     let help = text(&output.stdout);
-    for part in ["serve", "chat", "group", "config", "Examples:", "Exit codes:"] {
+    for part in ["serve", "chat", "group", "store", "config", "Examples:", "Exit codes:"] {
         assert!(help.contains(part), "{help}");
     }
 }
@@ -186,4 +186,18 @@ fn groups_are_created_joined_left_and_listed() {
     for line in ["create friends", "join g", "leave g", "list bob"] {
         assert_eq!(parsed(&format!("switchboard group {line}")).unwrap_err().exit_code(), 2, "{line}");
     }
+}
+
+#[test]
+fn new_epochs_need_a_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let output = run(&["store", "new-epochs", "--data", data], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains(data), "{}", text(&output.stderr));
+    assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none(), "nothing was made in it");
+    switchboard::store::Directory::open(folder.path()).unwrap();
+    let output = run(&["store", "new-epochs", "--data", data], &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), "new epochs: 0; clients will fetch these conversations again\n");
 }

@@ -114,7 +114,7 @@ fn every_key_can_be_set_by_its_variable() {
             names += 1;
         }
     }
-    assert_eq!(names, 34);
+    assert_eq!(names, 45);
 }
 
 #[test]
@@ -122,10 +122,14 @@ fn values_reach_the_engine() {
     let text = "shards = 2\ndevices = \"newest-wins\"\n\
                 [timeouts]\nping_interval_ms = 1\nidle_timeout_ms = 2\nclose_timeout_ms = 3\n\
                 request_timeout_ms = 4\nreload_interval_ms = 5\nring_timeout_ms = 6\n\
+                hello_timeout_ms = 7\nheartbeat_interval_ms = 1\nresync_interval_ms = 8\n\
+                reconnect_after_ms = 9\nreconnect_spread_ms = 0\n\
                 [limits]\nconnections = 11\nconnections_per_user = 12\ngroups_per_user = 13\n\
                 message_bytes = 2_000\nmessages_per_second = 15\nmessage_burst = 16\nbytes_per_second = 17\n\
                 byte_burst = 0x1000\noutbox_bytes = 4000\nstreams_per_connection = 20\n\
-                pending_per_connection = 21\npending = 22\npending_bytes = 5000\n";
+                pending_per_connection = 21\npending = 22\npending_bytes = 5000\n\
+                lag_bytes = 3000\nfetches_per_connection = 23\npage_messages = 3\npage_bytes = 2400\n\
+                cursors_per_hello = 257\nheads_per_frame = 24\n";
     let engine = error_of_file(text).unwrap().config.engine();
     let expected = engine::ServerConfig {
         devices: engine::DevicePolicy::NewestWins,
@@ -135,6 +139,11 @@ fn values_reach_the_engine() {
         request_timeout: Duration::from_millis(4),
         reload_interval: Duration::from_millis(5),
         ring_timeout: Duration::from_millis(6),
+        hello_timeout: Duration::from_millis(7),
+        heartbeat_interval: Duration::from_millis(1),
+        resync_interval: Duration::from_millis(8),
+        reconnect_after: Duration::from_millis(9),
+        reconnect_spread: Duration::ZERO,
         peers: true,
         limits: engine::Limits {
             connections: 11,
@@ -150,6 +159,12 @@ fn values_reach_the_engine() {
             pending_per_connection: 21,
             pending: 22,
             pending_bytes: 5_000,
+            lag_bytes: 3_000,
+            fetches_per_connection: 23,
+            page_messages: 3,
+            page_bytes: 2_400,
+            cursors_per_hello: 257,
+            heads_per_frame: 24,
         },
     };
     assert_eq!(engine, expected);
@@ -357,6 +372,20 @@ fn contradictory_values_are_told_with_both_origins() {
             "[limits]\noutbox_bytes = 8388608",
             "limits.outbox_bytes = 8388608 (FILE, line 2) must be at least \
              limits.message_bytes = 8388608 (default) and 1024 more",
+        ),
+        (
+            "[limits]\nmessage_bytes = 65536\noutbox_bytes = 262144",
+            "limits.lag_bytes = 1048576 (default) must be less than limits.outbox_bytes = 262144 (FILE, line 3)",
+        ),
+        (
+            "[limits]\nmessage_bytes = 65536\noutbox_bytes = 262144\nlag_bytes = 65536",
+            "limits.page_bytes = 262144 (default) must be at least 1, and with 512 for each of \
+             limits.page_messages = 200 (default) at most limits.outbox_bytes = 262144 (FILE, line 3)",
+        ),
+        (
+            "[timeouts]\nidle_timeout_ms = 20000\nping_interval_ms = 10000",
+            "timeouts.heartbeat_interval_ms = 20000 (default) must be shorter than \
+             timeouts.idle_timeout_ms = 20000 (FILE, line 2)",
         ),
         (
             "[limits]\npending_bytes = 5",

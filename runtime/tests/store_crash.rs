@@ -11,9 +11,11 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use store_common::{Fixture, group, message, message_id, open_authentication, to_group, to_user, user};
+use store_common::{
+    Fixture, group, message, message_id, open_authentication, place, to_group, to_user, user,
+};
 use switchboard::store::{Conversation, Directory, NewGroup, NewUser};
-use switchboard_engine::{Answer, Recipient, Request, Ticket};
+use switchboard_engine::{Place, Recipient, Request, Ticket};
 
 /// Rounds of starting a server and killing it.
 const ROUNDS: u64 = 24;
@@ -70,10 +72,10 @@ fn send_until_killed(folder: &Path) {
             tell(format!("sent {number} 0\n"));
             on_their_way.insert(fixture.submit(0, request(number)), number);
         }
-        for (ticket, answer) in fixture.answers().1 {
-            let Answer::MessageStored { seq } = answer else { panic!("{answer:?}") };
+        for (ticket, answer) in fixture.full_answers().1 {
+            let Place { epoch, seq, stored_at_ms } = place(&answer);
             let number = on_their_way.remove(&ticket).unwrap();
-            tell(format!("acknowledged {number} {seq}\n"));
+            tell(format!("acknowledged {number} {epoch} {seq} {stored_at_ms}\n"));
         }
     }
 }
@@ -82,7 +84,7 @@ fn send_until_killed(folder: &Path) {
 #[derive(Default)]
 struct Ledger {
     sent: BTreeSet<u64>,
-    acknowledged: BTreeMap<u64, u64>,
+    acknowledged: BTreeMap<u64, Place>,
 }
 
 impl Ledger {
@@ -112,10 +114,18 @@ impl Ledger {
                 ["sent", number, _] => {
                     self.sent.insert(number.parse().unwrap());
                 }
-                ["acknowledged", number, seq] => {
-                    let (number, seq) = (number.parse().unwrap(), seq.parse().unwrap());
-                    let before = self.acknowledged.insert(number, seq);
-                    assert!(before.is_none_or(|before| before == seq), "{number}: {before:?}, then {seq}");
+                ["acknowledged", number, epoch, seq, stored_at_ms] => {
+                    let number = number.parse().unwrap();
+                    let place = Place {
+                        epoch: epoch.parse().unwrap(),
+                        seq: seq.parse().unwrap(),
+                        stored_at_ms: stored_at_ms.parse().unwrap(),
+                    };
+                    let before = self.acknowledged.insert(number, place);
+                    assert!(
+                        before.is_none_or(|before| before == place),
+                        "{number}: {before:?}, then {place:?}"
+                    );
                     seen += 1;
                     if seen == acknowledgements {
                         child.kill().unwrap();
@@ -163,7 +173,7 @@ fn what_was_acknowledged_survives_kills_at_any_moment() {
     }
 
     let directory = Directory::open(folder.path()).unwrap();
-    let mut stored: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut stored: BTreeMap<u64, Place> = BTreeMap::new();
     let mut conversations: Vec<Conversation> = vec![Conversation::Group(group("chess"))];
     for (n, one) in USERS.iter().enumerate() {
         conversations.extend(USERS[n..].iter().map(|other| Conversation::Direct(user(one), user(other))));
@@ -174,17 +184,20 @@ fn what_was_acknowledged_survives_kills_at_any_moment() {
     };
     for of in conversations {
         let messages = directory.history(&of, 1..=u64::MAX, u32::MAX).unwrap();
+        let epoch = directory.conversation(&of).unwrap().map_or(0, |info| info.epoch);
         for (seq, found) in (1..).zip(messages) {
             let number: u64 = found.content.strip_prefix("number ").unwrap().parse().unwrap();
             assert_eq!((found.seq, found.id), (seq, message_id(number)));
             assert_eq!(found.sender, user(sender(number)));
             assert!(same(&of, &conversation(number)), "{number} in {of:?}");
-            assert_eq!(stored.insert(number, seq), None, "{number} is there twice");
+            let place = Place { epoch, seq, stored_at_ms: found.stored_at_ms };
+            assert_eq!(stored.insert(number, place), None, "{number} is there twice");
         }
     }
     assert!(ledger.acknowledged.len() > 1_000, "{} is too few to mean much", ledger.acknowledged.len());
-    for (number, seq) in &ledger.acknowledged {
-        assert_eq!(stored.get(number), Some(seq), "{number} was acknowledged at {seq}");
+    // Their epochs, too: a kill is no loss.
+    for (number, place) in &ledger.acknowledged {
+        assert_eq!(stored.get(number), Some(place), "{number} was acknowledged there");
     }
     assert!(stored.keys().all(|number| ledger.sent.contains(number)), "something came from nowhere");
 }

@@ -6,7 +6,8 @@
 mod store_common;
 
 use store_common::{
-    Fixture, group, message, message_id, open_authentication, stored, to_group, to_user, user,
+    Fixture, group, message, message_id, open_authentication, plain, stored, to_group, to_user, user,
+    wait_until,
 };
 use switchboard::store::{Conversation, Directory, NewGroup, NewUser, StoreOptions};
 use switchboard_engine::{Answer, Request, Ticket, UserProfile};
@@ -88,6 +89,43 @@ fn a_message_that_is_sent_again_gets_its_first_place_and_is_stored_once() {
     assert_eq!(fixture.ask(message("alice", 3, to_user("bob"), "hm")), stored(3));
     let directory = fixture.store.directory().unwrap();
     assert_eq!(contents(&directory, &direct("alice", "bob")), ["hello", "how are you?", "hm"]);
+}
+
+#[test]
+fn a_place_is_the_same_whenever_it_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::open(folder.path(), &open_authentication());
+    let hello = || message("alice", 1, to_user("bob"), "hello");
+    let first = fixture.store(hello());
+    assert_eq!(fixture.store(hello()), first);
+    let second = fixture.store(message("bob", 1, to_user("alice"), "hello yourself"));
+    assert_eq!((second.epoch, second.seq), (first.epoch, 2));
+    let elsewhere = fixture.store(message("alice", 2, to_user("carol"), "hello"));
+    assert_ne!(elsewhere.epoch, first.epoch);
+    // The clock of the next answers is another one.
+    wait_until("the clock moves on", || now_ms() > elsewhere.stored_at_ms);
+    fixture.store.stop();
+    let mut fixture = Fixture::open(folder.path(), &open_authentication());
+    assert_eq!(fixture.store(hello()), first);
+    let directory = fixture.store.directory().unwrap();
+    let info = directory.conversation(&direct("alice", "bob")).unwrap().unwrap();
+    assert_eq!((info.epoch, info.head_seq), (first.epoch, 2));
+    let found = directory.history(&direct("alice", "bob"), 1..=1, 1).unwrap().remove(0);
+    assert_eq!(found.stored_at_ms, first.stored_at_ms);
+}
+
+fn now_ms() -> i64 {
+    i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap()
+}
+
+#[test]
+fn a_message_id_that_is_used_again_for_somebody_else_begins_no_conversation() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::open(folder.path(), &open_authentication());
+    let first = fixture.store(message("alice", 1, to_user("bob"), "hello"));
+    assert_eq!(fixture.store(message("alice", 1, to_user("carol"), "hello")), first);
+    let directory = fixture.store.directory().unwrap();
+    assert_eq!(directory.conversation(&direct("alice", "carol")).unwrap(), None);
 }
 
 #[test]
@@ -275,7 +313,7 @@ fn what_was_submitted_before_the_stop_is_done() {
     let mut answers = Vec::new();
     for (_, event) in fixture.events.try_iter() {
         let switchboard::store::StoreEvent::Answers(some) = event else { unreachable!() };
-        answers.extend(some);
+        answers.extend(some.into_iter().map(|(ticket, answer)| (ticket, plain(answer))));
     }
     let mut expected: Vec<_> = (1..=1_000).map(|n| (Ticket(n), stored(n))).collect();
     expected.push((Ticket(5_000), Answer::Failed));

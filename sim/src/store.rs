@@ -1,6 +1,7 @@
 //! The store's contract as a model: what it answers, what it keeps, and what it announces, without time.
 //!
-//! One gapless log a conversation, idempotent by (sender, id) for ever; membership is checked at the commit;
+//! One gapless log a conversation, with an epoch of its own, idempotent by (sender, id) for ever; heads and logs
+//! are read by those who take part, members of a group from their last joining on; membership is checked at the commit;
 //! changes of the directory are numbered in one sequence. When a request is done, and whether at all, is up to
 //! the world. The suite in `sim/tests/contract` holds this model and the runtime's store to the same cases.
 
@@ -10,10 +11,12 @@ use std::collections::BTreeMap;
 use data_url::DataUrl;
 use switchboard_engine::{
     Answer, DirectoryChange, DirectoryChangeKind, FileKind, FileSource, FileUpload, GroupId, NewMessage,
-    Recipient, Request, UserId, UserProfile,
+    Place, Recipient, Request, UserId, UserProfile,
 };
 
 use crate::check::Table;
+
+mod reads;
 
 /// Defines the store's deliberate bugs: variant, name, what is wrong.
 macro_rules! canaries {
@@ -73,6 +76,20 @@ impl Conversation {
             Recipient::Group(group) => Self::Group(group.clone()),
         }
     }
+
+    /// The epoch of its log. Stores draw it at random; here it follows from the names, so that worlds in which
+    /// the same was said are the same. No two conversations of a test have the same.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        let (kind, one, other) = match self {
+            Self::Direct(one, other) => ("user", one.as_str(), other.as_str()),
+            Self::Group(group) => ("group", group.as_str(), ""),
+        };
+        // FNV-1a, and never 0, which is the epoch of no log.
+        let bytes = [kind, one, other].into_iter().flat_map(|name| name.bytes().chain([0xff]));
+        let hash = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        bytes.fold(0xcbf2_9ce4_8422_2325, hash) | 1
+    }
 }
 
 /// A committed message.
@@ -82,6 +99,8 @@ pub struct Stored {
     pub conversation: Conversation,
     /// Its place there, gapless from 1.
     pub seq: u64,
+    /// When it was committed.
+    pub stored_at_ms: i64,
     /// What was stored.
     pub message: Box<NewMessage>,
 }
@@ -103,10 +122,12 @@ pub struct SimStore {
     users: BTreeMap<UserId, User>,
     /// Oldest first, with their members.
     groups: Vec<(GroupId, Vec<UserId>)>,
+    /// Where members read from who joined when something had been said.
+    first_seqs: BTreeMap<(GroupId, UserId), u64>,
     revision: u64,
     changes: u64,
     heads: BTreeMap<Conversation, u64>,
-    ids: Table<(UserId, [u8; 16]), u64>,
+    ids: Table<(UserId, [u8; 16]), Place>,
     log: Vec<Stored>,
     /// Names given to files, and how often.
     files: BTreeMap<Box<str>, u64>,
@@ -126,6 +147,7 @@ impl SimStore {
             provision,
             users: BTreeMap::new(),
             groups: Vec::new(),
+            first_seqs: BTreeMap::new(),
             revision: 0,
             changes: 0,
             heads: BTreeMap::new(),
@@ -137,7 +159,8 @@ impl SimStore {
         }
     }
 
-    /// Folds what decides its answers into a digest, but for the messages themselves.
+    /// Folds what decides its answers into a digest, but for the messages themselves, and for where members read
+    /// from, which only sessions ask.
     pub(crate) fn fold(&self, hasher: &mut impl core::hash::Hasher) {
         use core::hash::Hash as _;
         self.users.iter().for_each(|(user, state)| (user, &state.avatar).hash(hasher));
@@ -177,6 +200,8 @@ impl SimStore {
                 if swapped { before } else { answer }
             }
             Request::StoreFile(upload) => self.keep(&upload),
+            Request::LoadHeads { user, after } => self.load_heads(&user, after),
+            Request::LoadMessages(range) => self.load_messages(&range),
         }
     }
 
@@ -198,10 +223,13 @@ impl SimStore {
         let kind = match (place, member) {
             (None, true) => {
                 members.push(user.clone());
+                let head = self.heads.get(&Conversation::Group(id.clone())).copied().unwrap_or(0);
+                self.first_seqs.insert((id.clone(), user.clone()), head + 1);
                 DirectoryChangeKind::Joined(id.clone())
             }
             (Some(place), false) => {
                 members.remove(place);
+                self.first_seqs.remove(&(id.clone(), user.clone()));
                 DirectoryChangeKind::Left(id.clone())
             }
             (Some(_), true) | (None, false) => return None,
@@ -284,8 +312,8 @@ impl SimStore {
         };
         let id = (message.sender.clone(), message.id.0);
         // A message that was stored once stays stored, even if its sender has left the group since.
-        if let Some(seq) = self.ids.get(&id).filter(|_| !self.has(StoreCanary::ForgetsIds)) {
-            return Answer::MessageStored { seq: *seq };
+        if let Some(place) = self.ids.get(&id).filter(|_| !self.has(StoreCanary::ForgetsIds)) {
+            return Answer::MessageStored(*place);
         }
         let conversation = match &message.recipient {
             Recipient::User(user) if self.has(StoreCanary::SplitsDirections) => {
@@ -309,9 +337,12 @@ impl SimStore {
             _ => 1,
         };
         let seq = *head;
-        self.ids.insert(id, seq);
-        self.write(Stored { conversation, seq, message });
-        Answer::MessageStored { seq }
+        // There is no clock here: the number of commits stands for their time.
+        let stored_at_ms = i64::try_from(self.log.len()).unwrap_or(i64::MAX);
+        let place = Place { epoch: conversation.epoch(), seq, stored_at_ms };
+        self.ids.insert(id, place);
+        self.write(Stored { conversation, seq, stored_at_ms, message });
+        Answer::MessageStored(place)
     }
 
     fn may_write(&self, group: &GroupId, user: &UserId) -> bool {

@@ -2,7 +2,20 @@
 //! so that what the engine sends is judged by other eyes than the engine's.
 
 use bytes::Bytes;
+use switchboard_engine::{Record, Topic};
 use switchboard_proto::{Message as _, classic::Message};
+
+/// The place of what is published, if it is stored.
+pub(crate) fn record_seq(record: &Record) -> Option<u64> {
+    record.stored.map(|(_, place)| place.seq)
+}
+
+/// Whether a record is the copy of a one-to-one message for its sender's devices at other engines. Sessions are
+/// sent it; classic clients are not.
+pub(crate) fn is_own_copy(record: &Record, message: &View<'_>) -> bool {
+    let of_sender = matches!(&record.topic, Topic::User(user) if user.as_str() == message.from);
+    of_sender && record.stored.is_some() && message.to != message.from
+}
 
 /// Names a message for the whole run: the step that it came from, and its number within that step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

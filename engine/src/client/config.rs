@@ -44,7 +44,7 @@ pub struct ClientConfig {
 /// | close code | meant | delay |
 /// | --- | --- | --- |
 /// | 1013 | the server is overloaded | uniform in `cap/2..=cap` |
-/// | 1002, 1003, 1007, 1008, 1009 | this client is at fault | `cap` |
+/// | 1002, 1003, 1007, 1008, 1009, 4003 | this client is at fault | `cap` |
 /// | 4000, 4001 | another device of the same user took its place | none: the client stops, for two devices that take turns would fight for ever |
 /// | any other, or none | | as above |
 #[derive(Clone, Debug, PartialEq, Eq)]

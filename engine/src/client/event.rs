@@ -80,8 +80,11 @@ impl ClientEvent {
 }
 
 /// Something to do outside the client. To be carried out in the order given.
+///
+/// A [`Client`](crate::Client) and a [`Session`](crate::Session) ask for the same things; they differ in what
+/// they tell their applications, `N`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ClientAction {
+pub enum ClientAction<N = Notification> {
     /// Open a WebSocket connection under this name, and report it with [`ClientEvent::Opened`] or
     /// [`ClientEvent::ConnectFailed`]. The client sets the time limit.
     Connect {
@@ -110,7 +113,7 @@ pub enum ClientAction {
         link: LinkId,
     },
     /// Tell the application.
-    Notify(Notification),
+    Notify(N),
 }
 
 /// Something that the application wants to know.
@@ -134,6 +137,12 @@ pub enum Notification {
         /// Why.
         reason: DropReason,
     },
+}
+
+impl From<ConnectionState> for Notification {
+    fn from(state: ConnectionState) -> Self {
+        Self::StateChanged(state)
+    }
 }
 
 /// Why a message that was accepted will not be sent (again).
@@ -185,6 +194,8 @@ pub enum ClosedReason {
     TakenOver,
     /// The server closed it (4001): the user opened more connections than one user may have.
     TooManyDevices,
+    /// The server said goodbye, and that it is not to be dialled again; of a session only.
+    Dismissed,
 }
 
 /// Why a link ended.
@@ -198,6 +209,14 @@ pub enum LossCause {
     Idle,
     /// The server sent what is not a message of the protocol.
     Undecodable,
+    /// The server sent messages that contradict each other or the protocol; of a session only.
+    Misbehaved,
+    /// The server did not answer the greeting in time; of a session only.
+    Unwelcomed,
+    /// The server did not answer a request in time; of a session only.
+    Unanswered,
+    /// The server said goodbye, and did not close; of a session only.
+    Goodbye,
     /// It broke without a close code.
     Broken,
     /// The server closed it with this code.
@@ -211,6 +230,10 @@ impl fmt::Display for LossCause {
             Self::ConnectTimeout => f.write_str("the connection did not open in time"),
             Self::Idle => f.write_str("nothing came from the server for too long"),
             Self::Undecodable => f.write_str("the server sent what is not a message of the protocol"),
+            Self::Misbehaved => f.write_str("the server sent what contradicts the protocol"),
+            Self::Unwelcomed => f.write_str("the server did not answer the greeting in time"),
+            Self::Unanswered => f.write_str("the server did not answer a request in time"),
+            Self::Goodbye => f.write_str("the server said goodbye"),
             Self::Broken => f.write_str("the connection broke"),
             Self::Closed(code) => write!(f, "the server closed the connection with code {code}"),
         }

@@ -6,13 +6,17 @@ use core::time::Duration;
 
 use super::{
     backoff::{Backoff, Delay},
-    config::ClientConfig,
-    event::{ClientAction, ClosedReason, ConnectionState, LinkId, LossCause, Notification},
+    config::Reconnect,
+    event::{ClientAction, ClosedReason, ConnectionState, LinkId, LossCause},
 };
-use crate::{close::CloseReason, digest::Digest, time::Instant};
+use crate::{
+    close::CloseReason,
+    digest::Digest,
+    time::{Instant, nanos},
+};
 
 /// What waits for the driver.
-pub(super) type Actions = VecDeque<ClientAction>;
+pub(crate) type Actions<N> = VecDeque<ClientAction<N>>;
 
 /// The code of a close frame that says nothing but goodbye (RFC 6455 section 7.4.1).
 const NORMAL_CLOSURE: u16 = CloseReason::PeerClosed.code();
@@ -59,7 +63,7 @@ enum Then {
 
 /// What the end of a link means for the messages that were on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
     /// They go out again.
     Lost,
     /// They go out again, but one of them may be the reason.
@@ -70,7 +74,7 @@ pub(super) enum End {
 
 /// What a time-out asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wake {
+pub(crate) enum Wake {
     Nothing,
     Heartbeat,
     Ended(End),
@@ -82,37 +86,43 @@ enum Verdict {
     Stay(ClosedReason),
 }
 
+/// How long a link may take for what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LinkTimes {
+    pub(crate) connect_timeout: Duration,
+    pub(crate) close_timeout: Duration,
+    pub(crate) heartbeat_interval: Duration,
+    pub(crate) idle_timeout: Duration,
+}
+
 #[derive(Clone, Debug)]
-pub(super) struct Link {
+pub(crate) struct Link {
     state: State,
     next_link: u64,
     backoff: Backoff,
-    connect_timeout: Duration,
-    close_timeout: Duration,
-    heartbeat_interval: Duration,
-    idle_timeout: Duration,
+    /// The shortest time after the end of this link that the server has asked for; for ever if there is none.
+    absence: Option<Duration>,
+    times: LinkTimes,
 }
 
 impl Link {
-    pub(super) fn new(config: &ClientConfig, seed: u64) -> Self {
+    pub(crate) fn new(times: LinkTimes, reconnect: Reconnect, seed: u64) -> Self {
         Self {
             state: State::Closed(ClosedReason::NotStarted),
             next_link: 0,
-            backoff: Backoff::new(config.reconnect.clone(), seed),
-            connect_timeout: config.connect_timeout,
-            close_timeout: config.close_timeout,
-            heartbeat_interval: config.heartbeat_interval,
-            idle_timeout: config.idle_timeout,
+            backoff: Backoff::new(reconnect, seed),
+            absence: Some(Duration::ZERO),
+            times,
         }
     }
 
     /// Links dialled so far.
-    pub(super) const fn dialled(&self) -> u64 {
+    pub(crate) const fn dialled(&self) -> u64 {
         self.next_link
     }
 
     /// The link whose events count.
-    pub(super) const fn current(&self) -> Option<LinkId> {
+    pub(crate) const fn current(&self) -> Option<LinkId> {
         match &self.state {
             State::Connecting { link, .. } | State::Closing { link, .. } => Some(*link),
             State::Open(open) => Some(open.link),
@@ -121,7 +131,7 @@ impl Link {
     }
 
     /// The link that takes frames.
-    pub(super) const fn open(&self) -> Option<LinkId> {
+    pub(crate) const fn open(&self) -> Option<LinkId> {
         match &self.state {
             State::Open(open) => Some(open.link),
             State::Closed(_) | State::Connecting { .. } | State::Closing { .. } | State::Waiting { .. } => {
@@ -130,19 +140,19 @@ impl Link {
         }
     }
 
-    pub(super) const fn is_closing(&self) -> bool {
+    pub(crate) const fn is_closing(&self) -> bool {
         matches!(self.state, State::Closing { .. })
     }
 
     /// Whether the application has closed the client, and not asked for a connection since.
-    pub(super) const fn is_closed_by_application(&self) -> bool {
+    pub(crate) const fn is_closed_by_application(&self) -> bool {
         matches!(
             self.state,
             State::Closed(ClosedReason::Application) | State::Closing { then: Then::Close, .. }
         )
     }
 
-    pub(super) const fn connection_state(&self) -> ConnectionState {
+    pub(crate) const fn connection_state(&self) -> ConnectionState {
         match &self.state {
             State::Closed(reason) => ConnectionState::Closed(*reason),
             State::Connecting { .. } => ConnectionState::Connecting { failures: self.backoff.failures() },
@@ -154,7 +164,7 @@ impl Link {
         }
     }
 
-    pub(super) fn connect(&mut self, now: Instant, actions: &mut Actions) {
+    pub(crate) fn connect<N: From<ConnectionState>>(&mut self, now: Instant, actions: &mut Actions<N>) {
         match &mut self.state {
             State::Closed(_) => {
                 self.backoff.reset();
@@ -169,11 +179,14 @@ impl Link {
     }
 
     /// Ends the link on behalf of the application. Whether it takes time, [`Link::current`] tells.
-    pub(super) fn close(&mut self, now: Instant, actions: &mut Actions) {
+    pub(crate) fn close<N: From<ConnectionState>>(&mut self, now: Instant, actions: &mut Actions<N>) {
         match &mut self.state {
             State::Closed(ClosedReason::Application) => {}
             State::Closed(
-                ClosedReason::NotStarted | ClosedReason::TakenOver | ClosedReason::TooManyDevices,
+                ClosedReason::NotStarted
+                | ClosedReason::TakenOver
+                | ClosedReason::TooManyDevices
+                | ClosedReason::Dismissed,
             )
             | State::Waiting { .. } => self.enter(State::Closed(ClosedReason::Application), actions),
             State::Connecting { link, .. } => {
@@ -186,7 +199,11 @@ impl Link {
     }
 
     /// The current link has opened. False if it was not being opened.
-    pub(super) fn opened(&mut self, now: Instant, actions: &mut Actions) -> bool {
+    pub(crate) fn opened<N: From<ConnectionState>>(
+        &mut self,
+        now: Instant,
+        actions: &mut Actions<N>,
+    ) -> bool {
         match &self.state {
             State::Connecting { link, .. } => {
                 let open = Open { link: *link, opened_at: now, received_at: now, beat_at: now };
@@ -198,7 +215,7 @@ impl Link {
     }
 
     /// A sign of life. False if the link is not open.
-    pub(super) fn received(&mut self, now: Instant) -> bool {
+    pub(crate) fn received(&mut self, now: Instant) -> bool {
         match &mut self.state {
             State::Open(open) => {
                 open.received_at = now;
@@ -211,13 +228,34 @@ impl Link {
     }
 
     /// The server has sent what no server sends.
-    pub(super) fn undecodable(&mut self, now: Instant, actions: &mut Actions) {
-        let code = CloseReason::Undecodable.code();
-        self.close_open(now, code, Then::Wait(LossCause::Undecodable), actions);
+    pub(crate) fn undecodable<N: From<ConnectionState>>(&mut self, now: Instant, actions: &mut Actions<N>) {
+        self.give_up(now, CloseReason::Undecodable.code(), LossCause::Undecodable, actions);
+    }
+
+    /// Closes the open link, to dial again after a delay.
+    pub(crate) fn give_up<N: From<ConnectionState>>(
+        &mut self,
+        now: Instant,
+        code: u16,
+        cause: LossCause,
+        actions: &mut Actions<N>,
+    ) {
+        self.close_open(now, code, Then::Wait(cause), actions);
+    }
+
+    /// The server asks not to be dialled before this time after the end of this link; or not at all, unless the
+    /// application wants it.
+    pub(crate) const fn stay_away(&mut self, absence: Option<Duration>) {
+        self.absence = absence;
     }
 
     /// The current link could not be opened, or is gone.
-    pub(super) fn ended(&mut self, now: Instant, close: Option<u16>, actions: &mut Actions) -> Option<End> {
+    pub(crate) fn ended<N: From<ConnectionState>>(
+        &mut self,
+        now: Instant,
+        close: Option<u16>,
+        actions: &mut Actions<N>,
+    ) -> Option<End> {
         match &self.state {
             State::Connecting { .. } => {
                 let cause = close.map_or(LossCause::ConnectFailed, LossCause::Closed);
@@ -237,7 +275,7 @@ impl Link {
         }
     }
 
-    pub(super) fn next_timeout(&self) -> Option<Instant> {
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
         match &self.state {
             State::Closed(_) => None,
             State::Connecting { deadline, .. } | State::Closing { deadline, .. } => Some(*deadline),
@@ -246,7 +284,11 @@ impl Link {
         }
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant, actions: &mut Actions) -> Wake {
+    pub(crate) fn handle_timeout<N: From<ConnectionState>>(
+        &mut self,
+        now: Instant,
+        actions: &mut Actions<N>,
+    ) -> Wake {
         match &self.state {
             State::Closed(_) => Wake::Nothing,
             State::Connecting { link, deadline } if *deadline <= now => {
@@ -280,43 +322,63 @@ impl Link {
     }
 
     fn beat_due(&self, open: &Open) -> Instant {
-        open.received_at.max(open.beat_at) + self.heartbeat_interval
+        open.received_at.max(open.beat_at) + self.times.heartbeat_interval
     }
 
     fn idle_deadline(&self, open: &Open) -> Instant {
-        open.received_at + self.idle_timeout
+        open.received_at + self.times.idle_timeout
     }
 
-    fn dial(&mut self, now: Instant, actions: &mut Actions) {
+    fn dial<N: From<ConnectionState>>(&mut self, now: Instant, actions: &mut Actions<N>) {
+        self.absence = Some(Duration::ZERO);
         let link = LinkId(self.next_link);
         self.next_link = self.next_link.saturating_add(1);
         actions.push_back(ClientAction::Connect { link });
-        self.enter(State::Connecting { link, deadline: now + self.connect_timeout }, actions);
+        self.enter(State::Connecting { link, deadline: now + self.times.connect_timeout }, actions);
     }
 
-    fn close_open(&mut self, now: Instant, code: u16, then: Then, actions: &mut Actions) {
+    fn close_open<N: From<ConnectionState>>(
+        &mut self,
+        now: Instant,
+        code: u16,
+        then: Then,
+        actions: &mut Actions<N>,
+    ) {
         if let State::Open(open) = &self.state {
             let link = open.link;
             self.backoff.lived(open.received_at.saturating_since(open.opened_at));
             actions.push_back(ClientAction::Close { link, code });
-            self.enter(State::Closing { link, deadline: now + self.close_timeout, then }, actions);
+            self.enter(State::Closing { link, deadline: now + self.times.close_timeout, then }, actions);
         }
     }
 
     /// The link has ended by itself or by the server's will.
-    fn lost(&mut self, now: Instant, close: Option<u16>, cause: LossCause, actions: &mut Actions) -> End {
-        match verdict(close) {
-            Verdict::Return(delay) => {
-                let until = now + self.backoff.fail(delay);
+    fn lost<N: From<ConnectionState>>(
+        &mut self,
+        now: Instant,
+        close: Option<u16>,
+        cause: LossCause,
+        actions: &mut Actions<N>,
+    ) -> End {
+        match (verdict(close), self.absence) {
+            (Verdict::Return(delay), Some(absence)) => {
+                let until = now + self.backoff.fail(delay).max(absence);
                 self.enter(State::Waiting { until, cause }, actions);
             }
-            Verdict::Stay(reason) => self.enter(State::Closed(reason), actions),
+            (Verdict::Return(_), None) => self.enter(State::Closed(ClosedReason::Dismissed), actions),
+            (Verdict::Stay(reason), _) => self.enter(State::Closed(reason), actions),
         }
         End::Lost
     }
 
     /// The link that was being closed has ended.
-    fn closed(&mut self, now: Instant, close: Option<u16>, then: Then, actions: &mut Actions) -> End {
+    fn closed<N: From<ConnectionState>>(
+        &mut self,
+        now: Instant,
+        close: Option<u16>,
+        then: Then,
+        actions: &mut Actions<N>,
+    ) -> End {
         match then {
             Then::Close => {
                 self.enter(State::Closed(ClosedReason::Application), actions);
@@ -335,9 +397,11 @@ impl Link {
         }
     }
 
-    pub(super) fn fold(&self, digest: &mut Digest<'_>) {
+    pub(crate) fn fold(&self, digest: &mut Digest<'_>) {
         digest.word(self.next_link);
         self.backoff.fold(digest);
+        digest.flag(self.absence.is_some());
+        digest.word(self.absence.map_or(0, nanos));
         match &self.state {
             State::Closed(reason) => {
                 digest.word(0);
@@ -346,6 +410,7 @@ impl Link {
                     ClosedReason::Application => 1,
                     ClosedReason::TakenOver => 2,
                     ClosedReason::TooManyDevices => 3,
+                    ClosedReason::Dismissed => 4,
                 });
             }
             State::Connecting { link, deadline } => {
@@ -381,16 +446,16 @@ impl Link {
         }
     }
 
-    fn enter(&mut self, state: State, actions: &mut Actions) {
+    fn enter<N: From<ConnectionState>>(&mut self, state: State, actions: &mut Actions<N>) {
         self.state = state;
-        actions.push_back(ClientAction::Notify(Notification::StateChanged(self.connection_state())));
+        actions.push_back(ClientAction::Notify(self.connection_state().into()));
     }
 }
 
 /// The table of [`Reconnect`](super::config::Reconnect).
 const fn verdict(close: Option<u16>) -> Verdict {
     match close {
-        Some(1002 | 1003 | 1007 | 1008 | 1009) => Verdict::Return(Delay::Longest),
+        Some(1002 | 1003 | 1007 | 1008 | 1009 | 4003) => Verdict::Return(Delay::Longest),
         Some(1013) => Verdict::Return(Delay::Long),
         Some(4000) => Verdict::Stay(ClosedReason::TakenOver),
         Some(4001) => Verdict::Stay(ClosedReason::TooManyDevices),
@@ -405,7 +470,11 @@ fn fold_cause(cause: LossCause, digest: &mut Digest<'_>) {
         LossCause::Idle => 2,
         LossCause::Undecodable => 3,
         LossCause::Broken => 4,
-        LossCause::Closed(code) => 5 + u64::from(code),
+        LossCause::Closed(code) => 16 + u64::from(code),
+        LossCause::Misbehaved => 5,
+        LossCause::Unwelcomed => 6,
+        LossCause::Unanswered => 7,
+        LossCause::Goodbye => 8,
     });
 }
 

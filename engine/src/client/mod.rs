@@ -1,11 +1,11 @@
 //! The client: keeps a link to a server, and carries an application's messages over it.
 //! The driving contract is in the documentation of [`Client`].
 
-mod backoff;
+pub(crate) mod backoff;
 mod classic;
 mod config;
 mod event;
-mod link;
+pub(crate) mod link;
 mod outbox;
 mod stats;
 
@@ -27,11 +27,11 @@ use crate::{
     time::Instant,
 };
 use classic::{Class, Classic, Received};
-use link::{Actions, End, Link, Wake};
+use link::{Actions, End, Link, LinkTimes, Wake};
 use outbox::Outbox;
 
 /// The longest payload of a Ping (RFC 6455 section 5.5).
-const PING_LIMIT_BYTES: usize = 125;
+pub(crate) const PING_LIMIT_BYTES: usize = 125;
 
 /// Why a message was not accepted for sending. Each variant gives the message back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,7 +152,7 @@ pub struct Client {
     classic: Classic,
     outbox: Outbox,
     /// What waits for the driver, except frames: those are made when they are polled, from what is true then.
-    actions: Actions,
+    actions: Actions<Notification>,
     stats: ClientStats,
 }
 
@@ -166,11 +166,17 @@ impl Client {
     // By value, like `Server::new`: a client keeps what it is configured with.
     #[allow(clippy::needless_pass_by_value)]
     pub fn new(config: ClientConfig, seed: u64, now: Instant) -> Self {
+        let times = LinkTimes {
+            connect_timeout: config.connect_timeout,
+            close_timeout: config.close_timeout,
+            heartbeat_interval: config.heartbeat_interval,
+            idle_timeout: config.idle_timeout,
+        };
         Self {
             now,
             message_limit_bytes: config.limits.message_bytes,
             undrained_limit: u64::from(config.limits.undrained_actions),
-            link: Link::new(&config, seed),
+            link: Link::new(times, config.reconnect.clone(), seed),
             classic: Classic::new(&config),
             outbox: Outbox::new(config.limits),
             actions: Actions::new(),
@@ -416,6 +422,6 @@ impl Client {
 }
 
 /// A length as the limits count it.
-fn length(len: usize) -> u64 {
+pub(crate) fn length(len: usize) -> u64 {
     u64::try_from(len).unwrap_or(u64::MAX)
 }

@@ -8,8 +8,7 @@ use super::{
     classic::Class,
     config::ClientLimits,
     event::{ClientAction, DropReason, Notification, SendId},
-    length,
-    link::Actions,
+    length, link,
     stats::ClientStats,
 };
 use crate::{action::Frame, config::FRAME_COST_BYTES, digest::Digest};
@@ -47,6 +46,8 @@ enum InFlight {
     Control { payload_bytes: u64 },
     Message(Entry),
 }
+
+type Actions = link::Actions<Notification>;
 
 /// Heartbeats and Pongs, then messages, in the order of their ids.
 #[derive(Clone, Debug)]

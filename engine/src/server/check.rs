@@ -2,8 +2,8 @@
 
 use core::fmt;
 
-use super::{Server, connections::Phase, users::Load};
-use crate::{config::FRAME_COST_BYTES, probe::Probe};
+use super::{Server, connections::Phase, session::Session, users::Load};
+use crate::{config::FRAME_COST_BYTES, id::ConnId, probe::Probe};
 
 /// How much of everything there is at the moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +26,14 @@ pub struct Gauges {
     pub unflushed: u64,
     /// Frames held back for a newer one to replace them.
     pub held: u64,
+    /// Of the connections, those that speak the session protocol and are not closing.
+    pub sessions: u64,
+    /// Of those, ones to which nothing is pushed as they read too slowly.
+    pub lagging: u64,
+    /// Parts of logs that sessions wait for.
+    pub fetches: u64,
+    /// Cursors that are kept while heads are loaded.
+    pub cursors: u64,
 }
 
 /// A broken invariant: a bug in the engine.
@@ -63,7 +71,15 @@ impl<P: Probe> Server<P> {
             timers: self.timers.len() as u64,
             unflushed: self.connections.iter().map(|c| c.outbox.unflushed_frames()).sum(),
             held: self.connections.iter().map(|c| c.outbox.held_frames()).sum(),
+            sessions: self.sessions().count() as u64,
+            lagging: self.sessions().filter(|session| session.is_lagging).count() as u64,
+            fetches: self.sessions().map(|session| session.fetches() as u64).sum(),
+            cursors: self.sessions().map(|session| session.cursors() as u64).sum(),
         }
+    }
+
+    fn sessions(&self) -> impl Iterator<Item = &Session> {
+        self.connections.iter().filter_map(|connection| connection.session.as_deref())
     }
 
     /// Looks at the whole state, between events with all actions taken.
@@ -75,6 +91,7 @@ impl<P: Probe> Server<P> {
         self.check_bounds()?;
         self.check_connections()?;
         self.check_directory()?;
+        self.check_sessions()?;
         self.check_pipelines()
     }
 
@@ -83,6 +100,7 @@ impl<P: Probe> Server<P> {
         let (stats, gauges) = (&self.stats, self.gauges());
         let ended = stats.pushes_flushed
             + stats.pushes_dropped_full
+            + stats.pushes_dropped_lagging
             + stats.pushes_dropped_superseded
             + stats.pushes_dropped_closed;
         let there = gauges.unflushed + gauges.held;
@@ -98,8 +116,11 @@ impl<P: Probe> Server<P> {
         hold(gauges.pending <= limits.pending.into(), "bounded", "pending messages")?;
         hold(self.pipelines.bytes <= limits.pending_bytes, "bounded", "pending bytes")?;
         hold(self.early_bytes <= limits.pending_bytes, "bounded", "early bytes")?;
-        hold(gauges.requests <= gauges.pending + gauges.users, "bounded", "requests belong to something")?;
-        hold(gauges.timers <= gauges.connections + gauges.users, "bounded", "timers belong to something")?;
+        let asked = self.sessions().map(|session| session.requests() as u64).sum::<u64>();
+        let askers = gauges.pending + gauges.users;
+        hold(gauges.requests <= askers + asked, "bounded", "requests belong to something")?;
+        let owners = gauges.connections + gauges.users + gauges.sessions;
+        hold(gauges.timers <= owners, "bounded", "timers belong to something")?;
         hold(self.overfull.is_empty(), "bounded", "full connections are closed")?;
         for connection in self.connections.iter() {
             // One message may be as large as the limit, and nothing beyond that waits with it.
@@ -123,11 +144,11 @@ impl<P: Probe> Server<P> {
             let listed = user.is_some_and(|user| user.conns.contains(&connection.id));
             hold(listed, "takeover", "an open connection is one of its user's")?;
             let loading = user.is_some_and(|user| matches!(user.load, Load::Waiting { .. }));
-            let welcomed = connection.is_online() || loading;
+            let welcomed = !matches!(connection.phase, Phase::Loading { .. }) || loading;
             hold(welcomed, "isolation", "a connection waits for nothing but its user")?;
         }
         let departed = self.users.iter().flat_map(|(_, user)| &user.departed);
-        early += departed.map(|(_, message)| message.len() as u64).sum::<u64>();
+        early += departed.map(|departed| departed.message.len() as u64).sum::<u64>();
         hold(early == self.early_bytes, "accounting", "early bytes")?;
         for (_, user) in self.users.iter() {
             let waits = matches!(user.load, Load::Waiting { .. }) && !user.departed.is_empty();
@@ -140,6 +161,31 @@ impl<P: Probe> Server<P> {
             hold(user.conns.iter().all(|conn| open(*conn)), "takeover", "a user's connections are open")?;
         }
         Ok(())
+    }
+
+    /// Sessions wait for no more than they may, and lag only while something is on its way to them.
+    fn check_sessions(&self) -> Result<(), InvariantViolation> {
+        let limits = &self.config.limits;
+        for connection in self.connections.iter() {
+            let Some(session) = &connection.session else { continue };
+            hold(connection.user().is_some(), "bounded", "a session ends when it is closed")?;
+            let fetches = session.fetches() as u64;
+            hold(fetches <= limits.fetches_per_connection.into(), "bounded", "fetches of a session")?;
+            let cursors = session.cursors() as u64;
+            hold(cursors <= limits.cursors_per_hello.into(), "bounded", "cursors of a session")?;
+            let drains = connection.outbox.unflushed_frames() > 0;
+            hold(!session.is_lagging || drains, "convergence", "who lags has something to read")?;
+            hold(!session.is_lagging || connection.is_online(), "isolation", "who lags was welcomed")?;
+        }
+        let is_session = |conn: &ConnId| {
+            self.connections.get(*conn).is_some_and(|connection| connection.session.is_some())
+        };
+        for (_, user) in self.users.iter() {
+            let sessions = user.conns.iter().filter(|conn| is_session(conn)).count();
+            hold(sessions == user.sessions, "accounting", "a user's sessions")?;
+        }
+        let sessions: usize = self.users.iter().map(|(_, user)| user.sessions).sum();
+        hold(sessions == self.users.sessions(), "accounting", "sessions")
     }
 
     /// Users and groups name each other.

@@ -3,7 +3,7 @@
 use alloc::{borrow::ToOwned, boxed::Box, string::String};
 
 use bytes::Bytes;
-use switchboard_proto::{Message as _, classic::Message};
+use switchboard_proto::{Message as _, classic::Message, v1::Content};
 
 use super::{call::Signal, delivery::Kind};
 use crate::{
@@ -18,6 +18,8 @@ const HEARTBEAT: &str = "heatbeat";
 const CALL: &str = "webrtc";
 /// The `messageType` of a group's message; any other is one-to-one.
 const GROUP: i32 = 2;
+/// The `messageType` of a message between two users.
+const ONE_TO_ONE: i32 = 1;
 
 /// The values of `contentType`.
 mod content {
@@ -147,6 +149,27 @@ pub(super) fn stored_form(
         url: message.url.into_boxed_str(),
         file_suffix: message.file_suffix.into_boxed_str(),
     })
+}
+
+/// A session's message in this protocol's words.
+pub(super) fn message_of(
+    sender: &UserId,
+    to: &str,
+    is_group: bool,
+    avatar: String,
+    content: Content,
+) -> Message {
+    Message {
+        avatar,
+        from_username: sender.as_str().to_owned(),
+        from: sender.as_str().to_owned(),
+        to: to.to_owned(),
+        content: content.text,
+        content_type: i32::try_from(content.kind).unwrap_or_default(),
+        message_type: if is_group { GROUP } else { ONE_TO_ONE },
+        url: content.file,
+        ..Message::default()
+    }
 }
 
 /// A group's message as its members receive it: it reads like a one-to-one chat with the group.

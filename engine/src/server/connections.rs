@@ -1,12 +1,13 @@
 //! The connections of one engine, by slot.
 
-use alloc::{collections::VecDeque, vec::Vec};
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 
 use bytes::Bytes;
 
 use super::{
     outbox::Outbox,
     rate::Meter,
+    session::Session,
     users::{UserKey, Users},
 };
 use crate::{digest::Digest, id::ConnId, time::Instant};
@@ -26,20 +27,26 @@ pub(super) struct Connection {
     pub(super) outbox: Outbox,
     /// Its messages that wait for the store, if there are any.
     pub(super) pipeline: Option<usize>,
+    /// What only a session has; a classic connection has none, nor one that is closing.
+    pub(super) session: Option<Box<Session>>,
 }
 
 /// Where a connection is in its life.
 ///
 /// ```text
-///   Connected ──► Loading ──► Online ──► Closing ──► Aborted ──► (slot free)
-///                    │                    ▲   │                    ▲
-///                    └────────────────────┘   └────────────────────┘
+///   Connected ──► Loading ──► Greeting ──► Online ──► Closing ──► Aborted ──► (slot free)
+///                    │  │         │  (Hello) ▲         ▲   │                    ▲
+///                    │  └─────────│──────────┘         │   └────────────────────┘
+///                    │  (classic) │                    │
+///                    └────────────┴────────────────────┘
 /// ```
 /// `Disconnected` leads from each of them to a free slot.
 #[derive(Clone, Debug)]
 pub(super) enum Phase {
     /// Its user is being loaded; what it sends meanwhile is kept.
     Loading { user: UserKey, early: VecDeque<Bytes> },
+    /// Its user is loaded; it is a session and has not said Hello.
+    Greeting { user: UserKey },
     /// It has been welcomed.
     Online { user: UserKey },
     /// It has no user any more, and is sent nothing more than what was on its way and a close frame.
@@ -49,7 +56,7 @@ pub(super) enum Phase {
 }
 
 impl Connection {
-    pub(super) fn new(id: ConnId, user: UserKey, now: Instant) -> Self {
+    pub(super) fn new(id: ConnId, user: UserKey, now: Instant, session: Option<Box<Session>>) -> Self {
         Self {
             id,
             phase: Phase::Loading { user, early: VecDeque::new() },
@@ -60,14 +67,25 @@ impl Connection {
             bytes: Meter::default(),
             outbox: Outbox::default(),
             pipeline: None,
+            session,
         }
     }
 
     /// Its user, unless it is closing.
     pub(super) const fn user(&self) -> Option<UserKey> {
         match self.phase {
-            Phase::Loading { user, .. } | Phase::Online { user } => Some(user),
+            Phase::Loading { user, .. } | Phase::Greeting { user } | Phase::Online { user } => Some(user),
             Phase::Closing | Phase::Aborted => None,
+        }
+    }
+
+    /// Until when a session must have sent its first frame, if it has not.
+    pub(super) fn hello_by(&self) -> Option<Instant> {
+        let session = self.session.as_ref()?;
+        match &self.phase {
+            Phase::Loading { early, .. } if early.is_empty() => Some(session.hello_by),
+            Phase::Greeting { .. } => Some(session.hello_by),
+            Phase::Loading { .. } | Phase::Online { .. } | Phase::Closing | Phase::Aborted => None,
         }
     }
 
@@ -91,6 +109,10 @@ impl Connection {
             }
             Phase::Closing => digest.word(2),
             Phase::Aborted => digest.word(3),
+            Phase::Greeting { user } => {
+                digest.word(4);
+                users.fold_name(digest, *user);
+            }
         }
         digest.instant(self.received_at);
         digest.instant(self.pinged_at);
@@ -99,6 +121,10 @@ impl Connection {
         self.bytes.fold(digest);
         self.outbox.fold(digest);
         digest.flag(self.pipeline.is_some());
+        digest.flag(self.session.is_some());
+        if let Some(session) = &self.session {
+            session.fold(digest);
+        }
     }
 }
 

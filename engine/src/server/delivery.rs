@@ -4,7 +4,14 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::{Server, connections::Connection, effects::Effects, outbox::StreamOutcome, users::UserKey};
+use super::{
+    Server,
+    connections::Connection,
+    effects::Effects,
+    letter::Letter,
+    outbox::StreamOutcome,
+    users::{User, UserKey},
+};
 use crate::{
     action::{Action, Frame},
     bus::Record,
@@ -13,6 +20,7 @@ use crate::{
     id::{ConnId, UserId},
     probe::{Canary, Probe, Rule},
     stats::Stats,
+    storage::Recipient,
 };
 
 /// What a frame is to its recipients' outboxes.
@@ -22,6 +30,8 @@ pub(super) enum Kind<'a> {
     Ordinary,
     /// A live picture of this sender: worth nothing once there is a newer one.
     Stream { sender: &'a UserId, content_type: i32 },
+    /// A stored message, for sessions: they find out what they miss, so they may miss it.
+    Delivery,
 }
 
 /// One frame on its way to any number of connections.
@@ -36,8 +46,11 @@ struct FanOut<'a, P> {
 }
 
 impl<P: Probe> FanOut<'_, P> {
-    /// Adds the connection to the recipients if it is online and has room.
+    /// Adds the connection to the recipients if it speaks the frame's protocol, is online and has room.
     fn offer(&mut self, connection: &mut Connection) {
+        if connection.session.is_some() != matches!(self.kind, Kind::Delivery) {
+            return;
+        }
         if connection.is_online() {
             self.add(connection);
         } else {
@@ -63,6 +76,7 @@ impl<P: Probe> FanOut<'_, P> {
                     self.overfull.push(connection.id);
                 }
             }
+            Kind::Delivery => self.push_delivery(connection, limit_bytes),
             Kind::Stream { sender, content_type } => {
                 let limit_streams = self.limits.streams_per_connection;
                 let outbox = &mut connection.outbox;
@@ -90,6 +104,27 @@ impl<P: Probe> FanOut<'_, P> {
     }
 }
 
+impl<P: Probe> FanOut<'_, P> {
+    /// Pushes to a session what it is behind by at the most. One frame may be as large as the outbox.
+    fn push_delivery(&mut self, connection: &mut Connection, limit_bytes: u64) {
+        let Some(session) = &mut connection.session else { return };
+        let waits = connection.outbox.unflushed_frames() > 0;
+        let limit_bytes = if waits { self.limits.lag_bytes } else { limit_bytes };
+        if !session.is_lagging && connection.outbox.push(self.frame.len(), limit_bytes) {
+            return self.effects.recipient(connection.id);
+        }
+        if !waits {
+            // Larger than all that may wait. Its next heads or message tell the client of it.
+            self.probe.reached(Rule::OutboxFull);
+            self.stats.pushes_dropped_full += 1;
+            return;
+        }
+        self.probe.reached(if session.is_lagging { Rule::LaggingDropped } else { Rule::Lagging });
+        self.stats.pushes_dropped_lagging += 1;
+        session.is_lagging = true;
+    }
+}
+
 /// Borrows the parts of a server that a fan-out changes, so that it can read its recipients from the rest.
 macro_rules! fan_out {
     ($server:ident, $frame:expr, $kind:expr) => {
@@ -106,7 +141,84 @@ macro_rules! fan_out {
 }
 
 impl<P: Probe> Server<P> {
-    /// Sends a frame to all connections of a user but one.
+    /// Delivers a stored message to all who are entitled to it and here, but the connection that it came over.
+    pub(super) fn deliver(&mut self, letter: &Letter<'_>, origin: Option<ConnId>) {
+        let as_user = self.probe.canary(Canary::GroupTakenForUser);
+        let any_sessions = self.users.sessions() > 0;
+        match letter.recipient {
+            Recipient::User(user) => {
+                self.probe.reached(Rule::DeliveredToUser);
+                let origin = origin.filter(|_| !self.probe.canary(Canary::OwnDeviceEchoed));
+                self.deliver_classic_to_user(user.as_str(), letter, origin);
+                if any_sessions {
+                    self.deliver_to_devices(user, letter, &Recipient::User(letter.sender.clone()), origin);
+                }
+            }
+            Recipient::Group(group) if as_user => {
+                self.deliver_classic_to_user(group.as_str(), letter, origin);
+            }
+            Recipient::Group(group) => {
+                self.probe.reached(Rule::DeliveredToGroup);
+                let (group, sender) = (group.as_str(), letter.sender);
+                if letter.is_classic() || self.is_any_member(group, |user| user.conns.len() > user.sessions) {
+                    let frame = letter.classic(&self.probe);
+                    self.deliver_to_group(group, frame, Kind::Ordinary, sender, origin);
+                }
+                if any_sessions && self.is_any_member(group, |user| user.sessions > 0) {
+                    self.probe.reached(Rule::DeliveredToSession);
+                    let frame = letter.delivery(letter.recipient, &self.probe);
+                    self.deliver_to_group(group, frame, Kind::Delivery, sender, origin);
+                }
+            }
+        }
+    }
+
+    /// Delivers what its sender has sent to another user to the sender's own sessions, but the one it came over.
+    pub(super) fn deliver_to_own_devices(&mut self, letter: &Letter<'_>, origin: Option<ConnId>) {
+        if self.probe.canary(Canary::OwnCopyToClassic) {
+            self.deliver_classic_to_user(letter.sender.as_str(), letter, origin);
+        }
+        if self.users.sessions() > 0 && !self.probe.canary(Canary::OwnDevicesLeftOut) {
+            self.deliver_to_devices(letter.sender, letter, letter.recipient, origin);
+        }
+    }
+
+    fn deliver_classic_to_user(&mut self, user: &str, letter: &Letter<'_>, origin: Option<ConnId>) {
+        // What came from a classic client is in its form already.
+        let has_classic = |user: &User| user.conns.len() > user.sessions;
+        if letter.is_classic() || self.users.by_id(user).is_some_and(has_classic) {
+            self.deliver_to_user(user, letter.classic(&self.probe), Kind::Ordinary, origin);
+        }
+    }
+
+    /// Delivers to a user's sessions, to whom the conversation is this one.
+    fn deliver_to_devices(
+        &mut self,
+        user: &UserId,
+        letter: &Letter<'_>,
+        conversation: &Recipient,
+        origin: Option<ConnId>,
+    ) {
+        let sessions = self.users.by_id(user.as_str()).map(|user| (user.sessions, user.conns.as_slice()));
+        let Some((sessions, conns)) = sessions.filter(|(sessions, _)| *sessions > 0) else { return };
+        if sessions == 1 && conns.len() == 1 && conns.first() == origin.as_ref() {
+            return;
+        }
+        self.probe.reached(if user == letter.sender {
+            Rule::DeliveredToOwnDevices
+        } else {
+            Rule::DeliveredToSession
+        });
+        let frame = letter.delivery(conversation, &self.probe);
+        self.deliver_to_user(user.as_str(), frame, Kind::Delivery, origin);
+    }
+
+    fn is_any_member(&self, group: &str, is: impl Fn(&User) -> bool) -> bool {
+        let members = self.users.group_by_id(group).map(|group| &group.members);
+        members.into_iter().flatten().any(|member| self.users.get(*member).is_some_and(&is))
+    }
+
+    /// Sends a frame to all connections of a user that speak its protocol, but one.
     pub(super) fn deliver_to_user(
         &mut self,
         user: &str,
@@ -128,15 +240,30 @@ impl<P: Probe> Server<P> {
         self.send(mark, Frame::Message(frame));
     }
 
-    /// Sends a frame to all members of a group but its sender.
-    pub(super) fn deliver_to_group(&mut self, group: &str, frame: Bytes, sender: &UserId) {
+    /// Sends a frame to all members of a group but its sender; to the sender's other sessions too, if it is for
+    /// sessions.
+    pub(super) fn deliver_to_group(
+        &mut self,
+        group: &str,
+        frame: Bytes,
+        kind: Kind<'_>,
+        sender: &UserId,
+        origin: Option<ConnId>,
+    ) {
         let Some(group) = self.users.group_by_id(group) else { return };
-        let echo = self.probe.canary(Canary::EchoToSender);
-        let sender = if echo { None } else { self.users.key(sender.as_str()) };
+        let (sender, except) = match kind {
+            Kind::Delivery if self.probe.canary(Canary::OwnDevicesLeftOut) => {
+                (self.users.key(sender.as_str()), origin)
+            }
+            Kind::Delivery => (None, origin),
+            Kind::Ordinary | Kind::Stream { .. } if self.probe.canary(Canary::EchoToSender) => (None, None),
+            Kind::Ordinary | Kind::Stream { .. } => (self.users.key(sender.as_str()), None),
+        };
         let mark = self.effects.mark();
-        let mut fan_out = fan_out!(self, &frame, Kind::Ordinary);
+        let mut fan_out = fan_out!(self, &frame, kind);
         for member in group.members.iter().filter(|member| Some(**member) != sender) {
-            for conn in self.users.get(*member).iter().flat_map(|user| &user.conns) {
+            let conns = self.users.get(*member).into_iter().flat_map(|user| &user.conns);
+            for conn in conns.filter(|conn| Some(**conn) != except) {
                 if let Some(connection) = self.connections.get_mut(*conn) {
                     fan_out.offer(connection);
                 }
@@ -145,7 +272,7 @@ impl<P: Probe> Server<P> {
         self.send(mark, Frame::Message(frame));
     }
 
-    /// Sends a frame to everybody, its sender included.
+    /// Sends a frame to everybody who speaks its protocol, its sender included.
     pub(super) fn deliver_to_everyone(&mut self, frame: Bytes, kind: Kind<'_>, sender: &UserId) {
         let left_out = if self.probe.canary(Canary::SenderLeftOut) {
             self.users.key(sender.as_str())

@@ -16,7 +16,8 @@ impl<P: Probe> Server<P> {
     /// lists. To be taken between events, when [`Server::poll_action`] has given `None`.
     ///
     /// In it are connections by their ids with phase, outbox, rates and kept messages; users with their
-    /// connections in order, load, groups, picture, revision and call; the messages that wait for the store,
+    /// connections in order, load, groups, picture, revision and call; what sessions are told and have asked for;
+    /// the messages that wait for the store,
     /// in order; open requests and deadlines, in the order in which they fall due; how far a shutdown is.
     /// Times are distances from the latest `now`, so the passing of time alone changes a digest only by what
     /// has come nearer.
@@ -96,6 +97,17 @@ impl<P: Probe> Server<P> {
                     digest.len(place);
                 }
             }
+            Purpose::Heads(conn) => {
+                digest.word(2);
+                digest.conn(conn);
+            }
+            Purpose::Fetch(conn) => {
+                digest.word(3);
+                digest.conn(conn);
+                let session = self.connections.get(conn).and_then(|connection| connection.session.as_ref());
+                let place = session.and_then(|session| session.fetch_place(ticket));
+                digest.len(place.unwrap_or(usize::MAX));
+            }
         });
     }
 
@@ -112,6 +124,10 @@ impl<P: Probe> Server<P> {
                 Due::Reload(user) => {
                     digest.word(1);
                     self.users.fold_name(digest, user);
+                }
+                Due::Heads(conn) => {
+                    digest.word(2);
+                    digest.conn(conn);
                 }
             }
         }

@@ -32,7 +32,10 @@ impl<P: Probe> Server<P> {
                 self.probe.reached(Rule::UserUnknown);
                 self.apply_profile(key, UserProfile::default());
             }
-            Answer::MessageStored { .. } | Answer::FileStored { .. } => {
+            Answer::MessageStored(_)
+            | Answer::FileStored { .. }
+            | Answer::HeadsLoaded { .. }
+            | Answer::MessagesLoaded(_) => {
                 self.stats.driver_faults += 1;
                 self.retry_load(key);
             }

@@ -1,6 +1,6 @@
 //! Connections from their first event to their last, and the timers that watch them.
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 
 use bytes::Bytes;
 
@@ -8,14 +8,16 @@ use super::{
     Server, Stopping, classic,
     connections::{Connection, Phase},
     requests::Purpose,
+    session::Session,
     timers::Due,
-    users::{Load, UserKey},
+    users::{Departed, Load, UserKey},
 };
 use crate::{
     action::{Action, Frame},
     bus::Topic,
     close::CloseReason,
     config::DevicePolicy,
+    event::Protocol,
     id::{ConnId, UserId},
     probe::{Canary, Probe, Rule},
     storage::Request,
@@ -23,12 +25,15 @@ use crate::{
 };
 
 impl<P: Probe> Server<P> {
-    pub(super) fn connected(&mut self, conn: ConnId, id: UserId) {
+    pub(super) fn connected(&mut self, conn: ConnId, id: UserId, protocol: Protocol) {
         self.stats.connects += 1;
         let running = self.stopping == Stopping::Running;
         let known = self.users.key(id.as_str());
         let user = known.unwrap_or_else(|| self.users.add(id.clone(), Load::Done));
-        let connection = Connection::new(conn, user, self.now);
+        let is_session = protocol == Protocol::Session;
+        let hello_by = self.now + self.config.hello_timeout;
+        let session = is_session.then(|| Box::new(Session::new(hello_by)));
+        let connection = Connection::new(conn, user, self.now, session);
         if self.connections.add(connection, self.config.limits.connections).is_err() {
             // The slot is not one that a driver may use: there is no place to keep a deadline either.
             self.stats.driver_faults += 1;
@@ -37,9 +42,7 @@ impl<P: Probe> Server<P> {
             }
             return self.effects.push(Action::Abort { conn });
         }
-        if let Some(user) = self.users.get_mut(user) {
-            user.conns.push(conn);
-        }
+        self.users.attach(user, conn, is_session);
         self.probe.reached(if known.is_none() { Rule::UserArrived } else { Rule::DeviceArrived });
         if known.is_none() {
             self.subscribe(Topic::User(id));
@@ -47,7 +50,8 @@ impl<P: Probe> Server<P> {
                 self.load(user);
             }
         }
-        self.set_deadline(conn, Some(self.now + self.config.ping_interval));
+        let silent_at = self.now + self.config.ping_interval;
+        self.set_deadline(conn, Some(if is_session { silent_at.min(hello_by) } else { silent_at }));
         if !running {
             self.probe.reached(Rule::ArrivedDuringStop);
             return self.close(conn, CloseReason::GoingAway);
@@ -88,23 +92,26 @@ impl<P: Probe> Server<P> {
         }
     }
 
-    /// Makes a connection that waited for its user an online one.
+    /// Makes a connection that waited for its user an online one, or a session one whose Hello is waited for.
     pub(super) fn welcome(&mut self, conn: ConnId) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let Phase::Loading { user, early } = &mut connection.phase else { return };
         let (user, mut early) = (*user, core::mem::take(early));
-        connection.phase = Phase::Online { user };
+        let is_session = connection.session.is_some();
+        connection.phase = if is_session { Phase::Greeting { user } } else { Phase::Online { user } };
         let Some(id) = self.users.get(user).map(|user| user.id.clone()) else { return };
-        self.probe.reached(Rule::Welcomed);
-        self.deliver_to_conn(conn, Frame::Message(classic::welcome(&id)));
+        if !is_session {
+            self.probe.reached(Rule::Welcomed);
+            self.deliver_to_conn(conn, Frame::Message(classic::welcome(&id)));
+        }
         if self.probe.canary(Canary::EarlyReversed) {
             early.make_contiguous().reverse();
         }
         for message in early {
             self.early_bytes -= message.len() as u64;
-            if self.connections.get(conn).is_some_and(Connection::is_online) {
+            if self.connections.get(conn).is_some_and(|connection| connection.user().is_some()) {
                 self.probe.reached(Rule::EarlyRouted);
-                self.route(conn, user, message);
+                self.dispatch(conn, user, is_session, message);
             } else {
                 self.probe.reached(Rule::EarlyAfterClose);
             }
@@ -114,11 +121,15 @@ impl<P: Probe> Server<P> {
     /// Routes what was sent by connections that did not live to be welcomed.
     pub(super) fn route_departed(&mut self, user: UserKey) {
         // One by one: with something left to route, the user stays whatever happens to its connections.
-        while let Some((conn, message)) = self.users.get_mut(user).and_then(|user| user.departed.pop_front())
-        {
+        while let Some(departed) = self.users.get_mut(user).and_then(|user| user.departed.pop_front()) {
+            let Departed { conn, is_session, message } = departed;
             self.probe.reached(Rule::EarlyDepartedRouted);
             self.early_bytes -= message.len() as u64;
-            self.route(conn, user, message);
+            if is_session {
+                self.session_departed(conn, user, message);
+            } else {
+                self.route(conn, user, message);
+            }
         }
     }
 
@@ -173,6 +184,12 @@ impl<P: Probe> Server<P> {
             return;
         }
         self.stats.pushes_flushed += u64::from(frames);
+        if connection.session.is_some() {
+            if connection.outbox.unflushed_frames() == 0 {
+                self.drained(conn);
+            }
+            return;
+        }
         if self.probe.canary(Canary::HeldNeverReleased) {
             return;
         }
@@ -188,6 +205,13 @@ impl<P: Probe> Server<P> {
     pub(super) fn close(&mut self, conn: ConnId, reason: CloseReason) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let Some(user) = connection.user() else { return };
+        let is_session = connection.session.is_some();
+        if is_session {
+            self.say_goodbye(conn, reason);
+            self.end_session(conn);
+        }
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        connection.session = None;
         let phase = core::mem::replace(&mut connection.phase, Phase::Closing);
         if !self.probe.canary(Canary::HeldAfterClose) {
             let discarded = connection.outbox.discard_held();
@@ -202,7 +226,7 @@ impl<P: Probe> Server<P> {
         let at_once = self.probe.canary(Canary::AbortedAtOnce);
         self.set_deadline(conn, Some(if at_once { self.now } else { self.now + self.config.close_timeout }));
         if !self.probe.canary(Canary::DetachForgotten) {
-            self.detach(conn, user, phase);
+            self.detach(conn, user, is_session, phase);
         }
     }
 
@@ -226,31 +250,35 @@ impl<P: Probe> Server<P> {
         if !self.probe.canary(Canary::DeadlineLeaked) {
             self.set_deadline(conn, None);
         }
+        self.end_session(conn);
         let Some(mut connection) = self.connections.remove(conn) else { return };
         self.stats.disconnects += 1;
         self.stats.pushes_dropped_closed +=
             connection.outbox.discard_held() + connection.outbox.unflushed_frames();
         self.probe.reached(match connection.phase {
             Phase::Loading { .. } => Rule::LeftWhileLoading,
-            Phase::Online { .. } => Rule::LeftUnasked,
+            Phase::Greeting { .. } | Phase::Online { .. } => Rule::LeftUnasked,
             Phase::Closing | Phase::Aborted => Rule::LeftAfterClose,
         });
         if let Some(user) = user {
-            self.detach(conn, user, connection.phase);
+            self.detach(conn, user, connection.session.is_some(), connection.phase);
         }
     }
 
     /// Takes a connection from its user; the last one takes the user along.
-    fn detach(&mut self, conn: ConnId, key: UserKey, phase: Phase) {
-        let Some(user) = self.users.get_mut(key) else { return };
+    fn detach(&mut self, conn: ConnId, key: UserKey, is_session: bool, phase: Phase) {
         let by_user = self.probe.canary(Canary::DetachByUser);
-        user.conns.retain(|other| *other != conn && !by_user);
-        if let Phase::Loading { early, .. } = phase {
+        self.users.detach(key, conn, is_session, by_user);
+        if let Phase::Loading { mut early, .. } = phase {
+            if is_session {
+                self.leave_departed(&mut early);
+            }
+            let Some(user) = self.users.get_mut(key) else { return };
             let limit = usize::try_from(self.config.limits.pending_per_connection).unwrap_or(usize::MAX);
             for message in early {
                 if user.departed.len() < limit && !self.probe.canary(Canary::EarlyLost) {
                     self.probe.reached(Rule::EarlyDeparted);
-                    user.departed.push_back((conn, message));
+                    user.departed.push_back(Departed { conn, is_session, message });
                 } else {
                     self.probe.reached(Rule::EarlyFull);
                     self.early_bytes -= message.len() as u64;
@@ -290,6 +318,7 @@ impl<P: Probe> Server<P> {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         connection.deadline = None;
         let (received_at, pinged_at) = (connection.received_at, connection.pinged_at);
+        let hello_by = connection.hello_by();
         match connection.phase {
             Phase::Closing => {
                 connection.phase = Phase::Aborted;
@@ -300,7 +329,7 @@ impl<P: Probe> Server<P> {
                 }
             }
             Phase::Aborted => {}
-            Phase::Loading { .. } | Phase::Online { .. } => {
+            Phase::Loading { .. } | Phase::Greeting { .. } | Phase::Online { .. } => {
                 let immortal = self.probe.canary(Canary::IdleNeverReaped);
                 let dead_at = if immortal {
                     Instant::from_nanos(u64::MAX)
@@ -310,10 +339,16 @@ impl<P: Probe> Server<P> {
                 if self.now >= dead_at {
                     return self.close(conn, CloseReason::Idle);
                 }
+                if hello_by.is_some_and(|hello_by| self.now >= hello_by) {
+                    self.probe.reached(Rule::HelloLate);
+                    self.stats.refused_out_of_turn += 1;
+                    return self.close(conn, CloseReason::OutOfTurn);
+                }
                 let silent_at = received_at.max(pinged_at) + self.config.ping_interval;
                 let is_silent = self.now >= silent_at;
                 let next = if is_silent { self.now + self.config.ping_interval } else { silent_at };
-                self.set_deadline(conn, Some(next.min(dead_at)));
+                let next = next.min(dead_at);
+                self.set_deadline(conn, Some(hello_by.map_or(next, |hello_by| next.min(hello_by))));
                 if is_silent {
                     // Last, as there may be no room for it: then the connection gets the deadline of a closing one.
                     self.ping(conn);

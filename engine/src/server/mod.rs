@@ -8,12 +8,14 @@ mod delivery;
 mod digest;
 mod directory;
 mod effects;
+mod letter;
 mod lifecycle;
 mod outbox;
 mod pipeline;
 mod rate;
 mod requests;
 mod routing;
+mod session;
 mod storing;
 mod timers;
 mod users;
@@ -133,7 +135,7 @@ impl<P: Probe> Server<P> {
     pub fn handle(&mut self, now: Instant, event: Event) {
         self.advance(now);
         match event {
-            Event::Connected { conn, user } => self.connected(conn, user),
+            Event::Connected { conn, user, protocol } => self.connected(conn, user, protocol),
             Event::Received { conn, message } => self.received(conn, message),
             Event::Ping { conn, payload } => self.pinged(conn, payload),
             Event::Pong { conn, payload } => self.ponged(conn, payload.len()),
@@ -186,6 +188,7 @@ impl<P: Probe> Server<P> {
                     self.probe.reached(Rule::LoadRetried);
                     self.load(user);
                 }
+                Due::Heads(conn) => self.heads_due(conn),
             }
         }
         while self.next_expiry().is_some_and(|at| at <= self.now) {
@@ -230,7 +233,8 @@ impl<P: Probe> Server<P> {
             PeerFault::TextMessage => CloseReason::TextMessage,
             PeerFault::InvalidUtf8 => {
                 self.stats.undecodable += 1;
-                CloseReason::Undecodable
+                let is_session = self.connections.get(conn).is_some_and(|c| c.session.is_some());
+                if is_session { CloseReason::UndecodableFrame } else { CloseReason::Undecodable }
             }
             PeerFault::MessageTooLarge => {
                 self.probe.reached(Rule::MessageTooLarge);
@@ -263,6 +267,8 @@ impl<P: Probe> Server<P> {
         match purpose {
             Purpose::Load(user) => self.load_answered(user, ticket, answer),
             Purpose::Message(pipeline) => self.message_answered(pipeline, ticket, &answer),
+            Purpose::Heads(conn) => self.heads_answered(conn, answer),
+            Purpose::Fetch(conn) => self.fetch_answered(conn, ticket, answer),
         }
     }
 

@@ -66,10 +66,16 @@ impl Outbox {
         self.unflushed_bytes + self.unflushed_frames() * FRAME_COST_BYTES + held
     }
 
+    /// Whether another frame would not exceed the limit.
+    #[inline]
+    pub(super) fn has_room(&self, payload_len: usize, limit_bytes: u64) -> bool {
+        self.cost_bytes() + cost(payload_len) <= limit_bytes
+    }
+
     /// Takes a frame, unless that would exceed the limit.
     #[inline]
     pub(super) fn push(&mut self, payload_len: usize, limit_bytes: u64) -> bool {
-        if self.cost_bytes() + cost(payload_len) > limit_bytes {
+        if !self.has_room(payload_len, limit_bytes) {
             return false;
         }
         self.sent_frames += 1;

@@ -7,14 +7,14 @@
 
 use alloc::{boxed::Box, collections::VecDeque};
 
-use bytes::Bytes;
 use slab::Slab;
 use switchboard_proto::{Message as _, classic::Message};
 
 use crate::{
     digest::Digest,
-    id::{ConnId, Ticket, UserId},
-    storage::{FileSource, FileUpload, Recipient},
+    id::{ConnId, MessageId, Ticket, UserId},
+    server::{letter::Form, session::Submission},
+    storage::{FileSource, FileUpload, Place, Recipient},
 };
 
 /// A pipeline's place in the table.
@@ -27,6 +27,8 @@ pub(super) struct Entry {
     pub(super) recipient: Recipient,
     /// What it counts among the pending bytes.
     pub(super) cost_bytes: u64,
+    /// What a session waits for an answer with, if it came from one.
+    pub(super) submission: Option<Submission>,
 }
 
 /// How far a message is.
@@ -47,16 +49,25 @@ pub(super) enum Stage {
     /// It is being stored.
     Storing { ticket: Ticket, parcel: Parcel },
     /// It is stored, and waits for an earlier message.
-    Stored { seq: u64, parcel: Parcel },
+    Stored { place: Place, parcel: Parcel },
     /// It was not stored.
-    Dropped,
+    Dropped(Unstored),
+}
+
+/// Why a message was not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unstored {
+    /// It can never be.
+    Refused,
+    /// The store failed, or was silent; it may even have stored it.
+    Failed,
 }
 
 impl Stage {
     /// Whether nothing is to be waited for but earlier messages.
     pub(super) const fn is_settled(&self) -> bool {
         match self {
-            Self::Stored { .. } | Self::Dropped => true,
+            Self::Stored { .. } | Self::Dropped(_) => true,
             Self::Uploading { .. } | Self::File { .. } | Self::Ready { .. } | Self::Storing { .. } => false,
         }
     }
@@ -65,17 +76,13 @@ impl Stage {
 impl Entry {
     /// Which requests its tickets are, the requests tell.
     fn fold(&self, digest: &mut Digest<'_>) {
-        match &self.recipient {
-            Recipient::User(user) => {
-                digest.word(0);
-                digest.text(user.as_str());
-            }
-            Recipient::Group(group) => {
-                digest.word(1);
-                digest.text(group.as_str());
-            }
-        }
+        self.recipient.fold(digest);
         digest.word(self.cost_bytes);
+        digest.flag(self.submission.is_some());
+        if let Some(Submission { id, is_delivered }) = &self.submission {
+            digest.bytes(&id.0);
+            digest.flag(*is_delivered);
+        }
         match &self.stage {
             Stage::Uploading { upload, message } => {
                 digest.word(0);
@@ -94,12 +101,15 @@ impl Entry {
                 digest.word(3);
                 parcel.fold(digest);
             }
-            Stage::Stored { seq, parcel } => {
+            Stage::Stored { place, parcel } => {
                 digest.word(4);
-                digest.word(*seq);
+                digest.word(place.epoch);
+                digest.word(place.seq);
+                digest.word(place.stored_at_ms.cast_unsigned());
                 parcel.fold(digest);
             }
-            Stage::Dropped => digest.word(5),
+            Stage::Dropped(Unstored::Refused) => digest.word(5),
+            Stage::Dropped(Unstored::Failed) => digest.word(6),
         }
     }
 }
@@ -116,17 +126,16 @@ fn fold_upload(upload: &FileUpload, digest: &mut Digest<'_>) {
 /// What is delivered of a stored message.
 #[derive(Clone, Debug)]
 pub(super) struct Parcel {
-    /// What local recipients receive.
-    pub(super) frame: Bytes,
-    /// What other engines receive, if there are any.
-    pub(super) record: Option<Bytes>,
+    /// What the store knows the message by.
+    pub(super) id: MessageId,
+    /// What it says.
+    pub(super) form: Form,
 }
 
 impl Parcel {
+    /// Ids that clients chose are folded with what they said; those made here are names.
     fn fold(&self, digest: &mut Digest<'_>) {
-        digest.bytes(&self.frame);
-        digest.flag(self.record.is_some());
-        digest.bytes(self.record.as_deref().unwrap_or_default());
+        self.form.fold(digest);
     }
 }
 
@@ -152,7 +161,7 @@ impl Pipeline {
             Stage::File { ticket: waiting, .. } | Stage::Storing { ticket: waiting, .. } => {
                 *waiting == ticket
             }
-            Stage::Uploading { .. } | Stage::Ready { .. } | Stage::Stored { .. } | Stage::Dropped => false,
+            Stage::Uploading { .. } | Stage::Ready { .. } | Stage::Stored { .. } | Stage::Dropped(_) => false,
         })
     }
 
@@ -168,7 +177,7 @@ impl Pipeline {
     pub(super) fn is_blocked(&self) -> bool {
         match self.entries.back().map(|entry| &entry.stage) {
             Some(Stage::Uploading { .. } | Stage::File { .. } | Stage::Ready { .. }) => true,
-            Some(Stage::Storing { .. } | Stage::Stored { .. } | Stage::Dropped) | None => false,
+            Some(Stage::Storing { .. } | Stage::Stored { .. } | Stage::Dropped(_)) | None => false,
         }
     }
 
@@ -176,7 +185,7 @@ impl Pipeline {
     pub(super) fn first_startable(&self) -> Option<usize> {
         let waits = |stage: &Stage| match stage {
             Stage::Uploading { .. } | Stage::File { .. } | Stage::Ready { .. } => true,
-            Stage::Storing { .. } | Stage::Stored { .. } | Stage::Dropped => false,
+            Stage::Storing { .. } | Stage::Stored { .. } | Stage::Dropped(_) => false,
         };
         let index = self.entries.iter().position(|entry| waits(&entry.stage))?;
         let being_kept = matches!(self.entries.get(index)?.stage, Stage::File { .. });
@@ -245,6 +254,14 @@ impl Pipelines {
         Some(entry)
     }
 
+    /// What is submitted again while it waited is not to be delivered again.
+    pub(super) fn mark_delivered(&mut self, key: PipelineKey, id: MessageId) {
+        let entries = self.table.get_mut(key).into_iter().flat_map(|pipeline| &mut pipeline.entries);
+        for submission in entries.filter_map(|entry| entry.submission.as_mut()) {
+            submission.is_delivered |= submission.id == id;
+        }
+    }
+
     /// Removes a pipeline if it has nothing left in it. Returns the connection that it belonged to.
     pub(super) fn remove_if_empty(&mut self, key: PipelineKey) -> Option<ConnId> {
         if !self.table.get(key)?.entries.is_empty() {
@@ -261,10 +278,11 @@ mod tests {
     use bytes::Bytes;
     use switchboard_proto::classic::Message;
 
-    use super::{Entry, Parcel, Pipeline, PipelineKey, Pipelines, Stage};
+    use super::{Entry, Parcel, Pipeline, PipelineKey, Pipelines, Stage, Unstored};
     use crate::{
-        id::{ConnId, Ticket, UserId},
-        storage::{FileSource, FileUpload, Recipient},
+        id::{ConnId, MessageId, Ticket, UserId},
+        server::letter::Form,
+        storage::{FileSource, FileUpload, Place, Recipient},
     };
 
     const ORIGIN: ConnId = ConnId::new(1, 1);
@@ -273,8 +291,12 @@ mod tests {
         Box::default()
     }
 
+    fn place(seq: u64) -> Place {
+        Place { epoch: 1, seq, stored_at_ms: 0 }
+    }
+
     fn parcel() -> Parcel {
-        Parcel { frame: Bytes::new(), record: None }
+        Parcel { id: MessageId([0; 16]), form: Form::Classic { frame: Bytes::new(), record: None } }
     }
 
     fn uploading() -> Stage {
@@ -292,7 +314,8 @@ mod tests {
     }
 
     fn entry(stage: Stage) -> Entry {
-        Entry { stage, recipient: Recipient::User(UserId::new("bob").unwrap()), cost_bytes: 10 }
+        let recipient = Recipient::User(UserId::new("bob").unwrap());
+        Entry { stage, recipient, cost_bytes: 10, submission: None }
     }
 
     fn pipeline(stages: impl IntoIterator<Item = Stage>) -> Pipeline {
@@ -309,8 +332,8 @@ mod tests {
     #[test]
     fn a_new_message_is_kept_from_the_store_while_a_file_is_before_it() {
         assert!(!pipeline([]).is_blocked());
-        assert!(!pipeline([storing(1), Stage::Stored { seq: 1, parcel: parcel() }]).is_blocked());
-        assert!(!pipeline([storing(1), Stage::Dropped]).is_blocked());
+        assert!(!pipeline([storing(1), Stage::Stored { place: place(1), parcel: parcel() }]).is_blocked());
+        assert!(!pipeline([storing(1), Stage::Dropped(Unstored::Failed)]).is_blocked());
         assert!(pipeline([storing(1), file(2)]).is_blocked());
         assert!(pipeline([file(1), Stage::Ready { message: message() }]).is_blocked());
         assert!(pipeline([file(1), uploading()]).is_blocked());
@@ -321,7 +344,10 @@ mod tests {
         let ready = || Stage::Ready { message: message() };
         assert_eq!(pipeline([file(1), ready()]).first_startable(), None);
         assert_eq!(pipeline([storing(1), ready(), uploading()]).first_startable(), Some(1));
-        assert_eq!(pipeline([Stage::Dropped, storing(1), uploading(), ready()]).first_startable(), Some(2));
+        assert_eq!(
+            pipeline([Stage::Dropped(Unstored::Failed), storing(1), uploading(), ready()]).first_startable(),
+            Some(2)
+        );
         assert_eq!(pipeline([storing(1), storing(2)]).first_startable(), None);
     }
 
@@ -336,13 +362,16 @@ mod tests {
     #[test]
     fn messages_leave_in_order_once_settled_and_the_sums_follow() {
         let (mut pipelines, key) = pipelines();
-        pipelines.push(key, entry(Stage::Stored { seq: 1, parcel: parcel() }));
-        pipelines.push(key, entry(Stage::Dropped));
+        pipelines.push(key, entry(Stage::Stored { place: place(1), parcel: parcel() }));
+        pipelines.push(key, entry(Stage::Dropped(Unstored::Failed)));
         pipelines.push(key, entry(storing(3)));
-        pipelines.push(key, entry(Stage::Stored { seq: 4, parcel: parcel() }));
+        pipelines.push(key, entry(Stage::Stored { place: place(4), parcel: parcel() }));
         assert_eq!((pipelines.messages, pipelines.bytes), (4, 40));
-        assert!(matches!(pipelines.pop_settled(key).unwrap().stage, Stage::Stored { seq: 1, .. }));
-        assert!(matches!(pipelines.pop_settled(key).unwrap().stage, Stage::Dropped));
+        assert!(matches!(
+            pipelines.pop_settled(key).unwrap().stage,
+            Stage::Stored { place: Place { seq: 1, .. }, .. }
+        ));
+        assert!(matches!(pipelines.pop_settled(key).unwrap().stage, Stage::Dropped(_)));
         assert!(pipelines.pop_settled(key).is_none(), "the third is not settled");
         assert_eq!((pipelines.messages, pipelines.bytes), (2, 20));
         assert_eq!(pipelines.remove_if_empty(key), None);

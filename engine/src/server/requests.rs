@@ -4,7 +4,11 @@ use alloc::collections::BTreeMap;
 use core::time::Duration;
 
 use super::{pipeline::PipelineKey, users::UserKey};
-use crate::{digest::Digest, id::Ticket, time::Instant};
+use crate::{
+    digest::Digest,
+    id::{ConnId, Ticket},
+    time::Instant,
+};
 
 /// What an answer is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +17,10 @@ pub(super) enum Purpose {
     Load(UserKey),
     /// A message, or its file, of a pipeline.
     Message(PipelineKey),
+    /// The heads that a session is told.
+    Heads(ConnId),
+    /// A part of a log that a session has asked for.
+    Fetch(ConnId),
 }
 
 /// The open tickets. All wait equally long, so the lowest ticket is the first to expire.

@@ -1,4 +1,5 @@
-//! What becomes of a message that has arrived: the rules of the classic protocol.
+//! What becomes of a message that has arrived, from a connection or from the bus: the rules of the classic
+//! protocol.
 
 use alloc::borrow::ToOwned as _;
 use core::time::Duration;
@@ -11,6 +12,8 @@ use super::{
     call::{self, Call, Signal},
     classic::{self, Route},
     connections::Phase,
+    delivery::Kind,
+    letter::{Form, Letter},
     rate::Rate,
     users::UserKey,
 };
@@ -18,9 +21,9 @@ use crate::{
     action::Frame,
     bus::{Record, Topic},
     close::CloseReason,
-    id::{ConnId, UserId},
+    id::{ConnId, MessageId, UserId},
     probe::{Canary, Probe, Rule},
-    storage::Recipient,
+    storage::{Place, Recipient},
     time::Instant,
 };
 
@@ -38,7 +41,10 @@ impl<P: Probe> Server<P> {
         }
         let Some(connection) = self.connections.get_mut(conn) else { return };
         match &mut connection.phase {
-            Phase::Online { .. } => self.route(conn, user, message),
+            Phase::Greeting { .. } | Phase::Online { .. } => {
+                let is_session = connection.session.is_some();
+                self.dispatch(conn, user, is_session, message);
+            }
             Phase::Loading { early, .. } => {
                 let limits = &self.config.limits;
                 let bytes = self.early_bytes + message.len() as u64;
@@ -87,7 +93,16 @@ impl<P: Probe> Server<P> {
         Ok(())
     }
 
-    /// Does what a message of an online connection asks for.
+    /// Does what a message asks for in its connection's protocol.
+    pub(super) fn dispatch(&mut self, conn: ConnId, user: UserKey, is_session: bool, message: Bytes) {
+        if is_session {
+            self.session_received(conn, user, message);
+        } else {
+            self.route(conn, user, message);
+        }
+    }
+
+    /// Does what a message of an online classic connection asks for.
     pub(super) fn route(&mut self, conn: ConnId, user: UserKey, bytes: Bytes) {
         let Some(sender) = self.users.get(user).map(|user| user.id.clone()) else { return };
         let Ok(mut message) = Message::decode(bytes.clone()) else {
@@ -127,7 +142,7 @@ impl<P: Probe> Server<P> {
             }
             Route::Broadcast => {
                 self.probe.reached(Rule::Broadcast);
-                self.publish(|| Record { topic: Topic::Everyone, seq: None, message: bytes.clone() });
+                self.publish(|| Record { topic: Topic::Everyone, stored: None, message: bytes.clone() });
                 self.deliver_to_everyone(bytes, classic::kind(&message, &sender), &sender);
             }
             Route::BadRecipient => {
@@ -173,21 +188,17 @@ impl<P: Probe> Server<P> {
         self.probe.reached(Rule::Relayed);
         let to_all = self.probe.canary(Canary::PublishedToEveryone);
         let topic = || if to_all { Topic::Everyone } else { Topic::User(to.clone()) };
-        self.publish(|| Record { topic: topic(), seq: None, message: bytes.clone() });
+        self.publish(|| Record { topic: topic(), stored: None, message: bytes.clone() });
         self.deliver_to_user(to.as_str(), bytes, classic::kind(message, sender), Some(conn));
     }
 
     /// Another engine has accepted a message.
     pub(super) fn published(&mut self, record: Record) {
         self.stats.bus_received += 1;
-        let Record { topic, seq: _, message: bytes } = record;
+        let Record { topic, stored, message: bytes } = record;
         let decoded = Message::decode(bytes.clone());
         let sender = decoded.as_ref().ok().and_then(|message| UserId::new(&message.from).ok());
-        let (Ok(message), Some(sender)) = (decoded, sender) else {
-            self.probe.reached(Rule::BusUndecodable);
-            self.stats.bus_undecodable += 1;
-            return;
-        };
+        let (Ok(message), Some(sender)) = (decoded, sender) else { return self.refuse_record() };
         let kind = classic::kind(&message, &sender);
         match topic {
             Topic::Everyone => {
@@ -197,7 +208,19 @@ impl<P: Probe> Server<P> {
             Topic::Group(group) => {
                 self.probe.reached(Rule::BusToGroup);
                 let frame = classic::group_form(message, &self.probe);
-                self.deliver_to_group(group.as_str(), frame, &sender);
+                match stored {
+                    Some(stored) => self.record_stored(&sender, &Recipient::Group(group), stored, frame),
+                    None => self.deliver_to_group(group.as_str(), frame, Kind::Ordinary, &sender, None),
+                }
+            }
+            Topic::User(user) if stored.is_some() && user == sender && message.to != sender.as_str() => {
+                let (Ok(to), Some((id, place))) = (UserId::new(&message.to), stored) else {
+                    return self.refuse_record();
+                };
+                self.probe.reached(Rule::BusOwnCopy);
+                let (form, recipient) = (Form::Classic { frame: bytes, record: None }, Recipient::User(to));
+                let letter = Letter { sender: &sender, recipient: &recipient, id, place, form: &form };
+                self.deliver_to_own_devices(&letter, None);
             }
             Topic::User(user) => {
                 self.probe.reached(Rule::BusToUser);
@@ -206,9 +229,29 @@ impl<P: Probe> Server<P> {
                 {
                     call::received(&mut user.call, &sender, signal, self.now);
                 }
-                self.deliver_to_user(user.as_str(), bytes, kind, None);
+                match stored {
+                    Some(stored) => self.record_stored(&sender, &Recipient::User(user), stored, bytes),
+                    None => self.deliver_to_user(user.as_str(), bytes, kind, None),
+                }
             }
         }
+    }
+
+    /// Delivers what another engine has stored; the copies for its sender's devices have a record of their own.
+    fn record_stored(
+        &mut self,
+        sender: &UserId,
+        recipient: &Recipient,
+        (id, place): (MessageId, Place),
+        frame: Bytes,
+    ) {
+        let form = Form::Classic { frame, record: None };
+        self.deliver(&Letter { sender, recipient, id, place, form: &form }, None);
+    }
+
+    fn refuse_record(&mut self) {
+        self.probe.reached(Rule::BusUndecodable);
+        self.stats.bus_undecodable += 1;
     }
 
     /// The group that a chat message may go to, if it may.

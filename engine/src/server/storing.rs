@@ -8,9 +8,10 @@ use switchboard_proto::classic::Message;
 
 use super::{
     Server, classic,
-    delivery::Kind,
-    pipeline::{Entry, Parcel, Pipeline, PipelineKey, Stage},
+    letter::{Form, Letter},
+    pipeline::{Entry, Parcel, Pipeline, PipelineKey, Stage, Unstored},
     requests::Purpose,
+    session::Submission,
     users::UserKey,
 };
 use crate::{
@@ -18,8 +19,11 @@ use crate::{
     close::CloseReason,
     id::{ConnId, MessageId, Ticket, UserId},
     probe::{Canary, Probe, Rule},
-    storage::{Answer, FileUpload, Recipient, Request},
+    storage::{Answer, FileUpload, NewMessage, Place, Recipient, Request},
 };
+
+/// Where a message is said to be by those bugs that deliver one that is nowhere.
+pub(super) const NOWHERE: Place = Place { epoch: 0, seq: 0, stored_at_ms: 0 };
 
 impl<P: Probe> Server<P> {
     /// Takes a message on its way through the store, if its sender may send it and there is room.
@@ -62,16 +66,26 @@ impl<P: Probe> Server<P> {
                 self.probe.reached(Rule::MessageWaitsForFile);
                 Stage::Ready { message: Box::new(message) }
             }
-            None => self.store(key, sender, &recipient, message, Some(bytes)),
+            None => self.store_classic(key, sender, &recipient, message, Some(bytes)),
         };
-        self.pipelines.push(key, Entry { stage, recipient, cost_bytes });
+        self.push_entry(key, Entry { stage, recipient, cost_bytes, submission: None });
+    }
+
+    /// Appends a message to those of its connection.
+    pub(super) fn push_entry(&mut self, key: PipelineKey, entry: Entry) {
+        self.pipelines.push(key, entry);
         if self.probe.canary(Canary::DeliveredBeforeStored) {
             self.deliver_settled(key);
         }
     }
 
     /// The connection's pipeline, made if there is none; none if a limit is reached.
-    fn pipeline_with_room(&mut self, conn: ConnId, sender: &UserId, cost: u64) -> Option<PipelineKey> {
+    pub(super) fn pipeline_with_room(
+        &mut self,
+        conn: ConnId,
+        sender: &UserId,
+        cost: u64,
+    ) -> Option<PipelineKey> {
         let limits = &self.config.limits;
         let unlimited = self.probe.canary(Canary::PendingUnlimited);
         let full = self.pipelines.messages >= limits.pending.into()
@@ -104,8 +118,8 @@ impl<P: Probe> Server<P> {
         Stage::File { ticket, message }
     }
 
-    /// Asks the store to keep a message. `bytes` are the message's, where nothing in it has changed.
-    fn store(
+    /// Asks the store to keep a classic message. `bytes` are the message's, where nothing in it has changed.
+    fn store_classic(
         &mut self,
         key: PipelineKey,
         sender: &UserId,
@@ -113,26 +127,32 @@ impl<P: Probe> Server<P> {
         message: Message,
         bytes: Option<Bytes>,
     ) -> Stage {
-        let parcel = match recipient {
-            Recipient::User(_) => {
-                let frame = bytes.unwrap_or_else(|| classic::encode(&message));
-                Parcel { record: self.config.peers.then(|| frame.clone()), frame }
-            }
-            Recipient::Group(_) => Parcel {
-                record: self.config.peers.then(|| classic::encode(&message)),
-                frame: classic::group_form(message.clone(), &self.probe),
-            },
-        };
         let mut id = [0; 16];
         if !self.probe.canary(Canary::MessageIdReused) {
             self.rng.fill_bytes(&mut id);
         }
-        let new = classic::stored_form(message, sender, MessageId(id), recipient);
+        let id = MessageId(id);
+        let form = match recipient {
+            Recipient::User(_) => {
+                let frame = bytes.unwrap_or_else(|| classic::encode(&message));
+                Form::Classic { record: self.config.peers.then(|| frame.clone()), frame }
+            }
+            Recipient::Group(_) => Form::Classic {
+                record: self.config.peers.then(|| classic::encode(&message)),
+                frame: classic::group_form(message.clone(), &self.probe),
+            },
+        };
+        let new = classic::stored_form(message, sender, id, recipient);
+        self.store(key, new, Parcel { id, form })
+    }
+
+    /// Asks the store to keep a message.
+    pub(super) fn store(&mut self, key: PipelineKey, new: Box<NewMessage>, parcel: Parcel) -> Stage {
         self.stats.store_requests += 1;
         self.probe.reached(Rule::MessageRequested);
         let ticket = self.request(Purpose::Message(key), Request::StoreMessage(new));
         if self.probe.canary(Canary::DeliveredBeforeStored) {
-            return Stage::Stored { seq: 0, parcel };
+            return Stage::Stored { place: NOWHERE, parcel };
         }
         Stage::Storing { ticket, parcel }
     }
@@ -141,17 +161,17 @@ impl<P: Probe> Server<P> {
     pub(super) fn message_answered(&mut self, key: PipelineKey, ticket: Ticket, answer: &Answer) {
         let Some(pipeline) = self.pipelines.get_mut(key) else { return };
         let Some(entry) = pipeline.entry_mut(ticket) else { return };
-        let stage = core::mem::replace(&mut entry.stage, Stage::Dropped);
+        let stage = core::mem::replace(&mut entry.stage, Stage::Dropped(Unstored::Failed));
         match (stage, answer) {
             (Stage::Storing { parcel, .. }, Answer::Failed)
                 if self.probe.canary(Canary::FailedSaveDelivered) =>
             {
-                entry.stage = Stage::Stored { seq: 0, parcel };
+                entry.stage = Stage::Stored { place: NOWHERE, parcel };
             }
-            (Stage::Storing { parcel, .. }, Answer::MessageStored { seq }) => {
+            (Stage::Storing { parcel, .. }, Answer::MessageStored(place)) => {
                 self.probe.reached(Rule::MessageStored);
                 self.stats.stored += 1;
-                entry.stage = Stage::Stored { seq: *seq, parcel };
+                entry.stage = Stage::Stored { place: *place, parcel };
             }
             (Stage::File { mut message, .. }, Answer::FileStored { name, kind }) => {
                 self.probe.reached(Rule::FileStored);
@@ -161,12 +181,20 @@ impl<P: Probe> Server<P> {
             (_, Answer::Refused) => {
                 self.probe.reached(Rule::StoreRefused);
                 self.stats.store_refused += 1;
+                entry.stage = Stage::Dropped(Unstored::Refused);
             }
             (_, Answer::Failed) => {
                 self.probe.reached(Rule::StoreFailed);
                 self.stats.store_failed += 1;
             }
-            (_, Answer::UserLoaded(_) | Answer::MessageStored { .. } | Answer::FileStored { .. }) => {
+            (
+                _,
+                Answer::UserLoaded(_)
+                | Answer::MessageStored(_)
+                | Answer::FileStored { .. }
+                | Answer::HeadsLoaded { .. }
+                | Answer::MessagesLoaded(_),
+            ) => {
                 self.stats.driver_faults += 1;
             }
         }
@@ -186,13 +214,13 @@ impl<P: Probe> Server<P> {
             let sender = pipeline.sender.clone();
             let Some(entry) = pipeline.entries.get_mut(index) else { return };
             let recipient = entry.recipient.clone();
-            let stage = match core::mem::replace(&mut entry.stage, Stage::Dropped) {
-                Stage::Ready { message } => self.store(key, &sender, &recipient, *message, None),
+            let stage = match core::mem::replace(&mut entry.stage, Stage::Dropped(Unstored::Failed)) {
+                Stage::Ready { message } => self.store_classic(key, &sender, &recipient, *message, None),
                 Stage::Uploading { upload, message } => self.store_file(key, upload, message),
                 other @ (Stage::File { .. }
                 | Stage::Storing { .. }
                 | Stage::Stored { .. }
-                | Stage::Dropped) => other,
+                | Stage::Dropped(_)) => other,
             };
             if let Some(entry) = self.pipelines.get_mut(key).and_then(|p| p.entries.get_mut(index)) {
                 entry.stage = stage;
@@ -209,40 +237,44 @@ impl<P: Probe> Server<P> {
         }
         let mut delivered = 0_u32;
         while let Some(entry) = self.pipelines.pop_settled(key) {
-            let (Stage::Stored { seq, parcel }, Some(pipeline)) = (entry.stage, self.pipelines.get(key))
-            else {
-                continue;
-            };
+            let Some(pipeline) = self.pipelines.get(key) else { continue };
+            let (origin, sender) = (pipeline.origin, pipeline.sender.clone());
             let is_last = delivered > 0 && pipeline.entries.is_empty();
+            let Entry { stage, recipient, submission, .. } = entry;
+            let (place, parcel) = match (stage, submission) {
+                (Stage::Stored { place, parcel }, _) => (place, parcel),
+                (Stage::Dropped(why), Some(Submission { id, .. })) => {
+                    self.submit_unstored(origin, id, why);
+                    continue;
+                }
+                (
+                    Stage::Dropped(_)
+                    | Stage::Uploading { .. }
+                    | Stage::File { .. }
+                    | Stage::Ready { .. }
+                    | Stage::Storing { .. },
+                    _,
+                ) => continue,
+            };
             if is_last && self.probe.canary(Canary::BatchLosesLast) {
                 continue;
             }
             delivered += 1;
-            if self.connections.get(pipeline.origin).is_none() {
+            if self.connections.get(origin).is_none() {
                 self.probe.reached(Rule::DeliveredForGone);
             }
-            let (origin, sender) = (pipeline.origin, pipeline.sender.clone());
-            let except = (!self.probe.canary(Canary::OwnDeviceEchoed)).then_some(origin);
-            let Parcel { frame, record } = parcel;
-            let topic = match &entry.recipient {
-                Recipient::User(user) => Topic::User(user.clone()),
-                Recipient::Group(group) => Topic::Group(group.clone()),
-            };
-            if let Some(message) = record {
-                self.publish(|| Record { topic, seq: Some(seq), message });
+            let Parcel { id, form } = &parcel;
+            let letter = Letter { sender: &sender, recipient: &recipient, id: *id, place, form };
+            match submission {
+                Some(Submission { is_delivered: true, .. }) => self.probe.reached(Rule::SubmitRepeated),
+                Some(Submission { is_delivered: false, .. }) => {
+                    self.pipelines.mark_delivered(key, *id);
+                    self.deliver_everywhere(&letter, origin);
+                }
+                None => self.deliver_everywhere(&letter, origin),
             }
-            match &entry.recipient {
-                Recipient::User(user) => {
-                    self.probe.reached(Rule::DeliveredToUser);
-                    self.deliver_to_user(user.as_str(), frame, Kind::Ordinary, except);
-                }
-                Recipient::Group(group) if self.probe.canary(Canary::GroupTakenForUser) => {
-                    self.deliver_to_user(group.as_str(), frame, Kind::Ordinary, Some(origin));
-                }
-                Recipient::Group(group) => {
-                    self.probe.reached(Rule::DeliveredToGroup);
-                    self.deliver_to_group(group.as_str(), frame, &sender);
-                }
+            if submission.is_some() {
+                self.submit_stored(origin, *id, &recipient, place);
             }
         }
         if let Some(origin) = self.pipelines.remove_if_empty(key)
@@ -252,10 +284,34 @@ impl<P: Probe> Server<P> {
         }
     }
 
+    /// Publishes a stored message and delivers it to all who are here.
+    fn deliver_everywhere(&mut self, letter: &Letter<'_>, origin: ConnId) {
+        let stored = Some((letter.id, letter.place));
+        let own_copy = matches!(letter.recipient, Recipient::User(user) if user != letter.sender);
+        if self.config.peers
+            && let Some(message) = letter.record()
+        {
+            let topic = match letter.recipient {
+                Recipient::User(user) => Topic::User(user.clone()),
+                Recipient::Group(group) => Topic::Group(group.clone()),
+            };
+            let copy = own_copy.then(|| message.clone());
+            self.publish(|| Record { topic, stored, message });
+            if let Some(message) = copy {
+                self.publish(|| Record { topic: Topic::User(letter.sender.clone()), stored, message });
+            }
+        }
+        self.deliver(letter, Some(origin));
+        if own_copy {
+            self.deliver_to_own_devices(letter, Some(origin));
+        }
+    }
+
     /// Drops all that a pipeline has in it, answered or not.
     pub(super) fn drop_pending(&mut self, key: PipelineKey) {
         if let Some(pipeline) = self.pipelines.get_mut(key) {
-            pipeline.entries.iter_mut().for_each(|entry| entry.stage = Stage::Dropped);
+            let dropped = |entry: &mut Entry| entry.stage = Stage::Dropped(Unstored::Failed);
+            pipeline.entries.iter_mut().for_each(dropped);
         }
         self.deliver_settled(key);
     }

@@ -8,13 +8,15 @@ use crate::{id::ConnId, time::Instant};
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Due {
-    /// A connection's next ping, its idle time-out, or the end of its closing.
+    /// A connection's next ping, its idle time-out, its missing Hello, or the end of its closing.
     Connection(ConnId),
     /// Another try to load a user.
     Reload(UserKey),
+    /// Another try to load the heads that a session is told.
+    Heads(ConnId),
 }
 
-/// The deadlines: one of each connection, one of each user to be loaded again.
+/// The deadlines: one of each connection, one of each user to be loaded again and of each session whose heads are.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Timers {
     deadlines: BTreeSet<(Instant, Due)>,

@@ -25,8 +25,10 @@ pub(super) struct User {
     pub(super) id: UserId,
     /// Open connections, oldest first.
     pub(super) conns: Vec<ConnId>,
+    /// How many of them are sessions.
+    pub(super) sessions: usize,
     /// What connections that are closed had sent before the user was loaded; it is routed when that is done.
-    pub(super) departed: VecDeque<(ConnId, Bytes)>,
+    pub(super) departed: VecDeque<Departed>,
     pub(super) load: Load,
     /// The picture, as the directory has it.
     pub(super) avatar: Box<str>,
@@ -34,6 +36,14 @@ pub(super) struct User {
     pub(super) revision: u64,
     pub(super) groups: OrderedSet<GroupKey>,
     pub(super) call: Option<Call>,
+}
+
+/// A message of a connection that is closed.
+#[derive(Clone, Debug)]
+pub(super) struct Departed {
+    pub(super) conn: ConnId,
+    pub(super) is_session: bool,
+    pub(super) message: Bytes,
 }
 
 /// How far the directory's knowledge of a user is here.
@@ -61,6 +71,8 @@ pub(super) struct Users {
     by_user_id: Lookup<UserId, UserKey>,
     groups: Slab<Group>,
     by_group_id: Lookup<GroupId, GroupKey>,
+    /// Sessions of all users.
+    sessions: usize,
     hash: SeededState,
 }
 
@@ -71,6 +83,7 @@ impl Users {
             by_user_id: Lookup::with_hasher(hash),
             groups: Slab::new(),
             by_group_id: Lookup::with_hasher(hash),
+            sessions: 0,
             hash,
         }
     }
@@ -132,6 +145,7 @@ impl Users {
         let key = self.users.insert(User {
             id: id.clone(),
             conns: Vec::new(),
+            sessions: 0,
             departed: VecDeque::new(),
             load,
             avatar: Box::default(),
@@ -148,6 +162,29 @@ impl Users {
         let user = self.users.try_remove(key)?;
         self.by_user_id.remove(&user.id);
         Some(user)
+    }
+
+    /// Adds an open connection, the newest one.
+    pub(super) fn attach(&mut self, key: UserKey, conn: ConnId, is_session: bool) {
+        let Some(user) = self.users.get_mut(key) else { return };
+        user.conns.push(conn);
+        user.sessions += usize::from(is_session);
+        self.sessions += usize::from(is_session);
+    }
+
+    /// Takes a connection away; all of them, if a bug wants it so.
+    pub(super) fn detach(&mut self, key: UserKey, conn: ConnId, is_session: bool, all: bool) {
+        let Some(user) = self.users.get_mut(key) else { return };
+        let before = user.conns.len();
+        user.conns.retain(|other| *other != conn && !all);
+        let gone = if all { user.sessions } else { usize::from(is_session && user.conns.len() < before) };
+        user.sessions -= gone;
+        self.sessions -= gone;
+    }
+
+    /// How many sessions there are, of all users.
+    pub(super) const fn sessions(&self) -> usize {
+        self.sessions
     }
 
     /// Makes a user a member. Returns whether the group is new here.
@@ -182,6 +219,7 @@ impl Users {
         self.by_group_id.remove(&group.id);
         true
     }
+
     /// The look-up tables follow from what is folded; the order of members from nothing that decides anything.
     pub(super) fn fold(&self, digest: &mut Digest<'_>) {
         digest.unordered(self.iter(), |digest, (_, user)| user.fold(digest, self));
@@ -206,8 +244,9 @@ impl User {
         digest.len(self.conns.len());
         self.conns.iter().for_each(|conn| digest.conn(*conn));
         digest.len(self.departed.len());
-        for (conn, message) in &self.departed {
+        for Departed { conn, is_session, message } in &self.departed {
             digest.conn(*conn);
+            digest.flag(*is_session);
             digest.bytes(message);
         }
         match self.load {

@@ -1,12 +1,12 @@
 //! What engines tell each other.
 
 use bytes::Bytes;
-use switchboard_engine::{Event, Record, Topic};
+use switchboard_engine::{Event, MessageId, Record, Topic};
 use switchboard_proto::{Message as _, classic::Message};
 
 use crate::{
     harness::{World, group_text, heartbeat, relayed, shout, text, upload},
-    store::{group, user},
+    store::{group, stored_as, user},
 };
 
 const NOTHING: [&str; 0] = [];
@@ -18,7 +18,7 @@ fn with_peers() -> World {
 /// A record as another engine publishes it.
 fn record(topic: Topic, from: &str, message: Message) -> Event {
     let message = Message { from: from.into(), ..message };
-    Event::Published(Record { topic, seq: None, message: message.encode_to_vec().into() })
+    Event::Published(Record { topic, stored: None, message: message.encode_to_vec().into() })
 }
 
 #[test]
@@ -72,9 +72,23 @@ fn a_stored_message_is_published_with_its_place_in_the_log_once_it_is_stored() {
     world.store_resumes();
     let one = Message { from: "alice".into(), ..text("bob", "one") };
     let two = Message { from: "alice".into(), avatar: "alice.png".into(), ..group_text("crew", "two") };
-    let expected = [(Topic::User(user("bob")), one), (Topic::Group(group("crew")), two)]
-        .map(|(topic, message)| Record { topic, seq: Some(1), message: message.encode_to_vec().into() });
-    assert_eq!(world.published, expected);
+    let copy = one.clone();
+    let expected = [
+        (Topic::User(user("bob")), one),
+        (Topic::User(user("alice")), copy),
+        (Topic::Group(group("crew")), two),
+    ]
+    .map(|(topic, message)| Record {
+        topic,
+        stored: Some(stored_as(1)),
+        message: message.encode_to_vec().into(),
+    });
+    let known = |record: Record| Record {
+        stored: record.stored.map(|(_, place)| (MessageId([0; 16]), place)),
+        ..record
+    };
+    let published: Vec<_> = world.published.drain(..).map(known).collect();
+    assert_eq!(published, expected);
 }
 
 #[test]
@@ -87,7 +101,7 @@ fn a_relayed_message_and_one_for_everybody_are_published_as_they_are_without_a_p
         let bytes: Bytes = Message { from: "alice".into(), ..message.clone() }.encode_to_vec().into();
         world.sends(alice, bytes.clone());
         let published = world.published.pop().unwrap();
-        assert_eq!(published, Record { topic: topic.clone(), seq: None, message: bytes.clone() });
+        assert_eq!(published, Record { topic: topic.clone(), stored: None, message: bytes.clone() });
         world.says(alice, Message { from: "mallory".into(), ..message });
         assert_eq!(world.published.pop().unwrap().message, bytes, "with the true sender");
     }
@@ -135,7 +149,7 @@ fn a_record_for_a_user_reaches_all_its_connections_byte_for_byte() {
     bytes.extend_from_slice(&[0xF8, 0x07, 0x01]);
     let message = Bytes::from(bytes);
     let topic = Topic::User(user("alice"));
-    world.happens(Event::Published(Record { topic, seq: Some(4), message: message.clone() }));
+    world.happens(Event::Published(Record { topic, stored: Some(stored_as(4)), message: message.clone() }));
     for conn in [phone, laptop] {
         assert_eq!(world.frames(conn), [switchboard_engine::Frame::Message(message.clone())]);
     }
@@ -191,7 +205,7 @@ fn garbage_from_the_bus_goes_to_nobody() {
     let alice = world.arrives("alice");
     let anonymous = shout("no sender").encode_to_vec();
     for message in [Bytes::from_static(b"\xff"), anonymous.into()] {
-        world.happens(Event::Published(Record { topic: Topic::Everyone, seq: None, message }));
+        world.happens(Event::Published(Record { topic: Topic::Everyone, stored: None, message }));
     }
     assert_eq!((world.frames(alice), world.stats().bus_undecodable), (vec![], 2));
 }

@@ -145,9 +145,9 @@ fn a_call_with_somebody_at_another_engine_goes_both_ways_over_the_bus() {
     let bob = world.arrives("bob");
     let offer = Message { from: "alice".into(), ..signal("bob", SDP, "offer") };
     let message: Bytes = offer.encode_to_vec().into();
-    world.happens(Event::Published(Record { topic: Topic::User(user("bob")), seq: None, message }));
+    world.happens(Event::Published(Record { topic: Topic::User(user("bob")), stored: None, message }));
     assert_eq!(world.hears(bob), ["offer"]);
     world.says(bob, signal("", SDP, "answer"));
     assert_eq!(world.published.len(), 1);
-    assert_eq!((&world.published[0].topic, world.published[0].seq), (&Topic::User(user("alice")), None));
+    assert_eq!((&world.published[0].topic, world.published[0].stored), (&Topic::User(user("alice")), None));
 }

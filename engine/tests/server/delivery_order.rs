@@ -4,6 +4,7 @@
 use switchboard_engine::{Answer, FileKind, Request};
 
 use crate::harness::{World, group_text, heartbeat, relayed, secs, shout, text, upload};
+use crate::store::stored;
 
 const NOTHING: [&str; 0] = [];
 
@@ -16,10 +17,10 @@ fn messages_arrive_in_the_order_sent_in_whatever_order_the_store_answers() {
         world.says(alice, text("bob", content));
     }
     assert_eq!(world.store.held.len(), 3, "all three are asked for at once");
-    world.store_says(2, Answer::MessageStored { seq: 3 });
-    world.store_says(1, Answer::MessageStored { seq: 2 });
+    world.store_says(2, stored(3));
+    world.store_says(1, stored(2));
     assert_eq!(world.hears(bob), NOTHING);
-    world.store_says(0, Answer::MessageStored { seq: 1 });
+    world.store_says(0, stored(1));
     assert_eq!(world.hears(bob), ["one", "two", "three"]);
 }
 
@@ -33,9 +34,9 @@ fn a_message_that_is_not_stored_holds_up_nothing_behind_it() {
             world.says(alice, text("bob", content));
         }
         world.store_says(1, answer.clone());
-        world.store_says(1, Answer::MessageStored { seq: 2 });
+        world.store_says(1, stored(2));
         assert_eq!(world.hears(bob), NOTHING);
-        world.store_says(0, Answer::MessageStored { seq: 1 });
+        world.store_says(0, stored(1));
         assert_eq!(world.hears(bob), ["one", "three"], "{answer:?}");
     }
 }
@@ -47,12 +48,12 @@ fn a_message_that_the_store_never_answers_for_holds_up_nothing_longer_than_the_t
     world.store_holds();
     world.says(alice, text("bob", "one"));
     world.says(alice, text("bob", "two"));
-    world.store_says(1, Answer::MessageStored { seq: 2 });
+    world.store_says(1, stored(2));
     world.passes(secs(9));
     assert_eq!(world.hears(bob), NOTHING);
     world.passes(secs(1));
     assert_eq!(world.hears(bob), ["two"]);
-    world.store_says(0, Answer::MessageStored { seq: 1 });
+    world.store_says(0, stored(1));
     assert_eq!(world.hears(bob), NOTHING, "too late");
     assert_eq!((world.stats().store_failed, world.stats().stale_events), (1, 1));
 }
@@ -65,7 +66,7 @@ fn an_answer_that_comes_twice_counts_once() {
     world.says(alice, text("bob", "one"));
     let (ticket, _) = world.store.held[0];
     for seq in [1, 1, 2] {
-        let answer = Answer::MessageStored { seq };
+        let answer = stored(seq);
         world.happens(switchboard_engine::Event::Answered { ticket, answer });
     }
     assert_eq!(world.hears(bob), ["one"]);
@@ -152,6 +153,7 @@ fn a_file_is_kept_before_its_message_and_both_before_what_was_sent_after() {
             Request::LoadUser(_) => "user",
             Request::StoreMessage(_) => "message",
             Request::StoreFile(_) => "file",
+            Request::LoadHeads { .. } | Request::LoadMessages(_) => "log",
         };
         world.store.held.iter().map(|(_, request)| name(request)).collect()
     };

@@ -1,17 +1,20 @@
 //! Digests of states: equal for states that behave alike, and for no others that tests could find. That twins
 //! have the same after every event, and that whatever changes a gauge changes them, every history asserts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
 use switchboard_engine::{
-    Action, Answer, Client, ClientConfig, ClientEvent, ConnId, Event, GroupId, Instant, LinkId, Request,
-    Server, ServerConfig, Ticket, UserId, UserProfile,
+    Action, Answer, Client, ClientConfig, ClientEvent, ConnId, Event, GroupId, Instant, LinkId, Protocol,
+    Request, Server, ServerConfig, Ticket, UserId, UserProfile,
 };
 use switchboard_proto::{Message as _, classic::Message};
 
-use crate::driver::START;
+use crate::{
+    driver::START,
+    session_words::{encode, fetch, hello, resync},
+};
 
 /// A server whose store answers when it is told to.
 struct Told {
@@ -20,6 +23,8 @@ struct Told {
     /// By what was asked: users' loads, and messages by their text.
     asked: BTreeMap<String, Ticket>,
     seqs: u64,
+    /// Of all frames that were sent since somebody asked.
+    payload_bytes: u64,
     /// What each connection was sent, how often, and closes.
     sent: BTreeMap<ConnId, Vec<String>>,
 }
@@ -27,7 +32,7 @@ struct Told {
 impl Told {
     fn new(seed: u64, now: Instant) -> Self {
         let server = Server::new(ServerConfig { peers: true, ..ServerConfig::default() }, seed, now);
-        Self { server, now, asked: BTreeMap::new(), seqs: 0, sent: BTreeMap::new() }
+        Self { server, now, asked: BTreeMap::new(), seqs: 0, payload_bytes: 0, sent: BTreeMap::new() }
     }
 
     fn handle(&mut self, event: Event) {
@@ -39,11 +44,14 @@ impl Told {
                         Request::LoadUser(user) => user.to_string(),
                         Request::StoreMessage(new) => new.content.to_string(),
                         Request::StoreFile(upload) => upload.suffix.to_string(),
+                        Request::LoadHeads { user, after } => format!("heads of {user} {after}"),
+                        Request::LoadMessages(range) => format!("{range:?}"),
                     };
                     self.asked.insert(name, ticket);
                 }
                 Action::Send { to, frame } => {
                     let text = format!("{:?}", frame.payload());
+                    self.payload_bytes += (frame.payload().len() * to.len()) as u64;
                     to.iter().for_each(|conn| self.sent.entry(*conn).or_default().push(text.clone()));
                 }
                 Action::Close { .. }
@@ -57,7 +65,11 @@ impl Told {
     }
 
     fn connects(&mut self, number: u32) {
-        self.handle(Event::Connected { conn: ConnId::new(number, 1), user: user(number) });
+        self.handle(Event::Connected {
+            conn: ConnId::new(number, 1),
+            user: user(number),
+            protocol: Protocol::Classic,
+        });
     }
 
     fn loaded(&mut self, number: u32) {
@@ -88,7 +100,7 @@ impl Told {
     fn stored(&mut self, text: &str) {
         self.seqs += 1;
         let seq = self.seqs;
-        self.answers(text, Answer::MessageStored { seq });
+        self.answers(text, crate::store::stored(seq));
     }
 }
 
@@ -146,10 +158,48 @@ fn what_is_over_leaves_no_trace_but_under_everything() {
 }
 
 #[test]
+fn what_a_session_waits_for_is_behaviour_until_it_is_over() {
+    let mut told = Told::new(1, START);
+    let conn = ConnId::new(1, 1);
+    told.handle(Event::Connected { conn, user: user(1), protocol: Protocol::Session });
+    told.loaded(1);
+    let greeting = told.server.state_digest();
+    let frame = |body| Event::Received { conn, message: encode(body) };
+    told.handle(frame(hello(&[("u2", 1)])));
+    let asked = told.server.state_digest();
+    let heads = || Answer::HeadsLoaded { heads: Vec::new(), next: None };
+    told.answers("heads of u1 0", heads());
+    // The driver has written what it was to send.
+    let written = |told: &mut Told| {
+        let unflushed = told.server.gauges().unflushed as u32;
+        let payload_bytes = core::mem::take(&mut told.payload_bytes);
+        told.handle(Event::Flushed { conn, frames: unflushed, payload_bytes });
+    };
+    written(&mut told);
+    let idle = told.server.state_digest();
+    told.handle(frame(resync(&[("u2", 2)])));
+    let other_cursor = told.server.state_digest();
+    told.answers("heads of u1 0", heads());
+    written(&mut told);
+    told.handle(frame(fetch(1, "u2", 1)));
+    let fetching = told.server.state_digest();
+    let all = BTreeSet::from([greeting, asked, idle, other_cursor, fetching]);
+    assert_eq!(all.len(), 5, "all of these behave differently");
+    let asked = told.asked.keys().next().cloned().unwrap();
+    told.answers(&asked, Answer::Refused);
+    written(&mut told);
+    assert_eq!(told.server.gauges().requests, 0);
+}
+
+#[test]
 fn a_driver_may_rename_its_connections() {
     let came = |generation| {
         let mut told = Told::new(1, START);
-        told.handle(Event::Connected { conn: ConnId::new(1, generation), user: user(1) });
+        told.handle(Event::Connected {
+            conn: ConnId::new(1, generation),
+            user: user(1),
+            protocol: Protocol::Classic,
+        });
         let slot = |conn: ConnId| u64::from(conn.slot());
         (told.server.state_digest(), told.server.state_digest_as(START, &slot))
     };

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use switchboard_engine::{
-    Answer, CloseReason, ConnId, DirectoryChange, DirectoryChangeKind, Event, Frame, PeerFault, Record,
-    Server, ServerConfig, Stats,
+    Answer, CloseReason, ConnId, DirectoryChange, DirectoryChangeKind, Event, Frame, PeerFault, Protocol,
+    Record, Server, ServerConfig, Stats,
 };
 use switchboard_proto::{Message as _, classic::Message};
 
@@ -95,12 +95,23 @@ impl World {
 
     /// The user connects, in a slot that was never used before.
     pub(crate) fn connects(&mut self, name: &str) -> ConnId {
+        let conn = self.next_conn();
+        self.connects_as(name, conn)
+    }
+
+    /// A connection in a slot that was never used before.
+    pub(crate) fn next_conn(&mut self) -> ConnId {
         self.next_slot += 1;
-        self.connects_as(name, ConnId::new(self.next_slot, 1))
+        ConnId::new(self.next_slot, 1)
     }
 
     /// The user connects in this slot and generation.
     pub(crate) fn connects_as(&mut self, name: &str, conn: ConnId) -> ConnId {
+        self.opens(name, conn, Protocol::Classic)
+    }
+
+    /// The user connects in this slot and generation, with this protocol.
+    pub(crate) fn opens(&mut self, name: &str, conn: ConnId, protocol: Protocol) -> ConnId {
         let session = Session {
             user: name.to_owned(),
             inbox: Vec::new(),
@@ -111,7 +122,7 @@ impl World {
             aborted: false,
         };
         self.sessions.insert(conn, session);
-        self.happens(Event::Connected { conn, user: user(name) });
+        self.happens(Event::Connected { conn, user: user(name), protocol });
         conn
     }
 
@@ -322,6 +333,13 @@ fn message(frame: &Frame) -> Option<Message> {
 
 pub(crate) fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
+}
+
+/// Room for this many bytes in an outbox, and everything that must have room in it made smaller too.
+pub(crate) fn narrows(config: &mut ServerConfig, outbox_bytes: u64) {
+    config.limits.outbox_bytes = outbox_bytes;
+    config.limits.lag_bytes = outbox_bytes / 2;
+    (config.limits.page_messages, config.limits.page_bytes) = (2, outbox_bytes / 2);
 }
 
 /// A text for one user.

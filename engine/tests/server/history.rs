@@ -7,16 +7,22 @@ use bytes::Bytes;
 use proptest::{prelude::*, sample::select};
 use proptest_state_machine::ReferenceStateMachine;
 use switchboard_engine::{
-    Answer, ConnId, DevicePolicy, DirectoryChange, DirectoryChangeKind, Event, FileKind, PeerFault, Record,
-    Request, ServerConfig, Topic, UserProfile,
+    Answer, CURSORS_FLOOR, ConnId, DevicePolicy, DirectoryChange, DirectoryChangeKind, Event, FileKind, Head,
+    MessageId, Messages, PeerFault, Protocol, Range, Recipient, Record, Request, ServerConfig, StoredMessage,
+    Topic, UserProfile,
 };
-use switchboard_proto::{Message as _, classic::Message};
+use switchboard_proto::{
+    Message as _,
+    classic::Message,
+    v1::{Content, Fetch, Heartbeat, Submit, client_frame},
+};
 
 use crate::{
     driver::START,
-    harness::secs,
+    harness::{narrows, secs},
     model::Model,
-    store::{group, user},
+    session_words::{conversation, crowded, encode, fetch, hello, resync},
+    store::{group, place, stored, user},
 };
 
 /// One of them has the id of a group.
@@ -35,17 +41,22 @@ fn config(peers: bool, devices: DevicePolicy) -> ServerConfig {
         request_timeout: secs(8),
         reload_interval: secs(3),
         ring_timeout: secs(15),
+        hello_timeout: secs(9),
+        heartbeat_interval: secs(15),
         ..ServerConfig::default()
     };
     config.limits.connections = SLOTS;
     config.limits.connections_per_user = 2;
     config.limits.groups_per_user = 2;
     config.limits.message_bytes = 1024;
-    config.limits.outbox_bytes = 2048;
+    narrows(&mut config, 2048);
     config.limits.streams_per_connection = 2;
     config.limits.pending_per_connection = 3;
     config.limits.pending = 5;
     config.limits.pending_bytes = 2048;
+    config.limits.fetches_per_connection = 2;
+    config.limits.cursors_per_hello = CURSORS_FLOOR;
+    config.limits.heads_per_frame = 2;
     config
 }
 
@@ -82,7 +93,7 @@ pub(crate) struct Who {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    Connects { slot: u32, user: usize },
+    Connects { slot: u32, user: usize, protocol: Protocol },
     Says { who: Who, say: Say },
     SendsGarbage { who: Who },
     Pings { who: Who },
@@ -140,6 +151,8 @@ pub(crate) struct History {
     revision: u64,
     /// Makes every message different from all others.
     said: u64,
+    /// What a session has submitted last, whoever it was.
+    submitted: Submit,
     pub(crate) stimulus: Stimulus,
 }
 
@@ -199,15 +212,92 @@ impl History {
                 Answer::UserLoaded(UserProfile { revision: self.revision, ..profile })
             }
             (Outcome::Done, Request::StoreMessage(_))
-            | (Outcome::Wrong, Request::LoadUser(_) | Request::StoreFile(_)) => {
-                Answer::MessageStored { seq: self.said }
-            }
+            | (Outcome::Wrong, Request::LoadUser(_) | Request::StoreFile(_)) => stored(self.said),
+            (Outcome::Done, Request::LoadHeads { after, .. }) => self.heads(after),
+            (Outcome::Done, Request::LoadMessages(range)) => self.part(&range),
+            (Outcome::Wrong, Request::LoadHeads { .. } | Request::LoadMessages(_)) => stored(self.said),
             (Outcome::Done, Request::StoreFile(_)) | (Outcome::Wrong, Request::StoreMessage(_)) => {
                 let kinds = [FileKind::Other, FileKind::Image, FileKind::Audio, FileKind::Video];
                 let kind = kinds[self.said as usize % kinds.len()];
                 Answer::FileStored { name: format!("file {}", self.said).into(), kind }
             }
         }
+    }
+
+    /// What a session says instead: the kinds of classic messages stand for all kinds of frames.
+    fn frame(&mut self, conn: ConnId, say: &Say) -> client_frame::Body {
+        self.said += 1;
+        let is_new = self.model.conns.get(&conn).is_some_and(|conn| conn.is_new());
+        let to = USERS.get(say.to).copied().unwrap_or("zoe").to_owned();
+        let to_group = format!("#{}", GROUPS[say.to % GROUPS.len()]);
+        let cursors = [(to.as_str(), self.said % 5), (to_group.as_str(), self.said % 3), ("", 1), ("zoe", 2)];
+        if is_new && say.from.is_none() {
+            return crowded(3, hello(&cursors));
+        }
+        let of = if say.padding.is_multiple_of(2) { &to } else { &to_group };
+        match say.kind {
+            // Sometimes what was said last is said again, under the same id.
+            Kind::Text if say.from.is_some() => client_frame::Body::Submit(self.submitted.clone()),
+            Kind::Text => self.submit(&to, say.padding, false),
+            Kind::GroupText => self.submit(&to_group, say.padding, false),
+            Kind::Upload => self.submit(&to, say.padding, true),
+            Kind::GroupUpload => self.submit(&to_group, say.padding, true),
+            Kind::LongRecipient => self.submit(&"x".repeat(129), say.padding, false),
+            Kind::Relay(21) => hello(&[]),
+            Kind::Relay(8..=10) | Kind::ToCall(_) => resync(&cursors[..say.to]),
+            Kind::Relay(_) => fetch(self.said, of, self.said % 4),
+            Kind::Shout(_) => client_frame::Body::Fetch(Fetch {
+                fetch_id: self.said,
+                conversation: Some(conversation(of)),
+                from_seq: 0,
+                backwards: true,
+                limit: (self.said % 3) as u32,
+            }),
+            Kind::Heartbeat => client_frame::Body::Heartbeat(Heartbeat { nonce: self.said }),
+        }
+    }
+
+    fn submit(&mut self, to: &str, padding: usize, is_file: bool) -> client_frame::Body {
+        let file = if is_file { format!("file {}", self.said) } else { String::new() };
+        self.submitted = Submit {
+            message_id: chosen_id(self.said).0.to_vec().into(),
+            conversation: Some(conversation(to)),
+            content: Some(Content {
+                kind: if is_file { 3 } else { 1 },
+                text: format!("{} {}", self.said, "x".repeat(padding)),
+                file,
+            }),
+        };
+        client_frame::Body::Submit(self.submitted.clone())
+    }
+
+    /// Some heads; after the third page there are no more.
+    fn heads(&self, after: u64) -> Answer {
+        let users = USERS.iter().map(|name| Recipient::User(user(name)));
+        let groups = GROUPS.iter().map(|name| Recipient::Group(group(name)));
+        let head = |(index, conversation)| {
+            let seq = (self.said + index as u64) % 5;
+            Head { conversation, epoch: place(1).epoch + self.said % 9 / 8, seq, first_seq: 1 }
+        };
+        let skipped = self.said as usize % 7;
+        let heads =
+            users.chain(groups).enumerate().map(head).skip(skipped).take(self.said as usize % 6).collect();
+        let next = (self.said.is_multiple_of(3) && after < 3).then_some(after + 1);
+        Answer::HeadsLoaded { heads, next }
+    }
+
+    fn part(&self, range: &Range) -> Answer {
+        let message = |seq: u64| StoredMessage {
+            seq,
+            id: chosen_id(seq),
+            sender: range.reader.clone(),
+            content_type: 1,
+            content: format!("{} {}", seq, "x".repeat(self.said as usize % 3 * 200)).into(),
+            url: "".into(),
+            stored_at_ms: 5,
+        };
+        let messages = (1..=self.said % (u64::from(range.limit) + 1)).map(message).collect();
+        Answer::MessagesLoaded(Messages { epoch: 7, head_seq: self.said, first_seq: 1, messages })
     }
 
     fn change(&mut self, index: usize, to: usize, what: Change, stale: bool) -> Event {
@@ -235,14 +325,19 @@ impl History {
 
     fn stimulus(&mut self, step: &Step) -> Stimulus {
         let event = match step {
-            Step::Connects { slot, user: index } => {
+            Step::Connects { slot, user: index, protocol } => {
                 self.generations[*slot as usize] += 1;
                 let conn = self.conn(Who { slot: *slot, stale: false });
-                Event::Connected { conn, user: user(USERS[*index]) }
+                Event::Connected { conn, user: user(USERS[*index]), protocol: *protocol }
             }
             Step::Says { who, say } => {
-                let message = self.message(say, "").encode_to_vec().into();
-                Event::Received { conn: self.conn(*who), message }
+                let conn = self.conn(*who);
+                let message = if self.model.sessions.contains(&conn) {
+                    encode(self.frame(conn, say))
+                } else {
+                    self.message(say, "").encode_to_vec().into()
+                };
+                Event::Received { conn, message }
             }
             Step::SendsGarbage { who } => {
                 Event::Received { conn: self.conn(*who), message: Bytes::from_static(b"\xff\xfe") }
@@ -273,23 +368,39 @@ impl History {
             }
             Step::Changes { user, group, what, stale } => self.change(*user, *group, *what, *stale),
             Step::Publishes { topic, say } => {
-                let message = self.message(say, "remote").encode_to_vec().into();
+                let from = USERS.get(say.padding % 7).copied().unwrap_or("remote");
+                let message = self.message(say, from);
+                let is_stored = (1..=5).contains(&message.content_type) && say.padding % 3 > 0;
+                let message = message.encode_to_vec().into();
                 let topic = match topic {
                     0 => Topic::Everyone,
                     1 => Topic::User(user(USERS.get(say.to).copied().unwrap_or("zoe"))),
                     _ => Topic::Group(group(GROUPS[say.to % GROUPS.len()])),
                 };
-                Event::Published(Record { topic, seq: None, message })
+                let stored = is_stored.then(|| (chosen_id(self.said), place(self.said)));
+                Event::Published(Record { topic, stored, message })
             }
             Step::PublishesGarbage => {
                 let message = Bytes::from_static(b"\xff\xfe");
-                Event::Published(Record { topic: Topic::Everyone, seq: None, message })
+                Event::Published(Record { topic: Topic::Everyone, stored: None, message })
             }
             Step::ShutsDown => Event::Shutdown,
             Step::Nothing => return Stimulus::Nothing,
         };
         Stimulus::Event(event)
     }
+}
+
+/// An id that a session has chosen; those that the server makes up are never such ones.
+pub(crate) fn chosen_id(number: u64) -> MessageId {
+    let mut id = [0xAB; 16];
+    id[8..].copy_from_slice(&number.to_be_bytes());
+    MessageId(id)
+}
+
+/// The id, or zeros for one that the server has made up.
+pub(crate) fn known_id(id: MessageId) -> MessageId {
+    if id.0[..8] == [0xAB; 8] { id } else { MessageId([0; 16]) }
 }
 
 /// In every second history few meet often: two users, on three connections.
@@ -334,8 +445,13 @@ fn step(swarm: u64) -> impl Strategy<Value = Step> {
     ];
     let change = select(vec![Change::Joins, Change::Joins, Change::Joins, Change::Leaves, Change::Avatar]);
     let stale = prop::bool::weighted(0.2);
+    // Some histories have no sessions, some have little else.
+    let sessions = [0.0, 0.5, 0.5, 0.9][swarm as usize >> 5 & 3];
+    let protocol =
+        prop::bool::weighted(sessions).prop_map(|is| if is { Protocol::Session } else { Protocol::Classic });
     prop_oneof![
-        20 => (0..slots, 0..users).prop_map(|(slot, user)| Step::Connects { slot, user }),
+        20 => (0..slots, 0..users, protocol)
+            .prop_map(|(slot, user, protocol)| Step::Connects { slot, user, protocol }),
         90 => (who(swarm), say(swarm)).prop_map(|(who, say)| Step::Says { who, say }),
         1 => who(swarm).prop_map(|who| Step::SendsGarbage { who }),
         2 => who(swarm).prop_map(|who| Step::Pings { who }),
@@ -372,6 +488,7 @@ impl ReferenceStateMachine for Specification {
                 profiles: BTreeMap::new(),
                 revision: 0,
                 said: 0,
+                submitted: Submit::default(),
                 stimulus: Stimulus::Nothing,
             })
             .boxed()

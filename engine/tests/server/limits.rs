@@ -8,11 +8,14 @@ use switchboard_engine::{
 };
 use switchboard_proto::Message as _;
 
-use crate::harness::{World, heartbeat, relayed, secs, shout, text, upload};
+use crate::{
+    harness::{World, heartbeat, relayed, secs, shout, text, upload},
+    store::stored,
+};
 
 fn small(config: &mut ServerConfig) {
     config.limits.message_bytes = 1024;
-    config.limits.outbox_bytes = 2048;
+    crate::harness::narrows(config, 2048);
 }
 
 #[test]
@@ -178,7 +181,7 @@ fn what_has_left_the_pipeline_makes_room_again() {
     let mut world = World::with(|config| config.limits.pending = 2);
     let (alice, bob) = (world.arrives("alice"), world.arrives("bob"));
     world.store_holds();
-    for answer in [Answer::MessageStored { seq: 1 }, Answer::Failed, Answer::Refused] {
+    for answer in [stored(1), Answer::Failed, Answer::Refused] {
         (0..2).for_each(|_| world.says(alice, text("bob", "x")));
         (0..2).for_each(|_| world.store_says(0, answer.clone()));
     }
@@ -261,4 +264,30 @@ fn flushes_of_frames_that_were_never_sent_are_the_drivers_fault() {
     world.happens(Event::Flushed { conn: alice, frames: 1, payload_bytes: 10 });
     assert_eq!(world.stats().driver_faults, 1);
     world.passes(secs(1));
+}
+
+#[test]
+fn a_configuration_that_contradicts_itself_about_sessions_is_refused_by_the_fields_name() {
+    type Change = fn(&mut ServerConfig);
+    let wrong: [(&str, Change); 13] = [
+        ("hello_timeout", |config| config.hello_timeout = secs(0)),
+        ("heartbeat_interval", |config| config.heartbeat_interval = secs(0)),
+        ("heartbeat_interval", |config| config.heartbeat_interval = config.idle_timeout),
+        ("resync_interval", |config| config.resync_interval = secs(0)),
+        ("resync_interval", |config| config.resync_interval = secs(5_000_000)),
+        ("reconnect_after", |config| config.reconnect_after = secs(5_000_000)),
+        ("reconnect_spread", |config| config.reconnect_spread = secs(5_000_000)),
+        ("lag_bytes", |config| config.limits.lag_bytes = config.limits.outbox_bytes),
+        ("fetches_per_connection", |config| config.limits.fetches_per_connection = 0),
+        ("page_messages", |config| config.limits.page_messages = 0),
+        ("page_bytes", |config| config.limits.page_bytes = config.limits.outbox_bytes),
+        ("cursors_per_hello", |config| config.limits.cursors_per_hello = 255),
+        ("heads_per_frame", |config| config.limits.heads_per_frame = 0),
+    ];
+    for (field, change) in wrong {
+        let mut config = ServerConfig::default();
+        assert_eq!(config.validate(), Ok(()));
+        change(&mut config);
+        assert_eq!(config.validate().map_err(|error| error.field), Err(field));
+    }
 }

@@ -83,7 +83,7 @@ fn a_dead_peer_is_closed_at_the_idle_time_out_and_cut_off_at_the_closing_one() {
 fn a_closing_connection_is_cut_off_in_time_even_if_it_was_a_ping_that_filled_it() {
     let mut world = World::with(|config| {
         config.limits.message_bytes = 1024;
-        config.limits.outbox_bytes = 2048;
+        crate::harness::narrows(config, 2048);
     });
     let (alice, bob) = (world.arrives("alice"), world.arrives("bob"));
     world.stops_reading(alice);

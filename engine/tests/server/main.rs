@@ -12,6 +12,7 @@ mod driver;
 mod harness;
 mod history;
 mod model;
+mod session_words;
 mod store;
 
 mod bus;
@@ -26,4 +27,6 @@ mod original_faults;
 mod pictures;
 mod properties;
 mod rules;
+mod session_connect;
+mod session_messages;
 mod shutdown;

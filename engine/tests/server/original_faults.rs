@@ -6,7 +6,7 @@ use switchboard_proto::{Message as _, classic::Message};
 
 use crate::{
     harness::{World, group_text, relayed, secs, shout, text},
-    store::{group, user},
+    store::{group, stored_as, user},
 };
 
 #[test]
@@ -54,7 +54,7 @@ fn two_unregisterings_with_a_login_between_them_end_one_session() {
 fn a_client_that_does_not_read_freezes_nobody() {
     let mut world = World::with(|config| {
         config.limits.message_bytes = 1024;
-        config.limits.outbox_bytes = 4096;
+        crate::harness::narrows(config, 4096);
     });
     let (alice, bob, mallory) = (world.arrives("alice"), world.arrives("bob"), world.arrives("mallory"));
     world.stops_reading(mallory);
@@ -196,7 +196,7 @@ fn a_message_of_another_node_is_not_stored_again() {
     let before = world.store.asked;
     let message: Bytes = Message { from: "bob".into(), ..group_text("crew", "hi") }.encode_to_vec().into();
     for topic in [Topic::Group(group("crew")), Topic::User(user("alice"))] {
-        let record = Record { topic, seq: Some(1), message: message.clone() };
+        let record = Record { topic, stored: Some(stored_as(1)), message: message.clone() };
         world.happens(switchboard_engine::Event::Published(record));
     }
     assert_eq!(world.reads(alice).len(), 2);

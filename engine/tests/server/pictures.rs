@@ -98,7 +98,7 @@ fn pictures_for_everybody_are_thinned_out_for_the_slow_ones_only() {
 fn pictures_beyond_the_byte_limit_are_dropped_and_close_nobody() {
     let mut world = World::with(|config| {
         config.limits.message_bytes = 1024;
-        config.limits.outbox_bytes = 2048;
+        crate::harness::narrows(config, 2048);
     });
     let (alice, bob, carol) = (world.arrives("alice"), world.arrives("bob"), world.arrives("carol"));
     world.stops_reading(alice);

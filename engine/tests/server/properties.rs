@@ -10,11 +10,15 @@ use proptest::{
     test_runner::{FileFailurePersistence, TestRunner},
 };
 use proptest_state_machine::{ReferenceStateMachine as _, StateMachineTest, prop_state_machine};
-use switchboard_engine::{ConnId, Event, MessageId, Request, Ticket};
+use switchboard_engine::{ConnId, Event, Frame, MessageId, Record, Request, Ticket};
+use switchboard_proto::{
+    Message as _,
+    v1::{ServerFrame, server_frame::Body},
+};
 
 use crate::{
     driver::{Act, Driver},
-    history::{History, Specification, Stimulus, Timed},
+    history::{History, Specification, Stimulus, Timed, known_id},
     model::{Model, Out},
 };
 
@@ -49,12 +53,15 @@ impl Run {
         for act in acts {
             match act {
                 Act::Send { to, frame } => {
-                    to.into_iter()
-                        .for_each(|conn| outs.entry(conn).or_default().push(Out::Frame(frame.clone())));
+                    for conn in to {
+                        let is_session = model.sessions.contains(&conn);
+                        let frame = if is_session { told_without_ids(&frame) } else { frame.clone() };
+                        outs.entry(conn).or_default().push(Out::Frame(frame));
+                    }
                 }
                 Act::Close { conn, reason } => outs.entry(conn).or_default().push(Out::Close(reason)),
                 Act::Abort { conn } => outs.entry(conn).or_default().push(Out::Abort),
-                Act::Publish(record) => published.push(record),
+                Act::Publish(record) => published.push(record_without_id(record)),
                 // These are matched already, or counted by the driver.
                 Act::Request { .. } | Act::Subscribe(_) | Act::Unsubscribe(_) | Act::Stopped => {}
             }
@@ -74,18 +81,48 @@ impl Run {
         assert_eq!(gauges.pending as usize, model.pending(), "pending messages");
         assert_eq!(gauges.requests as usize, model.open_requests().len(), "open requests");
         assert_eq!(gauges.unflushed as usize, outboxes().map(|o| o.on_the_way()).sum::<usize>(), "unflushed");
+        let sessions = || model.conns.values().filter_map(|conn| conn.session.as_ref());
+        assert_eq!(gauges.sessions as usize, sessions().count(), "sessions");
+        assert_eq!(gauges.lagging as usize, sessions().filter(|session| session.lags).count(), "lagging");
+        assert_eq!(
+            gauges.fetches as usize,
+            sessions().map(|session| session.fetches.len()).sum::<usize>(),
+            "fetches"
+        );
         assert_eq!(gauges.held as usize, outboxes().map(|o| o.waiting()).sum::<usize>(), "held");
     }
+}
+
+/// What a session is told, without the ids that come from the seed.
+fn told_without_ids(frame: &Frame) -> Frame {
+    let Frame::Message(bytes) = frame else { return frame.clone() };
+    let mut frame = ServerFrame::decode(bytes.clone()).unwrap();
+    match &mut frame.body {
+        Some(Body::Welcome(welcome)) => welcome.session_id = vec![0; 16].into(),
+        Some(Body::Delivery(delivery)) => {
+            let id = MessageId((*delivery.message_id).try_into().unwrap());
+            delivery.message_id = known_id(id).0.to_vec().into();
+        }
+        _ => {}
+    }
+    Frame::Message(frame.encode_to_vec().into())
+}
+
+fn record_without_id(record: Record) -> Record {
+    Record { stored: record.stored.map(|(id, place)| (known_id(id), place)), ..record }
 }
 
 /// Message ids come from the seed, and the model knows none.
 fn without_id(request: Request) -> Request {
     match request {
         Request::StoreMessage(mut message) => {
-            message.id = MessageId([0; 16]);
+            message.id = known_id(message.id);
             Request::StoreMessage(message)
         }
-        other @ (Request::LoadUser(_) | Request::StoreFile(_)) => other,
+        other @ (Request::LoadUser(_)
+        | Request::StoreFile(_)
+        | Request::LoadHeads { .. }
+        | Request::LoadMessages(_)) => other,
     }
 }
 

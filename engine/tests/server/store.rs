@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use switchboard_engine::{
-    Answer, FileKind, FileUpload, GroupId, NewMessage, Recipient, Request, Ticket, UserId, UserProfile,
+    Answer, FileKind, FileUpload, GroupId, Head, MessageId, Messages, NewMessage, Place, Range, Recipient,
+    Request, StoredMessage, Ticket, UserId, UserProfile,
 };
 
 /// What a test knows of the store, and tells it.
@@ -14,6 +15,8 @@ pub(crate) struct Store {
     /// The messages, in the order of their commits.
     pub(crate) log: Vec<NewMessage>,
     pub(crate) files: Vec<FileUpload>,
+    /// How many heads it gives at a time; all, if none.
+    pub(crate) heads_per_page: Option<usize>,
     /// How often it was asked anything.
     pub(crate) asked: usize,
     /// Whether answers are held back.
@@ -42,12 +45,7 @@ impl Store {
                 let profile = self.profiles.get(user.as_str()).cloned().unwrap_or_default();
                 Answer::UserLoaded(UserProfile { revision: self.revision, ..profile })
             }
-            Request::StoreMessage(message) => {
-                self.log.push((**message).clone());
-                let conversation = conversation(message);
-                let seq = self.log.iter().filter(|other| self::conversation(other) == conversation).count();
-                Answer::MessageStored { seq: seq as u64 }
-            }
+            Request::StoreMessage(message) => stored(self.keep(message)),
             Request::StoreFile(upload) => {
                 self.files.push(upload.clone());
                 let name = format!("file-{}", self.files.len()).into_boxed_str();
@@ -59,7 +57,78 @@ impl Store {
                 };
                 Answer::FileStored { name, kind }
             }
+            Request::LoadHeads { user, after } => self.heads(user, *after as usize),
+            Request::LoadMessages(range) => self.part(range),
         }
+    }
+
+    /// Gives a message its place, the same one as before if it has one. Ids of zeros are nobody's.
+    fn keep(&mut self, message: &NewMessage) -> u64 {
+        let name = conversation(message);
+        let log: Vec<_> = self.log.iter().filter(|other| conversation(other) == name).collect();
+        let is_same = |other: &&NewMessage| {
+            (&other.sender, other.id) == (&message.sender, message.id) && !is_nobodys(message.id)
+        };
+        if let Some(place) = log.iter().position(is_same) {
+            return place as u64 + 1;
+        }
+        let seq = log.len() as u64 + 1;
+        self.log.push(message.clone());
+        seq
+    }
+
+    /// The heads of a user's conversations, a page at a time, in the order in which they began.
+    fn heads(&self, user: &UserId, after: usize) -> Answer {
+        let mut heads: Vec<Head> = Vec::new();
+        for message in self.log.iter().filter(|message| self.is_participant(user, message)) {
+            let of = match &message.recipient {
+                Recipient::User(other) if other == user => Recipient::User(message.sender.clone()),
+                Recipient::User(_) | Recipient::Group(_) => message.recipient.clone(),
+            };
+            match heads.iter_mut().find(|head| head.conversation == of) {
+                Some(head) => head.seq += 1,
+                None => heads.push(Head { conversation: of, epoch: EPOCH, seq: 1, first_seq: 1 }),
+            }
+        }
+        let page = self.heads_per_page.unwrap_or(usize::MAX);
+        let rest = heads.split_off(after.min(heads.len()));
+        let next = (rest.len() > page).then_some((after + page) as u64);
+        Answer::HeadsLoaded { heads: rest.into_iter().take(page).collect(), next }
+    }
+
+    fn is_participant(&self, user: &UserId, message: &NewMessage) -> bool {
+        match &message.recipient {
+            Recipient::User(other) => other == user || message.sender == *user,
+            Recipient::Group(group) => self.is_member(user, group),
+        }
+    }
+
+    fn is_member(&self, user: &UserId, group: &GroupId) -> bool {
+        self.profiles.get(user.as_str()).is_some_and(|profile| profile.groups.contains(group))
+    }
+
+    fn part(&self, range: &Range) -> Answer {
+        let Range { reader, conversation: of, from_seq, backwards, limit, .. } = range;
+        if let Recipient::Group(group) = of
+            && !self.is_member(reader, group)
+        {
+            return Answer::Refused;
+        }
+        let probe = NewMessage { sender: reader.clone(), recipient: of.clone(), ..nothing(reader) };
+        let name = conversation(&probe);
+        let log = self.log.iter().filter(|message| conversation(message) == name);
+        let log: Vec<_> = log.enumerate().map(|(index, message)| kept(index as u64 + 1, message)).collect();
+        let head_seq = log.len() as u64;
+        let limit = *limit as usize;
+        let mut messages: Vec<_> = if *backwards {
+            let from = if *from_seq == 0 { head_seq } else { *from_seq };
+            log.into_iter().rev().filter(|message| message.seq <= from).take(limit).collect()
+        } else {
+            log.into_iter().filter(|message| message.seq >= *from_seq).take(limit).collect()
+        };
+        messages.sort_by_key(|message| message.seq);
+        let epoch = if head_seq == 0 { 0 } else { EPOCH };
+        Answer::MessagesLoaded(Messages { epoch, head_seq, first_seq: 1, messages })
     }
 
     /// The texts in the log, in order.
@@ -78,6 +147,57 @@ fn conversation(message: &NewMessage) -> (bool, Vec<&str>) {
             (false, both)
         }
     }
+}
+
+fn is_nobodys(id: MessageId) -> bool {
+    id.0 == [0; 16]
+}
+
+fn nothing(sender: &UserId) -> NewMessage {
+    NewMessage {
+        sender: sender.clone(),
+        id: MessageId([0; 16]),
+        recipient: Recipient::User(sender.clone()),
+        content_type: 1,
+        content: "".into(),
+        sender_name: "".into(),
+        url: "".into(),
+        file_suffix: "".into(),
+    }
+}
+
+/// A message as the log has it at this place.
+fn kept(seq: u64, message: &NewMessage) -> StoredMessage {
+    StoredMessage {
+        seq,
+        id: message.id,
+        sender: message.sender.clone(),
+        content_type: message.content_type,
+        content: message.content.clone(),
+        url: message.url.clone(),
+        stored_at_ms: STORED_AT_MS,
+    }
+}
+
+/// The epoch of every log.
+pub(crate) const EPOCH: u64 = 77;
+
+/// When everything was stored.
+pub(crate) const STORED_AT_MS: i64 = 5_000;
+
+/// The place of that number in every log.
+pub(crate) const fn place(seq: u64) -> Place {
+    Place { epoch: EPOCH, seq, stored_at_ms: STORED_AT_MS }
+}
+
+/// The answer that a message is stored at that place.
+pub(crate) const fn stored(seq: u64) -> Answer {
+    Answer::MessageStored(place(seq))
+}
+
+/// What a record carries of a message that is stored at that place, its id left out.
+pub(crate) const fn stored_as(seq: u64) -> (MessageId, Place) {
+    (MessageId([0; 16]), place(seq))
 }
 
 /// A user's id.

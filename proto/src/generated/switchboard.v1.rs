@@ -2,7 +2,7 @@
 /// What a client sends.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ClientFrame {
-    #[prost(oneof = "client_frame::Body", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "client_frame::Body", tags = "1, 2, 3, 4, 5")]
     pub body: ::core::option::Option<client_frame::Body>,
 }
 /// Nested message and enum types in `ClientFrame`.
@@ -17,12 +17,14 @@ pub mod client_frame {
         Fetch(super::Fetch),
         #[prost(message, tag = "4")]
         Heartbeat(super::Heartbeat),
+        #[prost(message, tag = "5")]
+        Resync(super::Resync),
     }
 }
 /// What a server sends.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ServerFrame {
-    #[prost(oneof = "server_frame::Body", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "server_frame::Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     pub body: ::core::option::Option<server_frame::Body>,
 }
 /// Nested message and enum types in `ServerFrame`.
@@ -43,6 +45,10 @@ pub mod server_frame {
         Heartbeat(super::Heartbeat),
         #[prost(message, tag = "7")]
         Goodbye(super::Goodbye),
+        #[prost(message, tag = "8")]
+        Heads(super::Heads),
+        #[prost(message, tag = "9")]
+        Unfetched(super::Unfetched),
     }
 }
 /// A conversation: the messages between two users, or those of a group.
@@ -69,7 +75,9 @@ pub struct Hello {
     /// Names this device among the user's devices; chosen once by the client, 16 random bytes.
     #[prost(bytes = "bytes", tag = "1")]
     pub device_id: ::prost::bytes::Bytes,
-    /// How far this device has received each conversation that it knows.
+    /// How far this device has received the conversations that it knows, at most Limits.cursors of them, and 256
+    /// where that is not known yet: those not
+    /// named here are treated as unknown to it, which costs a Head each and nothing else.
     #[prost(message, repeated, tag = "2")]
     pub cursors: ::prost::alloc::vec::Vec<Cursor>,
 }
@@ -78,8 +86,11 @@ pub struct Hello {
 pub struct Cursor {
     #[prost(message, optional, tag = "1")]
     pub conversation: ::core::option::Option<Conversation>,
+    /// Which log of this conversation; another one has nothing in common with it.
+    #[prost(fixed64, tag = "2")]
+    pub epoch: u64,
     /// Place of the last message received without a gap; 0: none.
-    #[prost(uint64, tag = "2")]
+    #[prost(uint64, tag = "3")]
     pub seq: u64,
 }
 /// The answer to Hello.
@@ -91,12 +102,75 @@ pub struct Welcome {
     /// The authenticated user.
     #[prost(string, tag = "2")]
     pub user: ::prost::alloc::string::String,
-    /// A client that has sent nothing for this long sends a Heartbeat.
+    /// A client that has sent nothing for this long sends a Heartbeat. Servers begin none.
     #[prost(uint32, tag = "3")]
     pub heartbeat_interval_ms: u32,
-    /// The largest frame that the server reads.
+    /// A client that has asked for nothing for this long sends a Resync.
     #[prost(uint32, tag = "4")]
-    pub message_limit_bytes: u32,
+    pub resync_interval_ms: u32,
+    #[prost(message, optional, tag = "5")]
+    pub limits: ::core::option::Option<Limits>,
+}
+/// What one connection may do; more of it closes the connection, unless said otherwise.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Limits {
+    /// Size of the largest frame that the server reads; a larger Submit is Rejected by the client itself.
+    #[prost(uint64, tag = "1")]
+    pub message_bytes: u64,
+    /// Frames a second, sustained, and how many at once after a pause.
+    #[prost(uint32, tag = "2")]
+    pub messages_per_second: u32,
+    #[prost(uint32, tag = "3")]
+    pub message_burst: u32,
+    /// Bytes a second, sustained, and how many at once after a pause.
+    #[prost(uint64, tag = "4")]
+    pub bytes_per_second: u64,
+    #[prost(uint64, tag = "5")]
+    pub byte_burst: u64,
+    /// Submits that may wait for their answers at a time; more are Rejected as BUSY.
+    #[prost(uint32, tag = "6")]
+    pub pending: u32,
+    /// Fetches that may wait for their answers at a time; more are Unfetched.
+    #[prost(uint32, tag = "7")]
+    pub fetches: u32,
+    /// Messages of one Page at the most.
+    #[prost(uint32, tag = "8")]
+    pub page_messages: u32,
+    /// Cursors of one Hello or Resync at the most, and at least 256; more are passed over.
+    #[prost(uint32, tag = "9")]
+    pub cursors: u32,
+}
+/// How far conversations are, and where the client is behind: after the Welcome, after the server could not push
+/// for a while, and as the answer to Resync.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Heads {
+    #[prost(message, repeated, tag = "1")]
+    pub heads: ::prost::alloc::vec::Vec<Head>,
+    /// No more are coming. Conversations that were not named are where the client's cursors said.
+    #[prost(bool, tag = "2")]
+    pub last: bool,
+}
+/// How far one conversation is.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Head {
+    #[prost(message, optional, tag = "1")]
+    pub conversation: ::core::option::Option<Conversation>,
+    /// Which log of this conversation. Another one than before: the store has lost something, and everything that
+    /// the client has of this conversation is to be fetched again.
+    #[prost(fixed64, tag = "2")]
+    pub epoch: u64,
+    /// Place of the last message.
+    #[prost(uint64, tag = "3")]
+    pub seq: u64,
+    /// Place of the first message that this user may read: members of a group read from their joining on.
+    #[prost(uint64, tag = "4")]
+    pub first_seq: u64,
+}
+/// Asks for the heads of all conversations whose cursors, as given here, are not where the log is.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Resync {
+    #[prost(message, repeated, tag = "1")]
+    pub cursors: ::prost::alloc::vec::Vec<Cursor>,
 }
 /// A message of a client, for a conversation.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -112,7 +186,7 @@ pub struct Submit {
 /// What a message says.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Content {
-    /// As contentType 1 to 5 of the classic protocol.
+    /// As contentType 1 to 5 of the classic protocol: text, file, image, audio, video.
     #[prost(uint32, tag = "1")]
     pub kind: u32,
     #[prost(string, tag = "2")]
@@ -128,13 +202,15 @@ pub struct Accepted {
     pub message_id: ::prost::bytes::Bytes,
     #[prost(message, optional, tag = "2")]
     pub conversation: ::core::option::Option<Conversation>,
-    #[prost(uint64, tag = "3")]
+    #[prost(fixed64, tag = "3")]
+    pub epoch: u64,
+    #[prost(uint64, tag = "4")]
     pub seq: u64,
     /// Time of the commit, in milliseconds since 1970-01-01T00:00:00Z.
-    #[prost(int64, tag = "4")]
+    #[prost(int64, tag = "5")]
     pub stored_at_ms: i64,
 }
-/// The message is not in the store and, without a change, never will be.
+/// The message is not in the store.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Rejected {
     #[prost(bytes = "bytes", tag = "1")]
@@ -150,41 +226,69 @@ pub struct Rejected {
 pub struct Delivery {
     #[prost(message, optional, tag = "1")]
     pub conversation: ::core::option::Option<Conversation>,
+    #[prost(fixed64, tag = "2")]
+    pub epoch: u64,
     /// Place in the conversation, gapless from 1.
-    #[prost(uint64, tag = "2")]
+    #[prost(uint64, tag = "3")]
     pub seq: u64,
-    #[prost(bytes = "bytes", tag = "3")]
+    #[prost(bytes = "bytes", tag = "4")]
     pub message_id: ::prost::bytes::Bytes,
-    #[prost(string, tag = "4")]
+    #[prost(string, tag = "5")]
     pub from: ::prost::alloc::string::String,
-    #[prost(message, optional, tag = "5")]
+    #[prost(message, optional, tag = "6")]
     pub content: ::core::option::Option<Content>,
     /// Time of the commit, in milliseconds since 1970-01-01T00:00:00Z.
-    #[prost(int64, tag = "6")]
+    #[prost(int64, tag = "7")]
     pub stored_at_ms: i64,
 }
 /// Asks for messages of a conversation, by place.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Fetch {
-    #[prost(message, optional, tag = "1")]
+    /// Chosen by the client; comes back with the answer.
+    #[prost(uint64, tag = "1")]
+    pub fetch_id: u64,
+    #[prost(message, optional, tag = "2")]
     pub conversation: ::core::option::Option<Conversation>,
-    /// The first place wanted.
-    #[prost(uint64, tag = "2")]
+    /// The first place wanted, counted in the direction of reading: from 1 on. 0 backwards: from the last one.
+    #[prost(uint64, tag = "3")]
     pub from_seq: u64,
+    /// Towards older messages. Pages are in ascending order all the same.
+    #[prost(bool, tag = "4")]
+    pub backwards: bool,
     /// At most so many messages; 0: as many as the server gives in one Page.
-    #[prost(uint32, tag = "3")]
+    #[prost(uint32, tag = "5")]
     pub limit: u32,
 }
-/// The answer to Fetch.
+/// The answer to Fetch. A Page has at least one message unless there is none in that direction.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Page {
-    #[prost(message, optional, tag = "1")]
+    #[prost(uint64, tag = "1")]
+    pub fetch_id: u64,
+    #[prost(message, optional, tag = "2")]
     pub conversation: ::core::option::Option<Conversation>,
-    #[prost(message, repeated, tag = "2")]
+    #[prost(fixed64, tag = "3")]
+    pub epoch: u64,
+    /// In ascending order of seq, without gaps; conversation and epoch are left out, as they are the Page's.
+    #[prost(message, repeated, tag = "4")]
     pub messages: ::prost::alloc::vec::Vec<Delivery>,
-    /// The last place taken in the conversation.
-    #[prost(uint64, tag = "3")]
+    /// Place of the last message of the conversation.
+    #[prost(uint64, tag = "5")]
     pub head_seq: u64,
+    /// Place of the first message that this user may read.
+    #[prost(uint64, tag = "6")]
+    pub first_seq: u64,
+}
+/// A Fetch that cannot be answered.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Unfetched {
+    #[prost(uint64, tag = "1")]
+    pub fetch_id: u64,
+    /// NO_SUCH_CONVERSATION, UNAVAILABLE, BUSY or INVALID; the text names the field.
+    #[prost(enumeration = "RejectCode", tag = "2")]
+    pub code: i32,
+    /// For a person to read.
+    #[prost(string, tag = "3")]
+    pub text: ::prost::alloc::string::String,
 }
 /// A sign of life; answered with a Heartbeat that carries the same nonce.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -198,7 +302,7 @@ pub struct Goodbye {
     /// For a person to read.
     #[prost(string, tag = "1")]
     pub text: ::prost::alloc::string::String,
-    /// Come back no sooner than after this time ...
+    /// Come back no sooner than after this time; 4294967295: not unless the user says so ...
     #[prost(uint32, tag = "2")]
     pub reconnect_after_ms: u32,
     /// ... plus a random part of this one.
@@ -209,16 +313,15 @@ pub struct Goodbye {
 #[repr(i32)]
 pub enum RejectCode {
     Unspecified = 0,
-    /// The frame does not say what it must; the text names the field.
+    /// The frame does not say what it must; the text names the field. Sending it again does not help.
     Invalid = 1,
-    /// There is no such user or group.
+    /// There is no such user or group, or the sender does not belong to the group. Sending it again does not help.
     NoSuchConversation = 2,
-    /// The sender does not belong to the group.
-    NotAMember = 3,
-    /// The message is larger than the limit of the Welcome.
-    TooLarge = 4,
-    /// The store cannot take it now; the same message may be sent again later.
-    Unavailable = 5,
+    /// The store cannot take it now, or has not answered in time: it may even have been stored. To be sent again,
+    /// with the same id, after a pause.
+    Unavailable = 3,
+    /// Too many messages wait for the store. To be sent again, with the same id, after a pause.
+    Busy = 4,
 }
 impl RejectCode {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -230,9 +333,8 @@ impl RejectCode {
             Self::Unspecified => "REJECT_CODE_UNSPECIFIED",
             Self::Invalid => "REJECT_CODE_INVALID",
             Self::NoSuchConversation => "REJECT_CODE_NO_SUCH_CONVERSATION",
-            Self::NotAMember => "REJECT_CODE_NOT_A_MEMBER",
-            Self::TooLarge => "REJECT_CODE_TOO_LARGE",
             Self::Unavailable => "REJECT_CODE_UNAVAILABLE",
+            Self::Busy => "REJECT_CODE_BUSY",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -241,9 +343,8 @@ impl RejectCode {
             "REJECT_CODE_UNSPECIFIED" => Some(Self::Unspecified),
             "REJECT_CODE_INVALID" => Some(Self::Invalid),
             "REJECT_CODE_NO_SUCH_CONVERSATION" => Some(Self::NoSuchConversation),
-            "REJECT_CODE_NOT_A_MEMBER" => Some(Self::NotAMember),
-            "REJECT_CODE_TOO_LARGE" => Some(Self::TooLarge),
             "REJECT_CODE_UNAVAILABLE" => Some(Self::Unavailable),
+            "REJECT_CODE_BUSY" => Some(Self::Busy),
             _ => None,
         }
     }

@@ -5,6 +5,7 @@ use std::fmt;
 /// Milliseconds of a day: no time-out is longer.
 const DAY_MS: i64 = 86_400_000;
 const COUNT: Rule = Rule::Integer(1, u32::MAX as i64);
+const CURSORS: Rule = Rule::Integer(switchboard_engine::CURSORS_FLOOR as i64, u32::MAX as i64);
 const SLOTS: Rule = Rule::Integer(1, 1 << 24);
 const TIME_MS: Rule = Rule::Integer(1, DAY_MS);
 const BYTES: Rule = Rule::Integer(1, 1 << 40);
@@ -54,6 +55,11 @@ pub(super) const KEYS: &[Key] = &[
     key("timeouts.request_timeout_ms", TIME_MS),
     key("timeouts.reload_interval_ms", TIME_MS),
     key("timeouts.ring_timeout_ms", TIME_MS),
+    key("timeouts.hello_timeout_ms", TIME_MS),
+    key("timeouts.heartbeat_interval_ms", TIME_MS),
+    key("timeouts.resync_interval_ms", TIME_MS),
+    key("timeouts.reconnect_after_ms", Rule::Integer(0, DAY_MS)),
+    key("timeouts.reconnect_spread_ms", Rule::Integer(0, DAY_MS)),
     key("limits.connections", SLOTS),
     key("limits.connections_per_user", COUNT),
     key("limits.groups_per_user", COUNT),
@@ -67,6 +73,12 @@ pub(super) const KEYS: &[Key] = &[
     key("limits.pending_per_connection", COUNT),
     key("limits.pending", COUNT),
     key("limits.pending_bytes", BYTES),
+    key("limits.lag_bytes", BYTES),
+    key("limits.fetches_per_connection", COUNT),
+    key("limits.page_messages", COUNT),
+    key("limits.page_bytes", BYTES),
+    key("limits.cursors_per_hello", CURSORS),
+    key("limits.heads_per_frame", COUNT),
     key("limits.receive_budget_bytes", BYTES),
     key("store.batch_messages", COUNT),
     key("store.batch_bytes", BYTES),

@@ -96,7 +96,7 @@ pub struct Handshake {
     pub concurrent: u32,
 }
 
-/// Section `timeouts`, in milliseconds, 1 to a day each. Defaults: the engine's.
+/// Section `timeouts`, in milliseconds, 1 to a day each, if nothing else is said. Defaults: the engine's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Timeouts {
@@ -112,6 +112,16 @@ pub struct Timeouts {
     pub reload_interval_ms: u64,
     /// How long a call rings.
     pub ring_timeout_ms: u64,
+    /// How long after it has connected a session may take to send its `Hello`.
+    pub hello_timeout_ms: u64,
+    /// A session that has sent nothing for this long is to send a `Heartbeat`; shorter than `idle_timeout_ms`.
+    pub heartbeat_interval_ms: u64,
+    /// A session that has asked for nothing for this long is to ask how far its conversations are.
+    pub resync_interval_ms: u64,
+    /// A session that is told goodbye is to come back no sooner than after this time; 0 to a day ...
+    pub reconnect_after_ms: u64,
+    /// ... plus a random part of this one; 0 to a day.
+    pub reconnect_spread_ms: u64,
 }
 
 /// Section `limits`, for each shard. Defaults, but for `receive_budget_bytes`: the engine's, whose
@@ -145,6 +155,20 @@ pub struct Limits {
     pub pending: u32,
     /// Bytes of all messages and files that wait for the store; `message_bytes` and 1,024 more, to 1 TiB.
     pub pending_bytes: u64,
+    /// Bytes waiting to be written to one session, beyond which nothing is pushed to it until they are written;
+    /// 1 to less than `outbox_bytes`.
+    pub lag_bytes: u64,
+    /// Fetches of one session that wait for the store; at least 1.
+    pub fetches_per_connection: u32,
+    /// Messages of one page of a log; at least 1.
+    pub page_messages: u32,
+    /// Bytes of content of one page of a log, unless its only message is larger; at least 1, and with 512 for
+    /// each of `page_messages` at most `outbox_bytes`.
+    pub page_bytes: u64,
+    /// Cursors of one `Hello` or `Resync` that are looked at; at least 256.
+    pub cursors_per_hello: u32,
+    /// Heads of one frame; at least 1.
+    pub heads_per_frame: u32,
     /// Bytes of all unfinished incoming messages of a shard together; `message_bytes` and 1,024 more,
     /// to 1 TiB. Default 256 MiB.
     pub receive_budget_bytes: u64,
@@ -206,6 +230,11 @@ impl Default for Timeouts {
             request_timeout_ms: millis(engine.request_timeout),
             reload_interval_ms: millis(engine.reload_interval),
             ring_timeout_ms: millis(engine.ring_timeout),
+            hello_timeout_ms: millis(engine.hello_timeout),
+            heartbeat_interval_ms: millis(engine.heartbeat_interval),
+            resync_interval_ms: millis(engine.resync_interval),
+            reconnect_after_ms: millis(engine.reconnect_after),
+            reconnect_spread_ms: millis(engine.reconnect_spread),
         }
     }
 }
@@ -227,6 +256,12 @@ impl Default for Limits {
             pending_per_connection,
             pending,
             pending_bytes,
+            lag_bytes,
+            fetches_per_connection,
+            page_messages,
+            page_bytes,
+            cursors_per_hello,
+            heads_per_frame,
         } = engine::Limits::default();
         Self {
             connections,
@@ -242,6 +277,12 @@ impl Default for Limits {
             pending_per_connection,
             pending,
             pending_bytes,
+            lag_bytes,
+            fetches_per_connection,
+            page_messages,
+            page_bytes,
+            cursors_per_hello,
+            heads_per_frame,
             receive_budget_bytes: 256 << 20,
         }
     }
@@ -289,6 +330,11 @@ impl Config {
             request_timeout: Duration::from_millis(timeouts.request_timeout_ms),
             reload_interval: Duration::from_millis(timeouts.reload_interval_ms),
             ring_timeout: Duration::from_millis(timeouts.ring_timeout_ms),
+            hello_timeout: Duration::from_millis(timeouts.hello_timeout_ms),
+            heartbeat_interval: Duration::from_millis(timeouts.heartbeat_interval_ms),
+            resync_interval: Duration::from_millis(timeouts.resync_interval_ms),
+            reconnect_after: Duration::from_millis(timeouts.reconnect_after_ms),
+            reconnect_spread: Duration::from_millis(timeouts.reconnect_spread_ms),
             peers: self.shards > 1,
             limits: engine::Limits {
                 connections: limits.connections,
@@ -304,6 +350,12 @@ impl Config {
                 pending_per_connection: limits.pending_per_connection,
                 pending: limits.pending,
                 pending_bytes: limits.pending_bytes,
+                lag_bytes: limits.lag_bytes,
+                fetches_per_connection: limits.fetches_per_connection,
+                page_messages: limits.page_messages,
+                page_bytes: limits.page_bytes,
+                cursors_per_hello: limits.cursors_per_hello,
+                heads_per_frame: limits.heads_per_frame,
             },
         }
     }

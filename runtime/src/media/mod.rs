@@ -133,7 +133,10 @@ fn run(shared: &Shared, folder: &MediaFolder) {
             let answer = match &job.request {
                 Request::StoreFile(upload) => store(shared, folder, upload),
                 // The other store's.
-                Request::LoadUser(_) | Request::StoreMessage(_) => Answer::Failed,
+                Request::LoadUser(_)
+                | Request::StoreMessage(_)
+                | Request::LoadHeads { .. }
+                | Request::LoadMessages(_) => Answer::Failed,
             };
             // Before the shard knows: what it asks next must find its place in the queue.
             shared.queue.done(Load { requests: 1, bytes: job.bytes });

@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     fn record(topic: Topic) -> Record {
-        Record { topic, seq: None, message: Bytes::new() }
+        Record { topic, stored: None, message: Bytes::new() }
     }
 
     #[test]

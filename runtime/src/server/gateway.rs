@@ -17,7 +17,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use switchboard_engine::UserId;
+use switchboard_engine::{Protocol, UserId};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, mpsc, watch},
@@ -156,7 +156,12 @@ async fn serve(stream: TcpStream, routes: Router, timeout: Duration) -> Result<(
 }
 
 /// Hands a connection to its shard as soon as the HTTP layer has sent the answer to its handshake.
-pub(super) async fn hand_over(upgrade: fastwebsockets::upgrade::UpgradeFut, user: UserId, seat: Seat) {
+pub(super) async fn hand_over(
+    upgrade: fastwebsockets::upgrade::UpgradeFut,
+    user: UserId,
+    protocol: Protocol,
+    seat: Seat,
+) {
     let Seat { place, shard } = seat;
     let taken = match upgrade.await {
         Ok(websocket) => take_back(websocket.into_inner().into_inner()),
@@ -165,7 +170,7 @@ pub(super) async fn hand_over(upgrade: fastwebsockets::upgrade::UpgradeFut, user
     match taken {
         Ok((stream, read_ahead)) => {
             // A shard that has ended takes nothing more, and the socket closes.
-            let _ = shard.send(NewConnection { stream, user, read_ahead, place }).await;
+            let _ = shard.send(NewConnection { stream, user, protocol, read_ahead, place }).await;
         }
         Err(error) => tracing::warn!(%user, %error, "cannot take over a connection"),
     }

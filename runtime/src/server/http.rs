@@ -13,7 +13,7 @@ use axum::{
 use fastwebsockets::WebSocketError;
 use serde::Deserialize;
 use serde_json::json;
-use switchboard_engine::UserId;
+use switchboard_engine::{Protocol, UserId};
 
 use super::gateway::{Handshakes, Shards, hand_over};
 use crate::store::StoreHealth;
@@ -57,7 +57,11 @@ struct SocketQuery {
     user: String,
 }
 
-/// `GET /socket.io?user=ID`: the WebSocket of the classic protocol. Any Origin; no subprotocol.
+/// The subprotocol of sessions. There is none for the classic protocol.
+const SESSION_SUBPROTOCOL: &str = "switchboard.v1";
+
+/// `GET /socket.io?user=ID`: the WebSocket, of the session protocol for whoever offers its subprotocol, of the
+/// classic protocol for all others. Any Origin.
 ///
 /// 400 for a missing or impossible user or handshake, 426 for another version of WebSocket, 503 when the user's shard has no room.
 async fn socket(
@@ -91,9 +95,15 @@ async fn socket(
         let text = "the server has no room for another connection; try again later\n";
         return (StatusCode::SERVICE_UNAVAILABLE, headers, text).into_response();
     };
+    let protocol = offered(&request);
     match fastwebsockets::upgrade::upgrade(&mut request) {
-        Ok((response, upgrade)) => {
-            tokio::spawn(hand_over(upgrade, user, seat));
+        Ok((mut response, upgrade)) => {
+            // RFC 6455 section 4.2.2 has the answer name the one that is spoken, and none if there is none.
+            if protocol == Protocol::Session {
+                let name = HeaderValue::from_static(SESSION_SUBPROTOCOL);
+                response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, name);
+            }
+            tokio::spawn(hand_over(upgrade, user, protocol, seat));
             response.map(axum::body::Body::new)
         }
         // RFC 6455 section 4.2.2 has the answer name the versions that the server speaks.
@@ -104,6 +114,13 @@ async fn socket(
         }
         Err(error) => bad_request(&format!("the WebSocket handshake is wrong: {error}")),
     }
+}
+
+/// The protocol to speak: sessions', if it is among the subprotocols offered, in one header or several.
+fn offered(request: &Request) -> Protocol {
+    let headers = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL);
+    let mut names = headers.iter().filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(','));
+    if names.any(|name| name.trim() == SESSION_SUBPROTOCOL) { Protocol::Session } else { Protocol::Classic }
 }
 
 /// What RFC 6455 section 4.2.1 demands of a handshake and the library does not look at.

@@ -179,8 +179,8 @@ pub struct ConversationInfo {
     /// The place of its newest message; 0 if there is none.
     pub head_seq: u64,
     /// Chosen at random when the log was begun: another epoch is another log, whose places mean nothing in
-    /// this one.
-    pub epoch: [u8; 16],
+    /// this one. Never 0.
+    pub epoch: u64,
 }
 
 /// A message in its conversation's log.
@@ -272,7 +272,8 @@ impl Directory {
         })
     }
 
-    /// Makes a user a member of a group; returns whether it was none.
+    /// Makes a user a member of a group; returns whether it was none. A new member reads what is said in the
+    /// group from now on, whether it was a member before or not.
     ///
     /// # Errors
     /// If there is no such group or user, or the database fails.
@@ -450,8 +451,12 @@ impl Directory {
 }
 
 fn add_member(transaction: &Transaction<'_>, group: i64, user: i64, role: i64, now_ms: i64) -> Result<bool> {
+    // The end of the log itself, as the writers take it, should a head lag behind it.
     let added = transaction.execute(
-        "INSERT INTO members (group_id, user_id, role, joined_at_ms) VALUES (?1, ?2, ?3, ?4)
+        "INSERT INTO members (group_id, user_id, role, joined_at_ms, first_seq)
+         VALUES (?1, ?2, ?3, ?4, 1 + coalesce(
+             (SELECT max(head_seq, (SELECT coalesce(max(seq), 0) FROM messages WHERE conversation_id = conversations.id))
+              FROM conversations WHERE group_id = ?1), 0))
          ON CONFLICT (group_id, user_id) DO NOTHING",
         [group, user, role, now_ms],
     )?;
@@ -500,7 +505,10 @@ fn find_conversation(
     conversation: &Conversation,
 ) -> Result<Option<(i64, ConversationInfo)>> {
     let read = |row: &Row<'_>| {
-        let info = ConversationInfo { head_seq: row.get::<_, i64>(1)?.unsigned_abs(), epoch: row.get(2)? };
+        let info = ConversationInfo {
+            head_seq: row.get::<_, i64>(1)?.unsigned_abs(),
+            epoch: row.get::<_, i64>(2)?.cast_unsigned(),
+        };
         Ok((row.get(0)?, info))
     };
     let found = match conversation {

@@ -1,6 +1,7 @@
-//! How shards talk to a store's thread.
+//! How shards talk to a store's threads.
 
 use std::fmt;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -15,7 +16,9 @@ const REQUEST_COST_BYTES: usize = 256;
 /// What a store tells a shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreEvent {
-    /// Answers to the shard's requests, in the order of the requests. What they say is durable.
+    /// Answers to the shard's requests, in the order of the requests; but those to reading requests
+    /// ([`Request::LoadHeads`], [`Request::LoadMessages`]) come in an order of their own. What they say is
+    /// durable.
     Answers(Vec<(Ticket, Answer)>),
     /// Changes of the directory, in the order of their revisions. Never before an answer that was read from
     /// an older state of the directory.
@@ -24,7 +27,7 @@ pub enum StoreEvent {
 
 /// Where a store leaves its events; the driver's side.
 ///
-/// Called on the store's thread, and on a shard's own thread within [`StoreHandle::submit`] for a request
+/// Called on the store's threads, and on a shard's own thread within [`StoreHandle::submit`] for a request
 /// that found the queue full. So it must neither block nor call an engine: it puts the event where the shard
 /// finds it, and wakes the shard. Every function of this shape is one.
 pub trait Completions: Send + Sync {
@@ -42,6 +45,8 @@ impl<F: Fn(usize, StoreEvent) + Send + Sync> Completions for F {
 #[derive(Clone)]
 pub struct StoreHandle {
     shared: Arc<Shared>,
+    /// The thread that reads, if the store has one.
+    reader: Option<Arc<Shared>>,
 }
 
 impl fmt::Debug for StoreHandle {
@@ -52,7 +57,11 @@ impl fmt::Debug for StoreHandle {
 
 impl StoreHandle {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+        Self { shared, reader: None }
+    }
+
+    pub(crate) fn with_reader(shared: Arc<Shared>, reader: Arc<Shared>) -> Self {
+        Self { shared, reader: Some(reader) }
     }
 
     /// Asks the store for something on behalf of a shard, which gets exactly one answer with the ticket.
@@ -60,20 +69,28 @@ impl StoreHandle {
     /// Never blocks. If the queue is full or the store has stopped, the answer is
     /// [`Answer::Failed`](switchboard_engine::Answer::Failed), and the shard has it before this returns.
     /// A request of a kind that this store does not do, and one of a shard that it was not told of, fail too.
+    /// A request that reads sees all that was answered before it was submitted; what is still on its way to
+    /// being stored, it may see or not.
     pub fn submit(&self, shard: usize, ticket: Ticket, request: Request) {
+        let shared = match &request {
+            Request::LoadHeads { .. } | Request::LoadMessages(_) => {
+                self.reader.as_ref().unwrap_or(&self.shared)
+            }
+            Request::LoadUser(_) | Request::StoreMessage(_) | Request::StoreFile(_) => &self.shared,
+        };
         let bytes = size_bytes(&request);
         let job = Job { shard, ticket, bytes, request };
-        if shard >= self.shared.shards || self.shared.queue.push(job, bytes).is_err() {
-            self.shared.sink.complete(shard, StoreEvent::Answers(vec![(ticket, Answer::Failed)]));
+        if shard >= shared.shards || shared.queue.push(job, bytes).is_err() {
+            shared.sink.complete(shard, StoreEvent::Answers(vec![(ticket, Answer::Failed)]));
         }
     }
 }
 
-/// What a store's thread and its handles share.
+/// What one of a store's threads and its handles share.
 pub(crate) struct Shared {
     pub(crate) queue: Queue<Job>,
     pub(crate) health: Arc<StoreHealth>,
-    sink: Box<dyn Completions>,
+    sink: Arc<dyn Completions>,
     pub(crate) shards: usize,
 }
 
@@ -87,8 +104,22 @@ pub(crate) struct Job {
 }
 
 impl Shared {
-    pub(crate) fn new(shards: usize, limit: Load, sink: Box<dyn Completions>) -> Self {
-        Self { queue: Queue::new(limit), health: Arc::default(), sink, shards }
+    pub(crate) fn new(shards: usize, limit: Load, sink: impl Into<Arc<dyn Completions>>) -> Self {
+        Self { queue: Queue::new(limit), health: Arc::default(), sink: sink.into(), shards }
+    }
+
+    /// What two threads of one store share with their handles: one that writes, and one that reads. The
+    /// reader's health is a part of the writer's, which is the store's.
+    pub(crate) fn pair(
+        shards: usize,
+        limit: Load,
+        read_limit: Load,
+        sink: Box<dyn Completions>,
+    ) -> (Arc<Self>, Arc<Self>) {
+        let reader = Self::new(shards, read_limit, sink);
+        let mut writer = Self::new(shards, limit, Arc::clone(&reader.sink));
+        writer.health = Arc::new(StoreHealth::with_part(Arc::clone(&reader.health)));
+        (Arc::new(writer), Arc::new(reader))
     }
 
     /// Hands an event over on the store's thread, which a panic of the driver must not end.
@@ -125,10 +156,40 @@ impl Shared {
     }
 }
 
+/// Answers on their way to the shards, collected so that each shard gets one event for many of them.
+pub(crate) struct Replies {
+    by_shard: Vec<Vec<(Ticket, Answer)>>,
+}
+
+impl Replies {
+    pub(crate) fn new(shards: usize) -> Self {
+        Self { by_shard: vec![Vec::new(); shards] }
+    }
+
+    /// Hands over the answers to a batch of requests, in the requests' order.
+    pub(crate) fn hand_over(&mut self, shared: &Shared, batch: &[Job], answers: &mut Vec<Answer>) {
+        debug_assert_eq!(batch.len(), answers.len(), "each request has one answer");
+        let bytes = batch.iter().map(|job| job.bytes).sum();
+        for (job, answer) in batch.iter().zip(answers.drain(..)) {
+            // Handles let through only what is a shard's.
+            if let Some(answers) = self.by_shard.get_mut(job.shard) {
+                answers.push((job.ticket, answer));
+            }
+        }
+        // Before the shards know: what they ask next must find its place in the queue.
+        shared.queue.done(Load { requests: batch.len(), bytes });
+        for (shard, answers) in self.by_shard.iter_mut().enumerate() {
+            if !answers.is_empty() {
+                shared.complete(shard, StoreEvent::Answers(mem::take(answers)));
+            }
+        }
+    }
+}
+
 fn size_bytes(request: &Request) -> usize {
     REQUEST_COST_BYTES
         + match request {
-            Request::LoadUser(_) => 0,
+            Request::LoadUser(_) | Request::LoadHeads { .. } | Request::LoadMessages(_) => 0,
             Request::StoreMessage(message) => {
                 message.content.len()
                     + message.sender_name.len()
@@ -149,9 +210,13 @@ fn size_bytes(request: &Request) -> usize {
 mod tests {
     use super::*;
 
+    fn sink(code: impl Fn(usize, StoreEvent) + Send + Sync + 'static) -> Box<dyn Completions> {
+        Box::new(code)
+    }
+
     #[test]
     fn a_panic_is_caught_and_told() {
-        let shared = Shared::new(1, Load::default(), Box::new(|_, _| {}));
+        let shared = Shared::new(1, Load::default(), sink(|_, _| {}));
         assert_eq!(shared.guard("adding", || 1 + 1), Some(2));
         assert!(shared.health.is_ok());
         assert_eq!(shared.guard("testing", || -> u32 { panic!("on purpose") }), None);
@@ -161,11 +226,11 @@ mod tests {
     #[test]
     fn what_is_in_the_queue_when_the_thread_ends_is_answered() {
         let answers = Arc::new(std::sync::Mutex::new(Vec::new()));
-        let sink = {
+        let put = {
             let answers = Arc::clone(&answers);
             move |_, event| answers.lock().unwrap().push(event)
         };
-        let shared = Arc::new(Shared::new(1, Load { requests: 9, bytes: 9_999 }, Box::new(sink)));
+        let shared = Arc::new(Shared::new(1, Load { requests: 9, bytes: 9_999 }, sink(put)));
         let handle = StoreHandle::new(Arc::clone(&shared));
         let load = Request::LoadUser(switchboard_engine::UserId::new("alice").unwrap());
         handle.submit(0, Ticket(1), load.clone());

@@ -5,8 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Statement, params};
 use switchboard_engine::{
-    Answer, DirectoryChange, DirectoryChangeKind, GroupId, MessageId, NewMessage, Recipient, Request, UserId,
-    UserProfile,
+    Answer, DirectoryChange, DirectoryChangeKind, GroupId, MessageId, NewMessage, Place, Recipient, Request,
+    UserId, UserProfile,
 };
 
 /// Cached entries of one kind at which the caches are emptied.
@@ -35,6 +35,8 @@ pub(crate) struct Log<'c> {
     foreign_write: bool,
     /// Conversations whose heads this transaction has moved.
     moved: Vec<usize>,
+    /// Commits that wrote something, since the database was made. Nobody else counts while this one runs.
+    commits: i64,
     wrote: bool,
     now_ms: i64,
 }
@@ -59,6 +61,8 @@ enum Key {
 struct Conversation {
     id: i64,
     head_seq: i64,
+    /// As the database has it: the same bits with a sign.
+    epoch: i64,
     moved: bool,
 }
 
@@ -67,6 +71,7 @@ impl<'c> Log<'c> {
         let mut statements = Statements::prepare(connection)?;
         let version = statements.data_version()?;
         let revision = statements.revision()?;
+        let commits = connection.query_row("SELECT commits FROM store_state", [], number)?;
         Ok(Self {
             connection,
             statements,
@@ -76,6 +81,7 @@ impl<'c> Log<'c> {
             revision,
             foreign_write: false,
             moved: Vec::new(),
+            commits,
             wrote: false,
             now_ms: 0,
         })
@@ -101,8 +107,18 @@ impl<'c> Log<'c> {
                 conversation.moved = false;
             }
         }
+        let commits = self.commits.saturating_add(i64::from(self.wrote));
+        if self.wrote {
+            self.statements.count_commit.execute([commits])?;
+        }
         self.connection.execute_batch("COMMIT")?;
+        self.commits = commits;
         Ok(self.wrote)
+    }
+
+    /// How many commits have written something; all of them are durable.
+    pub(crate) fn commits(&self) -> i64 {
+        self.commits
     }
 
     /// Ends a transaction that failed, wherever that was, and forgets what was read in it.
@@ -130,8 +146,10 @@ impl<'c> Log<'c> {
                 },
                 answer => answer,
             },
-            // Files have a store of their own, `crate::media`.
-            Request::StoreFile(_) => Ok(Answer::Failed),
+            // Files have a store of their own, `crate::media`, and reading has a thread of its own.
+            Request::StoreFile(_) | Request::LoadHeads { .. } | Request::LoadMessages(_) => {
+                Ok(Answer::Failed)
+            }
         }
     }
 
@@ -149,12 +167,10 @@ impl<'c> Log<'c> {
 
     fn store_message(&mut self, message: &NewMessage) -> rusqlite::Result<Answer> {
         let Some(sender) = self.user(&message.sender)? else { return Ok(Answer::Refused) };
-        let Some(index) = self.conversation(sender, &message.recipient)? else {
+        let Some(index) = self.conversation(sender, message)? else {
             // A message that was stored once stays stored, even if its sender has left the group since.
-            return Ok(match self.statements.stored(sender, message.id)? {
-                Some(seq) => Answer::MessageStored { seq },
-                None => Answer::Refused,
-            });
+            let place = self.statements.stored(sender, message.id)?;
+            return Ok(place.map_or(Answer::Refused, Answer::MessageStored));
         };
         // The index was given out a moment ago, and nothing is removed within a transaction.
         let Some(conversation) = self.cache.conversations.get_mut(index) else { return Ok(Answer::Failed) };
@@ -172,8 +188,8 @@ impl<'c> Log<'c> {
             self.now_ms,
         ])?;
         if inserted == 0 {
-            let seq = self.statements.stored(sender, message.id)?;
-            return seq.map(|seq| Answer::MessageStored { seq }).ok_or(rusqlite::Error::QueryReturnedNoRows);
+            let place = self.statements.stored(sender, message.id)?;
+            return place.map(Answer::MessageStored).ok_or(rusqlite::Error::QueryReturnedNoRows);
         }
         self.wrote = true;
         conversation.head_seq = seq;
@@ -181,7 +197,11 @@ impl<'c> Log<'c> {
             conversation.moved = true;
             self.moved.push(index);
         }
-        Ok(Answer::MessageStored { seq: seq.unsigned_abs() })
+        Ok(Answer::MessageStored(Place {
+            epoch: conversation.epoch.cast_unsigned(),
+            seq: seq.unsigned_abs(),
+            stored_at_ms: self.now_ms,
+        }))
     }
 
     /// The user's number; none if there is no such user and none is to be made.
@@ -223,10 +243,11 @@ impl<'c> Log<'c> {
         Ok(Some(id))
     }
 
-    /// The place in the cache of the conversation of this sender and recipient, which is made if it is new;
-    /// none if the sender may not write there.
-    fn conversation(&mut self, sender: i64, recipient: &Recipient) -> rusqlite::Result<Option<usize>> {
-        let key = match recipient {
+    /// The place in the cache of the conversation that a message goes to, which is made if it is new; none if
+    /// the sender may not write there, or if it is new and the message is stored elsewhere already: nothing
+    /// would be said in it.
+    fn conversation(&mut self, sender: i64, message: &NewMessage) -> rusqlite::Result<Option<usize>> {
+        let key = match &message.recipient {
             Recipient::User(user) => {
                 self.user(user)?.map(|other| Key::Direct { low: sender.min(other), high: sender.max(other) })
             }
@@ -237,11 +258,12 @@ impl<'c> Log<'c> {
             return Ok(Some(index));
         }
         let conversation = match self.statements.find_conversation(key)? {
-            Some((id, head_seq)) => Conversation { id, head_seq, moved: false },
+            Some((id, head_seq, epoch)) => Conversation { id, head_seq, epoch, moved: false },
+            None if self.statements.stored(sender, message.id)?.is_some() => return Ok(None),
             None => {
-                let id = self.statements.insert_conversation(key, self.now_ms)?;
+                let (id, epoch) = self.statements.insert_conversation(key, self.now_ms)?;
                 self.wrote = true;
-                Conversation { id, head_seq: 0, moved: false }
+                Conversation { id, head_seq: 0, epoch, moved: false }
             }
         };
         let index = self.cache.conversations.len();
@@ -329,6 +351,7 @@ struct Statements<'c> {
     insert_message: Statement<'c>,
     stored: Statement<'c>,
     move_head: Statement<'c>,
+    count_commit: Statement<'c>,
     revision: Statement<'c>,
     changes: Statement<'c>,
     data_version: Statement<'c>,
@@ -352,20 +375,20 @@ impl<'c> Statements<'c> {
             is_member: prepare("SELECT 1 FROM members WHERE group_id = ?1 AND user_id = ?2")?,
             // The log is the truth: a head that lags behind it, by whatever damage, must not stop the writers.
             direct: prepare(
-                "SELECT id, max(head_seq, (SELECT coalesce(max(seq), 0) FROM messages WHERE conversation_id = conversations.id))
+                "SELECT id, max(head_seq, (SELECT coalesce(max(seq), 0) FROM messages WHERE conversation_id = conversations.id)), epoch
                  FROM conversations WHERE user_low = ?1 AND user_high = ?2",
             )?,
             insert_direct: prepare(
                 "INSERT INTO conversations (kind, user_low, user_high, head_seq, epoch, created_at_ms)
-                 VALUES (1, ?1, ?2, 0, randomblob(16), ?3)",
+                 VALUES (1, ?1, ?2, 0, coalesce(nullif(random(), 0), 1), ?3) RETURNING id, epoch",
             )?,
             group_conversation: prepare(
-                "SELECT id, max(head_seq, (SELECT coalesce(max(seq), 0) FROM messages WHERE conversation_id = conversations.id))
+                "SELECT id, max(head_seq, (SELECT coalesce(max(seq), 0) FROM messages WHERE conversation_id = conversations.id)), epoch
                  FROM conversations WHERE group_id = ?1",
             )?,
             insert_group_conversation: prepare(
                 "INSERT INTO conversations (kind, group_id, head_seq, epoch, created_at_ms)
-                 VALUES (2, ?1, 0, randomblob(16), ?2)",
+                 VALUES (2, ?1, 0, coalesce(nullif(random(), 0), 1), ?2) RETURNING id, epoch",
             )?,
             insert_message: prepare(
                 "INSERT INTO messages (conversation_id, seq, sender_id, message_id, content_type, content,
@@ -373,8 +396,13 @@ impl<'c> Statements<'c> {
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
                  ON CONFLICT (sender_id, message_id) DO NOTHING",
             )?,
-            stored: prepare("SELECT seq FROM messages WHERE sender_id = ?1 AND message_id = ?2")?,
+            stored: prepare(
+                "SELECT epoch, seq, stored_at_ms
+                 FROM messages JOIN conversations ON conversations.id = conversation_id
+                 WHERE sender_id = ?1 AND message_id = ?2",
+            )?,
             move_head: prepare("UPDATE conversations SET head_seq = ?1 WHERE id = ?2")?,
+            count_commit: prepare("UPDATE store_state SET commits = ?1")?,
             revision: prepare(
                 "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'directory_log'",
             )?,
@@ -395,22 +423,33 @@ impl<'c> Statements<'c> {
         self.revision.query_row([], number)
     }
 
-    fn stored(&mut self, sender: i64, id: MessageId) -> rusqlite::Result<Option<u64>> {
-        self.stored.query_row(params![sender, id.0], |row| number(row).map(i64::unsigned_abs)).optional()
+    /// Where this message of the sender's is already.
+    fn stored(&mut self, sender: i64, id: MessageId) -> rusqlite::Result<Option<Place>> {
+        let place = |row: &Row<'_>| {
+            Ok(Place {
+                epoch: row.get::<_, i64>(0)?.cast_unsigned(),
+                seq: row.get::<_, i64>(1)?.unsigned_abs(),
+                stored_at_ms: row.get(2)?,
+            })
+        };
+        self.stored.query_row(params![sender, id.0], place).optional()
     }
 
-    fn find_conversation(&mut self, key: Key) -> rusqlite::Result<Option<(i64, i64)>> {
-        let found = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    /// Its number, head and epoch.
+    fn find_conversation(&mut self, key: Key) -> rusqlite::Result<Option<(i64, i64, i64)>> {
+        let found = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
         match key {
             Key::Direct { low, high } => self.direct.query_row([low, high], found).optional(),
             Key::Group(group) => self.group_conversation.query_row([group], found).optional(),
         }
     }
 
-    fn insert_conversation(&mut self, key: Key, now_ms: i64) -> rusqlite::Result<i64> {
+    /// Its number and its epoch.
+    fn insert_conversation(&mut self, key: Key, now_ms: i64) -> rusqlite::Result<(i64, i64)> {
+        let made = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
         match key {
-            Key::Direct { low, high } => self.insert_direct.insert([low, high, now_ms]),
-            Key::Group(group) => self.insert_group_conversation.insert([group, now_ms]),
+            Key::Direct { low, high } => self.insert_direct.query_row([low, high, now_ms], made),
+            Key::Group(group) => self.insert_group_conversation.query_row([group, now_ms], made),
         }
     }
 }
@@ -438,7 +477,7 @@ fn change(row: &Row<'_>) -> rusqlite::Result<Option<DirectoryChange>> {
 
 /// An id out of the database. One that is none of ours was put there by somebody else's hand; the engine is
 /// better off without it.
-fn valid<T>(id: Result<T, switchboard_engine::IdError>) -> Option<T> {
+pub(crate) fn valid<T>(id: Result<T, switchboard_engine::IdError>) -> Option<T> {
     id.inspect_err(|error| tracing::warn!(%error, "the database has an id that is none in it")).ok()
 }
 

@@ -1,14 +1,22 @@
-//! The embedded store: an SQLite database in the data folder, on a thread of its own.
+//! The embedded store: an SQLite database in the data folder, on threads of its own: one writes, one reads.
 //!
-//! [`Store::open`] starts the thread. Shards ask with [`StoreHandle::submit`], which never waits, and find
-//! the answers where their [`Completions`] puts them. Everything that arrives while the thread commits goes
+//! [`Store::open`] starts the threads. Shards ask with [`StoreHandle::submit`], which never waits, and find
+//! the answers where their [`Completions`] puts them. Everything that arrives while the writer commits goes
 //! into its next transaction, so that one `fsync` carries many messages (group commit); an answer is handed
 //! over strictly after the commit of its batch. If a batch cannot be committed, all of it is rolled back and
 //! answered [`Answer::Failed`](switchboard_engine::Answer::Failed), and [`StoreHealth`] says why until a
 //! write succeeds again, which the thread tries every second.
 //!
-//! Users and groups are changed through [`Directory`], in this process or in another one: the thread sees
+//! Clients' reading (heads of conversations, parts of their logs) is done by the other thread, which delays no
+//! commit. It answers from a state that has in it whatever was answered before it was asked.
+//!
+//! Users and groups are changed through [`Directory`], in this process or in another one: the writer sees
 //! what others have committed, within a second, and tells every shard.
+//!
+//! Each conversation's log has an *epoch*, a random number. If the database is older than the mark beside it
+//! ([`MARK_FILE`]), it was restored from a copy and has lost messages: opening it gives every log a new epoch
+//! then, by which clients notice. A copy of the whole folder has its mark in it: whoever restores one says so
+//! with [`renew_epochs`].
 //!
 //! ```no_run
 //! use std::sync::mpsc;
@@ -28,13 +36,18 @@
 //! ```
 
 mod directory;
+mod epochs;
 mod handle;
 mod health;
 mod log;
+mod mark;
 mod open;
 mod queue;
+mod reader;
+mod reads;
 mod worker;
 
+use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
@@ -46,12 +59,18 @@ pub use directory::{
     Conversation, ConversationInfo, Directory, DirectoryError, Group, Member, NewGroup, NewUser, Role,
     StoredMessage, User,
 };
+pub use epochs::renew_epochs;
 pub use handle::{Completions, StoreEvent, StoreHandle};
 pub use health::{Failure, StoreHealth};
+pub use mark::MARK_FILE;
 pub use open::{DATABASE_FILE, DataFolder, LOCK_FILE, OpenError};
+
+pub use reads::HEADS_AT_A_TIME;
 
 pub(crate) use handle::Shared;
 pub(crate) use queue::Load;
+use reader::Reader;
+use reads::Reads;
 use worker::Worker;
 
 /// How a [`Store`] behaves.
@@ -63,7 +82,8 @@ pub struct StoreOptions {
     /// The most that the database file may grow to, in bytes; none for what the disk holds. At the limit,
     /// messages fail. The write-ahead log beside it, usually up to 128 MiB, does not count.
     pub max_database_bytes: Option<u64>,
-    /// Requests that may be outstanding. Should not be below the sum of the engines' limits.
+    /// Requests that may be outstanding, without those that read. Should not be below the sum of the engines'
+    /// limits.
     pub queue_requests: usize,
     /// Bytes of requests that may be outstanding; as above.
     pub queue_bytes: usize,
@@ -72,6 +92,8 @@ pub struct StoreOptions {
     pub batch_requests: usize,
     /// Bytes of requests that one transaction carries at the most; a larger request goes alone.
     pub batch_bytes: usize,
+    /// Reading requests that may be outstanding: heads of conversations, and parts of their logs.
+    pub queue_reads: usize,
 }
 
 impl Default for StoreOptions {
@@ -83,32 +105,33 @@ impl Default for StoreOptions {
             queue_bytes: 1 << 30,
             batch_requests: 8_192,
             batch_bytes: 16 << 20,
+            queue_reads: 1 << 16,
         }
     }
 }
 
 /// A running store. Dropping it stops it as [`stop`](Self::stop) does.
-#[derive(Debug)]
 pub struct Store {
-    handle: StoreHandle,
-    shared: SharedRef,
+    shared: Arc<Shared>,
+    reader: Arc<Shared>,
     folder: DataFolder,
     max_database_bytes: Arc<AtomicU64>,
-    thread: Option<JoinHandle<()>>,
+    /// Those that run, in the order in which they are waited for.
+    threads: Vec<JoinHandle<()>>,
 }
 
-/// The shared part, kept out of `Debug`.
-struct SharedRef(Arc<Shared>);
-
-impl std::fmt::Debug for SharedRef {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.health.fmt(f)
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("folder", &self.folder)
+            .field("health", &self.shared.health)
+            .finish_non_exhaustive()
     }
 }
 
 impl Store {
     /// Opens the database of a data folder, creating it or bringing its schema up to date if need be, and
-    /// starts the store's thread for shards 0 to `shards - 1`.
+    /// starts the store's threads for shards 0 to `shards - 1`.
     ///
     /// # Errors
     /// If the database cannot be opened, is damaged, not ours or of a newer build; each says what to do.
@@ -118,40 +141,54 @@ impl Store {
         shards: usize,
         sink: Box<dyn Completions>,
     ) -> Result<Self, OpenError> {
-        let connection = open::open_locked(folder)?;
+        let failed = |source| open::classify(folder.path().join(DATABASE_FILE), source);
+        let mut connection = open::open_locked(folder)?;
+        let mark = epochs::settle(&mut connection, folder).map_err(failed)?;
+        let reading = open::open_for_reading(folder)?;
         let queue_limit = Load { requests: options.queue_requests, bytes: options.queue_bytes };
-        let shared = Arc::new(Shared::new(shards, queue_limit, sink));
+        // Requests that read are small and all alike: to count them is enough.
+        let read_limit = Load { requests: options.queue_reads, bytes: usize::MAX };
+        let (shared, reader) = Shared::pair(shards, queue_limit, read_limit, sink);
         let max_database_bytes = Arc::new(AtomicU64::new(options.max_database_bytes.unwrap_or(u64::MAX)));
         let batch_limit = Load { requests: options.batch_requests.max(1), bytes: options.batch_bytes };
-        let worker = Worker::new(Arc::clone(&shared), Arc::clone(&max_database_bytes), batch_limit);
+        let worker = Worker::new(Arc::clone(&shared), Arc::clone(&max_database_bytes), batch_limit, mark);
         let provision = options.provision;
+        let mut store =
+            Self { shared, reader, folder: folder.clone(), max_database_bytes, threads: Vec::new() };
+        // An error from here on drops the store, which stops what has been started.
+        let shared = Arc::clone(&store.reader);
+        store.start("store-reader", move |ready| serve_reads(&shared, reading, ready))?;
+        store.start("store", move |ready| serve(worker, connection, provision, ready))?;
+        Ok(store)
+    }
+
+    /// Starts a thread, and waits until it says that it is ready or why it cannot be.
+    fn start(
+        &mut self,
+        name: &str,
+        life: impl FnOnce(&mpsc::SyncSender<rusqlite::Result<()>>) + Send + 'static,
+    ) -> Result<(), OpenError> {
         let (ready, started) = mpsc::sync_channel(1);
         let thread = thread::Builder::new()
-            .name("store".into())
-            .spawn(move || serve(worker, connection, provision, &ready))
+            .name(name.into())
+            .spawn(move || life(&ready))
             .map_err(OpenError::Thread)?;
-        // The thread always reports before it ends, so a lost report can only mean that it panicked.
+        self.threads.push(thread);
+        // A thread always reports before it ends, so a lost report can only mean that it panicked.
         let report = started.recv().unwrap_or(Err(rusqlite::Error::InvalidQuery));
-        report.map_err(|source| open::classify(folder.path().join(DATABASE_FILE), source))?;
-        Ok(Self {
-            handle: StoreHandle::new(Arc::clone(&shared)),
-            shared: SharedRef(shared),
-            folder: folder.clone(),
-            max_database_bytes,
-            thread: Some(thread),
-        })
+        report.map_err(|source| open::classify(self.folder.path().join(DATABASE_FILE), source))
     }
 
     /// A way for shards to ask this store.
     #[must_use]
     pub fn handle(&self) -> StoreHandle {
-        self.handle.clone()
+        StoreHandle::with_reader(Arc::clone(&self.shared), Arc::clone(&self.reader))
     }
 
     /// Whether the store works.
     #[must_use]
     pub fn health(&self) -> Arc<StoreHealth> {
-        Arc::clone(&self.shared.0.health)
+        Arc::clone(&self.shared.health)
     }
 
     /// Opens the directory on a connection of its own; its changes reach the shards at once.
@@ -160,25 +197,27 @@ impl Store {
     /// If the database cannot be opened once more.
     pub fn directory(&self) -> Result<Directory, OpenError> {
         let connection = open::open_shared(self.folder.path())?;
-        Ok(Directory::new(connection, Some(Arc::clone(&self.shared.0))))
+        Ok(Directory::new(connection, Some(Arc::clone(&self.shared))))
     }
 
     /// Changes [`StoreOptions::max_database_bytes`] from the next batch on.
     pub fn set_max_database_bytes(&self, limit: Option<u64>) {
         self.max_database_bytes.store(limit.unwrap_or(u64::MAX), Ordering::Relaxed);
-        self.shared.0.queue.poke();
+        self.shared.queue.poke();
     }
 
     /// Does all that was submitted, carries the write-ahead log over into the database, closes it, and ends
-    /// the thread. Blocks until that is done. Requests submitted later fail.
+    /// the threads. Blocks until that is done. Requests submitted later fail.
     pub fn stop(mut self) {
         self.end();
     }
 
     fn end(&mut self) {
-        self.shared.0.queue.close();
-        if let Some(thread) = self.thread.take() {
-            // The thread catches its panics and tells of them in the health.
+        self.reader.queue.close();
+        self.shared.queue.close();
+        // The reader first: the write-ahead log cannot be taken away while somebody reads.
+        for thread in self.threads.drain(..) {
+            // The threads catch their panics and tell of them in the health.
             let _ = thread.join();
         }
     }
@@ -190,7 +229,22 @@ impl Drop for Store {
     }
 }
 
-/// The thread's whole life.
+/// The whole life of the thread that reads.
+fn serve_reads(shared: &Arc<Shared>, connection: Connection, ready: &mpsc::SyncSender<rusqlite::Result<()>>) {
+    let _ = shared.guard("running the store's reader", || match Reads::new(&connection) {
+        Ok(mut reads) => {
+            let _ = ready.send(Ok(()));
+            Reader::new(Arc::clone(shared)).run(&mut reads);
+        }
+        Err(error) => drop(ready.send(Err(error))),
+    });
+    shared.abandon();
+    if let Err((_, error)) = connection.close() {
+        tracing::warn!(%error, "cannot close the database after reading");
+    }
+}
+
+/// The whole life of the thread that writes.
 fn serve(
     mut worker: Worker,
     connection: Connection,

@@ -32,10 +32,11 @@ const CACHE_KIB: i32 = 64 << 10;
 const APPLICATION_ID: i32 = 0x5357_4244;
 
 /// Every step of the schema, oldest first. One that has been released is never changed.
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001_initial.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("../migrations/0001_initial.sql"), include_str!("../migrations/0002_sessions.sql")];
 
 /// The number of the newest schema: how many migrations there are.
-const SCHEMA_VERSION: i32 = 1;
+const SCHEMA_VERSION: i32 = 2;
 
 fn migrations() -> Migrations<'static> {
     MIGRATIONS.into_iter().map(M::up).collect()
@@ -178,6 +179,15 @@ pub(crate) fn open_shared(folder: &Path) -> Result<Connection, OpenError> {
     open_locked(&DataFolder::lock(folder)?)
 }
 
+/// Opens the database of a folder for reading only. It has to be of the newest schema.
+pub(crate) fn open_for_reading(folder: &DataFolder) -> Result<Connection, OpenError> {
+    let Database { connection, file, .. } = Database::open(folder.path())?;
+    match connection.pragma_update(None, "query_only", true) {
+        Ok(()) => Ok(connection),
+        Err(source) => Err(classify(file, source)),
+    }
+}
+
 /// An open database of ours, of whatever schema we know.
 struct Database {
     connection: Connection,
@@ -261,7 +271,8 @@ fn touch_every_table(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row(
         "SELECT EXISTS (SELECT 1 FROM users), EXISTS (SELECT 1 FROM groups), EXISTS (SELECT 1 FROM members),
                 EXISTS (SELECT 1 FROM conversations), EXISTS (SELECT 1 FROM messages),
-                EXISTS (SELECT 1 FROM directory_log), EXISTS (SELECT 1 FROM write_probe)",
+                EXISTS (SELECT 1 FROM directory_log), EXISTS (SELECT 1 FROM write_probe),
+                EXISTS (SELECT 1 FROM store_state)",
         [],
         |_| Ok(()),
     )

@@ -1,20 +1,20 @@
-//! The store's thread: batches, probes, and a look at what other processes have changed.
+//! The store's thread that writes: batches, probes, and a look at what other processes have changed.
 
-use std::mem;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use switchboard_engine::{Answer, Ticket};
+use switchboard_engine::Answer;
 
-use super::handle::{Job, Shared, StoreEvent};
+use super::handle::{Job, Replies, Shared, StoreEvent};
 use super::log::Log;
+use super::mark::Mark;
 use super::queue::Load;
 
 /// How often the thread looks whether another process has changed the directory, and whether a store that
-/// fails works again.
+/// fails works again; also how long the mark may lag behind.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// SQLite's own limit on a database's pages.
@@ -30,13 +30,19 @@ pub(crate) struct Worker {
     limited_to: u64,
     page_bytes: u64,
     looked: Instant,
+    mark: Mark,
     answers: Vec<Answer>,
-    by_shard: Vec<Vec<(Ticket, Answer)>>,
+    replies: Replies,
 }
 
 impl Worker {
-    pub(crate) fn new(shared: Arc<Shared>, max_database_bytes: Arc<AtomicU64>, batch_limit: Load) -> Self {
-        let by_shard = vec![Vec::new(); shared.shards];
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        max_database_bytes: Arc<AtomicU64>,
+        batch_limit: Load,
+        mark: Mark,
+    ) -> Self {
+        let replies = Replies::new(shared.shards);
         Self {
             shared,
             max_database_bytes,
@@ -44,8 +50,9 @@ impl Worker {
             limited_to: u64::MAX,
             page_bytes: 4096,
             looked: Instant::now(),
+            mark,
             answers: Vec::new(),
-            by_shard,
+            replies,
         }
     }
 
@@ -78,7 +85,11 @@ impl Worker {
         }
         jobs.clear();
         if taken.finished {
+            self.mark.write(log.commits());
             return ControlFlow::Break(());
+        }
+        if self.mark.age() >= LOOK_INTERVAL {
+            self.mark.write(log.commits());
         }
         if taken.poked || log.has_foreign_writes() || self.looked.elapsed() >= LOOK_INTERVAL {
             self.looked = Instant::now();
@@ -100,7 +111,7 @@ impl Worker {
             }
             None => self.fail_batch(log, batch.len()),
         }
-        self.hand_over(batch);
+        self.replies.hand_over(&shared, batch, &mut self.answers);
     }
 
     fn try_batch(&mut self, log: &mut Log<'_>, batch: &[Job]) -> rusqlite::Result<bool> {
@@ -120,26 +131,9 @@ impl Worker {
         self.answers.resize(requests, Answer::Failed);
     }
 
-    fn hand_over(&mut self, batch: &[Job]) {
-        let bytes = batch.iter().map(|job| job.bytes).sum();
-        for (job, answer) in batch.iter().zip(self.answers.drain(..)) {
-            // Handles let through only what is a shard's.
-            if let Some(answers) = self.by_shard.get_mut(job.shard) {
-                answers.push((job.ticket, answer));
-            }
-        }
-        // Before the shards know: what they ask next must find its place in the queue.
-        self.shared.queue.done(Load { requests: batch.len(), bytes });
-        for (shard, answers) in self.by_shard.iter_mut().enumerate() {
-            if !answers.is_empty() {
-                self.shared.complete(shard, StoreEvent::Answers(mem::take(answers)));
-            }
-        }
-    }
-
     fn look_around(&mut self, log: &mut Log<'_>) {
         let shared = Arc::clone(&self.shared);
-        if !shared.health.is_ok() {
+        if !shared.health.itself_is_ok() {
             let probed = shared.guard("writing a probe", || {
                 self.apply_limit(log)?;
                 log.probe()
@@ -197,7 +191,7 @@ fn split(jobs: &[Job], limit: Load) -> (&[Job], &[Job]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use switchboard_engine::{Request, UserId};
+    use switchboard_engine::{Request, Ticket, UserId};
 
     fn jobs(bytes: &[usize]) -> Vec<Job> {
         let user = UserId::new("alice").unwrap();

@@ -116,6 +116,8 @@ async fn unfinished_messages_share_a_budget_and_whoever_exceeds_it_is_closed() {
 fn small_outboxes(config: &mut Config) {
     config.limits.message_bytes = 128 << 10;
     config.limits.outbox_bytes = 256 << 10;
+    config.limits.lag_bytes = 64 << 10;
+    config.limits.page_bytes = 64 << 10;
 }
 
 /// Floods everybody until far more was sent than the kernel holds for one who does not read.

@@ -3,6 +3,7 @@
 //! | module | what holds |
 //! | --- | --- |
 //! | `chat` | the classic protocol, on one shard and on four |
+//! | `session` | the session protocol beside the classic one |
 //! | `wire` | framing, closing, signs of life |
 //! | `http` | the handshake and what else is asked of the port |
 //! | `hostile` | clients that flood, stall and storm |
@@ -26,4 +27,5 @@ mod interop;
 mod lifecycle;
 mod process;
 mod raw;
+mod session;
 mod wire;

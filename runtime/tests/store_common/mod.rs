@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use switchboard::store::{DataFolder, OpenError, Store, StoreEvent, StoreOptions};
 use switchboard_engine::{
-    Answer, DirectoryChange, GroupId, MessageId, NewMessage, Recipient, Request, Ticket, UserId,
+    Answer, DirectoryChange, GroupId, Head, MessageId, Messages, NewMessage, Place, Range, Recipient,
+    Request, Ticket, UserId,
 };
 
 /// Longer than anything takes; only a test that fails waits for so long.
@@ -53,8 +54,24 @@ pub(crate) fn message(sender: &str, id: u64, recipient: Recipient, content: &str
     }))
 }
 
+/// The answer to a message that is stored at this place of its log, as far as a test can know it beforehand:
+/// see [`plain`].
 pub(crate) fn stored(seq: u64) -> Answer {
-    Answer::MessageStored { seq }
+    Answer::MessageStored(Place { epoch: 0, seq, stored_at_ms: 0 })
+}
+
+/// An answer without what no test can know beforehand, the epoch and the time.
+pub(crate) fn plain(answer: Answer) -> Answer {
+    let Answer::MessageStored(place) = answer else { return answer };
+    assert_ne!(place.epoch, 0);
+    assert!(place.stored_at_ms > 1_600_000_000_000);
+    stored(place.seq)
+}
+
+/// The place of a message that is stored.
+pub(crate) fn place(answer: &Answer) -> Place {
+    let Answer::MessageStored(place) = answer else { panic!("{answer:?}") };
+    *place
 }
 
 pub(crate) fn open_authentication() -> StoreOptions {
@@ -145,8 +162,14 @@ impl Fixture {
         ticket
     }
 
-    /// The next event that has answers.
+    /// The next event that has answers, which are [`plain`].
     pub(crate) fn answers(&mut self) -> (usize, Vec<(Ticket, Answer)>) {
+        let (shard, answers) = self.full_answers();
+        (shard, answers.into_iter().map(|(ticket, answer)| (ticket, plain(answer))).collect())
+    }
+
+    /// The next event that has answers.
+    pub(crate) fn full_answers(&mut self) -> (usize, Vec<(Ticket, Answer)>) {
         loop {
             match self.events.recv_timeout(PATIENCE).expect("the store answers") {
                 (shard, StoreEvent::Answers(answers)) => return (shard, answers),
@@ -156,9 +179,20 @@ impl Fixture {
         }
     }
 
+    /// Asks, and gives the answer, which is [`plain`].
     pub(crate) fn ask(&mut self, request: Request) -> Answer {
+        plain(self.ask_fully(request))
+    }
+
+    /// Has a message stored, and gives its place.
+    pub(crate) fn store(&mut self, message: Request) -> Place {
+        place(&self.ask_fully(message))
+    }
+
+    /// Asks, and gives the answer.
+    pub(crate) fn ask_fully(&mut self, request: Request) -> Answer {
         let ticket = self.submit(0, request);
-        let (shard, mut answers) = self.answers();
+        let (shard, mut answers) = self.full_answers();
         let (answered, answer) = answers.pop().unwrap();
         assert_eq!((shard, answered, answers), (0, ticket, Vec::new()));
         answer
@@ -198,4 +232,30 @@ pub(crate) fn wait_until(what: &str, holds: impl Fn() -> bool) {
         assert!(started.elapsed() < PATIENCE, "still not: {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// All of a conversation, as a reader sees it.
+pub(crate) fn range(reader: &str, conversation: Recipient) -> Range {
+    Range {
+        reader: user(reader),
+        conversation,
+        from_seq: 0,
+        backwards: false,
+        limit: 1_000,
+        limit_bytes: 1 << 20,
+    }
+}
+
+/// Reads a page that the reader may read.
+pub(crate) fn page(fixture: &mut Fixture, range: Range) -> Messages {
+    let answer = fixture.ask(Request::LoadMessages(Box::new(range)));
+    let Answer::MessagesLoaded(messages) = answer else { panic!("{answer:?} instead of messages") };
+    messages
+}
+
+/// The heads of a user's conversations, which must fit into one page.
+pub(crate) fn heads(fixture: &mut Fixture, of: &str) -> Vec<Head> {
+    let answer = fixture.ask(Request::LoadHeads { user: user(of), after: 0 });
+    let Answer::HeadsLoaded { heads, next: None } = answer else { panic!("{answer:?} instead of heads") };
+    heads
 }

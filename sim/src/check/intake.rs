@@ -197,8 +197,10 @@ impl Check {
                 told.loaded = match answer {
                     Answer::UserLoaded(profile) if in_time => Some(profile.revision),
                     Answer::UserLoaded(_)
-                    | Answer::MessageStored { .. }
+                    | Answer::MessageStored(_)
                     | Answer::FileStored { .. }
+                    | Answer::HeadsLoaded { .. }
+                    | Answer::MessagesLoaded(_)
                     | Answer::Refused
                     | Answer::Failed => None,
                 };
@@ -206,12 +208,16 @@ impl Check {
             }
             Use::File(conn, message) => match answer {
                 Answer::FileStored { .. } => self.settle(conn, message, State::Waiting { filed: true }),
-                Answer::UserLoaded(_) | Answer::MessageStored { .. } | Answer::Refused | Answer::Failed => {
-                    self.settle(conn, message, State::Failed);
-                }
+                Answer::UserLoaded(_)
+                | Answer::MessageStored(_)
+                | Answer::HeadsLoaded { .. }
+                | Answer::MessagesLoaded(_)
+                | Answer::Refused
+                | Answer::Failed => self.settle(conn, message, State::Failed),
             },
             Use::Store(conn, message) => match answer {
-                Answer::MessageStored { seq } => {
+                Answer::MessageStored(place) => {
+                    let seq = &place.seq;
                     self.settle(conn, message, State::Stored { seq: *seq });
                     if !self.said[message as usize].seqs.contains(seq) {
                         self.fail("accepted-is-durable", |check| {
@@ -220,9 +226,12 @@ impl Check {
                         });
                     }
                 }
-                Answer::UserLoaded(_) | Answer::FileStored { .. } | Answer::Refused | Answer::Failed => {
-                    self.settle(conn, message, State::Failed);
-                }
+                Answer::UserLoaded(_)
+                | Answer::FileStored { .. }
+                | Answer::HeadsLoaded { .. }
+                | Answer::MessagesLoaded(_)
+                | Answer::Refused
+                | Answer::Failed => self.settle(conn, message, State::Failed),
             },
         }
     }
@@ -253,7 +262,10 @@ impl Check {
                 self.departed_sender(shard, token.and_then(|token| self.message(token)))
             }
             Action::Send { .. }
-            | Action::Request { request: Request::LoadUser(_), .. }
+            | Action::Request {
+                request: Request::LoadUser(_) | Request::LoadHeads { .. } | Request::LoadMessages(_),
+                ..
+            }
             | Action::Close { .. }
             | Action::Abort { .. }
             | Action::Subscribe(_)

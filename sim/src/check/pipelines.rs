@@ -4,7 +4,7 @@ use bytes::Bytes;
 use switchboard_engine::{Answer, FileUpload, NewMessage, Recipient, Record, Request, Stats, Topic};
 
 use super::{Check, ConnKey, MessageKey, Phase, Route, Use};
-use crate::wire::{self, Token, View};
+use crate::wire::{self, Token, View, is_own_copy, record_seq};
 
 /// How far a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub(crate) struct Instance {
     pub(crate) requested: bool,
     pub(crate) sent: bool,
     pub(crate) published: bool,
+    /// The sender's devices at other engines were told of it.
+    pub(crate) copied: bool,
 }
 
 impl Instance {
@@ -44,6 +46,7 @@ impl Instance {
             requested: false,
             sent: false,
             published: false,
+            copied: false,
         }
     }
 
@@ -89,6 +92,10 @@ impl Check {
             }
             Request::StoreMessage(new) => self.stores(shard, new).map(|(conn, key)| Use::Store(conn, key)),
             Request::StoreFile(upload) => self.uploads(shard, upload).map(|(conn, key)| Use::File(conn, key)),
+            Request::LoadHeads { .. } | Request::LoadMessages(_) => {
+                self.fail("protocol", |_| format!("classic clients need no {request:?}"));
+                None
+            }
         };
         let Some(purpose) = purpose else { return };
         let watch = &mut self.watches[shard];
@@ -230,7 +237,9 @@ impl Check {
             self.fail("no-spoof", |_| format!("{token} is published as from {}", view.from));
         }
         let number = |id: &str| wire::index(id);
+        let is_copy = is_own_copy(record, &view);
         let right = match (&record.topic, route) {
+            (Topic::User(_), Route::User(_)) if is_copy => true,
             (Topic::User(user), Route::User(to) | Route::Relay(to)) => number(user.as_str()) == Some(to),
             (Topic::User(user), Route::Call) => number(user.as_str()) == call_peer,
             (Topic::Group(group), Route::Group(to)) => number(group.as_str()) == Some(to),
@@ -242,15 +251,20 @@ impl Check {
         }
         match route {
             Route::User(_) | Route::Group(_) => {
-                let turn = |i: &Instance| matches!(i.state, State::Stored { .. }) && !i.published;
+                // The copy follows what it is a copy of.
+                let turn = |i: &Instance| {
+                    let due = if is_copy { i.published && !i.copied } else { !i.published };
+                    matches!(i.state, State::Stored { .. }) && due
+                };
                 let Some((conn, place)) = self.instance(shard, key, turn) else {
                     return self
                         .fail("accepted-is-durable", |_| format!("{token} is published and not stored"));
                 };
                 let instance = &mut self.seats[conn as usize].pipeline[place];
                 instance.published = true;
-                if !matches!(instance.state, State::Stored { seq } if record.seq == Some(seq)) {
-                    self.fail("one-order", |_| format!("{token} is published as {:?}", record.seq));
+                instance.copied |= is_copy;
+                if !matches!(instance.state, State::Stored { seq } if record_seq(record) == Some(seq)) {
+                    self.fail("one-order", |_| format!("{token} is published as {:?}", record.stored));
                 }
             }
             Route::Relay(_) | Route::Call | Route::Everyone => {
@@ -321,6 +335,11 @@ impl Check {
         if self.peers && !instance.published {
             self.fail("delivery", |_| format!("{token} is stored and not published"));
         }
+        let said = &self.said[instance.message as usize];
+        let is_copied = matches!(said.route, Route::User(to) if to != said.sender);
+        if self.peers && is_copied && !instance.copied {
+            self.fail("delivery", |_| format!("{token} is not published for its sender's devices"));
+        }
         if !instance.sent && self.left_out(shard, instance.message, Some(conn)) > 0 {
             self.fail("delivery", |_| format!("{token} is stored and not delivered"));
         }
@@ -336,7 +355,9 @@ impl Check {
 pub(crate) fn answer_name(answer: &Answer) -> String {
     match answer {
         Answer::UserLoaded(profile) => format!("loaded at revision {}", profile.revision),
-        Answer::MessageStored { seq } => format!("stored as {seq}"),
+        Answer::MessageStored(place) => format!("stored as {}", place.seq),
+        Answer::HeadsLoaded { heads, .. } => format!("{} heads", heads.len()),
+        Answer::MessagesLoaded(part) => format!("{} messages", part.messages.len()),
         Answer::FileStored { name, .. } => format!("file kept as {name}"),
         Answer::Refused => "refused".to_owned(),
         Answer::Failed => "failed".to_owned(),

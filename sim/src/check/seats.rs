@@ -215,6 +215,8 @@ impl Check {
             CloseReason::GoingAway if self.cause.arrived => ("isolation", watch.stopping),
             CloseReason::GoingAway => ("accepted-is-durable", self.is_settled(shard)),
             CloseReason::Undecodable => ("isolation", true),
+            // Of sessions only.
+            CloseReason::UndecodableFrame | CloseReason::OutOfTurn => ("protocol", false),
             CloseReason::TextMessage
             | CloseReason::ProtocolError
             | CloseReason::MessageTooLarge

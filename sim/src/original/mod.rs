@@ -88,7 +88,7 @@ struct Consumer {
 /// [`OriginalHub::poll_action`], call [`OriginalHub::handle_timeout`] when [`OriginalHub::poll_timeout`] says.
 ///
 /// ```
-/// use switchboard_engine::{ConnId, Event, Instant, UserId};
+/// use switchboard_engine::{ConnId, Event, Instant, Protocol, UserId};
 /// use switchboard_sim::original::OriginalHub;
 ///
 /// /// Alice's connection is lost, and she reconnects at the same moment.
@@ -103,11 +103,11 @@ struct Consumer {
 ///     };
 ///     let alice = UserId::new("alice").expect("a valid id");
 ///     let (old, new) = (ConnId::new(0, 1), ConnId::new(0, 2));
-///     hub.handle(Instant::ZERO, Event::Connected { conn: old, user: alice.clone() });
+///     hub.handle(Instant::ZERO, Event::Connected { conn: old, user: alice.clone(), protocol: Protocol::Classic });
 ///     run(&mut hub);
 ///     let now = Instant::from_nanos(1_000_000);
 ///     hub.handle(now, Event::Disconnected { conn: old });
-///     hub.handle(now, Event::Connected { conn: new, user: alice });
+///     hub.handle(now, Event::Connected { conn: new, user: alice, protocol: Protocol::Classic });
 ///     run(&mut hub);
 ///     hub
 /// }
@@ -195,11 +195,11 @@ impl OriginalHub {
         match event {
             Event::Disconnected { conn } => self.disconnected(conn),
             // Nobody listens any more.
-            Event::Connected { conn, user: _ } if self.life != Life::Running => {
+            Event::Connected { conn, .. } if self.life != Life::Running => {
                 self.effects.push_back(Effect::Abort { conn });
             }
             _ if self.life != Life::Running => {}
-            Event::Connected { conn, user } => {
+            Event::Connected { conn, user, .. } => {
                 self.clients.insert(conn, Client::new(user, self.socket_bytes));
                 self.wake(Task::Handshake(conn));
             }
@@ -228,7 +228,7 @@ impl OriginalHub {
             Effect::Abort { conn } => Action::Abort { conn },
             Effect::Request { ticket, request } => Action::Request { ticket, request },
             Effect::Publish(message) => {
-                Action::Publish(Record { topic: Topic::Everyone, seq: None, message })
+                Action::Publish(Record { topic: Topic::Everyone, stored: None, message })
             }
             Effect::Stopped => Action::Stopped,
         })

@@ -180,6 +180,8 @@ impl<T: Sut> World<'_, T> {
                     Request::LoadUser(user) => format!("to load {user}"),
                     Request::StoreMessage(new) => format!("to store {}", new.content.trim_end()),
                     Request::StoreFile(upload) => format!("to keep the file of {}", upload.suffix),
+                    Request::LoadHeads { user, .. } => format!("to load heads of {user}"),
+                    Request::LoadMessages(range) => format!("to load messages for {}", range.reader),
                 };
                 format!("{}'s request {what}", shard(life.shard))
             }

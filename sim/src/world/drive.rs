@@ -16,7 +16,7 @@ use crate::{
     counts::Fault,
     schedule::NodeNo,
     trace::{Lane, Via},
-    wire::View,
+    wire::{View, is_own_copy, record_seq},
 };
 
 impl<T: Sut> World<'_, T> {
@@ -188,7 +188,10 @@ impl<T: Sut> World<'_, T> {
         }
         self.trace.arrived(self.now_us);
         self.begin(life.shard);
-        if let Some(key) = self.check.known_message(&record.message) {
+        // Copies for a sender's sessions are nothing to classic clients, so nothing is owed for them.
+        let is_copy = record.stored.is_some()
+            && View::read(&record.message).is_some_and(|view| is_own_copy(&record, &view));
+        if let (false, Some(key)) = (is_copy, self.check.known_message(&record.message)) {
             self.check.published(life.shard, key);
         }
         self.feed(life.shard, Event::Published(record));
@@ -266,6 +269,8 @@ fn request_name(request: &Request) -> String {
             format!("store {} {}→{to}", token.unwrap_or_default(), new.sender)
         }
         Request::StoreFile(upload) => format!("keep the file of {}", upload.suffix),
+        Request::LoadHeads { user, .. } => format!("load heads of {user}"),
+        Request::LoadMessages(range) => format!("load messages for {}", range.reader),
     }
 }
 
@@ -305,10 +310,15 @@ impl Digest {
                         self.bytes(new.content.as_bytes());
                     }
                     Request::StoreFile(upload) => self.bytes(upload.suffix.as_bytes()),
+                    Request::LoadHeads { user, after } => {
+                        self.bytes(user.as_str().as_bytes());
+                        self.word(*after);
+                    }
+                    Request::LoadMessages(range) => self.bytes(format!("{range:?}").as_bytes()),
                 }
             }
             Action::Publish(record) => {
-                self.word(5 + (record.seq.unwrap_or(0) << 8));
+                self.word(5 + (record_seq(record).unwrap_or(0) << 8));
                 self.bytes(&record.message);
             }
             Action::Subscribe(topic) | Action::Unsubscribe(topic) => {

@@ -106,6 +106,7 @@ impl<T: Sut> World<'_, T> {
                         | ClosedReason::Application
                         | ClosedReason::TakenOver
                         | ClosedReason::TooManyDevices
+                        | ClosedReason::Dismissed
                 )
             ),
             None => matches!(device.closed, Some(4000 | 4001)),

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use switchboard_engine::{CloseReason, ConnId, Event, Frame, LinkId, PeerFault};
+use switchboard_engine::{CloseReason, ConnId, Event, Frame, LinkId, PeerFault, Protocol};
 
 use super::{Draw, Happening, World, drive::message_name, queue::Up, sut::Sut};
 use crate::{
@@ -138,7 +138,7 @@ impl<T: Sut> World<'_, T> {
         let seat = self.check.connected(shard, id, number);
         debug_assert_eq!(seat, key, "connections and seats are numbered alike");
         self.spec.opened(client.0, number, shard, node.0);
-        self.feed(shard, Event::Connected { conn: id, user });
+        self.feed(shard, Event::Connected { conn: id, user, protocol: Protocol::Classic });
     }
 
     /// A client sends something over its connection.

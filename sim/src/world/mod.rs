@@ -487,6 +487,8 @@ fn config(s: &Settings, peers: bool) -> ServerConfig {
         request_timeout: Duration::from_millis(s.request_timeout_ms),
         reload_interval: Duration::from_millis(s.reload_interval_ms),
         ring_timeout: Duration::from_millis(s.ring_timeout_ms),
+        // Told to sessions only, of which there are none yet; but it must fit to the other times.
+        heartbeat_interval: Duration::from_millis(s.ping_interval_ms),
         peers,
         limits: Limits {
             connections_per_user: u32_of(s.connections_per_user),
@@ -499,7 +501,12 @@ fn config(s: &Settings, peers: bool) -> ServerConfig {
             message_burst: u32_of(s.message_burst),
             bytes_per_second: s.bytes_per_second,
             byte_burst: s.byte_burst,
+            // The same: a page must fit into the smallest outbox.
+            lag_bytes: s.outbox_bytes / 2,
+            page_messages: 1,
+            page_bytes: s.outbox_bytes / 4,
             ..Limits::default()
         },
+        ..ServerConfig::default()
     }
 }

@@ -26,6 +26,7 @@ use crate::{
     choice::keyed,
     counts::Counts,
     schedule::ClientNo,
+    wire::record_seq,
 };
 
 /// What folds states: SipHash-1-3 with fixed keys.
@@ -158,7 +159,7 @@ impl<P: Probe + Counts + Clone + core::fmt::Debug> World<'_, Engine<P>> {
                 Some(None)
             }
             Happening::Record { from, life, record } => {
-                (&record.topic, record.seq, &record.message[..]).hash(hash);
+                (&record.topic, record_seq(record), &record.message[..]).hash(hash);
                 Some(Some(keyed((from << 16 | life.shard) as u64, 0, 2)))
             }
             Happening::Directory { life, change } => {
@@ -230,15 +231,17 @@ fn fold_request(request: &Request, hash: &mut DefaultHasher) {
             (new.sender.as_str(), recipient, new.content_type, &new.content).hash(hash);
         }
         Request::StoreFile(upload) => upload.suffix.hash(hash),
+        Request::LoadHeads { .. } | Request::LoadMessages(_) => format!("{request:?}").hash(hash),
     }
 }
 
 fn fold_answer(answer: &Answer, hash: &mut DefaultHasher) {
     match answer {
         Answer::UserLoaded(profile) => (0, profile.revision, &profile.groups, &profile.avatar).hash(hash),
-        Answer::MessageStored { seq } => (1, seq).hash(hash),
+        Answer::MessageStored(place) => (1, place.seq).hash(hash),
         Answer::FileStored { name, kind } => (2, name, kind).hash(hash),
         Answer::Refused => hash.write_u8(3),
         Answer::Failed => hash.write_u8(4),
+        Answer::HeadsLoaded { .. } | Answer::MessagesLoaded(_) => (5, format!("{answer:?}")).hash(hash),
     }
 }

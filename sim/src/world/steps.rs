@@ -357,7 +357,7 @@ impl<T: Sut> World<'_, T> {
             let Some(incarnation) = self.bus.model.depart(shard) else { continue };
             let life = Life { shard, incarnation };
             let record =
-                Record { topic: Topic::Everyone, seq: None, message: Bytes::from_static(b"\x07garbled") };
+                Record { topic: Topic::Everyone, stored: None, message: Bytes::from_static(b"\x07garbled") };
             let lane = self.lane(shard);
             self.trace.sends(self.now_us, self.queue.coming(), (lane, lane), || {
                 (Via::Bus, "garbage over the bus".to_owned())

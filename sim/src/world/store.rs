@@ -138,6 +138,8 @@ impl Store {
             }
             Request::StoreMessage(new) => named(new),
             Request::StoreFile(upload) => Token::read(&upload.suffix),
+            // Of sessions, of which there are none yet.
+            Request::LoadHeads { .. } | Request::LoadMessages(_) => None,
         };
         let times =
             token.and_then(|token| check.message(token)).map_or(0, |key| check.said[key as usize].stored);
@@ -154,7 +156,10 @@ impl Store {
                 return Answer::FileStored { name, kind: FileKind::Other };
             }
             Request::StoreFile(upload) => Some(upload.suffix.len()),
-            Request::LoadUser(_) | Request::StoreMessage(_) => None,
+            Request::LoadUser(_)
+            | Request::StoreMessage(_)
+            | Request::LoadHeads { .. }
+            | Request::LoadMessages(_) => None,
         };
         let mut answer = self.model.answer(request);
         for stored in self.model.log().get(before..).unwrap_or_default() {

@@ -1,7 +1,11 @@
 //! A store as a shard uses it, whichever it is.
 
+use std::collections::BTreeMap;
+
 use switchboard_engine::DirectoryChangeKind::Avatar;
-use switchboard_engine::{Answer, DirectoryChange, Recipient, Request, Ticket, UserProfile};
+use switchboard_engine::{
+    Answer, DirectoryChange, Head, Messages, Range, Recipient, Request, Ticket, UserProfile,
+};
 use switchboard_sim::store::StoreCanary;
 
 use super::sides::{Entry, Model, Side, Strangers, Told};
@@ -16,12 +20,24 @@ pub(crate) struct Bench {
     /// What was announced, and not asked for yet.
     pub(crate) changes: Vec<DirectoryChange>,
     newest: u64,
+    /// The epochs met so far, which stores draw at random: here they are numbered in this order, from 1.
+    epochs: Vec<u64>,
+    /// When messages were committed, as far as that was told.
+    times: BTreeMap<(u64, u64), i64>,
 }
 
 impl Bench {
     pub(crate) fn new(side: Box<dyn Side>) -> Self {
-        let mut bench =
-            Self { side, first_revision: 0, tickets: 0, markers: 0, changes: Vec::new(), newest: 0 };
+        let mut bench = Self {
+            side,
+            first_revision: 0,
+            tickets: 0,
+            markers: 0,
+            changes: Vec::new(),
+            newest: 0,
+            epochs: Vec::new(),
+            times: BTreeMap::new(),
+        };
         bench.first_revision = bench.load("alice").revision;
         bench
     }
@@ -36,11 +52,7 @@ impl Bench {
     pub(crate) fn next(&mut self) -> Option<(Ticket, Answer)> {
         match self.side.next() {
             Told::Answer(ticket, mut answer) => {
-                if let Answer::UserLoaded(profile) = &mut answer {
-                    profile.revision -= self.first_revision;
-                    profile.groups.sort();
-                    assert!(profile.revision >= self.newest, "a load of before what was announced");
-                }
+                self.level(&mut answer);
                 Some((ticket, answer))
             }
             Told::Change(mut change) => {
@@ -51,6 +63,51 @@ impl Bench {
                 None
             }
         }
+    }
+
+    /// Takes out of an answer what is each store's own: what is left, both must say alike.
+    fn level(&mut self, answer: &mut Answer) {
+        match answer {
+            Answer::UserLoaded(profile) => {
+                profile.revision -= self.first_revision;
+                profile.groups.sort();
+                assert!(profile.revision >= self.newest, "a load of before what was announced");
+            }
+            Answer::MessageStored(place) => {
+                place.epoch = self.epoch(place.epoch);
+                self.level_time(place.epoch, place.seq, &mut place.stored_at_ms);
+            }
+            Answer::HeadsLoaded { heads, .. } => {
+                heads.iter_mut().for_each(|head| head.epoch = self.epoch(head.epoch));
+            }
+            Answer::MessagesLoaded(part) => {
+                assert_eq!(part.epoch == 0, part.head_seq == 0, "an epoch begins with the first message");
+                part.epoch = self.epoch(part.epoch);
+                for message in &mut part.messages {
+                    self.level_time(part.epoch, message.seq, &mut message.stored_at_ms);
+                }
+            }
+            Answer::FileStored { .. } | Answer::Refused | Answer::Failed => {}
+        }
+    }
+
+    /// An epoch by its number, and 0 for none.
+    fn epoch(&mut self, epoch: u64) -> u64 {
+        if epoch == 0 {
+            return 0;
+        }
+        let known = self.epochs.iter().position(|other| *other == epoch);
+        let place = known.unwrap_or(self.epochs.len());
+        if known.is_none() {
+            self.epochs.push(epoch);
+        }
+        place as u64 + 1
+    }
+
+    fn level_time(&mut self, epoch: u64, seq: u64, stored_at_ms: &mut i64) {
+        let first = *self.times.entry((epoch, seq)).or_insert(*stored_at_ms);
+        assert_eq!(*stored_at_ms, first, "a message was committed when it was committed");
+        *stored_at_ms = 0;
     }
 
     pub(crate) fn answer(&mut self) -> (Ticket, Answer) {
@@ -71,8 +128,35 @@ impl Bench {
     /// Stores a message and gives its place.
     pub(crate) fn say(&mut self, sender: &str, id: u8, recipient: Recipient, content: &str) -> u64 {
         let answer = self.ask(message(sender, id, recipient, content));
-        let Answer::MessageStored { seq } = answer else { panic!("message {id} of {sender}: {answer:?}") };
-        seq
+        let Answer::MessageStored(place) = answer else { panic!("message {id} of {sender}: {answer:?}") };
+        place.seq
+    }
+
+    /// All heads of a user, sorted; one that came twice was the same twice.
+    pub(crate) fn heads(&mut self, who: &str) -> Vec<Head> {
+        let (mut all, mut after) = (Vec::new(), 0);
+        loop {
+            let answer = self.ask(Request::LoadHeads { user: user(who), after });
+            let Answer::HeadsLoaded { heads, next } = answer else { panic!("heads of {who}: {answer:?}") };
+            all.extend(heads);
+            let Some(next) = next else { break };
+            assert!(next != 0 && next != after, "the heads of {who} go on where they were");
+            after = next;
+        }
+        all.sort_by(|one, other| one.conversation.cmp(&other.conversation));
+        all.dedup();
+        assert!(all.windows(2).all(|pair| pair[0].conversation != pair[1].conversation), "{all:?}");
+        all
+    }
+
+    /// A part of a log; none if the reader takes no part in it.
+    pub(crate) fn read(&mut self, range: Range) -> Option<Messages> {
+        let answer = self.ask(Request::LoadMessages(Box::new(range)));
+        if answer == Answer::Refused {
+            return None;
+        }
+        let Answer::MessagesLoaded(messages) = answer else { panic!("a part of a log: {answer:?}") };
+        Some(messages)
     }
 
     pub(crate) fn load(&mut self, who: &str) -> UserProfile {

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 use switchboard::server::bus::Bus;
-use switchboard_engine::{Record, Topic};
+use switchboard_engine::{MessageId, Place, Record, Topic};
 use switchboard_sim::bus::SimBus;
 
 use super::{group, user};
@@ -229,9 +229,14 @@ fn of_group(id: &str) -> Topic {
     Topic::Group(group(id))
 }
 
+/// What the store knows a message with this place by.
+fn stored(seq: u64) -> (MessageId, Place) {
+    (MessageId(u128::from(seq).to_be_bytes()), Place { epoch: 5, seq, stored_at_ms: 9 })
+}
+
 /// A record with a number by which it is known again.
 fn record(topic: Topic, number: u64) -> Record {
-    Record { topic, seq: Some(number), message: Bytes::from(format!("message {number}")) }
+    Record { topic, stored: Some(stored(number)), message: Bytes::from(format!("message {number}")) }
 }
 
 /// The numbers of what each shard has received.
@@ -240,7 +245,7 @@ fn received(bus: &mut dyn Side) -> [Vec<u64>; SHARDS] {
 }
 
 fn numbers(records: &[Record]) -> Vec<u64> {
-    records.iter().map(|record| record.seq.unwrap()).collect()
+    records.iter().map(|record| record.stored.unwrap().1.seq).collect()
 }
 
 fn only_subscribers_receive(bus: &mut dyn Side) {
@@ -257,8 +262,8 @@ fn only_subscribers_receive(bus: &mut dyn Side) {
 fn a_record_arrives_as_it_was(bus: &mut dyn Side) {
     bus.subscribe(1, of_user("alice"));
     let sent = [
-        Record { topic: of_user("alice"), seq: None, message: Bytes::from_static(b"unstored") },
-        Record { topic: Topic::Everyone, seq: Some(7), message: Bytes::new() },
+        Record { topic: of_user("alice"), stored: None, message: Bytes::from_static(b"unstored") },
+        Record { topic: Topic::Everyone, stored: Some(stored(7)), message: Bytes::new() },
     ];
     sent.iter().for_each(|record| bus.publish(0, record));
     assert_eq!(bus.receive(1), sent);

@@ -7,6 +7,7 @@
 mod bench;
 mod bus;
 mod random;
+mod reads;
 mod sides;
 mod store;
 

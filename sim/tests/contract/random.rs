@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
-use switchboard_engine::{Answer, FileSource, Recipient};
+use switchboard_engine::{Answer, FileSource, Range, Recipient};
 use switchboard_sim::store::StoreCanary;
 
 use super::bench::{Bench, model};
 use super::sides::{GROUPS, Sqlite, Strangers, USERS};
 
-use super::{file, load, message, to_group, to_user};
+use super::{file, load, message, to_group, to_user, user};
 
 /// A message: its sender, its id, and to whom it goes.
 type Word = (&'static str, u8, Recipient);
@@ -34,6 +34,14 @@ enum Step {
         contents: &'static [u8],
         suffix: &'static str,
     },
+    Heads(&'static str),
+    Read {
+        reader: &'static str,
+        of: Recipient,
+        from_seq: u64,
+        backwards: bool,
+        limit: u32,
+    },
     Crash,
 }
 
@@ -45,7 +53,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let to = || prop::sample::select(&["chess", "go", "nowhere"][..]);
     let recipient = prop_oneof![name().prop_map(to_user), to().prop_map(to_group), Just(to_group("chess"))];
     let contents: [&[u8]; 4] = [b"\x89PNG\r\n\x1a\n", b"ID3\x03 mp3", b"words", b""];
-    let word = (name(), 0..12_u8, recipient);
+    let word = (name(), 0..12_u8, recipient.clone());
     let step = prop_oneof![
         9 => word.clone().prop_map(|word| Step::Say(vec![word])),
         3 => prop::collection::vec(word, 2..8).prop_map(Step::Say),
@@ -56,6 +64,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(user, avatar)| Step::Avatar { user, avatar }),
         1 => (prop::sample::select(contents.to_vec()), prop::sample::select(&["png", "mp4", "html", ""][..]))
             .prop_map(|(contents, suffix)| Step::File { contents, suffix }),
+        2 => name().prop_map(Step::Heads),
+        4 => (name(), recipient, 0..6_u64, any::<bool>(), 1..4_u32).prop_map(
+            |(reader, of, from_seq, backwards, limit)| Step::Read { reader, of, from_seq, backwards, limit }
+        ),
         1 => Just(Step::Crash),
     ];
     prop::collection::vec(step, 1..60)
@@ -84,6 +96,13 @@ fn take(store: &mut Bench, place: usize, step: &Step) -> String {
             } else {
                 format!("{answer:?}")
             }
+        }
+        Step::Heads(user) => format!("{:?}", store.heads(user)),
+        Step::Read { reader, of, from_seq, backwards, limit } => {
+            let (reader, conversation) = (user(reader), of.clone());
+            let (from_seq, backwards, limit) = (*from_seq, *backwards, *limit);
+            let range = Range { reader, conversation, from_seq, backwards, limit, limit_bytes: 20 };
+            format!("{:?}", store.read(range))
         }
         Step::Crash => {
             let told = store.announced();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use switchboard::media::{MEDIA_FOLDER, MediaOptions, MediaStore};
 use switchboard::store::{
-    DATABASE_FILE, DataFolder, Directory, NewGroup, NewUser, Store, StoreEvent, StoreOptions,
+    DATABASE_FILE, DataFolder, Directory, MARK_FILE, NewGroup, NewUser, Store, StoreEvent, StoreOptions,
 };
 use switchboard_engine::{Answer, DirectoryChange, GroupId, Recipient, Request, Ticket, UserId};
 use switchboard_sim::store::{Conversation, SimStore, StoreCanary};
@@ -180,7 +180,10 @@ impl Side for Sqlite {
     fn submit(&mut self, ticket: Ticket, request: Request) {
         match request {
             Request::StoreFile(_) => self.media.handle().submit(0, ticket, request),
-            Request::LoadUser(_) | Request::StoreMessage(_) => self.store.handle().submit(0, ticket, request),
+            Request::LoadUser(_)
+            | Request::StoreMessage(_)
+            | Request::LoadHeads { .. }
+            | Request::LoadMessages(_) => self.store.handle().submit(0, ticket, request),
         }
     }
 
@@ -221,6 +224,8 @@ impl Side for Sqlite {
             let from = self.folder.path().join(name);
             from.exists().then(|| fs::copy(&from, folder.path().join(name)).unwrap());
         };
+        // First, as it is written after the commits that it counts: a mark ahead of them is a loss.
+        copy(Path::new(MARK_FILE));
         copy(Path::new(DATABASE_FILE));
         copy(Path::new(&format!("{DATABASE_FILE}-wal")));
         fs::create_dir(folder.path().join(MEDIA_FOLDER)).unwrap();

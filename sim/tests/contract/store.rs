@@ -4,16 +4,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use switchboard_engine::DirectoryChangeKind::{Avatar, Joined, Left};
 use switchboard_engine::{
-    Answer, DirectoryChange, DirectoryChangeKind, FileKind, FileSource, Ticket, UserProfile,
+    Answer, DirectoryChange, DirectoryChangeKind, FileKind, FileSource, Place, Ticket, UserProfile,
 };
 use switchboard_sim::store::StoreCanary;
 
 use super::bench::{Bench, model};
+use super::reads::*;
 use super::sides::{Sqlite, Strangers};
 use super::{change, file, group, load, message, message_id, to_group, to_user, user};
 
 /// Opens a store for a case.
-type Open = dyn Fn(Strangers) -> Bench;
+pub(super) type Open = dyn Fn(Strangers) -> Bench;
 
 /// Runs every case against both stores, and lists them all.
 macro_rules! cases {
@@ -58,6 +59,20 @@ cases! {
     what_was_answered_survives_a_crash
     what_was_not_answered_is_stored_once_or_not_at_all
     the_directory_survives_a_crash
+    heads_name_every_conversation_in_which_something_was_said
+    heads_come_in_pages_of_which_none_is_left_out
+    heads_and_logs_of_a_group_are_for_its_members
+    a_member_reads_from_its_last_joining_on
+    a_log_is_read_from_any_place_in_either_direction
+    a_part_ends_at_its_limits_and_has_one_message_at_least
+    what_nobody_has_begun_is_empty_and_has_no_epoch
+    every_log_has_an_epoch_of_its_own_that_outlives_crashes
+    a_message_is_read_as_it_was_stored_first
+}
+
+/// The answer about a message with this place in the log that the bench has met first.
+fn stored(seq: u64) -> Answer {
+    Answer::MessageStored(Place { epoch: 1, seq, stored_at_ms: 0 })
 }
 
 fn places_are_gapless_from_one_in_each_conversation(open: &Open) {
@@ -101,14 +116,18 @@ fn an_answer_has_the_ticket_and_the_place_of_its_own_message(open: &Open) {
     let mut store = open(Strangers::Refused);
     // So that neighbours are never given the same place.
     let route = [("bob", 1), ("bob", 2), ("carol", 1), ("bob", 3), ("alice", 1), ("bob", 4), ("carol", 2)];
-    let sent: Vec<(Ticket, Answer)> = (1..)
+    let sent: Vec<(Ticket, u64)> = (1..)
         .zip(route)
         .map(|(id, (to, seq))| {
             let ticket = store.submit(message("alice", id, to_user(to), "hello"));
-            (ticket, Answer::MessageStored { seq })
+            (ticket, seq)
         })
         .collect();
-    let answered: Vec<_> = sent.iter().map(|_| store.answer()).collect();
+    let place = |(ticket, answer)| {
+        let Answer::MessageStored(place) = answer else { panic!("{ticket:?}: {answer:?}") };
+        (ticket, place.seq)
+    };
+    let answered: Vec<_> = sent.iter().map(|_| place(store.answer())).collect();
     assert_eq!(answered, sent);
 }
 
@@ -161,11 +180,11 @@ fn only_members_write_to_a_group_at_the_time_of_the_commit(open: &Open) {
     let hello = |n| message("bob", n, to_group("chess"), "hello");
     assert_eq!(store.ask(hello(1)), Answer::Refused);
     assert!(store.set_member("chess", "bob", true));
-    assert_eq!(store.ask(hello(2)), Answer::MessageStored { seq: 1 });
+    assert_eq!(store.ask(hello(2)), stored(1));
     assert!(store.set_member("chess", "bob", false));
     assert_eq!(store.ask(hello(3)), Answer::Refused);
     assert!(store.set_member("chess", "bob", true));
-    assert_eq!(store.ask(hello(4)), Answer::MessageStored { seq: 2 });
+    assert_eq!(store.ask(hello(4)), stored(2));
     assert_eq!(store.ask(message("bob", 5, to_group("nowhere"), "hello")), Answer::Refused);
     assert_eq!(store.places("bob", &to_group("chess")), [(1, 2), (2, 4)]);
 }
@@ -183,7 +202,7 @@ fn who_is_refused_may_send_the_same_message_later(open: &Open) {
     let hello = message("bob", 1, to_group("chess"), "hello");
     assert_eq!(store.ask(hello.clone()), Answer::Refused);
     assert!(store.set_member("chess", "bob", true));
-    assert_eq!(store.ask(hello), Answer::MessageStored { seq: 1 });
+    assert_eq!(store.ask(hello), stored(1));
 }
 
 fn strangers_are_refused_where_users_are_created_by_hand(open: &Open) {

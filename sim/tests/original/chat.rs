@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use switchboard_engine::{
-    Action, Answer, ConnId, Event, FileKind, Frame, GroupId, Instant, NewMessage, Request, Ticket, UserId,
-    UserProfile,
+    Action, Answer, ConnId, Event, FileKind, Frame, GroupId, Instant, NewMessage, Place, Protocol, Request,
+    Ticket, UserId, UserProfile,
 };
 use switchboard_proto::{Message as _, classic::Message};
 use switchboard_sim::original::OriginalHub;
@@ -116,7 +116,7 @@ impl Chat {
         self.connections += 1;
         self.open.insert(conn);
         self.inboxes.insert(conn, Vec::new());
-        self.event(Event::Connected { conn, user: user(name) });
+        self.event(Event::Connected { conn, user: user(name), protocol: Protocol::Classic });
         conn
     }
 
@@ -204,7 +204,10 @@ impl Chat {
     pub(crate) fn stored<'a>(&'a self) -> Vec<&'a NewMessage> {
         let stored = |request: &'a Request| match request {
             Request::StoreMessage(message) => Some(&**message),
-            Request::LoadUser(_) | Request::StoreFile(_) => None,
+            Request::LoadUser(_)
+            | Request::StoreFile(_)
+            | Request::LoadHeads { .. }
+            | Request::LoadMessages(_) => None,
         };
         self.asked.iter().filter_map(stored).collect()
     }
@@ -253,6 +256,9 @@ impl Chat {
     }
 }
 
+/// Where the store says that every message is: the original does not read it.
+pub(crate) const PLACE: Place = Place { epoch: 1, seq: 1, stored_at_ms: 0 };
+
 fn answer(store: Store, groups: &BTreeMap<&'static str, Vec<GroupId>>, request: &Request) -> Option<Answer> {
     match store {
         Store::Silent => None,
@@ -263,8 +269,11 @@ fn answer(store: Store, groups: &BTreeMap<&'static str, Vec<GroupId>>, request: 
                 groups: groups.get(user.as_str()).cloned().unwrap_or_default(),
                 revision: 1,
             }),
-            Request::StoreMessage(_) => Answer::MessageStored { seq: 1 },
+            Request::StoreMessage(_) => Answer::MessageStored(PLACE),
             Request::StoreFile(_) => Answer::FileStored { name: "kept.png".into(), kind: FileKind::Image },
+            Request::LoadHeads { .. } | Request::LoadMessages(_) => {
+                unreachable!("the original has no sessions")
+            }
         }),
     }
 }

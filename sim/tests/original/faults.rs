@@ -5,7 +5,7 @@ use switchboard_engine::{Answer, Event, Instant, Record, Request, Topic};
 use switchboard_proto::classic::Message;
 use switchboard_sim::original::{OriginalHub, Table, Waiting};
 
-use crate::chat::{Chat, Store, bytes, group, group_text, heartbeat, photo, text, user};
+use crate::chat::{Chat, PLACE, Store, bytes, group, group_text, heartbeat, photo, text, user};
 
 const SEEDS: core::ops::Range<u64> = 0..50;
 
@@ -196,7 +196,7 @@ fn while_the_store_thinks_nobody_is_served() {
     // Not even a signal, which needs no store.
     chat.says(carol, &Message { content_type: 0, ..text("carol", "bob", "signal") });
     assert_eq!(chat.hears(bob), [""; 0]);
-    chat.answers(ticket, Answer::MessageStored { seq: 1 });
+    chat.answers(ticket, Answer::MessageStored(PLACE));
     assert_eq!(chat.hears(bob), ["stored", "signal"]);
 }
 
@@ -228,7 +228,7 @@ fn processes<const N: usize>() -> [Chat; N] {
 /// Takes what the first process has published to the second one.
 fn carry([from, to]: &mut [Chat; 2]) {
     while let Some(message) = from.published.pop_front() {
-        to.event(Event::Published(Record { topic: Topic::Everyone, seq: None, message }));
+        to.event(Event::Published(Record { topic: Topic::Everyone, stored: None, message }));
         to.settle();
     }
 }

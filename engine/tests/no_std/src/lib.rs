@@ -11,7 +11,7 @@ use core::alloc::{GlobalAlloc, Layout};
 use core::panic::PanicInfo;
 use core::ptr;
 
-use switchboard_engine::{ConnId, Event, Instant, Server, ServerConfig, UserId};
+use switchboard_engine::{ConnId, Event, Instant, Protocol, Server, ServerConfig, UserId};
 
 /// An allocator that has nothing to give.
 struct NoMemory;
@@ -40,7 +40,7 @@ fn panic(_: &PanicInfo<'_>) -> ! {
 pub extern "C" fn switchboard_engine_no_std() -> u32 {
     let mut server = Server::new(ServerConfig::default(), 0, Instant::ZERO);
     let Ok(user) = UserId::new("alice") else { return 0 };
-    server.handle(Instant::ZERO, Event::Connected { conn: ConnId::new(0, 1), user });
+    server.handle(Instant::ZERO, Event::Connected { conn: ConnId::new(0, 1), user, protocol: Protocol::Classic });
     server.handle_timeout(Instant::ZERO);
     let mut actions = 0;
     while server.poll_action().is_some() {

@@ -7,12 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use switchboard_engine::{
     Action, Answer, Canary, CloseReason, ConnId, DirectoryChange, DirectoryChangeKind, Event, Frame, Probe,
-    Record, Rule, Server, ServerConfig, Topic,
+    Protocol, Record, Rule, Server, ServerConfig, Topic,
 };
-use switchboard_proto::{Message as _, classic::Message};
+use switchboard_proto::{Message as _, classic::Message, v1::client_frame};
 
 use crate::{
     driver::START,
+    session_words::{encode, hello, short, submit, told},
     store::{Store, group, user},
 };
 
@@ -37,9 +38,12 @@ impl Probe for Watch {
 #[derive(Debug, Default)]
 struct Session {
     user: String,
+    protocol: Option<Protocol>,
     inbox: Vec<Message>,
     /// What the Pings that it was sent say: the number of frames sent before each.
     pings: Vec<u64>,
+    /// What it is told, if it is a session.
+    told: Vec<String>,
     unflushed: VecDeque<usize>,
     /// Whether nothing gets through to it, and nothing comes back from it.
     is_stuck: bool,
@@ -98,9 +102,43 @@ impl Chat {
     }
 
     pub(crate) fn connects_as(&mut self, name: &str, conn: ConnId) -> ConnId {
-        self.sessions.insert(conn, Session { user: name.to_owned(), ..Session::default() });
-        self.happens(Event::Connected { conn, user: user(name) });
+        self.opens(name, conn, Protocol::Classic)
+    }
+
+    pub(crate) fn opens(&mut self, name: &str, conn: ConnId, protocol: Protocol) -> ConnId {
+        self.sessions
+            .insert(conn, Session { user: name.to_owned(), protocol: Some(protocol), ..Session::default() });
+        self.happens(Event::Connected { conn, user: user(name), protocol });
         conn
+    }
+
+    /// The user's device connects with the session protocol, says Hello without cursors, and has read what follows.
+    pub(crate) fn signs_in(&mut self, name: &str) -> ConnId {
+        let conn = self.dials(name);
+        self.frame(conn, hello(&[]));
+        self.sees(conn);
+        conn
+    }
+
+    /// The same without a Hello.
+    pub(crate) fn dials(&mut self, name: &str) -> ConnId {
+        let slot = u32::try_from(self.sessions.len()).unwrap();
+        self.opens(name, ConnId::new(slot, 1), Protocol::Session)
+    }
+
+    /// A session sends a frame.
+    pub(crate) fn frame(&mut self, conn: ConnId, body: client_frame::Body) {
+        self.sends(conn, encode(body));
+    }
+
+    /// A session submits a text whose id is this number.
+    pub(crate) fn submits(&mut self, conn: ConnId, id: u8, to: &str, content: &str) {
+        self.frame(conn, submit(id, to, content));
+    }
+
+    /// What a session has been told since the last look, in short.
+    pub(crate) fn sees(&mut self, conn: ConnId) -> String {
+        std::mem::take(&mut self.sessions.get_mut(&conn).unwrap().told).join("; ")
     }
 
     pub(crate) fn leaves(&mut self, conn: ConnId) {
@@ -144,9 +182,10 @@ impl Chat {
         self.sessions.get_mut(&conn).unwrap().is_stuck = true;
     }
 
-    /// The next frame that waits is written.
+    /// The next frame that waits is written, if there is one.
     pub(crate) fn flushes(&mut self, conn: ConnId) {
-        let payload_bytes = self.sessions.get_mut(&conn).unwrap().unflushed.pop_front().unwrap() as u64;
+        let waiting = self.sessions.get_mut(&conn).unwrap().unflushed.pop_front();
+        let Some(payload_bytes) = waiting.map(|len| len as u64) else { return };
         self.happens(Event::Flushed { conn, frames: 1, payload_bytes });
     }
 
@@ -209,7 +248,7 @@ impl Chat {
     /// Another engine has published this.
     pub(crate) fn bus_says(&mut self, topic: Topic, message: &Message) {
         let message = message.encode_to_vec().into();
-        self.happens(Event::Published(Record { topic, seq: None, message }));
+        self.happens(Event::Published(Record { topic, stored: None, message }));
     }
 
     /// Time passes, and the server does on time what is due.
@@ -290,10 +329,13 @@ impl Session {
     /// Puts a frame into the inbox. Returns what follows on its own.
     fn write(&mut self, conn: ConnId, frame: &Frame) -> Vec<Event> {
         let len = frame.payload().len();
-        match frame {
-            Frame::Message(bytes) => self.inbox.push(Message::decode(bytes.clone()).unwrap()),
-            Frame::Ping(bytes) => self.pings.push(u64::from_be_bytes(bytes.as_ref().try_into().unwrap())),
-            Frame::Pong(_) => {}
+        match (self.protocol, frame) {
+            (Some(Protocol::Session), _) => self.told.extend(told(frame).iter().map(short)),
+            (_, Frame::Message(bytes)) => self.inbox.push(Message::decode(bytes.clone()).unwrap()),
+            (_, Frame::Ping(bytes)) => {
+                self.pings.push(u64::from_be_bytes(bytes.as_ref().try_into().unwrap()));
+            }
+            (_, Frame::Pong(_)) => {}
         }
         if self.is_stuck {
             self.unflushed.push_back(len);

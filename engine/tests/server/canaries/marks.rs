@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 use switchboard_engine::{Answer, DirectoryChangeKind, Event, PeerFault, Topic};
+use switchboard_proto::v1::{Heartbeat, client_frame};
 
 use super::chat::Chat;
 use crate::{
-    harness::{relayed, shout, signal, text, upload},
+    harness::{narrows, relayed, shout, signal, text, upload},
+    session_words::{crowded, fetch, hello, resync},
     store::{group, user},
 };
 
@@ -19,6 +21,11 @@ pub(super) const CHATS: &[fn(&mut Chat)] = &[
     the_directory,
     the_bus,
     the_end,
+    sessions_at_the_door,
+    submits_that_go_wrong,
+    copies_for_devices,
+    heads_and_pages,
+    sessions_that_read_slowly,
 ];
 
 fn what_the_transport_finds_wrong(chat: &mut Chat) {
@@ -101,8 +108,86 @@ fn the_bus(chat: &mut Chat) {
     chat.bus_says(Topic::Everyone, &said);
 }
 
+fn sessions_at_the_door(chat: &mut Chat) {
+    chat.dials("alice");
+    chat.passes(10);
+    let bob = chat.signs_in("bob");
+    chat.frame(bob, client_frame::Body::Heartbeat(Heartbeat { nonce: 1 }));
+    chat.babbles(bob);
+    chat.store.holds = true;
+    let carol = chat.dials("carol");
+    chat.frame(carol, hello(&[]));
+    chat.submits(carol, 1, "bob", "hi");
+    chat.leaves(carol);
+    chat.store_resumes();
+}
+
+fn submits_that_go_wrong(chat: &mut Chat) {
+    chat.with(|config| config.limits.pending_per_connection = 3);
+    let alice = chat.signs_in("alice");
+    chat.submits(alice, 1, "", "to nobody");
+    chat.store.holds = true;
+    (1..=4).for_each(|id| chat.submits(alice, id, "bob", "hi"));
+    chat.store_says(0, Answer::Refused);
+    chat.store_says(0, Answer::Failed);
+    chat.store_resumes();
+    chat.store.holds = true;
+    (1..=2).for_each(|_| chat.submits(alice, 9, "bob", "twice"));
+    chat.store_resumes();
+}
+
+fn copies_for_devices(chat: &mut Chat) {
+    chat.found("crew", &["alice", "bob"]);
+    let (alice, _) = (chat.signs_in("alice"), chat.signs_in("alice"));
+    chat.signs_in("bob");
+    chat.submits(alice, 1, "bob", "hi");
+    chat.submits(alice, 2, "#crew", "all");
+    for record in core::mem::take(&mut chat.published) {
+        chat.happens(Event::Published(record));
+    }
+}
+
+fn heads_and_pages(chat: &mut Chat) {
+    chat.with(|config| {
+        config.limits.cursors_per_hello = 256;
+        config.limits.fetches_per_connection = 2;
+    });
+    chat.store.heads_per_page = Some(1);
+    let alice = chat.signs_in("alice");
+    chat.submits(alice, 1, "bob", "hi");
+    chat.submits(alice, 2, "carol", "hi");
+    chat.frame(alice, crowded(1, resync(&[("bob", 1), ("carol", 1)])));
+    chat.store.holds = true;
+    chat.frame(alice, resync(&[]));
+    chat.frame(alice, resync(&[]));
+    chat.store.held.remove(0);
+    chat.store_says(0, Answer::Failed);
+    chat.passes(1);
+    chat.store_resumes();
+    chat.frame(alice, fetch(1, "", 1));
+    chat.frame(alice, fetch(2, "bob", 1));
+    chat.store.holds = true;
+    (3..=5).for_each(|id| chat.frame(alice, fetch(id, "bob", 1)));
+    chat.store_says(0, Answer::Refused);
+    chat.store_says(0, Answer::Failed);
+}
+
+fn sessions_that_read_slowly(chat: &mut Chat) {
+    chat.with(|config| {
+        config.limits.message_bytes = 1024;
+        narrows(config, 2048);
+    });
+    let (alice, bob) = (chat.signs_in("alice"), chat.signs_in("bob"));
+    chat.is_stuck(alice);
+    (1..=4).for_each(|id| chat.submits(bob, id, "alice", &"x".repeat(700)));
+    chat.frame(alice, fetch(1, "bob", 1));
+    chat.flushes(alice);
+    (1..=99).for_each(|id| chat.submits(alice, id, "", "to nobody"));
+}
+
 fn the_end(chat: &mut Chat) {
     let alice = chat.arrives("alice");
+    chat.signs_in("carol");
     chat.is_stuck(alice);
     chat.happens(Event::Shutdown);
     chat.connects("bob");

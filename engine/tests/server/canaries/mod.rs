@@ -6,6 +6,7 @@ mod connections;
 mod delivery;
 mod directory;
 mod marks;
+mod session;
 mod storing;
 
 use std::collections::BTreeSet;
@@ -23,7 +24,9 @@ struct Trial {
 }
 
 fn trials() -> impl Iterator<Item = &'static Trial> {
-    [connections::TRIALS, delivery::TRIALS, storing::TRIALS, directory::TRIALS].into_iter().flatten()
+    [connections::TRIALS, delivery::TRIALS, storing::TRIALS, directory::TRIALS, session::TRIALS]
+        .into_iter()
+        .flatten()
 }
 
 #[test]

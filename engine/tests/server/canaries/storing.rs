@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use switchboard_engine::{Answer, Canary, ConnId};
 
 use super::{Trial, chat::Chat};
-use crate::harness::{text, upload};
+use crate::{
+    harness::{text, upload},
+    store::stored,
+};
 
 /// Alice has sent Bob texts that the store has not answered for.
 fn unanswered(chat: &mut Chat, texts: &[&str]) -> (ConnId, ConnId) {
@@ -18,8 +21,8 @@ fn unanswered(chat: &mut Chat, texts: &[&str]) -> (ConnId, ConnId) {
 /// The store answers for the second of two texts first.
 fn answered_in_reverse(chat: &mut Chat) -> String {
     let (_, bob) = unanswered(chat, &["one", "two"]);
-    chat.store_says(1, Answer::MessageStored { seq: 2 });
-    chat.store_says(0, Answer::MessageStored { seq: 1 });
+    chat.store_says(1, stored(2));
+    chat.store_says(0, stored(1));
     chat.hears(bob)
 }
 
@@ -95,7 +98,7 @@ pub(super) const TRIALS: &[Trial] = &[
         canary: Canary::RequestTimeoutForgotten,
         chat: |chat| {
             let (_, bob) = unanswered(chat, &["one", "two"]);
-            chat.store_says(1, Answer::MessageStored { seq: 2 });
+            chat.store_says(1, stored(2));
             chat.passes(60);
             chat.hears(bob)
         },

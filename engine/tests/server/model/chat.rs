@@ -2,22 +2,28 @@
 
 use bytes::Bytes;
 use switchboard_engine::{
-    Answer, CloseReason, ConnId, FileKind, FileSource, FileUpload, Frame, MessageId, NewMessage, Recipient,
-    Record, Request, Topic,
+    Answer, CloseReason, ConnId, FileKind, FileSource, FileUpload, Frame, MessageId, NewMessage, Place,
+    Recipient, Record, Request, Topic,
 };
-use switchboard_proto::{Message as _, classic::Message};
+use switchboard_proto::{Message as _, classic::Message, v1::RejectCode};
 
 use super::{
-    Call, Entry, Load, Model, Out, Purpose, Stage, State,
+    Call, Conn, Entry, Load, Model, Out, Purpose, Stage, State,
     outbox::{Fate, Picture},
+    session,
 };
 use crate::store::{group, user};
+
+/// In place of the ids that the server makes up.
+const UNKNOWN: MessageId = MessageId([0; 16]);
 
 /// What a signal does to a call; none for what is no signal.
 fn ends_call(message: &Message) -> Option<bool> {
     match message.content_type {
         13 | 14 | 17 | 18 => Some(true),
         0 | 6 | 7 | 10..=20 => Some(false),
+        // Stored ones are chat, whatever type they claim.
+        1..=5 => None,
         _ => (message.r#type == "webrtc").then_some(false),
     }
 }
@@ -41,9 +47,9 @@ impl Model {
         let early_bytes = self.early_bytes();
         let Some(connection) = self.conns.get_mut(&conn) else { return };
         match &mut connection.state {
-            State::Online => {
+            State::Greeting | State::Online => {
                 let sender = connection.user.clone();
-                self.route(conn, &sender, &bytes);
+                self.dispatch(conn, &sender, &bytes);
             }
             State::Loading(early) => {
                 let full = early.len() >= limits.pending_per_connection as usize;
@@ -60,7 +66,15 @@ impl Model {
     pub(super) fn early_bytes(&self) -> usize {
         let early = self.conns.values().flat_map(|connection| connection.early());
         let departed = self.people.values().flat_map(|person| &person.departed);
-        early.chain(departed.map(|(_, bytes)| bytes)).map(Bytes::len).sum()
+        early.chain(departed.map(|(_, _, bytes)| bytes)).map(Bytes::len).sum()
+    }
+
+    fn dispatch(&mut self, conn: ConnId, sender: &str, bytes: &Bytes) {
+        if self.sessions.contains(&conn) {
+            self.session_received(conn, sender, bytes);
+        } else {
+            self.route(conn, sender, bytes);
+        }
     }
 
     /// A message of a loaded user.
@@ -100,15 +114,24 @@ impl Model {
         }
     }
 
-    /// A message goes to the store, if there is room for it.
-    fn accept(&mut self, conn: ConnId, sender: &str, recipient: Recipient, mut message: Message, cost: u64) {
+    /// Whether another message of a connection may wait for the store.
+    pub(super) fn has_room(&self, conn: ConnId, cost: u64) -> bool {
         let limits = &self.config.limits;
         let entries = || self.queues.values().flatten();
         let waiting = self.queues.get(&conn).map_or(0, Vec::len);
-        if entries().count() >= limits.pending as usize
-            || entries().map(|entry| entry.cost).sum::<u64>() + cost > limits.pending_bytes
-            || waiting >= limits.pending_per_connection as usize
-        {
+        entries().count() < limits.pending as usize
+            && entries().map(|entry| entry.cost).sum::<u64>() + cost <= limits.pending_bytes
+            && waiting < limits.pending_per_connection as usize
+    }
+
+    pub(super) fn enqueue(&mut self, conn: ConnId, entry: Entry) {
+        self.queues.entry(conn).or_default().push(entry);
+        self.start_and_deliver(conn);
+    }
+
+    /// A message goes to the store, if there is room for it.
+    fn accept(&mut self, conn: ConnId, sender: &str, recipient: Recipient, mut message: Message, cost: u64) {
+        if !self.has_room(conn, cost) {
             return self.close(conn, CloseReason::TooManyPending);
         }
         let stage = if message.file.is_empty() {
@@ -121,14 +144,11 @@ impl Model {
                 source,
             })
         };
-        self.queues.entry(conn).or_default().push(Entry {
-            sender: sender.into(),
-            recipient,
-            message,
-            cost,
-            stage,
-        });
-        self.start_and_deliver(conn);
+        let sender = sender.into();
+        self.enqueue(
+            conn,
+            Entry { sender, recipient, message, cost, stage, submitted: None, delivered: false },
+        );
     }
 
     /// The store has answered for the entry that waits for request `number`.
@@ -136,7 +156,7 @@ impl Model {
         let entry = self.queues.get_mut(&conn).into_iter().flatten().find(|entry| entry.waits_for(number));
         let entry = entry.expect("an open request is somebody's");
         entry.stage = match (&entry.stage, answer) {
-            (Stage::Storing(_), Answer::MessageStored { seq }) => Stage::Stored(*seq),
+            (Stage::Storing(_), Answer::MessageStored(place)) => Stage::Stored(*place),
             (Stage::File(_), Answer::FileStored { name, kind }) => {
                 entry.message.url = name.to_string();
                 entry.message.content_type = match kind {
@@ -147,7 +167,8 @@ impl Model {
                 };
                 Stage::Ready
             }
-            _ => Stage::Dropped,
+            (_, Answer::Refused) => Stage::Refused,
+            _ => Stage::Failed,
         };
         self.start_and_deliver(conn);
     }
@@ -168,26 +189,109 @@ impl Model {
                     let request = Request::StoreMessage(Box::new(entry.stored_form()));
                     entry.stage = Stage::Storing(self.ask(Purpose::Entry(conn), request));
                 }
-                Stage::Storing(_) | Stage::Stored(_) | Stage::Dropped => {}
+                Stage::Storing(_) | Stage::Stored(_) | Stage::Refused | Stage::Failed => {}
             }
         }
-        let unsettled = |entry: &Entry| !matches!(entry.stage, Stage::Stored(_) | Stage::Dropped);
+        let unsettled =
+            |entry: &Entry| !matches!(entry.stage, Stage::Stored(_) | Stage::Refused | Stage::Failed);
         let settled = entries.iter().position(unsettled).unwrap_or(entries.len());
         let rest = entries.split_off(settled);
         if !rest.is_empty() {
             self.queues.insert(conn, rest);
         }
-        for Entry { sender, recipient, message, stage, .. } in entries {
-            let Stage::Stored(seq) = stage else { continue };
-            match recipient {
-                Recipient::User(to) => {
-                    self.publish(Topic::User(to.clone()), Some(seq), encode(&message));
-                    self.deliver_to_user(to.as_str(), &message, Some(conn));
+        let mut done = Vec::new();
+        for Entry { sender, recipient, message, stage, submitted, delivered, .. } in entries {
+            let place = match (stage, &submitted) {
+                (Stage::Stored(place), _) => place,
+                (Stage::Refused, Some(id)) => {
+                    self.reject(conn, id.clone(), RejectCode::NoSuchConversation);
+                    continue;
                 }
-                Recipient::Group(to) => {
-                    self.publish(Topic::Group(to.clone()), Some(seq), encode(&message));
-                    self.deliver_to_group(to.as_str(), message, &sender);
+                (Stage::Failed, Some(id)) => {
+                    self.reject(conn, id.clone(), RejectCode::Unavailable);
+                    continue;
                 }
+                _ => continue,
+            };
+            let id = submitted.clone().unwrap_or_else(|| UNKNOWN.0.to_vec().into());
+            if delivered || done.contains(&submitted) {
+                self.accepted(conn, id, &recipient, place);
+                continue;
+            }
+            if submitted.is_some() {
+                let rest = self.queues.get_mut(&conn).into_iter().flatten();
+                rest.filter(|entry| entry.submitted == submitted).for_each(|entry| entry.delivered = true);
+                done.push(submitted.clone());
+            }
+            let topic = match &recipient {
+                Recipient::User(to) => Topic::User(to.clone()),
+                Recipient::Group(to) => Topic::Group(to.clone()),
+            };
+            let stored = (MessageId((*id).try_into().unwrap()), place);
+            self.publish(topic, Some(stored), encode(&message));
+            let copied = matches!(&recipient, Recipient::User(to) if to.as_str() != sender);
+            if copied {
+                self.publish(Topic::User(user(&sender)), Some(stored), encode(&message));
+            }
+            self.deliver_stored(&recipient, &message, (id.clone(), place), Some(conn));
+            if copied {
+                self.push(&sender, &recipient, &message, (id.clone(), place), Some(conn));
+            }
+            if submitted.is_some() {
+                self.accepted(conn, id, &recipient, place);
+            }
+        }
+    }
+
+    /// A stored message reaches those who are entitled to it, each in the form that it understands.
+    fn deliver_stored(
+        &mut self,
+        recipient: &Recipient,
+        message: &Message,
+        (id, place): (Bytes, Place),
+        origin: Option<ConnId>,
+    ) {
+        match recipient {
+            Recipient::User(to) => {
+                self.deliver_to_user(to.as_str(), message, origin);
+                let with = Recipient::User(user(&message.from));
+                self.push(to.as_str(), &with, message, (id, place), origin);
+            }
+            Recipient::Group(to) => {
+                let sender = message.from.clone();
+                self.deliver_to_group(to.as_str(), message.clone(), &sender);
+                let members = self.people.values().filter(|p| p.groups.iter().any(|g| g == to.as_str()));
+                let conns = members.flat_map(|person| person.conns.clone());
+                let conns: Vec<_> = conns.filter(|conn| Some(*conn) != origin).collect();
+                self.push_to(conns, &session::delivery(recipient, place, id, message));
+            }
+        }
+    }
+
+    /// A stored message reaches a user's sessions, to whom the conversation is `of`.
+    fn push(
+        &mut self,
+        name: &str,
+        of: &Recipient,
+        message: &Message,
+        (id, place): (Bytes, Place),
+        origin: Option<ConnId>,
+    ) {
+        let conns = self.people.get(name).map(|person| person.conns.clone()).unwrap_or_default();
+        let conns = conns.into_iter().filter(|conn| Some(*conn) != origin).collect();
+        self.push_to(conns, &session::delivery(of, place, id, message));
+    }
+
+    fn push_to(&mut self, conns: Vec<ConnId>, frame: &Frame) {
+        for conn in conns {
+            let Some(connection) = self.conns.get_mut(&conn).filter(|c| matches!(c.state, State::Online))
+            else {
+                continue;
+            };
+            let Some(session) = &mut connection.session else { continue };
+            let limits = &self.config.limits;
+            if connection.outbox.delivery(frame.payload(), limits, &mut session.lags) == Fate::Sent {
+                self.expected.out(conn, Out::Frame(frame.clone()));
             }
         }
     }
@@ -222,24 +326,43 @@ impl Model {
         if message.from.is_empty() {
             return;
         }
+        let stored = record.stored.map(|(id, place)| (Bytes::from(id.0.to_vec()), place));
         match &record.topic {
             Topic::Everyone => self.deliver_to_everyone(&message),
+            Topic::User(to)
+                if record.stored.is_some() && to.as_str() == message.from && message.to != message.from =>
+            {
+                if message.to.is_empty() || message.to.len() > 128 {
+                    return;
+                }
+                let (id, place) = record.stored.unwrap();
+                let with = Recipient::User(user(&message.to));
+                self.push(to.as_str(), &with, &message, (id.0.to_vec().into(), place), None);
+            }
             Topic::User(to) => {
                 if let Some(ends) = ends_call(&message) {
                     self.signalled(to.as_str(), &message.from, ends);
                 }
-                self.deliver_to_user(to.as_str(), &message, None);
+                match stored {
+                    Some(stored) => {
+                        self.deliver_stored(&Recipient::User(to.clone()), &message, stored, None);
+                    }
+                    None => self.deliver_to_user(to.as_str(), &message, None),
+                }
             }
-            Topic::Group(to) => {
-                let sender = message.from.clone();
-                self.deliver_to_group(to.as_str(), message, &sender);
-            }
+            Topic::Group(to) => match stored {
+                Some(stored) => self.deliver_stored(&Recipient::Group(to.clone()), &message, stored, None),
+                None => {
+                    let sender = message.from.clone();
+                    self.deliver_to_group(to.as_str(), message, &sender);
+                }
+            },
         }
     }
 
-    fn publish(&mut self, topic: Topic, seq: Option<u64>, message: Bytes) {
+    fn publish(&mut self, topic: Topic, stored: Option<(MessageId, Place)>, message: Bytes) {
         if self.config.peers {
-            self.expected.published.push(Record { topic, seq, message });
+            self.expected.published.push(Record { topic, stored, message });
         }
     }
 
@@ -274,10 +397,8 @@ impl Model {
     pub(super) fn fan_out(&mut self, to: Vec<ConnId>, frame: &Frame, picture: Option<&Picture>) {
         let mut overfull = Vec::new();
         for conn in to {
-            let Some(connection) = self.conns.get_mut(&conn).filter(|c| matches!(c.state, State::Online))
-            else {
-                continue;
-            };
+            let speaks = |c: &&mut Conn| matches!(c.state, State::Online) && c.session.is_none();
+            let Some(connection) = self.conns.get_mut(&conn).filter(speaks) else { continue };
             let limits = &self.config.limits;
             let fate = match picture {
                 Some(picture) => connection.outbox.picture(frame.payload(), picture, limits),
@@ -307,25 +428,33 @@ impl Model {
     /// Who has been loaded, or cannot be, is online. What those sent who have gone meanwhile comes first.
     pub(super) fn welcome(&mut self, name: &str) {
         while let Some(person) = self.people.get_mut(name).filter(|person| !person.departed.is_empty()) {
-            let (conn, bytes) = person.departed.remove(0);
-            self.route(conn, name, &bytes);
+            let (conn, is_session, bytes) = person.departed.remove(0);
+            if is_session {
+                self.session_departed(conn, name, &bytes);
+            } else {
+                self.route(conn, name, &bytes);
+            }
         }
         let conns = self.people.get(name).map(|person| person.conns.clone()).unwrap_or_default();
         for conn in conns {
             let Some(connection) = self.conns.get_mut(&conn) else { continue };
             let State::Loading(early) = &mut connection.state else { continue };
             let early = std::mem::take(early);
-            connection.state = State::Online;
-            let welcome = Message {
-                from: "System".into(),
-                to: name.into(),
-                content: "welcome!".into(),
-                ..Message::default()
-            };
-            self.send(conn, &Frame::Message(encode(&welcome)));
+            if connection.session.is_some() {
+                connection.state = State::Greeting;
+            } else {
+                connection.state = State::Online;
+                let welcome = Message {
+                    from: "System".into(),
+                    to: name.into(),
+                    content: "welcome!".into(),
+                    ..Message::default()
+                };
+                self.send(conn, &Frame::Message(encode(&welcome)));
+            }
             for bytes in early {
-                if matches!(self.conns[&conn].state, State::Online) {
-                    self.route(conn, name, &bytes);
+                if self.conns[&conn].is_open() {
+                    self.dispatch(conn, name, &bytes);
                 }
             }
         }
@@ -340,7 +469,11 @@ impl Model {
                 (profile.avatar.to_string(), profile.groups.clone(), profile.revision)
             }
             Answer::Refused => (String::new(), Vec::new(), 0),
-            Answer::Failed | Answer::MessageStored { .. } | Answer::FileStored { .. } => {
+            Answer::Failed
+            | Answer::MessageStored(_)
+            | Answer::FileStored { .. }
+            | Answer::HeadsLoaded { .. }
+            | Answer::MessagesLoaded(_) => {
                 person.load = Load::Failed(now);
                 self.welcome(name);
                 return self.forget();
@@ -372,7 +505,7 @@ impl Entry {
     fn stored_form(&self) -> NewMessage {
         NewMessage {
             sender: user(&self.sender),
-            id: MessageId([0; 16]),
+            id: self.submitted.as_ref().map_or(UNKNOWN, |id| MessageId((**id).try_into().unwrap())),
             recipient: self.recipient.clone(),
             content_type: self.message.content_type.try_into().unwrap(),
             content: self.message.content.as_str().into(),

@@ -3,6 +3,7 @@
 
 mod chat;
 mod outbox;
+mod session;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,11 +11,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use switchboard_engine::{
     Answer, CloseReason, ConnId, DevicePolicy, DirectoryChange, DirectoryChangeKind, Event, FileUpload,
-    Frame, Instant, Recipient, Record, Request, ServerConfig, Topic,
+    Frame, Instant, Place, Protocol, Recipient, Record, Request, ServerConfig, Topic,
 };
 use switchboard_proto::classic::Message;
 
-use self::outbox::Outbox;
+use self::{outbox::Outbox, session::Session};
 use crate::store::{group, user};
 
 /// What one connection is to be sent or told, in order.
@@ -47,12 +48,16 @@ pub(crate) struct Conn {
     heard_at: Instant,
     pinged_at: Instant,
     pub(crate) outbox: Outbox,
+    /// What only a session has, until it is closed.
+    pub(crate) session: Option<Session>,
 }
 
 #[derive(Clone, Debug)]
 enum State {
     /// With what came before the welcome.
     Loading(Vec<Bytes>),
+    /// A session that has not said Hello.
+    Greeting,
     Online,
     Closing(Instant),
     Aborted,
@@ -62,12 +67,27 @@ impl Conn {
     fn early(&self) -> &[Bytes] {
         match &self.state {
             State::Loading(early) => early,
-            State::Online | State::Closing(_) | State::Aborted => &[],
+            State::Greeting | State::Online | State::Closing(_) | State::Aborted => &[],
         }
     }
 
+    /// When the first frame of a session must have come that has sent none.
+    fn hello_by(&self) -> Option<Instant> {
+        let waits = match &self.state {
+            State::Loading(early) => early.is_empty(),
+            State::Greeting => true,
+            State::Online | State::Closing(_) | State::Aborted => false,
+        };
+        self.session.as_ref().filter(|_| waits).map(|session| session.hello_by)
+    }
+
+    /// Whether its next frame is the first.
+    pub(crate) fn is_new(&self) -> bool {
+        self.hello_by().is_some()
+    }
+
     fn is_open(&self) -> bool {
-        matches!(self.state, State::Loading(_) | State::Online)
+        matches!(self.state, State::Loading(_) | State::Greeting | State::Online)
     }
 }
 
@@ -76,7 +96,7 @@ impl Conn {
 struct Person {
     conns: Vec<ConnId>,
     /// What closed connections had sent before the user was loaded.
-    departed: Vec<(ConnId, Bytes)>,
+    departed: Vec<(ConnId, bool, Bytes)>,
     load: Load,
     groups: Vec<String>,
     avatar: String,
@@ -142,6 +162,10 @@ struct Entry {
     message: Message,
     cost: u64,
     stage: Stage,
+    /// The id that a session has given it.
+    submitted: Option<Bytes>,
+    /// Whether the same submit was delivered while this one waited.
+    delivered: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -150,8 +174,9 @@ enum Stage {
     File(usize),
     Ready,
     Storing(usize),
-    Stored(u64),
-    Dropped,
+    Stored(Place),
+    Refused,
+    Failed,
 }
 
 impl Entry {
@@ -165,6 +190,8 @@ impl Entry {
 pub(crate) enum Purpose {
     Load(String),
     Entry(ConnId),
+    Heads(ConnId),
+    Fetch(ConnId),
 }
 
 /// A request, and until when an answer counts.
@@ -182,6 +209,8 @@ pub(crate) struct Model {
     pub(crate) config: ServerConfig,
     pub(crate) now: Instant,
     pub(crate) conns: BTreeMap<ConnId, Conn>,
+    /// Connections that are or were sessions.
+    pub(crate) sessions: BTreeSet<ConnId>,
     people: BTreeMap<String, Person>,
     /// Every request ever made, by number.
     pub(crate) asked: Vec<Asked>,
@@ -200,6 +229,7 @@ impl Model {
             config,
             now,
             conns: BTreeMap::new(),
+            sessions: BTreeSet::new(),
             people: BTreeMap::new(),
             asked: Vec::new(),
             queues: BTreeMap::new(),
@@ -238,7 +268,10 @@ impl Model {
     /// An event, other than an answer.
     pub(crate) fn handle(&mut self, event: &Event) {
         match event {
-            Event::Connected { conn, user } => self.connected(*conn, user.as_str()),
+            Event::Connected { conn, user, protocol } => {
+                let is_session = *protocol == Protocol::Session;
+                self.connected(*conn, user.as_str(), is_session);
+            }
             Event::Received { conn, message } => self.received(*conn, message.clone()),
             Event::Ping { conn, payload } => {
                 if self.hear(*conn) {
@@ -253,9 +286,14 @@ impl Model {
             Event::Flushed { conn, frames, .. } => {
                 let Some(connection) = self.conns.get_mut(conn) else { return };
                 let (_, _, released) = connection.outbox.flush(*frames as usize);
+                let drained = connection.outbox.on_the_way() == 0;
                 released.into_iter().for_each(|f| self.expected.out(*conn, Out::Frame(Frame::Message(f))));
+                if drained {
+                    self.drained(*conn);
+                }
             }
             Event::Disconnected { conn } => {
+                self.end_session(*conn, None);
                 if let Some(connection) = self.conns.remove(conn) {
                     self.detach(*conn, &connection.state);
                 }
@@ -276,6 +314,8 @@ impl Model {
             match self.asked[number].purpose.clone() {
                 Purpose::Load(name) => self.loaded(&name, answer),
                 Purpose::Entry(conn) => self.settle(conn, number, answer),
+                Purpose::Heads(conn) => self.heads_loaded(conn, answer),
+                Purpose::Fetch(conn) => self.fetched(conn, number, answer),
             }
         }
         self.finish();
@@ -297,14 +337,17 @@ impl Model {
         let loads = self.people.values().filter_map(|person| self.reload_due(person));
         let requests = self.asked.iter().filter(|asked| asked.open).map(|asked| asked.expires_at);
         let settled = self.stopping.filter(|_| !self.closed);
-        conns.chain(loads).chain(requests).chain(settled).min()
+        let sessions = self.conns.values().filter_map(|connection| connection.session.as_ref());
+        let heads = sessions.filter_map(Session::retry_at);
+        conns.chain(loads).chain(requests).chain(settled).chain(heads).min()
     }
 
     fn conn_due(&self, connection: &Conn) -> Option<Instant> {
         match connection.state {
-            State::Loading(_) | State::Online => {
+            State::Loading(_) | State::Greeting | State::Online => {
                 let ping_at = connection.heard_at.max(connection.pinged_at) + self.config.ping_interval;
-                Some(ping_at.min(connection.heard_at + self.config.idle_timeout))
+                let due = ping_at.min(connection.heard_at + self.config.idle_timeout);
+                Some(connection.hello_by().map_or(due, |hello_by| due.min(hello_by)))
             }
             State::Closing(since) => Some(since + self.config.close_timeout),
             State::Aborted => None,
@@ -330,6 +373,8 @@ impl Model {
                 self.expected.out(conn, Out::Abort);
             } else if connection.heard_at + self.config.idle_timeout == now {
                 self.close(conn, CloseReason::Idle);
+            } else if connection.hello_by() == Some(now) {
+                self.close(conn, CloseReason::OutOfTurn);
             } else {
                 let position = connection.outbox.sent().to_be_bytes();
                 self.conns.get_mut(&conn).unwrap().pinged_at = now;
@@ -343,17 +388,25 @@ impl Model {
                 self.load(&name);
             }
         }
+        for conn in self.conns.keys().copied().collect::<Vec<_>>() {
+            if self.conns[&conn].session.as_ref().and_then(Session::retry_at) == Some(now) {
+                self.retry_heads(conn);
+            }
+        }
         for number in self.open_requests() {
-            if self.asked[number].expires_at == now {
+            if self.asked[number].open && self.asked[number].expires_at == now {
                 self.answered(number, &Answer::Failed);
             }
         }
     }
 
-    fn connected(&mut self, conn: ConnId, name: &str) {
+    fn connected(&mut self, conn: ConnId, name: &str, is_session: bool) {
         let (heard_at, pinged_at) = (self.now, self.now);
+        let session = is_session.then(|| Session::new(self.now + self.config.hello_timeout));
+        self.sessions.extend(is_session.then_some(conn));
         let state = State::Loading(Vec::new());
-        let connection = Conn { user: name.into(), state, heard_at, pinged_at, outbox: Outbox::default() };
+        let connection =
+            Conn { user: name.into(), state, heard_at, pinged_at, outbox: Outbox::default(), session };
         self.conns.insert(conn, connection);
         let known = self.people.contains_key(name);
         let person = self.people.entry(name.into()).or_insert(Person {
@@ -410,9 +463,11 @@ impl Model {
 
     fn close(&mut self, conn: ConnId, reason: CloseReason) {
         let now = self.now;
-        let Some(connection) = self.conns.get_mut(&conn).filter(|connection| connection.is_open()) else {
+        if !self.conns.get(&conn).is_some_and(Conn::is_open) {
             return;
-        };
+        }
+        self.end_session(conn, Some(reason));
+        let Some(connection) = self.conns.get_mut(&conn) else { return };
         let state = std::mem::replace(&mut connection.state, State::Closing(now));
         connection.outbox.discard_waiting();
         self.expected.out(conn, Out::Close(reason));
@@ -422,10 +477,12 @@ impl Model {
     /// What was sent before the user is loaded is routed when that is done, whoever has gone by then.
     fn detach(&mut self, conn: ConnId, state: &State) {
         let limit = self.config.limits.pending_per_connection as usize;
+        let is_session = self.sessions.contains(&conn);
         for person in self.people.values_mut().filter(|person| person.conns.contains(&conn)) {
             person.conns.retain(|other| *other != conn);
             if let State::Loading(early) = state {
-                person.departed.extend(early.iter().map(|bytes| (conn, bytes.clone())));
+                let left = if is_session { Self::departed(early) } else { early };
+                person.departed.extend(left.iter().map(|bytes| (conn, is_session, bytes.clone())));
                 person.departed.truncate(limit);
             }
         }

@@ -43,11 +43,11 @@ impl Outbox {
         self.sent
     }
 
-    fn fits(&self, len: usize, limits: &Limits) -> bool {
+    pub(super) fn fits(&self, len: usize, limit_bytes: u64) -> bool {
         let sent: u64 = self.on_the_way.iter().map(|(len, _)| cost(*len)).sum();
         let waits: u64 =
             self.waiting.iter().flat_map(|(_, frame)| frame).map(|frame| cost(frame.len())).sum();
-        sent + waits + cost(len) <= limits.outbox_bytes
+        sent + waits + cost(len) <= limit_bytes
     }
 
     fn sends(&mut self, len: usize, picture: Option<Picture>) -> Fate {
@@ -58,18 +58,35 @@ impl Outbox {
 
     /// One of many frames that all count.
     pub(crate) fn ordinary(&mut self, frame: &Bytes, limits: &Limits) -> Fate {
-        if self.fits(frame.len(), limits) { self.sends(frame.len(), None) } else { Fate::Overflows }
+        if self.fits(frame.len(), limits.outbox_bytes) {
+            self.sends(frame.len(), None)
+        } else {
+            Fate::Overflows
+        }
+    }
+
+    /// A stored message for a session, which lags if that is too much.
+    pub(crate) fn delivery(&mut self, frame: &Bytes, limits: &Limits, lags: &mut bool) -> Fate {
+        let waits = !self.on_the_way.is_empty();
+        let limit = if waits { limits.lag_bytes } else { limits.outbox_bytes };
+        if *lags || !self.fits(frame.len(), limit) {
+            *lags |= waits;
+            return Fate::Dropped;
+        }
+        self.sends(frame.len(), None)
     }
 
     /// A live picture: it waits for its predecessor, and replaces one that waits already.
     pub(crate) fn picture(&mut self, frame: &Bytes, picture: &Picture, limits: &Limits) -> Fate {
         if let Some(place) = self.waiting.iter().position(|(other, _)| other == picture) {
             let before = self.waiting[place].1.take();
-            let fits = self.fits(frame.len(), limits);
+            let fits = self.fits(frame.len(), limits.outbox_bytes);
             self.waiting[place].1 = if fits { Some(frame.clone()) } else { before };
             return if fits { Fate::Waits } else { Fate::Dropped };
         }
-        if self.waiting.len() >= limits.streams_per_connection as usize || !self.fits(frame.len(), limits) {
+        if self.waiting.len() >= limits.streams_per_connection as usize
+            || !self.fits(frame.len(), limits.outbox_bytes)
+        {
             return Fate::Dropped;
         }
         self.waiting.push((picture.clone(), None));

@@ -183,6 +183,9 @@ impl Conversation {
             ConnectionState::Closed(ClosedReason::TooManyDevices) => {
                 "closed: the user has too many connections, and this was the oldest".to_owned()
             }
+            ConnectionState::Closed(ClosedReason::Dismissed) => {
+                "closed: the server asks not to be dialled again".to_owned()
+            }
             ConnectionState::Closed(ClosedReason::Application | ClosedReason::NotStarted) => {
                 "closed".to_owned()
             }
@@ -190,9 +193,9 @@ impl Conversation {
         let mut lines = vec![Line::Status(text)];
         lines.extend(match state {
             ConnectionState::Waiting { .. }
-            | ConnectionState::Closed(ClosedReason::TakenOver | ClosedReason::TooManyDevices) => {
-                self.tell_unsent()
-            }
+            | ConnectionState::Closed(
+                ClosedReason::TakenOver | ClosedReason::TooManyDevices | ClosedReason::Dismissed,
+            ) => self.tell_unsent(),
             ConnectionState::Closed(ClosedReason::Application | ClosedReason::NotStarted)
             | ConnectionState::Connecting { .. }
             | ConnectionState::Closing

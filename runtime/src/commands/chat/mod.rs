@@ -283,6 +283,7 @@ impl Chat {
         let why = match reason {
             ClosedReason::TakenOver => "a newer connection of the same user took over",
             ClosedReason::TooManyDevices => "the user has too many connections, and this was the oldest",
+            ClosedReason::Dismissed => "the server asks not to be dialled again",
             ClosedReason::Application | ClosedReason::NotStarted => return Ok(()),
         };
         if self.terminal.is_none() {

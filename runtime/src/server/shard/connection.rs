@@ -19,7 +19,7 @@ use crate::websocket::{Decoder, Incoming};
 
 /// Starts the task of a new connection.
 pub(super) fn open(shard: &Rc<Shard>, new: NewConnection) {
-    let NewConnection { stream, user, read_ahead, place } = new;
+    let NewConnection { stream, user, protocol, read_ahead, place } = new;
     let stream = match TcpStream::from_std(stream) {
         Ok(stream) => stream,
         Err(error) => return tracing::warn!(%error, "cannot take over a connection"),
@@ -28,8 +28,8 @@ pub(super) fn open(shard: &Rc<Shard>, new: NewConnection) {
     let mut state = shard.state();
     // The gateway has counted the places, so there is a slot.
     let Some(conn) = state.add(write) else { return };
-    tracing::debug!(%conn, %user, "connected");
-    state.handle(Event::Connected { conn, user });
+    tracing::debug!(%conn, %user, ?protocol, "connected");
+    state.handle(Event::Connected { conn, user, protocol });
     shard.after(&mut state);
     drop(state);
     let connection = Connection { shard: Rc::clone(shard), conn, read, decoder: Decoder::default() };

@@ -29,7 +29,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use switchboard_engine::{Event, Instant, Record, Server, ServerConfig, UserId};
+use switchboard_engine::{Event, Instant, Protocol, Record, Server, ServerConfig, UserId};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use self::state::State;
@@ -62,6 +62,8 @@ pub(crate) struct ShardParts {
 pub(crate) struct NewConnection {
     pub(crate) stream: std::net::TcpStream,
     pub(crate) user: UserId,
+    /// What was agreed on in the handshake.
+    pub(crate) protocol: Protocol,
     /// What was read together with the handshake's request.
     pub(crate) read_ahead: Bytes,
     /// Counts it among the shard's connections until it is gone.

@@ -138,7 +138,10 @@ impl State {
                     }
                 }
                 Action::Request { ticket, request } => match request {
-                    Request::LoadUser(_) | Request::StoreMessage(_) => {
+                    Request::LoadUser(_)
+                    | Request::StoreMessage(_)
+                    | Request::LoadHeads { .. }
+                    | Request::LoadMessages(_) => {
                         self.store.submit(self.index, ticket, request);
                     }
                     Request::StoreFile(_) => self.media.submit(self.index, ticket, request),

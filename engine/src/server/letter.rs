@@ -1,0 +1,124 @@
+//! A stored message on its way to those who are entitled to it, in the form that each understands. A form is
+//! made when somebody needs it, once, however many receive it.
+
+use alloc::{borrow::ToOwned as _, boxed::Box};
+
+use bytes::Bytes;
+use switchboard_proto::{Message as _, classic::Message, v1::Content};
+
+use super::{classic, session};
+use crate::{
+    digest::Digest,
+    id::{MessageId, UserId},
+    probe::{Canary, Probe},
+    storage::{Place, Recipient},
+};
+
+/// A message's contents, in the form in which they came.
+#[derive(Clone, Debug)]
+pub(super) enum Form {
+    /// From a classic client, here or at another engine.
+    Classic {
+        /// What classic recipients receive.
+        frame: Bytes,
+        /// What other engines receive, if there are any to tell.
+        record: Option<Bytes>,
+    },
+    /// From a session here.
+    Session {
+        /// The `Submit`.
+        frame: Bytes,
+        /// The sender's picture at that time, as the directory had it.
+        avatar: Box<str>,
+    },
+}
+
+impl Form {
+    pub(super) fn fold(&self, digest: &mut Digest<'_>) {
+        match self {
+            Self::Classic { frame, record } => {
+                digest.word(0);
+                digest.bytes(frame);
+                digest.flag(record.is_some());
+                digest.bytes(record.as_deref().unwrap_or_default());
+            }
+            Self::Session { frame, avatar } => {
+                digest.word(1);
+                digest.bytes(frame);
+                digest.text(avatar);
+            }
+        }
+    }
+}
+
+/// A message that has its place in the log.
+#[derive(Debug)]
+pub(super) struct Letter<'a> {
+    pub(super) sender: &'a UserId,
+    pub(super) recipient: &'a Recipient,
+    pub(super) id: MessageId,
+    pub(super) place: Place,
+    pub(super) form: &'a Form,
+}
+
+impl Letter<'_> {
+    /// Whether the form for classic recipients is there already.
+    pub(super) const fn is_classic(&self) -> bool {
+        matches!(self.form, Form::Classic { .. })
+    }
+
+    /// What classic recipients receive.
+    pub(super) fn classic(&self, probe: &impl Probe) -> Bytes {
+        match (self.form, self.recipient) {
+            (Form::Classic { frame, .. }, _) => frame.clone(),
+            (Form::Session { frame, avatar }, Recipient::User(_)) => {
+                classic::encode(&self.message(frame, avatar))
+            }
+            (Form::Session { frame, avatar }, Recipient::Group(_)) => {
+                classic::group_form(self.message(frame, avatar), probe)
+            }
+        }
+    }
+
+    /// What other engines receive.
+    pub(super) fn record(&self) -> Option<Bytes> {
+        match self.form {
+            Form::Classic { record, .. } => record.clone(),
+            Form::Session { frame, avatar } => Some(classic::encode(&self.message(frame, avatar))),
+        }
+    }
+
+    /// What the sessions of those receive to whom the conversation is this one.
+    pub(super) fn delivery(&self, conversation: &Recipient, probe: &impl Probe) -> Bytes {
+        let mut place = self.place;
+        if probe.canary(Canary::DeliverySeqOffByOne) {
+            place.seq += 1;
+        }
+        if probe.canary(Canary::EpochNotTold) {
+            place.epoch = 0;
+        }
+        session::frames::delivery(conversation, place, self.id, self.sender, self.content())
+    }
+
+    fn content(&self) -> Content {
+        match self.form {
+            Form::Classic { frame, .. } => {
+                // It was decoded when it came, or was made here.
+                let message = Message::decode(frame.clone()).unwrap_or_default();
+                let kind = u32::try_from(message.content_type).unwrap_or_default();
+                Content { kind, text: message.content, file: message.url }
+            }
+            Form::Session { frame, .. } => session::content_of(frame),
+        }
+    }
+
+    /// A session's message as a classic client would have sent it.
+    fn message(&self, submit: &Bytes, avatar: &str) -> Message {
+        let content = session::content_of(submit);
+        let (to, is_group) = match self.recipient {
+            Recipient::User(user) => (user.as_str(), false),
+            Recipient::Group(group) => (group.as_str(), true),
+        };
+        classic::message_of(self.sender, to, is_group, avatar.to_owned(), content)
+    }
+}

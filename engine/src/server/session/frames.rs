@@ -1,0 +1,204 @@
+//! The wire of the session protocol: frames from bytes, and the forms in which things are told.
+
+use alloc::{borrow::ToOwned, string::String};
+use core::time::Duration;
+
+use bytes::Bytes;
+use switchboard_proto::{
+    Message as _,
+    v1::{
+        Accepted, ClientFrame, Content, Conversation, Delivery, Goodbye, Head, Heads, Heartbeat, Limits,
+        Page, RejectCode, Rejected, ServerFrame, Unfetched, Welcome, client_frame, conversation::Peer,
+        server_frame::Body,
+    },
+};
+
+use crate::{
+    close::CloseReason,
+    config::ServerConfig,
+    id::{GroupId, MessageId, UserId},
+    storage::{self, Messages, Place, Recipient, StoredMessage},
+};
+
+/// `reconnect_after_ms` for those who must not come back by themselves.
+const NEVER_MS: u32 = u32::MAX;
+
+/// The longest name of a stored file, in bytes: that of most file systems.
+const FILE_NAME_LIMIT_BYTES: usize = 255;
+
+/// What a client's frame says, if it is one and says anything.
+pub(super) fn decode(bytes: Bytes) -> Option<client_frame::Body> {
+    ClientFrame::decode(bytes).ok()?.body
+}
+
+fn encode(body: Body) -> Bytes {
+    ServerFrame { body: Some(body) }.encode_to_vec().into()
+}
+
+/// A conversation, by who or what is on its other side.
+pub(super) fn conversation(of: &Recipient) -> Conversation {
+    let peer = match of {
+        Recipient::User(user) => Peer::User(user.as_str().to_owned()),
+        Recipient::Group(group) => Peer::Group(group.as_str().to_owned()),
+    };
+    Conversation { peer: Some(peer) }
+}
+
+/// The other side of a conversation, if it names one that can be.
+pub(super) fn recipient(of: Option<&Conversation>) -> Option<Recipient> {
+    match of?.peer.as_ref()? {
+        Peer::User(user) => UserId::new(user).ok().map(Recipient::User),
+        Peer::Group(group) => GroupId::new(group).ok().map(Recipient::Group),
+    }
+}
+
+/// A message's id, if it has the length of one.
+pub(super) fn message_id(bytes: &[u8]) -> Option<MessageId> {
+    bytes.try_into().ok().map(MessageId)
+}
+
+/// What is wrong with a message's content, if anything is.
+pub(super) fn content_fault(content: Option<&Content>) -> Option<&'static str> {
+    let Some(content) = content else { return Some("content is missing") };
+    match content.kind {
+        1 if content.text.is_empty() => Some("content.text is empty"),
+        1 if !content.file.is_empty() => Some("content.file is for media: a text has none"),
+        1 => None,
+        2..=5 if !is_file_name(&content.file) => Some("content.file is not the name of a stored file"),
+        2..=5 => None,
+        _ => Some("content.kind is not 1 to 5"),
+    }
+}
+
+/// Whether a text can be the name of a stored file: one path component, safe to print.
+fn is_file_name(name: &str) -> bool {
+    let is_component = !matches!(name, "" | "." | "..") && !name.contains(['/', '\\']);
+    is_component && name.len() <= FILE_NAME_LIMIT_BYTES && !name.chars().any(char::is_control)
+}
+
+/// The answer to a Hello.
+pub(super) fn welcome(session_id: &[u8; 16], user: &UserId, config: &ServerConfig) -> Bytes {
+    let l = &config.limits;
+    encode(Body::Welcome(Welcome {
+        session_id: Bytes::copy_from_slice(session_id),
+        user: user.as_str().to_owned(),
+        heartbeat_interval_ms: millis(config.heartbeat_interval),
+        resync_interval_ms: millis(config.resync_interval),
+        limits: Some(Limits {
+            message_bytes: l.message_bytes,
+            messages_per_second: l.messages_per_second,
+            message_burst: l.message_burst,
+            bytes_per_second: l.bytes_per_second,
+            byte_burst: l.byte_burst,
+            pending: l.pending_per_connection,
+            fetches: l.fetches_per_connection,
+            page_messages: l.page_messages,
+            cursors: l.cursors_per_hello,
+        }),
+    }))
+}
+
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
+pub(super) fn heartbeat(nonce: u64) -> Bytes {
+    encode(Body::Heartbeat(Heartbeat { nonce }))
+}
+
+pub(super) fn accepted(id: MessageId, to: &Recipient, place: Place) -> Bytes {
+    encode(Body::Accepted(Accepted {
+        message_id: Bytes::copy_from_slice(&id.0),
+        conversation: Some(conversation(to)),
+        epoch: place.epoch,
+        seq: place.seq,
+        stored_at_ms: place.stored_at_ms,
+    }))
+}
+
+/// An id that is longer than any comes back cut, so that a refusal is never a large frame.
+pub(super) fn rejected(id: &[u8], code: RejectCode, text: &str) -> Bytes {
+    let message_id = Bytes::copy_from_slice(id.get(..16).unwrap_or(id));
+    encode(Body::Rejected(Rejected { message_id, code: code.into(), text: text.to_owned() }))
+}
+
+pub(super) fn unfetched(fetch_id: u64, code: RejectCode, text: &str) -> Bytes {
+    encode(Body::Unfetched(Unfetched { fetch_id, code: code.into(), text: text.to_owned() }))
+}
+
+/// What stands in a log at `place`, pushed to a reader of this conversation.
+pub(in crate::server) fn delivery(
+    to: &Recipient,
+    place: Place,
+    id: MessageId,
+    from: &UserId,
+    content: Content,
+) -> Bytes {
+    encode(Body::Delivery(Delivery {
+        conversation: Some(conversation(to)),
+        epoch: place.epoch,
+        seq: place.seq,
+        message_id: Bytes::copy_from_slice(&id.0),
+        from: from.as_str().to_owned(),
+        content: Some(content),
+        stored_at_ms: place.stored_at_ms,
+    }))
+}
+
+pub(super) fn page(fetch_id: u64, of: &Recipient, part: Messages) -> Bytes {
+    let Messages { epoch, head_seq, first_seq, messages } = part;
+    let messages = messages.into_iter().map(page_message).collect();
+    let conversation = Some(conversation(of));
+    encode(Body::Page(Page { fetch_id, conversation, epoch, messages, head_seq, first_seq }))
+}
+
+/// What every message of a page has in common is left out.
+fn page_message(message: StoredMessage) -> Delivery {
+    Delivery {
+        conversation: None,
+        epoch: 0,
+        seq: message.seq,
+        message_id: Bytes::copy_from_slice(&message.id.0),
+        from: message.sender.as_str().to_owned(),
+        content: Some(Content {
+            kind: message.content_type.into(),
+            text: String::from(message.content),
+            file: String::from(message.url),
+        }),
+        stored_at_ms: message.stored_at_ms,
+    }
+}
+
+pub(super) fn heads(heads: &[storage::Head], last: bool) -> Bytes {
+    let heads = heads.iter().map(|head| Head {
+        conversation: Some(conversation(&head.conversation)),
+        epoch: head.epoch,
+        seq: head.seq,
+        first_seq: head.first_seq,
+    });
+    encode(Body::Heads(Heads { heads: heads.collect(), last }))
+}
+
+/// The last frame before a close; none where the peer would not understand it, or has said goodbye itself.
+pub(super) fn goodbye(reason: CloseReason, config: &ServerConfig) -> Option<Bytes> {
+    let (reconnect_after_ms, reconnect_spread_ms) = match reason {
+        CloseReason::PeerClosed
+        | CloseReason::ProtocolError
+        | CloseReason::TextMessage
+        | CloseReason::Undecodable
+        | CloseReason::UndecodableFrame
+        | CloseReason::OutOfTurn => return None,
+        // Another connection of the same user has this one's place: to come back would take that one's.
+        CloseReason::TakenOver | CloseReason::TooManyDevices => (NEVER_MS, 0),
+        CloseReason::GoingAway
+        | CloseReason::MessageTooLarge
+        | CloseReason::TooManyMessages
+        | CloseReason::TooManyBytes
+        | CloseReason::SlowReader
+        | CloseReason::TooManyPending
+        | CloseReason::ServerFull
+        | CloseReason::Idle => (millis(config.reconnect_after), millis(config.reconnect_spread)),
+    };
+    let text = reason.text().to_owned();
+    Some(encode(Body::Goodbye(Goodbye { text, reconnect_after_ms, reconnect_spread_ms })))
+}

@@ -1,0 +1,192 @@
+//! Where a user's conversations are: asked of the store page by page, compared with the client's cursors.
+
+use alloc::{boxed::Box, vec::Vec};
+
+use switchboard_proto::v1::Cursor;
+
+use super::frames;
+use crate::{
+    action::Frame,
+    digest::Digest,
+    id::{ConnId, Ticket},
+    probe::{Probe, Rule},
+    server::{Server, requests::Purpose, timers::Due},
+    storage::{Answer, Head, Recipient, Request},
+    time::Instant,
+};
+
+/// Heads on their way to one session.
+///
+/// ```text
+///   Asking ──► (told)
+///    ▲   │ failed
+///    │   ▼
+///   Failed
+/// ```
+#[derive(Clone, Debug)]
+pub(super) struct HeadsRun {
+    /// How far the client says that it is: conversation, epoch, seq; sorted.
+    cursors: Vec<(Recipient, u64, u64)>,
+    /// Where the store is to go on.
+    after: u64,
+    stage: Stage,
+}
+
+#[derive(Clone, Debug)]
+enum Stage {
+    Asking { ticket: Ticket },
+    Failed { retry_at: Instant },
+}
+
+impl HeadsRun {
+    /// The request that is waited for.
+    pub(super) const fn ticket(&self) -> Option<Ticket> {
+        match self.stage {
+            Stage::Asking { ticket } => Some(ticket),
+            Stage::Failed { .. } => None,
+        }
+    }
+
+    pub(super) fn cursors(&self) -> usize {
+        self.cursors.len()
+    }
+
+    /// Whether the client is where the log is.
+    fn is_known(&self, head: &Head) -> bool {
+        let place = self.cursors.binary_search_by(|(of, ..)| of.cmp(&head.conversation));
+        let cursor = place.ok().and_then(|place| self.cursors.get(place));
+        cursor.is_some_and(|(_, epoch, seq)| (*epoch, *seq) == (head.epoch, head.seq))
+    }
+
+    /// Which request that is, the requests tell.
+    pub(super) fn fold(&self, digest: &mut Digest<'_>) {
+        digest.len(self.cursors.len());
+        for (of, epoch, seq) in &self.cursors {
+            of.fold(digest);
+            digest.word(*epoch);
+            digest.word(*seq);
+        }
+        digest.word(self.after);
+        match self.stage {
+            Stage::Asking { .. } => digest.word(0),
+            Stage::Failed { retry_at } => {
+                digest.word(1);
+                digest.instant(retry_at);
+            }
+        }
+    }
+}
+
+/// What a client says of where it is, as far as it makes sense. Of two cursors of one conversation any counts.
+fn read(cursors: &[Cursor]) -> Vec<(Recipient, u64, u64)> {
+    let cursor = |cursor: &Cursor| {
+        let of = frames::recipient(cursor.conversation.as_ref())?;
+        Some((of, cursor.epoch, cursor.seq))
+    };
+    let mut read: Vec<_> = cursors.iter().filter_map(cursor).collect();
+    read.sort();
+    read.dedup_by(|later, earlier| later.0 == earlier.0);
+    read
+}
+
+impl<P: Probe> Server<P> {
+    /// Tells a session the heads that are not where these cursors are. Replaces heads that are still on their way.
+    pub(super) fn tell_heads(&mut self, conn: ConnId, cursors: &[Cursor]) {
+        if self.stop_heads(conn) {
+            self.probe.reached(Rule::HeadsReplaced);
+        }
+        let limit = usize::try_from(self.config.limits.cursors_per_hello).unwrap_or(usize::MAX);
+        if cursors.len() > limit {
+            self.probe.reached(Rule::CursorsOverLimit);
+        }
+        let cursors = cursors.get(..limit).unwrap_or(cursors);
+        self.ask_heads(conn, read(cursors), 0);
+    }
+
+    fn ask_heads(&mut self, conn: ConnId, cursors: Vec<(Recipient, u64, u64)>, after: u64) {
+        let user = self.connections.get(conn).and_then(|connection| connection.user());
+        let Some(user) = user.and_then(|user| self.users.get(user)).map(|user| user.id.clone()) else {
+            return;
+        };
+        self.probe.reached(Rule::HeadsAsked);
+        let ticket = self.request(Purpose::Heads(conn), Request::LoadHeads { user, after });
+        if let Some(session) = self.connections.get_mut(conn).and_then(|c| c.session.as_mut()) {
+            session.heads = Some(Box::new(HeadsRun { cursors, after, stage: Stage::Asking { ticket } }));
+        }
+    }
+
+    /// Gives up heads that are on their way. Returns whether there were any.
+    pub(super) fn stop_heads(&mut self, conn: ConnId) -> bool {
+        let session = self.connections.get_mut(conn).and_then(|c| c.session.as_mut());
+        let Some(run) = session.and_then(|session| session.heads.take()) else { return false };
+        match run.stage {
+            Stage::Asking { ticket } => {
+                self.requests.close(ticket);
+            }
+            Stage::Failed { retry_at } => self.timers.cancel(retry_at, Due::Heads(conn)),
+        }
+        true
+    }
+
+    /// Heads that could not be had are asked for again.
+    pub(in crate::server) fn heads_due(&mut self, conn: ConnId) {
+        let session = self.connections.get_mut(conn).and_then(|c| c.session.as_mut());
+        let Some(run) = session.and_then(|session| session.heads.take()) else { return };
+        self.probe.reached(Rule::HeadsRetried);
+        let HeadsRun { cursors, after, .. } = *run;
+        self.ask_heads(conn, cursors, after);
+    }
+
+    /// The store has answered about heads, or has not in time.
+    pub(in crate::server) fn heads_answered(&mut self, conn: ConnId, answer: Answer) {
+        let session = self.connections.get_mut(conn).and_then(|c| c.session.as_mut());
+        let Some(mut run) = session.and_then(|session| session.heads.take()) else { return };
+        let (mut heads, next) = match answer {
+            Answer::HeadsLoaded { heads, next } => (heads, next),
+            // Of a user whom the store does not know nothing was ever said.
+            Answer::Refused => (Vec::new(), None),
+            Answer::Failed => return self.retry_heads(conn, run),
+            Answer::UserLoaded(_)
+            | Answer::MessageStored(_)
+            | Answer::FileStored { .. }
+            | Answer::MessagesLoaded(_) => {
+                self.stats.driver_faults += 1;
+                return self.retry_heads(conn, run);
+            }
+        };
+        heads.retain(|head| !run.is_known(head));
+        self.send_heads(conn, &heads, next.is_none());
+        match next {
+            Some(after) => {
+                self.probe.reached(Rule::HeadsPaged);
+                let cursors = core::mem::take(&mut run.cursors);
+                self.ask_heads(conn, cursors, after);
+            }
+            None => self.probe.reached(Rule::HeadsTold),
+        }
+    }
+
+    fn retry_heads(&mut self, conn: ConnId, mut run: Box<HeadsRun>) {
+        self.probe.reached(Rule::HeadsFailed);
+        self.stats.heads_failed += 1;
+        let retry_at = self.now + self.config.reload_interval;
+        run.stage = Stage::Failed { retry_at };
+        if let Some(session) = self.connections.get_mut(conn).and_then(|c| c.session.as_mut()) {
+            session.heads = Some(run);
+            self.timers.set(retry_at, Due::Heads(conn));
+        }
+    }
+
+    /// Sends heads in frames of bounded size.
+    fn send_heads(&mut self, conn: ConnId, heads: &[Head], last: bool) {
+        let limit = usize::try_from(self.config.limits.heads_per_frame.max(1)).unwrap_or(usize::MAX);
+        let mut chunks = heads.chunks(limit).peekable();
+        if chunks.peek().is_none() && last {
+            self.deliver_to_conn(conn, Frame::Message(frames::heads(&[], true)));
+        }
+        while let Some(chunk) = chunks.next() {
+            let frame = frames::heads(chunk, last && chunks.peek().is_none());
+            self.deliver_to_conn(conn, Frame::Message(frame));
+        }
+    }
+}

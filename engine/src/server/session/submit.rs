@@ -1,0 +1,125 @@
+//! Messages that a session submits.
+
+use alloc::{borrow::ToOwned as _, boxed::Box};
+
+use bytes::Bytes;
+use switchboard_proto::v1::{RejectCode, Submit, client_frame::Body};
+
+use super::frames;
+use crate::{
+    action::Frame,
+    id::{ConnId, MessageId},
+    probe::{Canary, Probe, Rule},
+    server::{
+        Server,
+        letter::Form,
+        pipeline::{Entry, Parcel, Unstored},
+        storing::NOWHERE,
+        users::UserKey,
+    },
+    storage::{NewMessage, Place, Recipient},
+};
+
+/// A session's message that waits for the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::server) struct Submission {
+    /// The id that the client has given it.
+    pub(in crate::server) id: MessageId,
+    /// Whether the same message, submitted before, was delivered while this one waited.
+    pub(in crate::server) is_delivered: bool,
+}
+
+impl<P: Probe> Server<P> {
+    /// Takes a message on its way through the store, if there is nothing wrong with it and there is room. Who may
+    /// write to whom is for the store to say: what is known here may be a moment old, and a refusal is final.
+    pub(super) fn submit(&mut self, conn: ConnId, user: UserKey, submit: Submit, bytes: Bytes) {
+        let Some(user) = self.users.get(user) else { return };
+        let (sender, avatar) = (user.id.clone(), user.avatar.clone());
+        let id = frames::message_id(&submit.message_id);
+        let recipient = frames::recipient(submit.conversation.as_ref());
+        let fault = match (id, &recipient) {
+            (None, _) => Some("message_id is not 16 bytes long"),
+            (_, None) => Some("conversation is missing, or is not an id"),
+            (Some(_), Some(_)) => frames::content_fault(submit.content.as_ref()),
+        };
+        let (Some(id), Some(recipient), Some(content), None) = (id, recipient, submit.content, fault) else {
+            self.probe.reached(Rule::SubmitInvalid);
+            self.stats.refused_invalid += 1;
+            let text = fault.unwrap_or_default();
+            return self.rejected(conn, &submit.message_id, RejectCode::Invalid, text);
+        };
+        let cost_bytes = bytes.len() as u64;
+        let Some(key) = self.pipeline_with_room(conn, &sender, cost_bytes) else {
+            self.probe.reached(Rule::SubmitBusy);
+            self.stats.refused_pending += 1;
+            let text = "too many messages wait for the store";
+            return self.rejected(conn, &submit.message_id, RejectCode::Busy, text);
+        };
+        let new = NewMessage {
+            id,
+            recipient: recipient.clone(),
+            content_type: u8::try_from(content.kind).unwrap_or_default(),
+            content: content.text.into_boxed_str(),
+            sender_name: sender.as_str().to_owned().into_boxed_str(),
+            url: content.file.into_boxed_str(),
+            file_suffix: Box::default(),
+            sender,
+        };
+        let parcel = Parcel { id, form: Form::Session { frame: bytes, avatar } };
+        let stage = self.store(key, Box::new(new), parcel);
+        let submission = Some(Submission { id, is_delivered: false });
+        if self.probe.canary(Canary::AckBeforeCommit) {
+            self.accepted(conn, id, &recipient, NOWHERE);
+        }
+        self.push_entry(key, Entry { stage, recipient, cost_bytes, submission });
+    }
+
+    /// The message is in the log, and has been delivered.
+    pub(in crate::server) fn submit_stored(
+        &mut self,
+        conn: ConnId,
+        id: MessageId,
+        to: &Recipient,
+        place: Place,
+    ) {
+        self.probe.reached(Rule::SubmitAccepted);
+        self.stats.accepted += 1;
+        if !self.probe.canary(Canary::AckForgotten) && !self.probe.canary(Canary::AckBeforeCommit) {
+            self.accepted(conn, id, to, place);
+        }
+    }
+
+    fn accepted(&mut self, conn: ConnId, id: MessageId, to: &Recipient, place: Place) {
+        self.deliver_to_conn(conn, Frame::Message(frames::accepted(id, to, place)));
+    }
+
+    /// The message is not in the log, as far as is known.
+    pub(in crate::server) fn submit_unstored(&mut self, conn: ConnId, id: MessageId, why: Unstored) {
+        let (rule, code, text) = match why {
+            Unstored::Refused => (
+                Rule::SubmitRefused,
+                RejectCode::NoSuchConversation,
+                "there is no such user or group, or you are no member",
+            ),
+            Unstored::Failed => {
+                (Rule::SubmitUnavailable, RejectCode::Unavailable, "the store cannot take it now")
+            }
+        };
+        self.probe.reached(rule);
+        self.rejected(conn, &id.0, code, text);
+    }
+
+    fn rejected(&mut self, conn: ConnId, id: &[u8], code: RejectCode, text: &str) {
+        self.deliver_to_conn(conn, Frame::Message(frames::rejected(id, code, text)));
+    }
+}
+
+/// What a kept Submit says.
+pub(in crate::server) fn content_of(frame: &Bytes) -> switchboard_proto::v1::Content {
+    match frames::decode(frame.clone()) {
+        Some(Body::Submit(Submit { content: Some(content), .. })) => content,
+        // Only submits with a content are kept.
+        Some(Body::Submit(_) | Body::Hello(_) | Body::Fetch(_) | Body::Heartbeat(_) | Body::Resync(_))
+        | None => switchboard_proto::v1::Content::default(),
+    }
+}

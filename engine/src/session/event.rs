@@ -1,0 +1,301 @@
+//! What a [`Session`](crate::Session) tells its application, and what it knows when it begins.
+
+use alloc::{boxed::Box, vec::Vec};
+use core::fmt;
+
+use crate::{
+    client::{ClientAction, ClosedReason, ConnectionState, LossCause},
+    id::{MessageId, UserId},
+    storage::{Place, Recipient},
+    time::Instant,
+};
+
+/// Something that a [`Session`](crate::Session) asks its driver to do.
+pub type SessionAction = ClientAction<SessionNotification>;
+
+/// What a device knows of itself and of what it has received: what an application keeps between two runs.
+///
+/// A new device has a random id and nothing else. What changes it is told by notifications:
+///
+/// | notification | what to keep |
+/// | --- | --- |
+/// | [`SessionNotification::Message`] | the message; the conversation's cursor is its `(epoch, seq)` |
+/// | [`SessionNotification::Skipped`] | the conversation's cursor is its `(epoch, seq)` |
+/// | [`SessionNotification::Reset`] | nothing of this conversation, its cursor neither |
+/// | [`SessionNotification::Accepted`], [`SessionNotification::Rejected`] | the submit no longer |
+///
+/// A submit is kept before it is given to [`Session::submit`](crate::Session::submit). A message and its cursor
+/// are kept in one transaction, or an application that stops between the two sees the message twice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resume {
+    /// Names this device among the user's devices: 16 random bytes of the operating system's, chosen once.
+    pub device_id: [u8; 16],
+    /// How far each conversation was received, those that moved last first. Of two of one conversation, the
+    /// first counts.
+    pub cursors: Vec<LogCursor>,
+    /// Messages whose fate is not known yet, in the order in which they were submitted. Of two with one id,
+    /// the first counts.
+    pub submits: Vec<PendingSubmit>,
+}
+
+/// How far a conversation's log was received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogCursor {
+    /// The conversation; if it is one-to-one, the other user.
+    pub conversation: Recipient,
+    /// Which log of the conversation.
+    pub epoch: u64,
+    /// Place of the last message received; everything before it was received or skipped.
+    pub seq: u64,
+}
+
+/// A message that was submitted and has no fate yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingSubmit {
+    /// Its id.
+    pub id: MessageId,
+    /// The conversation that it is for.
+    pub conversation: Recipient,
+    /// What it says.
+    pub content: Content,
+}
+
+/// What a message says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Content {
+    /// 1 text, 2 file, 3 image, 4 audio, 5 video.
+    pub kind: u32,
+    /// Its text.
+    pub text: Box<str>,
+    /// Name of the stored file of a media message; else empty.
+    pub file: Box<str>,
+}
+
+impl Content {
+    /// A text message.
+    #[must_use]
+    pub fn text(text: &str) -> Self {
+        Self { kind: 1, text: text.into(), file: Box::default() }
+    }
+}
+
+/// A message of a conversation's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogMessage {
+    /// Its place in the log, gapless from 1.
+    pub seq: u64,
+    /// Its id, unique per sender.
+    pub id: MessageId,
+    /// Who sent it.
+    pub from: UserId,
+    /// What it says.
+    pub content: Content,
+    /// Time of the commit, in milliseconds since 1970-01-01T00:00:00Z.
+    pub stored_at_ms: i64,
+    /// Whether the sender is this session's user, on whatever device.
+    pub own: bool,
+}
+
+/// A request of [`Session::fetch_older`](crate::Session::fetch_older). Never used twice by one session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OlderId(pub u64);
+
+/// Something that the application wants to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionNotification {
+    /// The session's visible state is another one now.
+    StateChanged(SessionState),
+    /// The next message of a conversation's log: within an epoch, each is told once, in order, without gaps
+    /// other than those told by `Skipped`.
+    Message {
+        /// The conversation.
+        conversation: Recipient,
+        /// Which log of the conversation.
+        epoch: u64,
+        /// The message.
+        message: Box<LogMessage>,
+    },
+    /// Messages up to this place will not be told: the user may not read them, or the configured
+    /// [`History`](crate::History) leaves them out.
+    Skipped {
+        /// The conversation.
+        conversation: Recipient,
+        /// Which log of the conversation.
+        epoch: u64,
+        /// Place of the last message left out.
+        seq: u64,
+    },
+    /// The conversation has a new log: what is known of it is to be forgotten, and is told again from the
+    /// beginning as the configured [`History`](crate::History) says. Submits stay pending.
+    Reset {
+        /// The conversation.
+        conversation: Recipient,
+    },
+    /// A submitted message is stored for ever. Its fate, told once.
+    Accepted {
+        /// Which.
+        id: MessageId,
+        /// Where in its conversation.
+        place: Place,
+    },
+    /// A submitted message will not be sent again. Its fate, told once.
+    Rejected {
+        /// Which.
+        id: MessageId,
+        /// Why.
+        code: RejectReason,
+        /// For a person to read.
+        text: Box<str>,
+    },
+    /// Older messages, as asked for. They move no cursor.
+    Older {
+        /// The request; it is answered once.
+        request: OlderId,
+        /// The conversation.
+        conversation: Recipient,
+        /// Which log of the conversation.
+        epoch: u64,
+        /// In ascending order, without gaps; empty if there are none. May be fewer than asked for: there are
+        /// more while the first one's place is above `first_seq`.
+        messages: Vec<LogMessage>,
+        /// Place of the first message that the user may read.
+        first_seq: u64,
+    },
+    /// Older messages cannot be had.
+    NoOlder {
+        /// The request; it is answered once.
+        request: OlderId,
+        /// Why.
+        reason: NoOlderReason,
+    },
+    /// Everything that was stored when this connection began has been told, as far as it may be. Once for
+    /// each connection.
+    CaughtUp,
+}
+
+impl From<ConnectionState> for SessionNotification {
+    fn from(state: ConnectionState) -> Self {
+        Self::StateChanged(state.into())
+    }
+}
+
+/// Why a submitted message will not be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RejectReason {
+    /// It is not what the server takes.
+    Invalid,
+    /// There is no such user or group, or this user is no member of the group.
+    NoSuchConversation,
+    /// It is larger than the server reads. If it was sent before the server had this limit, it may have been
+    /// stored.
+    TooLarge,
+    /// The server has another reason, of this number.
+    Other(i32),
+}
+
+/// Why older messages cannot be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NoOlderReason {
+    /// There is no such user or group, this user is no member of the group, or nothing was said yet.
+    NoSuchConversation,
+    /// The conversation has a new log now: the place asked for means nothing in it.
+    Reset,
+    /// The server does not understand the request, or answers it wrongly.
+    Refused,
+}
+
+/// What an application shows of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionState {
+    /// There is no connection, and none will be made before the application asks for it.
+    Closed(ClosedReason),
+    /// A connection is being opened.
+    Connecting {
+        /// Links in a row that failed or were not stable, before this one.
+        failures: u32,
+    },
+    /// Connected; the server has not answered the greeting yet.
+    Greeting,
+    /// Messages go both ways; what was missed is being fetched.
+    Resyncing,
+    /// Messages go both ways, and nothing is known to be missing.
+    Online,
+    /// The connection is being closed from this side.
+    Closing,
+    /// The connection was lost, and the next attempt has to wait.
+    Waiting {
+        /// Until when.
+        until: Instant,
+        /// Links in a row that failed or were not stable; at least 1.
+        failures: u32,
+        /// Why the last link ended.
+        cause: LossCause,
+    },
+}
+
+impl From<ConnectionState> for SessionState {
+    fn from(state: ConnectionState) -> Self {
+        match state {
+            ConnectionState::Closed(reason) => Self::Closed(reason),
+            ConnectionState::Connecting { failures } => Self::Connecting { failures },
+            // A session greets as soon as its link is open.
+            ConnectionState::Online => Self::Greeting,
+            ConnectionState::Closing => Self::Closing,
+            ConnectionState::Waiting { until, failures, cause } => Self::Waiting { until, failures, cause },
+        }
+    }
+}
+
+/// Why a message was not taken. Nothing has changed; the caller still has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubmitError {
+    /// As many messages or bytes are pending as may be. There is room again after the next
+    /// [`SessionNotification::Accepted`] or [`SessionNotification::Rejected`].
+    QueueFull,
+    /// A message with this id is pending. If it is the same message, there is nothing to do; another message
+    /// needs an id of its own.
+    AlreadyPending,
+    /// It can never be sent as it is.
+    TooLarge {
+        /// Its size, encoded.
+        bytes: u64,
+        /// The size that it may have.
+        limit_bytes: u64,
+    },
+}
+
+impl fmt::Display for SubmitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::QueueFull => f.write_str(
+                "submitting a message: too many are pending; try again when one of them has been answered",
+            ),
+            Self::AlreadyPending => f.write_str("submitting a message: one with this id is pending already"),
+            Self::TooLarge { bytes, limit_bytes } => {
+                write!(f, "submitting a message: it has {bytes} bytes, and {limit_bytes} are allowed")
+            }
+        }
+    }
+}
+
+impl core::error::Error for SubmitError {}
+
+/// Why older messages are not asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FetchError {
+    /// As many requests wait as may. There is room after the next answer.
+    TooMany,
+    /// Nothing is older than the first message of a log.
+    NothingOlder,
+}
+
+impl fmt::Display for FetchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooMany => f.write_str("asking for older messages: too many requests wait already"),
+            Self::NothingOlder => f.write_str("asking for older messages: nothing is older than place 1"),
+        }
+    }
+}
+
+impl core::error::Error for FetchError {}

@@ -1,0 +1,496 @@
+//! The session client: one device of one user, its messages on their way into the logs, and the logs on their
+//! way to it. The driving contract is in the documentation of [`Session`].
+
+mod config;
+mod event;
+mod frames;
+mod log;
+mod logs;
+mod pace;
+mod received;
+mod state;
+mod stats;
+mod submits;
+mod wire;
+
+pub use config::{History, Retry, SessionConfig, SessionLimits};
+pub use event::{
+    Content, FetchError, LogCursor, LogMessage, NoOlderReason, OlderId, PendingSubmit, RejectReason, Resume,
+    SessionAction, SessionNotification, SessionState, SubmitError,
+};
+pub use stats::SessionStats;
+
+use core::time::Duration;
+
+use bytes::Bytes;
+use rand_xoshiro::{
+    Xoshiro256PlusPlus,
+    rand_core::{Rng as _, SeedableRng as _},
+};
+
+use crate::{
+    client::{
+        ClientAction, ClientEvent, ConnectionState, LossCause, PING_LIMIT_BYTES, length,
+        link::{Actions, Link, LinkTimes, Wake},
+    },
+    hash::SeededState,
+    id::MessageId,
+    storage::Recipient,
+    time::Instant,
+};
+use frames::Window;
+use logs::Logs;
+use pace::Pace;
+use state::{Phase, Terms};
+use submits::{Submits, overdue};
+
+/// The code of a close frame that says nothing but goodbye (RFC 6455 section 7.4.1).
+const NORMAL_CLOSURE: u16 = 1000;
+
+/// One device's session with the server, kept up through everything that networks do: every message submitted
+/// gets its one fate, and every message of every conversation is told once, in order.
+///
+/// [`Session`] does no IO and reads no clock. It is driven like a [`Client`](crate::Client), by the same events
+/// and actions, over WebSocket connections with the subprotocol `switchboard.v1`; its driver does this for ever:
+///
+/// 1. Tell the session what happened: [`Session::handle`], a command of the application, or, when
+///    [`Session::poll_timeout`] says that it is time, [`Session::handle_timeout`].
+/// 2. Carry out [`Session::poll_action`] until it gives none.
+/// 3. Wait for the next event, command, or for [`Session::poll_timeout`], which may have changed.
+///
+/// What the application keeps to go on after a restart, [`Resume`] says.
+///
+/// ```
+/// use switchboard_engine::{
+///     ClientAction, ClientEvent, Content, Instant, MessageId, Recipient, Resume, Session, SessionConfig,
+///     SessionState, UserId,
+/// };
+///
+/// let now = Instant::ZERO;
+/// let config = SessionConfig::new(UserId::new("alice").unwrap());
+/// // A real device has an id of the operating system's randomness, and keeps it.
+/// let mut session = Session::new(config, 42, now, Resume { device_id: [7; 16], ..Resume::default() });
+/// session.connect(now);
+/// let bob = Recipient::User(UserId::new("bob").unwrap());
+/// session.submit(now, MessageId([1; 16]), bob, Content::text("hello")).unwrap();
+/// let mut frames = 0;
+/// while let Some(action) = session.poll_action() {
+///     match action {
+///         ClientAction::Connect { link } => session.handle(now, ClientEvent::Opened { link }),
+///         ClientAction::Send { link, frame } => {
+///             frames += 1;
+///             let payload_bytes = frame.payload().len() as u64;
+///             session.handle(now, ClientEvent::Flushed { link, frames: 1, payload_bytes });
+///         }
+///         ClientAction::Close { .. } | ClientAction::Abort { .. } => {}
+///         ClientAction::Notify(notification) => println!("{notification:?}"),
+///     }
+/// }
+/// // Hello is out; everything else waits for the Welcome.
+/// assert_eq!((frames, session.state()), (1, SessionState::Greeting));
+/// assert_eq!(session.pending_submits(), 1);
+/// ```
+///
+/// # What becomes of a message
+/// [`Session::submit`] takes it into a bounded queue, connected or not. It is sent, and sent again after a lost
+/// connection or when the server cannot take it for now, until the server has accepted or rejected it for good:
+/// one [`SessionNotification::Accepted`] or [`SessionNotification::Rejected`]. Closing changes nothing of this:
+/// what is pending goes on with the next [`Session::connect`], or with the next session if the application
+/// keeps it ([`Resume`]). Within a conversation messages are stored in the order in which they were submitted
+/// (but see [`SessionLimits::in_flight_per_conversation`]); a message that waits holds up no other conversation.
+///
+/// An accepted message is told as [`SessionNotification::Message`] as well, in its place in the log.
+///
+/// # What becomes of a log
+/// Each conversation has a cursor. The message after it is told, and moves it; what is older is dropped; what
+/// is beyond is kept if there is room, and what lies between is fetched: one fetch at a time for each
+/// conversation, taking turns. A log that has another epoch is told from its beginning after a
+/// [`SessionNotification::Reset`]; only what the server answers when asked can bring that about.
+///
+/// # Broken servers
+/// A frame that is undecodable or out of turn, or an answer that cannot be right, ends the connection; the next
+/// attempt waits as after any failure. A push or a head that cannot be right is ignored. Both are counted in
+/// [`SessionStats::protocol_errors`].
+///
+/// # Time
+/// Every `now` is the driver's clock; a reading earlier than the one before counts as the one before.
+#[derive(Clone, Debug)]
+pub struct Session {
+    config: SessionConfig,
+    device_id: [u8; 16],
+    now: Instant,
+    link: Link,
+    phase: Phase,
+    terms: Terms,
+    submits: Submits,
+    logs: Logs,
+    window: Window,
+    pace: Pace,
+    /// When the pace allows the next frame, if one waits for that.
+    paced_until: Option<Instant>,
+    /// Whether a submit goes before a fetch next time.
+    submit_first: bool,
+    /// When something was sent last, or a heartbeat was due.
+    quiet_since: Instant,
+    heartbeat_due: bool,
+    /// Heartbeats sent over the current link, and how many of them are answered.
+    nonces: (u64, u64),
+    /// When heads are asked for, and when they were last.
+    resync_at: Instant,
+    resynced_at: Instant,
+    resync_due: bool,
+    rng: Xoshiro256PlusPlus,
+    /// What waits for the driver, except frames: those are made when they are polled, from what is true then.
+    actions: Actions<SessionNotification>,
+    stats: SessionStats,
+}
+
+impl Session {
+    /// A session that is [closed](crate::ClosedReason::NotStarted) until [`Session::connect`], and knows what
+    /// an earlier one knew. All its randomness, that of its delays, comes from `seed`: sessions with the same
+    /// seed dial in step, so give each its own.
+    ///
+    /// The configuration should be [valid](SessionConfig::validate); an invalid one does no harm beyond what it
+    /// says.
+    #[must_use]
+    pub fn new(config: SessionConfig, seed: u64, now: Instant, resume: Resume) -> Self {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let keys = SeededState::new(rng.next_u64(), rng.next_u64());
+        let times = LinkTimes {
+            connect_timeout: config.connect_timeout,
+            close_timeout: config.close_timeout,
+            heartbeat_interval: config.heartbeat_interval,
+            idle_timeout: config.idle_timeout,
+        };
+        let Resume { device_id, cursors, submits } = resume;
+        let mut session = Self {
+            device_id,
+            now,
+            link: Link::new(times, config.reconnect.clone(), rng.next_u64()),
+            phase: Phase::Down,
+            terms: Terms::before_welcome(&config),
+            submits: Submits::new(config.limits.clone(), config.retry, keys),
+            logs: Logs::new(&config, keys, cursors),
+            window: Window::new(config.limits.window_bytes, config.limits.pongs),
+            pace: Pace::default(),
+            paced_until: None,
+            submit_first: false,
+            quiet_since: now,
+            heartbeat_due: false,
+            nonces: (0, 0),
+            resync_at: now,
+            resynced_at: now,
+            resync_due: false,
+            rng,
+            actions: Actions::new(),
+            stats: SessionStats::default(),
+            config,
+        };
+        for submit in submits {
+            let bytes = wire::submit_bytes(submit.id, &submit.conversation, &submit.content);
+            match session.submits.push(submit, bytes) {
+                true => session.stats.submitted += 1,
+                false => session.stats.refused += 1,
+            }
+        }
+        session
+    }
+
+    /// Wants a connection from now on, and again whenever it is lost. While waiting for the next attempt, makes
+    /// it now. While connecting or connected, does nothing.
+    pub fn connect(&mut self, now: Instant) {
+        let now = self.advance(now);
+        self.link.connect(now, &mut self.actions);
+        self.count_dials();
+    }
+
+    /// Wants no connection any more. What was handed over is still written; what is pending stays pending.
+    pub fn close(&mut self, now: Instant) {
+        let now = self.advance(now);
+        self.link.close(now, &mut self.actions);
+        self.down();
+    }
+
+    /// Takes a message for a conversation. Its id is the caller's: 16 random bytes of the operating system's,
+    /// and the same ones whenever the same message is submitted, in whichever session of this user.
+    ///
+    /// # Errors
+    /// If too many messages are pending, one with this id is, or the message is too large. The session is as it
+    /// was.
+    pub fn submit(
+        &mut self,
+        now: Instant,
+        id: MessageId,
+        conversation: Recipient,
+        content: Content,
+    ) -> Result<(), SubmitError> {
+        self.advance(now);
+        let bytes = wire::submit_bytes(id, &conversation, &content);
+        let limit_bytes = self.terms.message_bytes;
+        let admitted = match self.submits.admit(id, bytes) {
+            Ok(()) if bytes > limit_bytes => Err(SubmitError::TooLarge { bytes, limit_bytes }),
+            admitted => admitted,
+        };
+        if admitted.is_err() {
+            self.stats.refused += 1;
+            return admitted;
+        }
+        self.submits.push(PendingSubmit { id, conversation, content }, bytes);
+        self.stats.submitted += 1;
+        Ok(())
+    }
+
+    /// Asks for at most `limit` messages of a conversation older than `before_seq`; 0: the newest ones. With a
+    /// `limit` of 0, as many as the server gives at once. The answer is one [`SessionNotification::Older`] or
+    /// [`SessionNotification::NoOlder`], as soon as there is a connection.
+    ///
+    /// # Errors
+    /// If too many requests wait, or there can be nothing older.
+    pub fn fetch_older(
+        &mut self,
+        now: Instant,
+        conversation: Recipient,
+        before_seq: u64,
+        limit: u32,
+    ) -> Result<OlderId, FetchError> {
+        self.advance(now);
+        match before_seq {
+            1 => Err(FetchError::NothingOlder),
+            _ => self.logs.fetch_older(conversation, before_seq, limit).ok_or(FetchError::TooMany),
+        }
+    }
+
+    /// Something happened on a link.
+    pub fn handle(&mut self, now: Instant, event: ClientEvent) {
+        let now = self.advance(now);
+        if self.link.current() != Some(event.link()) {
+            self.stats.stale_events += 1;
+            return;
+        }
+        match event {
+            ClientEvent::Opened { .. } => self.opened(now),
+            ClientEvent::ConnectFailed { .. } => {
+                if self.link.open().is_some() || self.link.is_closing() {
+                    self.stats.misplaced_events += 1;
+                }
+                self.ended(now, None);
+            }
+            ClientEvent::Received { message, .. } => self.received(now, message),
+            ClientEvent::Pinged { payload, .. } => self.pinged(now, payload),
+            ClientEvent::Flushed { frames, payload_bytes, .. } => {
+                if !self.window.flushed(frames, payload_bytes) {
+                    self.stats.misplaced_events += 1;
+                }
+            }
+            ClientEvent::Disconnected { close, .. } => self.ended(now, close),
+        }
+        self.settle(now);
+    }
+
+    /// The next thing to do; none when all is done.
+    #[must_use]
+    pub fn poll_action(&mut self) -> Option<SessionAction> {
+        if let Some(action) = self.actions.pop_front() {
+            return Some(action);
+        }
+        let link = self.link.open()?;
+        self.next_frame().map(|frame| ClientAction::Send { link, frame })
+    }
+
+    /// When [`Session::handle_timeout`] is to be called; none if nothing is to be waited for.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let phase = match &self.phase {
+            Phase::Down => None,
+            Phase::Greeting { deadline, .. } | Phase::Leaving { deadline, .. } => Some(*deadline),
+            Phase::Up { .. } => {
+                let dues = [
+                    Some(self.resync_at),
+                    Some(self.heartbeat_at()),
+                    self.unanswered_at(),
+                    self.submits.next_wake(),
+                    self.logs.next_wake(),
+                    self.paced_until,
+                ];
+                dues.into_iter().flatten().min()
+            }
+        };
+        [self.link.next_timeout(), phase].into_iter().flatten().min()
+    }
+
+    /// Does what is due. Too early a call does nothing. Afterwards, [`Session::poll_timeout`] is after `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let now = self.advance(now);
+        match self.link.handle_timeout(now, &mut self.actions) {
+            Wake::Nothing => {}
+            Wake::Heartbeat => self.heartbeat_due |= matches!(self.phase, Phase::Up { .. }),
+            Wake::Ended(_) => self.lost(),
+        }
+        match &self.phase {
+            Phase::Greeting { deadline, .. } if *deadline <= now => {
+                self.give_up(now, NORMAL_CLOSURE, LossCause::Unwelcomed);
+            }
+            Phase::Leaving { deadline, .. } if *deadline <= now => {
+                self.give_up(now, NORMAL_CLOSURE, LossCause::Goodbye);
+            }
+            Phase::Up { .. } if self.unanswered_at().is_some_and(|at| at <= now) => {
+                self.give_up(now, NORMAL_CLOSURE, LossCause::Unanswered);
+            }
+            Phase::Down | Phase::Greeting { .. } | Phase::Up { .. } | Phase::Leaving { .. } => {}
+        }
+        self.settle(now);
+        self.count_dials();
+    }
+
+    /// What an application shows of the session.
+    #[must_use]
+    pub fn state(&self) -> SessionState {
+        match (self.link.connection_state(), &self.phase) {
+            (ConnectionState::Online, Phase::Up { caught_up: true, .. }) => SessionState::Online,
+            (ConnectionState::Online, Phase::Up { .. }) => SessionState::Resyncing,
+            (ConnectionState::Online, Phase::Leaving { shown, .. }) => *shown,
+            (state, _) => state.into(),
+        }
+    }
+
+    /// Messages submitted without a fate.
+    #[must_use]
+    pub fn pending_submits(&self) -> usize {
+        self.submits.len()
+    }
+
+    /// What these count against [`SessionLimits::pending_bytes`].
+    #[must_use]
+    pub const fn pending_bytes(&self) -> u64 {
+        self.submits.bytes()
+    }
+
+    /// What a session would have to know to go on from here, once [`Session::poll_action`] has given none. Takes
+    /// time in proportion to what is known: an application keeps up with notifications instead.
+    #[must_use]
+    pub fn resume(&self) -> Resume {
+        Resume {
+            device_id: self.device_id,
+            cursors: self.logs.cursors().collect(),
+            submits: self.submits.pending().collect(),
+        }
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub const fn stats(&self) -> &SessionStats {
+        &self.stats
+    }
+
+    fn advance(&mut self, now: Instant) -> Instant {
+        self.now = self.now.max(now);
+        self.now
+    }
+
+    fn opened(&mut self, now: Instant) {
+        if !self.link.opened(now, &mut self.actions) {
+            self.stats.misplaced_events += 1;
+            return;
+        }
+        self.stats.opened += 1;
+        self.phase = Phase::Greeting { hello_due: true, deadline: now + self.config.connect_timeout };
+    }
+
+    fn pinged(&mut self, now: Instant, payload: Bytes) {
+        if payload.len() > PING_LIMIT_BYTES {
+            self.stats.misplaced_events += 1;
+        } else if self.link.received(now) {
+            let all_answered = self.window.push_pong(payload);
+            self.stats.pongs_skipped += u64::from(!all_answered);
+        } else if !self.link.is_closing() {
+            self.stats.misplaced_events += 1;
+        }
+    }
+
+    fn ended(&mut self, now: Instant, close: Option<u16>) {
+        if self.link.ended(now, close, &mut self.actions).is_some() {
+            self.lost();
+        }
+        self.count_dials();
+    }
+
+    /// Closes a link that is of no use any more; another one follows.
+    fn give_up(&mut self, now: Instant, code: u16, cause: LossCause) {
+        self.link.give_up(now, code, cause, &mut self.actions);
+        self.down();
+    }
+
+    fn lost(&mut self) {
+        self.stats.lost += 1;
+        self.window.clear();
+        self.down();
+    }
+
+    /// Nothing more goes over the current link, and no answer comes.
+    fn down(&mut self) {
+        self.phase = Phase::Down;
+        self.stats.submits_requeued += self.submits.link_lost();
+        self.logs.link_lost();
+        self.window.forget_pongs();
+        (self.heartbeat_due, self.resync_due, self.paced_until) = (false, false, None);
+    }
+
+    /// Does what time or the last event has made due.
+    fn settle(&mut self, now: Instant) {
+        let Phase::Up { heads, caught_up } = &mut self.phase else { return };
+        if *heads && !*caught_up && self.logs.is_complete() {
+            *caught_up = true;
+            for notification in
+                [SessionNotification::CaughtUp, SessionNotification::StateChanged(SessionState::Online)]
+            {
+                self.actions.push_back(ClientAction::Notify(notification));
+            }
+        }
+        self.submits.wake(now);
+        self.logs.wake(now);
+        self.paced_until = self.paced_until.filter(|until| *until > now);
+        if self.heartbeat_at() <= now {
+            self.heartbeat_due = true;
+            self.quiet_since = now;
+        }
+        if self.resync_at <= now {
+            self.resync_due = true;
+            self.resynced_at = now;
+            self.plan_resync(now);
+        }
+    }
+
+    fn heartbeat_at(&self) -> Instant {
+        self.quiet_since + self.terms.heartbeat_interval
+    }
+
+    fn unanswered_at(&self) -> Option<Instant> {
+        let since = [self.submits.waiting_since(), self.logs.waiting_since()].into_iter().flatten().min();
+        overdue(since, self.config.answer_timeout)
+    }
+
+    /// The next Resync is due after the interval, less a random part of up to a quarter of it.
+    fn plan_resync(&mut self, now: Instant) {
+        let interval = self.terms.resync_interval;
+        self.resync_at = now + crate::client::backoff::between(&mut self.rng, interval * 3 / 4, interval);
+    }
+
+    /// Something odd has come: the next Resync is due as soon as it may be.
+    fn resync_soon(&mut self) {
+        let soon = self.resynced_at + self.config.resync_floor;
+        self.resync_at = self.resync_at.min(soon.max(self.now));
+    }
+
+    fn is_undrained(&self) -> bool {
+        length(self.actions.len()) >= u64::from(self.config.limits.undrained_actions)
+    }
+
+    fn count_dials(&mut self) {
+        self.stats.dialled = self.link.dialled();
+    }
+}
+
+/// A time within bounds; the lower one counts more.
+fn within(time: Duration, floor: Duration, cap: Duration) -> Duration {
+    time.min(cap).max(floor)
+}

@@ -1,0 +1,126 @@
+//! Bugs in what sessions are told, and in what they may ask for.
+
+use switchboard_engine::{Canary, ConnId};
+
+use super::{Trial, chat::Chat};
+use crate::{
+    harness::narrows,
+    session_words::{fetch, resync, submit},
+};
+
+/// Alice with two sessions and a classic connection, and Bob with a session; one of hers has said something to him.
+fn said(chat: &mut Chat) -> [ConnId; 4] {
+    let conns = [chat.signs_in("alice"), chat.signs_in("alice"), chat.arrives("alice"), chat.signs_in("bob")];
+    chat.submits(conns[0], 1, "bob", "hi");
+    conns
+}
+
+pub(super) const TRIALS: &[Trial] = &[
+    Trial {
+        canary: Canary::HelloNotRequired,
+        chat: |chat| {
+            let alice = chat.dials("alice");
+            chat.submits(alice, 1, "bob", "hi");
+            format!("{}, {}", chat.sees(alice), chat.closed(alice))
+        },
+        healthy: ", OutOfTurn",
+        sick: "accepted 1 as bob/1, -",
+    },
+    Trial {
+        canary: Canary::AckBeforeCommit,
+        chat: |chat| {
+            let alice = chat.signs_in("alice");
+            chat.store.holds = true;
+            chat.frame(alice, submit(1, "bob", "hi"));
+            chat.sees(alice)
+        },
+        healthy: "",
+        sick: "accepted 1 as bob/0 in epoch 0",
+    },
+    Trial {
+        canary: Canary::AckForgotten,
+        chat: |chat| {
+            let [alice, ..] = said(chat);
+            chat.sees(alice)
+        },
+        healthy: "accepted 1 as bob/1",
+        sick: "",
+    },
+    Trial {
+        canary: Canary::DeliverySeqOffByOne,
+        chat: |chat| {
+            let [.., bob] = said(chat);
+            chat.sees(bob)
+        },
+        healthy: "alice/1 alice: hi",
+        sick: "alice/2 alice: hi",
+    },
+    Trial {
+        canary: Canary::EpochNotTold,
+        chat: |chat| {
+            let [.., bob] = said(chat);
+            chat.sees(bob)
+        },
+        healthy: "alice/1 alice: hi",
+        sick: "alice/1 in epoch 0 alice: hi",
+    },
+    Trial {
+        canary: Canary::OwnDevicesLeftOut,
+        chat: |chat| {
+            chat.found("crew", &["alice", "bob"]);
+            let [phone, laptop, _, bob] = said(chat);
+            chat.submits(phone, 2, "#crew", "all");
+            format!("alice: {}; bob: {}", chat.sees(laptop), chat.sees(bob))
+        },
+        healthy: "alice: bob/1 alice: hi; #crew/1 alice: all; bob: alice/1 alice: hi; #crew/1 alice: all",
+        sick: "alice: ; bob: alice/1 alice: hi; #crew/1 alice: all",
+    },
+    Trial {
+        canary: Canary::OwnCopyToClassic,
+        chat: |chat| {
+            let [_, _, classic, _] = said(chat);
+            chat.hears(classic)
+        },
+        healthy: "",
+        sick: "hi",
+    },
+    Trial {
+        canary: Canary::HeadsForgottenAfterLag,
+        chat: |chat| {
+            chat.with(|config| {
+                config.limits.message_bytes = 1024;
+                narrows(config, 2048);
+            });
+            let (alice, bob) = (chat.signs_in("alice"), chat.signs_in("bob"));
+            chat.is_stuck(alice);
+            (1..=2).for_each(|id| chat.submits(bob, id, "alice", &"x".repeat(700)));
+            chat.sees(alice);
+            chat.flushes(alice);
+            chat.sees(alice)
+        },
+        healthy: "heads bob/2.",
+        sick: "",
+    },
+    Trial {
+        canary: Canary::ResyncIgnored,
+        chat: |chat| {
+            let [.., bob] = said(chat);
+            chat.sees(bob);
+            chat.frame(bob, resync(&[]));
+            chat.sees(bob)
+        },
+        healthy: "heads alice/1.",
+        sick: "",
+    },
+    Trial {
+        canary: Canary::PageOfOtherConversation,
+        chat: |chat| {
+            let (alice, mallory) = (chat.signs_in("alice"), chat.signs_in("mallory"));
+            chat.submits(alice, 1, "alice", "my secret");
+            chat.frame(mallory, fetch(1, "alice", 1));
+            chat.sees(mallory)
+        },
+        healthy: "page 1 alice of 0: ",
+        sick: "page 1 alice of 1: 1 my secret",
+    },
+];

@@ -1,0 +1,165 @@
+//! The words of a chat for sessions: what they send, and what they are told, in short.
+
+use bytes::Bytes;
+use switchboard_engine::{CURSORS_FLOOR, ConnId, Frame, Protocol};
+use switchboard_proto::{
+    Message as _,
+    v1::{
+        ClientFrame, Content, Conversation, Cursor, Delivery, Fetch, Head, Hello, RejectCode, Resync,
+        ServerFrame, Submit, client_frame, conversation::Peer, server_frame::Body,
+    },
+};
+
+use crate::{harness::World, store::EPOCH};
+
+impl World {
+    /// The user's device connects with the session protocol, says Hello without cursors, and has read what follows.
+    pub(crate) fn signs_in(&mut self, name: &str) -> ConnId {
+        let conn = self.dials(name);
+        self.frame(conn, hello(&[]));
+        self.told(conn);
+        conn
+    }
+
+    /// The user's device connects with the session protocol, and says nothing yet.
+    pub(crate) fn dials(&mut self, name: &str) -> ConnId {
+        let conn = self.next_conn();
+        self.opens(name, conn, Protocol::Session)
+    }
+
+    /// A session sends a frame.
+    pub(crate) fn frame(&mut self, conn: ConnId, body: client_frame::Body) {
+        self.sends(conn, encode(body));
+    }
+
+    /// A session submits a text whose id is this number.
+    pub(crate) fn submits(&mut self, conn: ConnId, id: u8, to: &str, content: &str) {
+        self.frame(conn, submit(id, to, content));
+    }
+
+    /// What a session has been told since the last look.
+    pub(crate) fn told(&mut self, conn: ConnId) -> Vec<Body> {
+        self.frames(conn).iter().filter_map(told).collect()
+    }
+
+    /// The same in short.
+    pub(crate) fn sees(&mut self, conn: ConnId) -> Vec<String> {
+        self.told(conn).iter().map(short).collect()
+    }
+}
+
+/// A client's frame.
+pub(crate) fn encode(body: client_frame::Body) -> Bytes {
+    ClientFrame { body: Some(body) }.encode_to_vec().into()
+}
+
+/// What a frame tells a session, if it is not a Ping or Pong.
+pub(crate) fn told(frame: &Frame) -> Option<Body> {
+    match frame {
+        Frame::Message(bytes) => {
+            let frame = ServerFrame::decode(bytes.clone()).expect("the server sends frames");
+            Some(frame.body.expect("a frame says something"))
+        }
+        Frame::Ping(_) | Frame::Pong(_) => None,
+    }
+}
+
+/// `bob`, or `#crew`.
+fn peer(conversation: Option<&Conversation>) -> String {
+    match conversation.and_then(|conversation| conversation.peer.as_ref()) {
+        Some(Peer::User(user)) => user.clone(),
+        Some(Peer::Group(group)) => format!("#{group}"),
+        None => "?".to_owned(),
+    }
+}
+
+/// What a session is told, in a few words.
+pub(crate) fn short(body: &Body) -> String {
+    let code = |code: i32| {
+        let name = RejectCode::try_from(code).expect("a code of ours").as_str_name();
+        name["REJECT_CODE_".len()..].to_lowercase()
+    };
+    let id = |id: &Bytes| id.first().copied().unwrap_or_default();
+    let text = |d: &Delivery| d.content.as_ref().map_or("?".to_owned(), |content| content.text.clone());
+    let in_epoch = |epoch: u64| if epoch == EPOCH { String::new() } else { format!(" in epoch {epoch}") };
+    match body {
+        Body::Welcome(welcome) => format!("welcome {}", welcome.user),
+        Body::Accepted(a) => {
+            let place = format!("{}/{}{}", peer(a.conversation.as_ref()), a.seq, in_epoch(a.epoch));
+            format!("accepted {} as {place}", id(&a.message_id))
+        }
+        Body::Rejected(r) => format!("rejected {}: {}", id(&r.message_id), code(r.code)),
+        Body::Delivery(d) => {
+            let place = format!("{}/{}{}", peer(d.conversation.as_ref()), d.seq, in_epoch(d.epoch));
+            format!("{place} {}: {}", d.from, text(d))
+        }
+        Body::Page(p) => {
+            let texts: Vec<_> = p.messages.iter().map(|d| format!("{} {}", d.seq, text(d))).collect();
+            let of = peer(p.conversation.as_ref());
+            format!("page {} {of} of {}: {}", p.fetch_id, p.head_seq, texts.join(", "))
+        }
+        Body::Heartbeat(heartbeat) => format!("heartbeat {}", heartbeat.nonce),
+        Body::Goodbye(goodbye) => format!("goodbye, {} ms", goodbye.reconnect_after_ms),
+        Body::Heads(heads) => {
+            let head = |head: &Head| format!("{}/{}", peer(head.conversation.as_ref()), head.seq);
+            let all: Vec<_> = heads.heads.iter().map(head).collect();
+            format!("heads {}{}", all.join(" "), if heads.last { "." } else { "" })
+        }
+        Body::Unfetched(u) => format!("unfetched {}: {}", u.fetch_id, code(u.code)),
+    }
+}
+
+/// A conversation: with `bob`, or of `#crew`.
+pub(crate) fn conversation(with: &str) -> Conversation {
+    let peer = match with.strip_prefix('#') {
+        Some(group) => Peer::Group(group.into()),
+        None => Peer::User(with.into()),
+    };
+    Conversation { peer: Some(peer) }
+}
+
+/// A Hello of a device that is this far with these conversations.
+pub(crate) fn hello(at: &[(&str, u64)]) -> client_frame::Body {
+    client_frame::Body::Hello(Hello { device_id: Bytes::from_static(&[7; 16]), cursors: cursors(at) })
+}
+
+pub(crate) fn resync(at: &[(&str, u64)]) -> client_frame::Body {
+    client_frame::Body::Resync(Resync { cursors: cursors(at) })
+}
+
+fn cursors(at: &[(&str, u64)]) -> Vec<Cursor> {
+    let cursor = |(with, seq): &(&str, u64)| {
+        let conversation = Some(conversation(with));
+        Cursor { conversation, epoch: EPOCH, seq: *seq }
+    };
+    at.iter().map(cursor).collect()
+}
+
+/// As many cursors of nobody, before some others, as the least limit takes but `left`.
+pub(crate) fn crowded(left: usize, mut of: client_frame::Body) -> client_frame::Body {
+    let cursors = if let client_frame::Body::Hello(hello) = &mut of {
+        &mut hello.cursors
+    } else if let client_frame::Body::Resync(resync) = &mut of {
+        &mut resync.cursors
+    } else {
+        panic!("cursors come with a Hello or a Resync");
+    };
+    let crowd = CURSORS_FLOOR as usize - left;
+    cursors.splice(..0, std::iter::repeat_n(Cursor::default(), crowd));
+    of
+}
+
+/// A text to `bob` or `#crew`.
+pub(crate) fn submit(id: u8, to: &str, content: &str) -> client_frame::Body {
+    client_frame::Body::Submit(Submit {
+        message_id: vec![id; 16].into(),
+        conversation: Some(conversation(to)),
+        content: Some(Content { kind: 1, text: content.into(), file: String::new() }),
+    })
+}
+
+/// Asks for a conversation from a place on.
+pub(crate) fn fetch(fetch_id: u64, of: &str, from_seq: u64) -> client_frame::Body {
+    let conversation = Some(conversation(of));
+    client_frame::Body::Fetch(Fetch { fetch_id, conversation, from_seq, ..Fetch::default() })
+}

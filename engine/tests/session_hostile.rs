@@ -1,0 +1,273 @@
+//! A session and a server that says anything at all.
+// A panic is how a test fails, in its helpers too; numbers here are small.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::{collection::vec, prelude::*};
+use switchboard_engine::{
+    ClientAction, ClientEvent, Content, Instant, LinkId, MessageId, Recipient, Resume, Session,
+    SessionConfig, SessionNotification, SessionState, UserId,
+};
+use switchboard_proto::{
+    Message as _,
+    v1::{self, conversation::Peer, server_frame::Body},
+};
+
+const PEERS: [&str; 3] = ["bob", "carol", "dave"];
+
+#[derive(Clone, Debug)]
+enum Step {
+    Says(Body),
+    Bytes(Vec<u8>),
+    Submit { number: u8, peer: usize },
+    Older { peer: usize, before: u64 },
+    Open,
+    Drop { close: Option<u16> },
+    Wait { ms: u64 },
+    TimeOut,
+}
+
+fn conversation() -> impl Strategy<Value = Option<v1::Conversation>> {
+    prop_oneof![
+        30 => prop::sample::select(&PEERS[..])
+            .prop_map(|peer| Some(v1::Conversation { peer: Some(Peer::User(peer.into())) })),
+        1 => Just(None),
+        1 => Just(Some(v1::Conversation { peer: Some(Peer::Group(String::new())) })),
+    ]
+}
+
+fn seq() -> impl Strategy<Value = u64> {
+    prop_oneof![40 => 0..9_u64, 1 => any::<u64>(), 1 => Just(u64::MAX)]
+}
+
+fn id() -> impl Strategy<Value = Bytes> {
+    prop_oneof![20 => (0..6_u8).prop_map(|number| Bytes::from(vec![number; 16])), 1 => Just(Bytes::new())]
+}
+
+fn delivery() -> impl Strategy<Value = v1::Delivery> {
+    let from = prop::sample::select(&["alice", "bob", "carol"][..]);
+    (conversation(), 0..4_u64, seq(), id(), from).prop_map(|(conversation, epoch, seq, message_id, from)| {
+        let content = Some(v1::Content::default());
+        v1::Delivery { conversation, epoch, seq, message_id, from: from.into(), content, stored_at_ms: 0 }
+    })
+}
+
+fn page() -> impl Strategy<Value = v1::Page> {
+    (0..12_u64, conversation(), 0..4_u64, vec(delivery(), 0..5), seq(), seq(), 0..10_u8).prop_map(
+        |(fetch_id, conversation, epoch, mut messages, head_seq, first_seq, spoiled)| {
+            // Mostly places in a row, or hardly any page would be taken.
+            if spoiled > 0 {
+                let first = messages.first().map_or(1, |message| message.seq.clamp(1, 100));
+                (first..).zip(&mut messages).for_each(|(seq, message)| message.seq = seq);
+            }
+            v1::Page { fetch_id, conversation, epoch, messages, head_seq, first_seq }
+        },
+    )
+}
+
+fn head() -> impl Strategy<Value = v1::Head> {
+    (conversation(), 0..4_u64, seq(), seq()).prop_map(|(conversation, epoch, seq, first_seq)| v1::Head {
+        conversation,
+        epoch,
+        seq,
+        first_seq,
+    })
+}
+
+fn says() -> impl Strategy<Value = Body> {
+    let limits = (0..4_u32, 0..4_u32, 0..4_u32, 0..40_u32).prop_map(|(pending, fetches, cursors, rate)| {
+        v1::Limits { pending, fetches, cursors, messages_per_second: rate, ..v1::Limits::default() }
+    });
+    let welcome = (limits, any::<u32>(), 0..70_000_u32).prop_map(|(limits, heartbeat, resync)| v1::Welcome {
+        user: "alice".into(),
+        heartbeat_interval_ms: heartbeat,
+        resync_interval_ms: resync,
+        limits: Some(limits),
+        ..v1::Welcome::default()
+    });
+    let rejected = (id(), -1..7_i32);
+    prop_oneof![
+        2 => welcome.prop_map(Body::Welcome),
+        10 => delivery().prop_map(Body::Delivery),
+        14 => page().prop_map(Body::Page),
+        8 => (vec(head(), 0..4), any::<bool>()).prop_map(|(heads, last)| Body::Heads(v1::Heads { heads, last })),
+        6 => (id(), conversation(), 0..4_u64, seq()).prop_map(|(message_id, conversation, epoch, seq)| {
+            Body::Accepted(v1::Accepted { message_id, conversation, epoch, seq, stored_at_ms: 0 })
+        }),
+        4 => rejected.prop_map(|(message_id, code)| {
+            Body::Rejected(v1::Rejected { message_id, code, text: String::new() })
+        }),
+        4 => (0..12_u64, -1..7_i32).prop_map(|(fetch_id, code)| {
+            Body::Unfetched(v1::Unfetched { fetch_id, code, text: String::new() })
+        }),
+        1 => (0..5_u64).prop_map(|nonce| Body::Heartbeat(v1::Heartbeat { nonce })),
+        1 => (any::<u32>(), any::<u32>()).prop_map(|(after, spread)| {
+            let (reconnect_after_ms, reconnect_spread_ms) = (after, spread);
+            Body::Goodbye(v1::Goodbye { text: String::new(), reconnect_after_ms, reconnect_spread_ms })
+        }),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        60 => says().prop_map(Step::Says),
+        1 => vec(any::<u8>(), 0..20).prop_map(Step::Bytes),
+        6 => (0..6_u8, 0..3_usize).prop_map(|(number, peer)| Step::Submit { number, peer }),
+        2 => (0..3_usize, seq()).prop_map(|(peer, before)| Step::Older { peer, before }),
+        12 => Just(Step::Open),
+        1 => prop::option::of(1000..4010_u16).prop_map(|close| Step::Drop { close }),
+        3 => (0..60_000_u64).prop_map(|ms| Step::Wait { ms }),
+        8 => Just(Step::TimeOut),
+    ]
+}
+
+struct World {
+    session: Session,
+    now: Instant,
+    link: Option<LinkId>,
+    submitted: BTreeSet<MessageId>,
+    /// Epoch and place of what was told or skipped last, since the last Reset.
+    cursors: BTreeMap<String, (u64, u64)>,
+}
+
+impl World {
+    fn run(&mut self, step: &Step) {
+        match step {
+            Step::Says(body) => {
+                self.hears(v1::ServerFrame { body: Some(body.clone()) }.encode_to_vec().into());
+            }
+            Step::Bytes(bytes) => self.hears(bytes.clone().into()),
+            Step::Submit { number, peer } => {
+                let (id, to) =
+                    (MessageId([*number; 16]), Recipient::User(UserId::new(PEERS[*peer]).unwrap()));
+                let fresh = self.submitted.insert(id);
+                let submitted = self.session.submit(self.now, id, to, Content::text("x"));
+                assert_eq!(submitted.is_ok(), fresh);
+            }
+            Step::Older { peer, before } => {
+                let with = Recipient::User(UserId::new(PEERS[*peer]).unwrap());
+                let _ = self.session.fetch_older(self.now, with, *before, 2);
+            }
+            Step::Open => {
+                self.session.connect(self.now);
+                self.drain();
+                if let Some(link) = self.link
+                    && matches!(self.session.state(), SessionState::Connecting { .. })
+                {
+                    self.session.handle(self.now, ClientEvent::Opened { link });
+                    self.drain();
+                    let welcome = v1::Welcome { user: "alice".into(), ..v1::Welcome::default() };
+                    if self.session.state() == SessionState::Greeting {
+                        self.hears(
+                            v1::ServerFrame { body: Some(Body::Welcome(welcome)) }.encode_to_vec().into(),
+                        );
+                    }
+                }
+            }
+            Step::Drop { close } => {
+                if let Some(link) = self.link.take() {
+                    self.session.handle(self.now, ClientEvent::Disconnected { link, close: *close });
+                }
+            }
+            Step::Wait { ms } => {
+                self.now += Duration::from_millis(*ms);
+                self.time_out();
+            }
+            Step::TimeOut => {
+                self.now = self.session.poll_timeout().map_or(self.now, |due| due.max(self.now));
+                self.time_out();
+            }
+        }
+        self.drain();
+        let stats = self.session.stats();
+        let ended = stats.accepted + stats.rejected + stats.rejected_locally;
+        assert_eq!(stats.submitted, ended + self.session.pending_submits() as u64, "accounting");
+        assert_eq!(self.submitted.len(), self.session.pending_submits());
+        assert_eq!(stats.misplaced_events, 0);
+    }
+
+    fn time_out(&mut self) {
+        self.session.handle_timeout(self.now);
+        self.drain();
+        assert!(self.session.poll_timeout().is_none_or(|due| due > self.now), "no time-out in the past");
+    }
+
+    fn hears(&mut self, message: Bytes) {
+        if let Some(link) = self.link
+            && !matches!(self.session.state(), SessionState::Connecting { .. })
+        {
+            self.session.handle(self.now, ClientEvent::Received { link, message });
+        }
+    }
+
+    fn drain(&mut self) {
+        while let Some(action) = self.session.poll_action() {
+            match action {
+                ClientAction::Connect { link } => self.link = Some(link),
+                ClientAction::Send { link, frame } => {
+                    let payload_bytes = frame.payload().len() as u64;
+                    self.session.handle(self.now, ClientEvent::Flushed { link, frames: 1, payload_bytes });
+                }
+                ClientAction::Close { link, .. } => {
+                    self.link = None;
+                    self.session.handle(self.now, ClientEvent::Disconnected { link, close: None });
+                }
+                ClientAction::Abort { .. } => self.link = None,
+                ClientAction::Notify(notification) => self.notified(notification),
+            }
+        }
+    }
+
+    fn notified(&mut self, notification: SessionNotification) {
+        match notification {
+            SessionNotification::Message { conversation, epoch, message } => {
+                let cursor = self.cursors.entry(format!("{conversation:?}")).or_insert((epoch, 0));
+                assert_eq!((epoch, message.seq), (cursor.0, cursor.1 + 1), "in order and once, in an epoch");
+                cursor.1 = message.seq;
+            }
+            SessionNotification::Skipped { conversation, epoch, seq } => {
+                let cursor = self.cursors.entry(format!("{conversation:?}")).or_insert((epoch, 0));
+                assert!(cursor.0 == epoch && cursor.1 < seq, "forwards, in an epoch");
+                cursor.1 = seq;
+            }
+            SessionNotification::Reset { conversation } => {
+                assert!(self.cursors.remove(&format!("{conversation:?}")).is_some());
+            }
+            SessionNotification::Accepted { id, .. } | SessionNotification::Rejected { id, .. } => {
+                assert!(self.submitted.remove(&id), "one fate");
+            }
+            SessionNotification::Older { messages, .. } => {
+                assert!(messages.windows(2).all(|pair| pair[0].seq + 1 == pair[1].seq), "without gaps");
+            }
+            SessionNotification::NoOlder { .. }
+            | SessionNotification::StateChanged(_)
+            | SessionNotification::CaughtUp => {}
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_a_server_says_nothing_is_told_twice_or_out_of_order(steps in vec(step(), 1..200)) {
+        let mut config = SessionConfig::new(UserId::new("alice").unwrap());
+        (config.limits.early_messages, config.limits.conversations) = (3, 2);
+        let mut world = World {
+            session: Session::new(config, 7, Instant::ZERO, Resume::default()),
+            now: Instant::ZERO,
+            link: None,
+            submitted: BTreeSet::new(),
+            cursors: BTreeMap::new(),
+        };
+        steps.iter().for_each(|step| world.run(step));
+    }
+}

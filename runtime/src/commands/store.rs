@@ -1,0 +1,38 @@
+//! `switchboard store`: what an operator does with a store that no server runs on.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    cli::StoreCommand,
+    store::{DATABASE_FILE, DataFolder, OpenError, renew_epochs},
+};
+
+/// Why a store command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The store could not be opened; [`OpenError::InUse`] if a server runs on it.
+    #[error("cannot open the store")]
+    Open(#[from] OpenError),
+    /// There is nothing in the data folder.
+    #[error("there is no database in the data folder {}: name the server's folder with --data", .folder.display())]
+    NoDatabase {
+        /// Which.
+        folder: PathBuf,
+    },
+}
+
+/// Carries out a store command on a data folder; gives the text to print.
+///
+/// # Errors
+/// If there is no database, a server runs on it, or it cannot be opened or written.
+pub fn store(data: &Path, command: &StoreCommand) -> Result<String, StoreError> {
+    if !data.join(DATABASE_FILE).exists() {
+        return Err(StoreError::NoDatabase { folder: data.to_owned() });
+    }
+    match command {
+        StoreCommand::NewEpochs => {
+            let conversations = renew_epochs(&DataFolder::lock(data)?)?;
+            Ok(format!("new epochs: {conversations}; clients will fetch these conversations again\n"))
+        }
+    }
+}

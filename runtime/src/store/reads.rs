@@ -1,0 +1,303 @@
+//! What is read for clients: the heads of a user's conversations, and parts of their logs.
+
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
+use switchboard_engine::{
+    Answer, GroupId, Head, MessageId, Messages, Range, Recipient, Request, StoredMessage, UserId,
+};
+
+use super::log::valid;
+
+/// Heads that one [`Answer::HeadsLoaded`] has at the most.
+pub const HEADS_AT_A_TIME: usize = 512;
+
+/// Reads through a connection that does nothing else.
+///
+/// It remembers nothing but its statements: what is read is what the transaction sees.
+pub(crate) struct Reads<'c> {
+    connection: &'c Connection,
+    user: Statement<'c>,
+    direct: Statement<'c>,
+    group: Statement<'c>,
+    group_log: Statement<'c>,
+    forwards: Statement<'c>,
+    backwards: Statement<'c>,
+    heads: [Statement<'c>; 3],
+}
+
+/// A conversation's log, for one who may read it.
+struct Readable {
+    /// Its number.
+    id: i64,
+    head_seq: i64,
+    epoch: i64,
+}
+
+impl<'c> Reads<'c> {
+    pub(crate) fn new(connection: &'c Connection) -> rusqlite::Result<Self> {
+        let prepare = |sql| connection.prepare(sql);
+        let [low, high, groups] = sql::HEADS;
+        Ok(Self {
+            connection,
+            user: prepare(sql::USER)?,
+            direct: prepare(sql::DIRECT)?,
+            group: prepare(sql::GROUP)?,
+            group_log: prepare(sql::GROUP_LOG)?,
+            forwards: prepare(sql::FORWARDS)?,
+            backwards: prepare(sql::BACKWARDS)?,
+            heads: [prepare(low)?, prepare(high)?, prepare(groups)?],
+        })
+    }
+
+    /// Begins a transaction, unless one is going on. Its first reading decides what all of it sees.
+    pub(crate) fn begin(&mut self) -> rusqlite::Result<()> {
+        if self.connection.is_autocommit() { self.connection.execute_batch("BEGIN") } else { Ok(()) }
+    }
+
+    /// Ends the transaction, if one is going on: as long as it does, the write-ahead log only grows.
+    pub(crate) fn end(&mut self) -> rusqlite::Result<()> {
+        // Some failures have made SQLite end it already.
+        if self.connection.is_autocommit() { Ok(()) } else { self.connection.execute_batch("ROLLBACK") }
+    }
+
+    /// Reads a little, to see whether that works.
+    pub(crate) fn probe(&mut self) -> rusqlite::Result<()> {
+        self.user.exists([""]).map(drop)
+    }
+
+    /// Does one request within the transaction.
+    pub(crate) fn apply(&mut self, request: &Request) -> rusqlite::Result<Answer> {
+        match request {
+            Request::LoadHeads { user, after } => self.load_heads(user, *after),
+            Request::LoadMessages(range) => self.load_messages(range),
+            // The other threads'.
+            Request::LoadUser(_) | Request::StoreMessage(_) | Request::StoreFile(_) => Ok(Answer::Failed),
+        }
+    }
+
+    fn load_heads(&mut self, user: &UserId, after: u64) -> rusqlite::Result<Answer> {
+        let mut heads = Vec::new();
+        let Some(user) = self.user(user)? else { return Ok(Answer::HeadsLoaded { heads, next: None }) };
+        let mut place = Place::from_cursor(after);
+        let mut count = 0;
+        while let Some(statement) = self.heads.get_mut(place.list) {
+            // One more than fits tells whether there is more.
+            let wanted = i64::try_from(HEADS_AT_A_TIME + 1 - count).unwrap_or(i64::MAX);
+            let mut rows = statement.query([user, place.number, wanted])?;
+            while let Some(row) = rows.next()? {
+                if count == HEADS_AT_A_TIME {
+                    return Ok(Answer::HeadsLoaded { heads, next: Some(place.cursor()) });
+                }
+                count += 1;
+                heads.extend(head(row, place.list)?);
+                place.number = row.get(0)?;
+            }
+            place = Place { list: place.list + 1, number: 0 };
+        }
+        Ok(Answer::HeadsLoaded { heads, next: None })
+    }
+
+    fn load_messages(&mut self, range: &Range) -> rusqlite::Result<Answer> {
+        let (log, first_seq) = match &range.conversation {
+            Recipient::User(other) => (self.direct_log(&range.reader, other)?, 1_i64),
+            Recipient::Group(group) => {
+                let ids = [group.as_str(), range.reader.as_str()];
+                let member = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
+                let member = self.group.query_row(ids, member).optional()?;
+                // Whether the group is another's or nobody's is nothing to tell a stranger.
+                let Some((group, first_seq)) = member else { return Ok(Answer::Refused) };
+                (self.group_log.query_row([group], readable).optional()?, first_seq)
+            }
+        };
+        let mut messages =
+            Messages { epoch: 0, head_seq: 0, first_seq: first_seq.unsigned_abs(), messages: Vec::new() };
+        // A log without messages is as good as none.
+        if let Some(log) = log.filter(|log| log.head_seq > 0) {
+            messages.epoch = log.epoch.cast_unsigned();
+            messages.head_seq = log.head_seq.unsigned_abs();
+            messages.messages = self.messages(range, &log, first_seq)?;
+        }
+        Ok(Answer::MessagesLoaded(messages))
+    }
+
+    fn messages(
+        &mut self,
+        range: &Range,
+        log: &Readable,
+        first_seq: i64,
+    ) -> rusqlite::Result<Vec<StoredMessage>> {
+        let from = i64::try_from(range.from_seq).unwrap_or(i64::MAX);
+        let (statement, low, high) = match (range.backwards, from) {
+            (false, from) => (&mut self.forwards, from.max(first_seq), log.head_seq),
+            (true, 0) => (&mut self.backwards, first_seq, log.head_seq),
+            (true, from) => (&mut self.backwards, first_seq, from.min(log.head_seq)),
+        };
+        let mut rows = statement.query(params![log.id, low, high, range.limit])?;
+        let (mut messages, mut bytes) = (Vec::new(), 0_u64);
+        while let Some(row) = rows.next()? {
+            let texts = row.get_ref(4)?.as_str()?.len() + row.get_ref(5)?.as_str()?.len();
+            bytes = bytes.saturating_add(u64::try_from(texts).unwrap_or(u64::MAX));
+            if bytes > range.limit_bytes && !messages.is_empty() {
+                break;
+            }
+            messages.push(message(row)?);
+        }
+        if range.backwards {
+            messages.reverse();
+        }
+        Ok(messages)
+    }
+
+    /// The log of two users, of whom there may be none.
+    fn direct_log(&mut self, one: &UserId, other: &UserId) -> rusqlite::Result<Option<Readable>> {
+        let (Some(one), Some(other)) = (self.user(one)?, self.user(other)?) else { return Ok(None) };
+        self.direct.query_row([one.min(other), one.max(other)], readable).optional()
+    }
+
+    /// The user's number.
+    fn user(&mut self, user: &UserId) -> rusqlite::Result<Option<i64>> {
+        self.user.query_row([user.as_str()], |row| row.get(0)).optional()
+    }
+}
+
+/// Where a user's heads go on. They are three lists, one after the other: one-to-one conversations in which
+/// the user has the lower number of the two, those in which it has the higher one, and groups. Each is in the
+/// order of numbers that never change: the conversation's, or the group's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    list: usize,
+    /// What comes after this number.
+    number: i64,
+}
+
+impl Place {
+    /// Bits of a cursor that are the number; the list is in those above. Rows are counted from 1, so that the
+    /// numbers never come near this.
+    const NUMBER_BITS: u32 = 62;
+    const NUMBER_MASK: u64 = (1 << Self::NUMBER_BITS) - 1;
+
+    fn from_cursor(cursor: u64) -> Self {
+        Self {
+            list: usize::try_from(cursor >> Self::NUMBER_BITS).unwrap_or(usize::MAX),
+            number: (cursor & Self::NUMBER_MASK).cast_signed(),
+        }
+    }
+
+    fn cursor(self) -> u64 {
+        let list = u64::try_from(self.list).unwrap_or(u64::MAX);
+        list << Self::NUMBER_BITS | (self.number.cast_unsigned() & Self::NUMBER_MASK)
+    }
+}
+
+/// A head from a row of number, epoch, head, first place and the other's id; none if that makes no sense.
+fn head(row: &Row<'_>, list: usize) -> rusqlite::Result<Option<Head>> {
+    let id = row.get_ref(4)?.as_str()?;
+    let conversation = if list == sql::GROUPS {
+        valid(GroupId::new(id)).map(Recipient::Group)
+    } else {
+        valid(UserId::new(id)).map(Recipient::User)
+    };
+    let Some(conversation) = conversation else { return Ok(None) };
+    Ok(Some(Head {
+        conversation,
+        epoch: row.get::<_, i64>(1)?.cast_unsigned(),
+        seq: row.get::<_, i64>(2)?.unsigned_abs(),
+        first_seq: row.get::<_, i64>(3)?.unsigned_abs(),
+    }))
+}
+
+fn readable(row: &Row<'_>) -> rusqlite::Result<Readable> {
+    Ok(Readable { id: row.get(0)?, head_seq: row.get(1)?, epoch: row.get(2)? })
+}
+
+fn message(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
+    // To leave the message out would look like a gap, so its page fails.
+    let sender = UserId::new(row.get_ref(2)?.as_str()?)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(2, Type::Text, Box::new(error)))?;
+    Ok(StoredMessage {
+        seq: row.get::<_, i64>(0)?.unsigned_abs(),
+        id: MessageId(row.get(1)?),
+        sender,
+        content_type: row.get(3)?,
+        content: row.get(4)?,
+        url: row.get(5)?,
+        stored_at_ms: row.get(6)?,
+    })
+}
+
+/// The statements. None of them may read more than what it gives: a test looks at their plans.
+mod sql {
+    pub(super) const USER: &str = "SELECT id FROM users WHERE uuid = ?1";
+
+    pub(super) const DIRECT: &str =
+        "SELECT id, head_seq, epoch FROM conversations WHERE user_low = ?1 AND user_high = ?2";
+
+    /// The number of a group, and from where on this member reads.
+    pub(super) const GROUP: &str = "SELECT groups.id, first_seq
+         FROM groups CROSS JOIN users CROSS JOIN members ON group_id = groups.id AND user_id = users.id
+         WHERE groups.uuid = ?1 AND users.uuid = ?2";
+
+    pub(super) const GROUP_LOG: &str = "SELECT id, head_seq, epoch FROM conversations WHERE group_id = ?1";
+
+    // CROSS JOIN keeps SQLite from beginning with the users, whatever its statistics say.
+    pub(super) const FORWARDS: &str =
+        "SELECT seq, message_id, users.uuid, content_type, content, url, stored_at_ms
+         FROM messages CROSS JOIN users ON users.id = sender_id
+         WHERE conversation_id = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq LIMIT ?4";
+
+    pub(super) const BACKWARDS: &str =
+        "SELECT seq, message_id, users.uuid, content_type, content, url, stored_at_ms
+         FROM messages CROSS JOIN users ON users.id = sender_id
+         WHERE conversation_id = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq DESC LIMIT ?4";
+
+    /// Place of the groups in [`HEADS`].
+    pub(super) const GROUPS: usize = 2;
+
+    pub(super) const HEADS: [&str; 3] = [
+        "SELECT conversations.id, epoch, head_seq, 1, users.uuid
+         FROM conversations INDEXED BY conversations_by_low CROSS JOIN users ON users.id = user_high
+         WHERE user_low = ?1 AND conversations.id > ?2 AND head_seq > 0 ORDER BY conversations.id LIMIT ?3",
+        // The conversation with oneself is in the first list.
+        "SELECT conversations.id, epoch, head_seq, 1, users.uuid
+         FROM conversations INDEXED BY conversations_by_high CROSS JOIN users ON users.id = user_low
+         WHERE user_high = ?1 AND user_low <> ?1 AND conversations.id > ?2 AND head_seq > 0
+         ORDER BY conversations.id LIMIT ?3",
+        "SELECT groups.id, epoch, head_seq, first_seq, groups.uuid
+         FROM members CROSS JOIN groups ON groups.id = members.group_id
+             CROSS JOIN conversations ON conversations.group_id = members.group_id
+         WHERE members.user_id = ?1 AND members.group_id > ?2 AND head_seq > 0
+         ORDER BY members.group_id LIMIT ?3",
+    ];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::open::{DataFolder, open_locked};
+    use super::*;
+
+    #[test]
+    fn no_statement_scans_or_sorts() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = open_locked(&DataFolder::lock(folder.path()).unwrap()).unwrap();
+        let others = [sql::USER, sql::DIRECT, sql::GROUP, sql::GROUP_LOG, sql::FORWARDS, sql::BACKWARDS];
+        for statement in others.into_iter().chain(sql::HEADS) {
+            let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).unwrap();
+            let parameters = vec![None::<i64>; plan.parameter_count()];
+            let steps = plan.query_map(rusqlite::params_from_iter(parameters), |row| row.get::<_, String>(3));
+            let steps: Vec<String> = steps.unwrap().collect::<Result<_, _>>().unwrap();
+            assert!(!steps.is_empty());
+            assert!(steps.iter().all(|step| step.starts_with("SEARCH ")), "{statement}: {steps:?}");
+        }
+    }
+
+    #[test]
+    fn cursors_keep_their_place() {
+        for list in 0..=3 {
+            for number in [0, 1, 77, (1 << 62) - 1] {
+                let place = Place { list, number };
+                assert_eq!(Place::from_cursor(place.cursor()), place);
+            }
+        }
+        assert_eq!(Place::from_cursor(0), Place { list: 0, number: 0 });
+    }
+}

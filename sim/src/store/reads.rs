@@ -1,0 +1,98 @@
+//! What sessions read of a store: how far their user's conversations are, and parts of their logs.
+
+use switchboard_engine::{Answer, GroupId, Head, Messages, Range, Recipient, StoredMessage, UserId};
+
+use super::{Conversation, SimStore, Stored};
+
+/// Heads of one answer at the most: so few that even small worlds have several answers.
+const HEADS_AT_A_TIME: usize = 3;
+
+impl Conversation {
+    /// Who or what is on the other side of it for a user, if the user is on one side.
+    fn other_side(&self, user: &UserId) -> Option<Recipient> {
+        match self {
+            Self::Direct(one, other) if one == user => Some(Recipient::User(other.clone())),
+            Self::Direct(one, other) if other == user => Some(Recipient::User(one.clone())),
+            Self::Direct(..) => None,
+            Self::Group(group) => Some(Recipient::Group(group.clone())),
+        }
+    }
+}
+
+impl SimStore {
+    /// The heads from a place in the table of all conversations on. What begins meanwhile moves the places behind
+    /// it up, so that some heads may come again and none is left out.
+    pub(super) fn load_heads(&self, user: &UserId, after: u64) -> Answer {
+        let after = usize::try_from(after).unwrap_or(usize::MAX);
+        let mut heads = Vec::new();
+        for (place, (conversation, seq)) in self.heads.iter().enumerate().skip(after) {
+            let Some(other_side) = conversation.other_side(user).filter(|_| *seq > 0) else { continue };
+            let Some(first_seq) = self.first_seq(user, &other_side) else { continue };
+            if heads.len() == HEADS_AT_A_TIME {
+                return Answer::HeadsLoaded { heads, next: Some(place as u64) };
+            }
+            heads.push(Head { conversation: other_side, epoch: conversation.epoch(), seq: *seq, first_seq });
+        }
+        Answer::HeadsLoaded { heads, next: None }
+    }
+
+    pub(super) fn load_messages(&self, range: &Range) -> Answer {
+        // Whether the group is another's or nobody's is nothing to tell a stranger.
+        let Some(first_seq) = self.first_seq(&range.reader, &range.conversation) else {
+            return Answer::Refused;
+        };
+        let conversation = Conversation::of(&range.reader, &range.conversation);
+        let head_seq = self.heads.get(&conversation).copied().unwrap_or(0);
+        let epoch = if head_seq == 0 { 0 } else { conversation.epoch() };
+        let messages = self.part(range, &conversation, first_seq);
+        Answer::MessagesLoaded(Messages { epoch, head_seq, first_seq, messages })
+    }
+
+    /// Where a user may read a conversation from; none if not at all.
+    fn first_seq(&self, reader: &UserId, conversation: &Recipient) -> Option<u64> {
+        match conversation {
+            Recipient::User(_) => Some(1),
+            Recipient::Group(group) => self.is_member(group, reader).then(|| self.joined_at(group, reader)),
+        }
+    }
+
+    fn joined_at(&self, group: &GroupId, member: &UserId) -> u64 {
+        self.first_seqs.get(&(group.clone(), member.clone())).copied().unwrap_or(1)
+    }
+
+    fn part(&self, range: &Range, of: &Conversation, first_seq: u64) -> Vec<StoredMessage> {
+        let readable = |stored: &&Stored| stored.conversation == *of && stored.seq >= first_seq;
+        let log = self.log.iter().filter(readable);
+        let wanted: Vec<_> = if range.backwards {
+            let to = if range.from_seq == 0 { u64::MAX } else { range.from_seq };
+            log.rev().filter(|stored| stored.seq <= to).collect()
+        } else {
+            log.filter(|stored| stored.seq >= range.from_seq).collect()
+        };
+        let (mut part, mut bytes) = (Vec::new(), 0);
+        for stored in wanted.into_iter().take(usize::try_from(range.limit).unwrap_or(usize::MAX)) {
+            bytes += (stored.message.content.len() + stored.message.url.len()) as u64;
+            if bytes > range.limit_bytes && !part.is_empty() {
+                break;
+            }
+            part.push(message(stored));
+        }
+        if range.backwards {
+            part.reverse();
+        }
+        part
+    }
+}
+
+fn message(stored: &Stored) -> StoredMessage {
+    let message = &stored.message;
+    StoredMessage {
+        seq: stored.seq,
+        id: message.id,
+        sender: message.sender.clone(),
+        content_type: message.content_type,
+        content: message.content.clone(),
+        url: message.url.clone(),
+        stored_at_ms: stored.stored_at_ms,
+    }
+}
