@@ -551,7 +551,7 @@ mod tests {
     fn every_profile_makes_schedules_that_can_be_executed() {
         for (profile, _) in PROFILES {
             // Those for measuring are large and all alike.
-            let seeds = if is_bench(profile) { 1 } else { 20 };
+            let seeds = if is_bench(profile) { 1 } else { 200 };
             for seed in 0..seeds {
                 let schedule = generate(seed, profile).unwrap();
                 assert_eq!(schedule.check(), Ok(()), "{profile} {seed}");

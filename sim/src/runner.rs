@@ -146,7 +146,7 @@ fn compare(run: impl Fn() -> Outcome, twice: bool) -> Outcome {
 pub fn run(plan: &Plan, mut progress: impl FnMut(u64)) -> Option<Summary> {
     generate_for(plan.target, plan.first, &plan.profile)?;
     let start = Instant::now();
-    let next = AtomicU64::new(plan.first);
+    let next = AtomicU64::new(0);
     let done = AtomicU64::new(0);
     let finished = AtomicBool::new(false);
     let total = Mutex::new(Total::default());
@@ -188,10 +188,11 @@ fn work(plan: &Plan, next: &AtomicU64, done: &AtomicU64, total: &Mutex<Total>) {
     let mut mine = Total { met: vec![0; What::VERBS.len()], ..Total::default() };
     let options = Options { sweep_every: plan.sweep_every, target: plan.target, ..Options::default() };
     loop {
-        let seed = next.fetch_add(1, Ordering::Relaxed);
-        if seed >= plan.end {
+        let place = next.fetch_add(1, Ordering::Relaxed);
+        if place >= plan.end - plan.first {
             break;
         }
+        let seed = plan.first + place;
         let Some(schedule) = generate_for(plan.target, seed, &plan.profile) else { break };
         let outcome = examine(&schedule, options, plan.twice);
         mine.events += outcome.events;

@@ -20,6 +20,21 @@ pub const VERSION: u32 = 1;
 
 const MAGIC: &str = "switchboard-schedule";
 
+/// The latest time of a step, in microseconds: twelve days, in which idle connections are pinged all the time.
+pub const TIME_LIMIT_US: u64 = 1 << 40;
+
+/// The settings that are delays, and how long each may be, in microseconds.
+const DELAYS: [&str; 7] = [
+    "net_delay_us",
+    "net_jitter_us",
+    "store_delay_us",
+    "store_jitter_us",
+    "answer_jitter_us",
+    "bus_delay_us",
+    "bus_jitter_us",
+];
+const DELAY_LIMIT_US: u64 = 500_000;
+
 /// Why a text is no schedule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
@@ -162,6 +177,10 @@ impl Schedule {
         within("unknown_users", s.unknown_users, 0, s.users)?;
         within("clock_skew_us", s.clock_skew_us, 0, 1 << 40)?;
         within("socket_bytes", s.socket_bytes, 1, 1 << 30)?;
+        // Longer ones do not fit into the time in which everything must come right once the faults have ended.
+        for (name, delay_us) in s.list().into_iter().filter(|(name, _)| DELAYS.contains(name)) {
+            within(name, delay_us, 0, DELAY_LIMIT_US)?;
+        }
         if let Some(client) = self.clients.iter().find(|client| u64::from(client.user.0) >= s.users) {
             return Err(format!("a client is {}'s, and there are {} users", client.user, s.users));
         }
@@ -182,6 +201,8 @@ impl Schedule {
                 return Err(format!("step {} is earlier than the one before it", step.id));
             }
             last_us = step.at_us;
+            within("the time of a step", step.at_us, 0, TIME_LIMIT_US)?;
+            check_numbers(step)?;
             self.check_names(step)?;
         }
         Ok(())
@@ -204,6 +225,65 @@ impl Schedule {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether the numbers of a step are such as can be carried out: nothing lasts longer than a schedule may, and
+/// nobody says more than fits into memory.
+fn check_numbers(step: &Step) -> Result<(), String> {
+    let within = |name: &str, value: u64, high: u64| {
+        let wrong = || format!("step {}: {name} is {value}, and must be at most {high}", step.id);
+        if value <= high { Ok(()) } else { Err(wrong()) }
+    };
+    match step.what {
+        What::Send { bytes, .. } | What::Media { bytes, .. } => within("bytes", bytes.into(), 1 << 24),
+        What::Burst { bytes, count, .. } => {
+            within("count", count.into(), 1 << 20)?;
+            within("bytes times count", u64::from(bytes) * u64::from(count), 1 << 26)
+        }
+        What::Pictures { count, gap_us, .. } => {
+            within("count", count.into(), 1 << 16)?;
+            within("gap_us", gap_us, 1 << 24)
+        }
+        What::Store { slow_us, fail_permille, lose_permille, reorder_permille } => {
+            within("slow_us", slow_us, 1 << 32)?;
+            [fail_permille, lose_permille, reorder_permille]
+                .iter()
+                .try_for_each(|n| within("permille", *n, 1000))
+        }
+        What::Bus { slow_us, drop_permille, repeat_permille, reorder_permille } => {
+            within("slow_us", slow_us, 1 << 32)?;
+            [drop_permille, repeat_permille, reorder_permille]
+                .iter()
+                .try_for_each(|n| within("permille", *n, 1000))
+        }
+        What::Net { slow_us, jitter_us, .. } => {
+            within("slow_us", slow_us, 1 << 32)?;
+            within("jitter_us", jitter_us, 1 << 32)
+        }
+        What::Cut { later_us, .. } => within("later_us", later_us, 1 << 32),
+        What::Crash { down_us, .. } | What::Stop { down_us, .. } => within("down_us", down_us, 1 << 32),
+        What::Rolling { gap_us } => within("gap_us", gap_us, 1 << 32),
+        What::Clock { jump_us, .. } => within("jump_us", jump_us.unsigned_abs(), 1 << 36),
+        What::Connect { .. }
+        | What::Close { .. }
+        | What::Signal { .. }
+        | What::Spoof { .. }
+        | What::Garbage { .. }
+        | What::Misbehave { .. }
+        | What::Heartbeat { .. }
+        | What::Nowhere { .. }
+        | What::Ping { .. }
+        | What::Pause { .. }
+        | What::Resume { .. }
+        | What::Ghost { .. }
+        | What::Join { .. }
+        | What::Part { .. }
+        | What::Avatar { .. }
+        | What::Garble { .. }
+        | What::Partition { .. }
+        | What::Rejoin { .. }
+        | What::Mass { .. } => Ok(()),
     }
 }
 

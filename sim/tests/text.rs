@@ -38,3 +38,23 @@ fn an_error_names_the_line_and_what_is_wrong() {
     assert_eq!(error("1 1 pause c7"), "line 3: step 1: there is no c7 in this world");
     assert_eq!(error("set nodes 99"), "line 3: nodes is 99, and must be from 1 to 16");
 }
+
+#[test]
+fn numbers_that_no_world_can_carry_out_are_refused() {
+    for line in [
+        "set net_jitter_us 18446744073709551615",
+        "set answer_jitter_us 500001",
+        "18446744073709551615 1 connect c0 n0",
+        "0 1 send c0 u1 4294967295",
+        "0 1 burst c0 u1 10 4294967295",
+        "0 1 pictures c0 u1 9 4294967295 0",
+        "0 1 store 0 1001 0 0",
+        "0 1 net all 18446744073709551615 0",
+        "0 1 clock n0 -9223372036854775808",
+        "0 1 rolling 18446744073709551615",
+    ] {
+        let text = format!("switchboard-schedule 1\nclient c0 u0 raw\n{line}\n");
+        let error = text.parse::<Schedule>().unwrap_err().to_string();
+        assert!(error.contains("must be"), "{line}: {error}");
+    }
+}

@@ -20,7 +20,7 @@ pub(crate) struct Args {
     #[arg(long, default_value = "")]
     only: String,
     /// Threads; by default as many as there are cores.
-    #[arg(long)]
+    #[arg(long, value_parser = super::parse_jobs)]
     jobs: Option<usize>,
     /// Print each bug's small schedule too.
     #[arg(long)]
@@ -38,6 +38,9 @@ pub(crate) fn run(args: &Args) -> Result<bool, CliError> {
         return by_specification(&mut io::stdout().lock(), args);
     }
     let bugs: Vec<_> = Bug::all().into_iter().filter(|bug| bug.name().contains(&args.only)).collect();
+    if bugs.is_empty() {
+        return Err(CliError::NoSuchBug(args.only.clone()));
+    }
     let plan = Plan { rounds: args.rounds, limit: args.limit, jobs: threads(args.jobs) };
     let bar = progress_bar(bugs.len() as u64 * plan.rounds, "{bar:40} {pos}/{len} hunts, {eta} left");
     let start = std::time::Instant::now();

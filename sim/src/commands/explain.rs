@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+use switchboard_sim::text::TIME_LIMIT_US;
 use switchboard_sim::trace::{Kind, Lane, Mark, State};
 use switchboard_sim::world::Options;
 use switchboard_sim::{check::Violation, runner};
@@ -15,7 +16,7 @@ pub(crate) struct ExplainArgs {
     #[command(flatten)]
     subject: Subject,
     /// Stop at this virtual time, in microseconds; the healed phase is left out.
-    #[arg(long, value_name = "US")]
+    #[arg(long, value_name = "US", value_parser = clap::value_parser!(u64).range(1..=TIME_LIMIT_US))]
     until: Option<u64>,
 }
 

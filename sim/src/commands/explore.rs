@@ -34,7 +34,7 @@ pub(crate) struct ExploreArgs {
     #[arg(long, default_value_t = STATE_LIMIT)]
     states: usize,
     /// Threads; by default as many as there are cores.
-    #[arg(long)]
+    #[arg(long, value_parser = super::parse_jobs)]
     jobs: Option<usize>,
     /// Tell the states of the last level apart too, which only counts them, and takes half as long again.
     #[arg(long)]

@@ -73,6 +73,8 @@ pub(crate) enum CliError {
         "the schedule and its chart cannot both be {0}; name another file, or give --chart or --no-chart"
     )]
     SamePath(PathBuf),
+    #[error("there is no planted bug whose name contains {0}; `canaries` without --only lists them")]
+    NoSuchBug(String),
     #[error("nothing to shrink: everything holds in this run")]
     NothingFails,
     #[error("writing the report: {0}")]
@@ -112,6 +114,15 @@ fn progress_bar(length: u64, template: &str) -> ProgressBar {
     }
     bar
 }
+
+/// Threads, from 1 to [`JOBS_LIMIT`].
+fn parse_jobs(text: &str) -> Result<usize, String> {
+    let jobs = text.parse().ok().filter(|jobs| (1..=JOBS_LIMIT).contains(jobs));
+    jobs.ok_or_else(|| format!("{text} is no number of threads; there may be 1 to {JOBS_LIMIT}"))
+}
+
+/// More threads than any machine here has, and fewer than a system refuses.
+const JOBS_LIMIT: usize = 512;
 
 /// As many threads as are asked for, or as there are cores.
 fn threads(jobs: Option<usize>) -> usize {

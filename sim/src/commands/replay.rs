@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Args;
+use switchboard_sim::text::TIME_LIMIT_US;
 use switchboard_sim::{runner, world::Options};
 
 use super::{CliError, Subject, chart, load};
@@ -14,7 +15,7 @@ pub(crate) struct ReplayArgs {
     #[command(flatten)]
     subject: Subject,
     /// Stop at this virtual time, in microseconds; the healed phase is left out.
-    #[arg(long, value_name = "US")]
+    #[arg(long, value_name = "US", value_parser = clap::value_parser!(u64).range(1..=TIME_LIMIT_US))]
     until: Option<u64>,
     /// Draw the run as a sequence chart, in SVG.
     #[arg(long, value_name = "FILE.svg")]

@@ -19,7 +19,7 @@ pub(crate) struct Args {
     #[arg(long, default_value = "default")]
     profile: String,
     /// Threads; by default as many as there are cores.
-    #[arg(long)]
+    #[arg(long, value_parser = super::parse_jobs)]
     jobs: Option<usize>,
     /// Run each seed twice, and compare all actions.
     #[arg(long)]
