@@ -63,7 +63,11 @@ impl Run {
                 Act::Abort { conn } => outs.entry(conn).or_default().push(Out::Abort),
                 Act::Publish(record) => published.push(record_without_id(record)),
                 // These are matched already, or counted by the driver.
-                Act::Request { .. } | Act::Subscribe(_) | Act::Unsubscribe(_) | Act::Stopped => {}
+                Act::Request { .. }
+                | Act::Tell(_)
+                | Act::Subscribe(_)
+                | Act::Unsubscribe(_)
+                | Act::Stopped => {}
             }
         }
         assert_eq!(outs, model.expected.outs, "what connections are sent and told");
@@ -122,7 +126,12 @@ fn without_id(request: Request) -> Request {
         other @ (Request::LoadUser(_)
         | Request::StoreFile(_)
         | Request::LoadHeads { .. }
-        | Request::LoadMessages(_)) => other,
+        | Request::LoadMessages(_)
+        | Request::StoreMarks(_)
+        | Request::StoreSeen(_)
+        | Request::LoadSeen { .. }
+        | Request::StoreReceived(_)
+        | Request::LoadUnreceived { .. }) => other,
     }
 }
 

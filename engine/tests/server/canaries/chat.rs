@@ -56,6 +56,7 @@ pub(crate) struct Chat {
     pub(crate) server: Server<Watch>,
     pub(crate) store: Store,
     pub(crate) published: Vec<Record>,
+    pub(super) told: Vec<switchboard_engine::Note>,
     pub(crate) stopped: bool,
     now: switchboard_engine::Instant,
     sessions: BTreeMap<ConnId, Session>,
@@ -71,6 +72,7 @@ impl Chat {
             server: server(canary, |_| {}),
             store: Store::default(),
             published: Vec::new(),
+            told: Vec::new(),
             stopped: false,
             now: START,
             sessions: BTreeMap::new(),
@@ -310,6 +312,7 @@ impl Chat {
                     }
                 }
                 Action::Publish(record) => self.published.push(record),
+                Action::Tell(note) => self.told.push(note),
                 Action::Subscribe(topic) => {
                     self.topics.insert(topic);
                 }
