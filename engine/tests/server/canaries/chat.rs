@@ -253,6 +253,11 @@ impl Chat {
         self.happens(Event::Published(Record { topic, stored: None, message }));
     }
 
+    /// Another engine tells this.
+    pub(crate) fn bus_tells(&mut self, topic: Topic, note: &'static [u8]) {
+        self.happens(Event::Told(switchboard_engine::Note { topic, note: Bytes::from_static(note) }));
+    }
+
     /// Time passes, and the server does on time what is due.
     pub(crate) fn passes(&mut self, secs: u64) {
         let until = self.now + Duration::from_secs(secs);
