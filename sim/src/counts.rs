@@ -5,7 +5,7 @@ use switchboard_engine::{Canary, Probe, Rule, Shipped};
 /// Rules of the engine that only sessions reach. The clients of the simulator speak the classic protocol; the
 /// engine's own tests reach all of these. Copies of one-to-one messages for other devices of their sender are not
 /// among them: engines tell each other of those whoever is connected.
-pub const OF_SESSIONS: [Rule; 36] = [
+pub const OF_SESSIONS: [Rule; 52] = [
     Rule::NoteUndecodable,
     Rule::SessionWelcomed,
     Rule::HelloLate,
@@ -38,6 +38,22 @@ pub const OF_SESSIONS: [Rule; 36] = [
     Rule::FetchBusy,
     Rule::FetchRefused,
     Rule::FetchFailed,
+    Rule::MarkInvalid,
+    Rule::MarkWaits,
+    Rule::MarksFull,
+    Rule::MarksRequested,
+    Rule::MarksStored,
+    Rule::MarksUnmoved,
+    Rule::MarksRefused,
+    Rule::MarksFailed,
+    Rule::MarksToOwnDevices,
+    Rule::MarksToPeer,
+    Rule::BusOwnMarks,
+    Rule::BusPeerMarks,
+    Rule::TypingRefused,
+    Rule::TypingTold,
+    Rule::TypingDropped,
+    Rule::BusTyping,
     Rule::PageSent,
     Rule::PageWithoutRoom,
     Rule::ClosedUndecodableFrame,

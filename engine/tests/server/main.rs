@@ -28,5 +28,7 @@ mod pictures;
 mod properties;
 mod rules;
 mod session_connect;
+mod session_marks;
 mod session_messages;
+mod session_typing;
 mod shutdown;
