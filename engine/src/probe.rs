@@ -234,6 +234,7 @@ catalogue! {
         BusToGroup "bus-to-group" "A record is for a group."
         BusToEveryone "bus-to-everyone" "A record is for everyone."
         BusUndecodable "bus-undecodable" "A record is no message of the protocol."
+        NoteUndecodable "note-undecodable" "A note from the bus is none."
         SessionWelcomed "session-welcomed" "A session is welcomed."
         HelloLate "hello-late" "A session's Hello does not come in time."
         FrameOutOfTurn "frame-out-of-turn" "A frame comes before the Hello, or a second Hello."

@@ -87,6 +87,12 @@ stats! {
     bus_received,
     /// Of those, ones that are no message of the protocol.
     bus_undecodable,
+    /// Notes handed to the bus.
+    notes_told,
+    /// Notes taken from the bus.
+    notes_received,
+    /// Of those, ones that are no note, or not for anybody here to understand.
+    notes_undecodable,
 
     /// Frames meant for a connection. Each ends in one of the counters below, or is still waiting.
     pushes,

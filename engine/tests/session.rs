@@ -62,13 +62,18 @@ fn message(with: &str, seq: u64) -> v1::Delivery {
         seq,
         message_id: Bytes::copy_from_slice(&id(seq)),
         from: with.into(),
-        content: Some(v1::Content { kind: 1, text: seq.to_string(), file: String::new() }),
+        content: Some(v1::Content {
+            kind: 1,
+            text: seq.to_string(),
+            file: String::new(),
+            ..v1::Content::default()
+        }),
         stored_at_ms: 1_000,
     }
 }
 
 fn head(with: &str, seq: u64) -> v1::Head {
-    v1::Head { conversation: wired(&user(with)), epoch: EPOCH, seq, first_seq: 1 }
+    v1::Head { conversation: wired(&user(with)), epoch: EPOCH, seq, first_seq: 1, ..v1::Head::default() }
 }
 
 fn heads(heads: &[v1::Head]) -> Says {

@@ -202,6 +202,11 @@ impl SimStore {
             Request::StoreFile(upload) => self.keep(&upload),
             Request::LoadHeads { user, after } => self.load_heads(&user, after),
             Request::LoadMessages(range) => self.load_messages(&range),
+            Request::StoreMarks(_)
+            | Request::StoreSeen(_)
+            | Request::LoadSeen { .. }
+            | Request::StoreReceived(_)
+            | Request::LoadUnreceived { .. } => Answer::Failed,
         }
     }
 

@@ -3,6 +3,10 @@
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+use switchboard_proto::{
+    Message as _,
+    v1::{self, note},
+};
 
 use super::{
     Server,
@@ -14,7 +18,7 @@ use super::{
 };
 use crate::{
     action::{Action, Frame},
-    bus::Record,
+    bus::{Note, Record, Topic},
     close::CloseReason,
     config::Limits,
     id::{ConnId, UserId},
@@ -305,6 +309,16 @@ impl<P: Probe> Server<P> {
             self.probe.reached(Rule::Published);
             self.stats.published += 1;
             self.effects.push(Action::Publish(record()));
+        }
+    }
+
+    /// Tells the other engines something that concerns sessions, if there are any.
+    #[allow(dead_code)]
+    pub(super) fn tell(&mut self, topic: Topic, body: note::Body) {
+        if self.config.peers {
+            self.stats.notes_told += 1;
+            let note = v1::Note { body: Some(body) }.encode_to_vec().into();
+            self.effects.push(Action::Tell(Note { topic, note }));
         }
     }
 

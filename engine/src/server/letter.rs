@@ -106,7 +106,7 @@ impl Letter<'_> {
                 // It was decoded when it came, or was made here.
                 let message = Message::decode(frame.clone()).unwrap_or_default();
                 let kind = u32::try_from(message.content_type).unwrap_or_default();
-                Content { kind, text: message.content, file: message.url }
+                Content { kind, text: message.content, file: message.url, ..Content::default() }
             }
             Form::Session { frame, .. } => session::content_of(frame),
         }

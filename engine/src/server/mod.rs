@@ -153,6 +153,7 @@ impl<P: Probe> Server<P> {
             Event::Disconnected { conn } => self.disconnected(conn),
             Event::Answered { ticket, answer } => self.answered(ticket, answer),
             Event::Published(record) => self.published(record),
+            Event::Told(note) => self.told(note),
             Event::DirectoryChanged(change) => self.directory_changed(change),
             Event::Shutdown => self.shutdown(),
         }

@@ -13,7 +13,7 @@ use switchboard_proto::{
 use super::event::{Content, LogCursor, LogMessage, RejectReason};
 use crate::{
     id::{GroupId, MessageId, UserId},
-    storage::{Head, Place, Recipient},
+    storage::{Head, Marks, Place, Recipient},
 };
 
 /// The `reconnect_after_ms` of who is not to come back by itself.
@@ -145,6 +145,7 @@ fn submit_body(id: MessageId, conversation: &Recipient, content: &Content) -> cl
             kind: content.kind,
             text: String::from(&*content.text),
             file: String::from(&*content.file),
+            ..v1::Content::default()
         }),
     })
 }
@@ -158,6 +159,7 @@ fn cursors_of(cursors: Vec<LogCursor>) -> Vec<v1::Cursor> {
         conversation: Some(conversation_of(&cursor.conversation)),
         epoch: cursor.epoch,
         seq: cursor.seq,
+        ..v1::Cursor::default()
     });
     wired.collect()
 }
@@ -216,6 +218,10 @@ pub(super) fn decode(frame: Bytes, user: &UserId) -> Result<Received, Undecodabl
         server_frame::Body::Unfetched(v1::Unfetched { fetch_id, code, text: _ }) => {
             Received::Unfetched { fetch_id, refusal: refusal_of(code) }
         }
+        server_frame::Body::Marked(_)
+        | server_frame::Body::Typing(_)
+        | server_frame::Body::Presence(_)
+        | server_frame::Body::Call(_) => return Err(Undecodable),
     })
 }
 
@@ -254,7 +260,14 @@ fn read_page(page: v1::Page, user: &UserId) -> Option<Page> {
 fn head_of(head: v1::Head) -> Option<Head> {
     let (epoch, seq, first_seq) = (head.epoch, head.seq, head.first_seq.max(1));
     let conversation = recipient_of(head.conversation)?;
-    (epoch > 0 && seq > 0).then_some(Head { conversation, epoch, seq, first_seq })
+    (epoch > 0 && seq > 0).then_some(Head {
+        conversation,
+        epoch,
+        seq,
+        first_seq,
+        own: Marks::default(),
+        peer: Marks::default(),
+    })
 }
 
 fn message_of(delivery: v1::Delivery, user: &UserId) -> Option<LogMessage> {
@@ -287,7 +300,9 @@ fn refusal_of(code: i32) -> Refusal {
         Ok(RejectCode::Unavailable | RejectCode::Busy) => Refusal::Transient,
         Ok(RejectCode::Invalid) => Refusal::Final(RejectReason::Invalid),
         Ok(RejectCode::NoSuchConversation) => Refusal::Final(RejectReason::NoSuchConversation),
-        Ok(RejectCode::Unspecified) | Err(_) => Refusal::Final(RejectReason::Other(code)),
+        Ok(RejectCode::Unspecified | RejectCode::Forbidden | RejectCode::Conflict) | Err(_) => {
+            Refusal::Final(RejectReason::Other(code))
+        }
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use switchboard_engine::{
-    Answer, CloseReason, ConnId, DirectoryChange, DirectoryChangeKind, Event, Frame, PeerFault, Protocol,
-    Record, Server, ServerConfig, Stats,
+    Answer, CloseReason, ConnId, DirectoryChange, DirectoryChangeKind, Event, Frame, Note, PeerFault,
+    Protocol, Record, Server, ServerConfig, Stats,
 };
 use switchboard_proto::{Message as _, classic::Message};
 
@@ -40,6 +40,7 @@ pub(crate) struct World {
     next_slot: u32,
     /// What was handed to the bus.
     pub(crate) published: Vec<Record>,
+    pub(crate) told: Vec<Note>,
     events: VecDeque<Event>,
 }
 
@@ -59,6 +60,7 @@ impl World {
             ended: BTreeMap::new(),
             next_slot: 0,
             published: Vec::new(),
+            told: Vec::new(),
             events: VecDeque::new(),
         }
     }
@@ -301,6 +303,7 @@ impl World {
                     }
                 }
                 Act::Publish(record) => self.published.push(record),
+                Act::Tell(note) => self.told.push(note),
                 // The driver keeps count of these.
                 Act::Subscribe(_) | Act::Unsubscribe(_) | Act::Stopped => {}
             }

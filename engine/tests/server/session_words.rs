@@ -84,6 +84,7 @@ pub(crate) fn short(body: &Body) -> String {
     let in_epoch = |epoch: u64| if epoch == EPOCH { String::new() } else { format!(" in epoch {epoch}") };
     match body {
         Body::Welcome(welcome) => format!("welcome {}", welcome.user),
+        Body::Marked(_) | Body::Typing(_) | Body::Presence(_) | Body::Call(_) => format!("{body:?}"),
         Body::Accepted(a) => {
             let place = format!("{}/{}{}", peer(a.conversation.as_ref()), a.seq, in_epoch(a.epoch));
             format!("accepted {} as {place}", id(&a.message_id))
@@ -130,7 +131,7 @@ pub(crate) fn resync(at: &[(&str, u64)]) -> client_frame::Body {
 fn cursors(at: &[(&str, u64)]) -> Vec<Cursor> {
     let cursor = |(with, seq): &(&str, u64)| {
         let conversation = Some(conversation(with));
-        Cursor { conversation, epoch: EPOCH, seq: *seq }
+        Cursor { conversation, epoch: EPOCH, seq: *seq, ..Cursor::default() }
     };
     at.iter().map(cursor).collect()
 }
@@ -154,7 +155,7 @@ pub(crate) fn submit(id: u8, to: &str, content: &str) -> client_frame::Body {
     client_frame::Body::Submit(Submit {
         message_id: vec![id; 16].into(),
         conversation: Some(conversation(to)),
-        content: Some(Content { kind: 1, text: content.into(), file: String::new() }),
+        content: Some(Content { kind: 1, text: content.into(), file: String::new(), ..Content::default() }),
     })
 }
 

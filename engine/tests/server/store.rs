@@ -59,6 +59,11 @@ impl Store {
             }
             Request::LoadHeads { user, after } => self.heads(user, *after as usize),
             Request::LoadMessages(range) => self.part(range),
+            Request::StoreMarks(_)
+            | Request::StoreSeen(_)
+            | Request::LoadSeen { .. }
+            | Request::StoreReceived(_)
+            | Request::LoadUnreceived { .. } => Answer::Failed,
         }
     }
 
@@ -87,7 +92,14 @@ impl Store {
             };
             match heads.iter_mut().find(|head| head.conversation == of) {
                 Some(head) => head.seq += 1,
-                None => heads.push(Head { conversation: of, epoch: EPOCH, seq: 1, first_seq: 1 }),
+                None => heads.push(Head {
+                    conversation: of,
+                    epoch: EPOCH,
+                    seq: 1,
+                    first_seq: 1,
+                    own: switchboard_engine::Marks::default(),
+                    peer: switchboard_engine::Marks::default(),
+                }),
             }
         }
         let page = self.heads_per_page.unwrap_or(usize::MAX);
@@ -163,6 +175,7 @@ fn nothing(sender: &UserId) -> NewMessage {
         sender_name: "".into(),
         url: "".into(),
         file_suffix: "".into(),
+        subject: switchboard_engine::Subject::Message,
     }
 }
 
@@ -176,6 +189,9 @@ fn kept(seq: u64, message: &NewMessage) -> StoredMessage {
         content: message.content.clone(),
         url: message.url.clone(),
         stored_at_ms: STORED_AT_MS,
+        subject: switchboard_engine::Subject::Message,
+        changed_seq: 0,
+        is_recalled: false,
     }
 }
 

@@ -147,9 +147,14 @@ impl<'c> Log<'c> {
                 answer => answer,
             },
             // Files have a store of their own, `crate::media`, and reading has a thread of its own.
-            Request::StoreFile(_) | Request::LoadHeads { .. } | Request::LoadMessages(_) => {
-                Ok(Answer::Failed)
-            }
+            Request::StoreFile(_)
+            | Request::LoadHeads { .. }
+            | Request::LoadMessages(_)
+            | Request::StoreMarks(_)
+            | Request::StoreSeen(_)
+            | Request::LoadSeen { .. }
+            | Request::StoreReceived(_)
+            | Request::LoadUnreceived { .. } => Ok(Answer::Failed),
         }
     }
 

@@ -3,7 +3,7 @@
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
 use switchboard_engine::{
-    Answer, GroupId, Head, MessageId, Messages, Range, Recipient, Request, StoredMessage, UserId,
+    Answer, GroupId, Head, Marks, MessageId, Messages, Range, Recipient, Request, StoredMessage, UserId,
 };
 
 use super::log::valid;
@@ -71,7 +71,14 @@ impl<'c> Reads<'c> {
             Request::LoadHeads { user, after } => self.load_heads(user, *after),
             Request::LoadMessages(range) => self.load_messages(range),
             // The other threads'.
-            Request::LoadUser(_) | Request::StoreMessage(_) | Request::StoreFile(_) => Ok(Answer::Failed),
+            Request::LoadUser(_)
+            | Request::StoreMessage(_)
+            | Request::StoreFile(_)
+            | Request::StoreMarks(_)
+            | Request::StoreSeen(_)
+            | Request::LoadSeen { .. }
+            | Request::StoreReceived(_)
+            | Request::LoadUnreceived { .. } => Ok(Answer::Failed),
         }
     }
 
@@ -203,6 +210,8 @@ fn head(row: &Row<'_>, list: usize) -> rusqlite::Result<Option<Head>> {
         epoch: row.get::<_, i64>(1)?.cast_unsigned(),
         seq: row.get::<_, i64>(2)?.unsigned_abs(),
         first_seq: row.get::<_, i64>(3)?.unsigned_abs(),
+        own: Marks::default(),
+        peer: Marks::default(),
     }))
 }
 
@@ -222,6 +231,9 @@ fn message(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
         content: row.get(4)?,
         url: row.get(5)?,
         stored_at_ms: row.get(6)?,
+        subject: switchboard_engine::Subject::Message,
+        changed_seq: 0,
+        is_recalled: false,
     })
 }
 

@@ -201,6 +201,12 @@ impl Check {
                     | Answer::FileStored { .. }
                     | Answer::HeadsLoaded { .. }
                     | Answer::MessagesLoaded(_)
+                    | Answer::MarksStored(_)
+                    | Answer::Seen { .. }
+                    | Answer::ReceivedStored
+                    | Answer::UnreceivedLoaded { .. }
+                    | Answer::Denied(_)
+                    | Answer::StoredEarlier(_)
                     | Answer::Refused
                     | Answer::Failed => None,
                 };
@@ -212,11 +218,17 @@ impl Check {
                 | Answer::MessageStored(_)
                 | Answer::HeadsLoaded { .. }
                 | Answer::MessagesLoaded(_)
+                | Answer::MarksStored(_)
+                | Answer::Seen { .. }
+                | Answer::ReceivedStored
+                | Answer::UnreceivedLoaded { .. }
+                | Answer::Denied(_)
+                | Answer::StoredEarlier(_)
                 | Answer::Refused
                 | Answer::Failed => self.settle(conn, message, State::Failed),
             },
             Use::Store(conn, message) => match answer {
-                Answer::MessageStored(place) => {
+                Answer::MessageStored(place) | Answer::StoredEarlier(place) => {
                     let seq = &place.seq;
                     self.settle(conn, message, State::Stored { seq: *seq });
                     if !self.said[message as usize].seqs.contains(seq) {
@@ -230,6 +242,11 @@ impl Check {
                 | Answer::FileStored { .. }
                 | Answer::HeadsLoaded { .. }
                 | Answer::MessagesLoaded(_)
+                | Answer::MarksStored(_)
+                | Answer::Seen { .. }
+                | Answer::ReceivedStored
+                | Answer::UnreceivedLoaded { .. }
+                | Answer::Denied(_)
                 | Answer::Refused
                 | Answer::Failed => self.settle(conn, message, State::Failed),
             },
@@ -263,9 +280,18 @@ impl Check {
             }
             Action::Send { .. }
             | Action::Request {
-                request: Request::LoadUser(_) | Request::LoadHeads { .. } | Request::LoadMessages(_),
+                request:
+                    Request::LoadUser(_)
+                    | Request::LoadHeads { .. }
+                    | Request::LoadMessages(_)
+                    | Request::StoreMarks(_)
+                    | Request::StoreSeen(_)
+                    | Request::LoadSeen { .. }
+                    | Request::StoreReceived(_)
+                    | Request::LoadUnreceived { .. },
                 ..
             }
+            | Action::Tell(_)
             | Action::Close { .. }
             | Action::Abort { .. }
             | Action::Subscribe(_)

@@ -92,7 +92,13 @@ impl Check {
             }
             Request::StoreMessage(new) => self.stores(shard, new).map(|(conn, key)| Use::Store(conn, key)),
             Request::StoreFile(upload) => self.uploads(shard, upload).map(|(conn, key)| Use::File(conn, key)),
-            Request::LoadHeads { .. } | Request::LoadMessages(_) => {
+            Request::LoadHeads { .. }
+            | Request::LoadMessages(_)
+            | Request::StoreMarks(_)
+            | Request::StoreSeen(_)
+            | Request::LoadSeen { .. }
+            | Request::StoreReceived(_)
+            | Request::LoadUnreceived { .. } => {
                 self.fail("protocol", |_| format!("classic clients need no {request:?}"));
                 None
             }
@@ -244,7 +250,7 @@ impl Check {
             (Topic::User(user), Route::Call) => number(user.as_str()) == call_peer,
             (Topic::Group(group), Route::Group(to)) => number(group.as_str()) == Some(to),
             (Topic::Everyone, Route::Everyone) => true,
-            (Topic::User(_) | Topic::Group(_) | Topic::Everyone, _) => false,
+            (Topic::User(_) | Topic::Group(_) | Topic::Everyone | Topic::Presence(_), _) => false,
         };
         if !right || !self.peers {
             self.fail("no-leak", |_| format!("{token} for {route:?} is published to {:?}", record.topic));
@@ -359,6 +365,12 @@ pub(crate) fn answer_name(answer: &Answer) -> String {
         Answer::HeadsLoaded { heads, .. } => format!("{} heads", heads.len()),
         Answer::MessagesLoaded(part) => format!("{} messages", part.messages.len()),
         Answer::FileStored { name, .. } => format!("file kept as {name}"),
+        Answer::StoredEarlier(place) => format!("stored earlier as {}", place.seq),
+        Answer::MarksStored(marks) => format!("marks are {} and {}", marks.delivered, marks.read),
+        Answer::Seen { at_ms } => format!("seen at {at_ms:?}"),
+        Answer::ReceivedStored => "kept".to_owned(),
+        Answer::UnreceivedLoaded { unreceived, .. } => format!("{} unreceived", unreceived.len()),
+        Answer::Denied(denial) => format!("denied: {denial:?}"),
         Answer::Refused => "refused".to_owned(),
         Answer::Failed => "failed".to_owned(),
     }

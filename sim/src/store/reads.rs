@@ -31,7 +31,14 @@ impl SimStore {
             if heads.len() == HEADS_AT_A_TIME {
                 return Answer::HeadsLoaded { heads, next: Some(place as u64) };
             }
-            heads.push(Head { conversation: other_side, epoch: conversation.epoch(), seq: *seq, first_seq });
+            heads.push(Head {
+                conversation: other_side,
+                epoch: conversation.epoch(),
+                seq: *seq,
+                first_seq,
+                own: switchboard_engine::Marks::default(),
+                peer: switchboard_engine::Marks::default(),
+            });
         }
         Answer::HeadsLoaded { heads, next: None }
     }
@@ -94,5 +101,8 @@ fn message(stored: &Stored) -> StoredMessage {
         content: message.content.clone(),
         url: message.url.clone(),
         stored_at_ms: stored.stored_at_ms,
+        subject: switchboard_engine::Subject::Message,
+        changed_seq: 0,
+        is_recalled: false,
     }
 }

@@ -139,7 +139,13 @@ impl Store {
             Request::StoreMessage(new) => named(new),
             Request::StoreFile(upload) => Token::read(&upload.suffix),
             // Of sessions, of which there are none yet.
-            Request::LoadHeads { .. } | Request::LoadMessages(_) => None,
+            Request::LoadHeads { .. }
+            | Request::LoadMessages(_)
+            | Request::StoreMarks(_)
+            | Request::StoreSeen(_)
+            | Request::LoadSeen { .. }
+            | Request::StoreReceived(_)
+            | Request::LoadUnreceived { .. } => None,
         };
         let times =
             token.and_then(|token| check.message(token)).map_or(0, |key| check.said[key as usize].stored);
@@ -159,7 +165,12 @@ impl Store {
             Request::LoadUser(_)
             | Request::StoreMessage(_)
             | Request::LoadHeads { .. }
-            | Request::LoadMessages(_) => None,
+            | Request::LoadMessages(_)
+            | Request::StoreMarks(_)
+            | Request::StoreSeen(_)
+            | Request::LoadSeen { .. }
+            | Request::StoreReceived(_)
+            | Request::LoadUnreceived { .. } => None,
         };
         let mut answer = self.model.answer(request);
         for stored in self.model.log().get(before..).unwrap_or_default() {

@@ -73,7 +73,7 @@ impl Bench {
                 profile.groups.sort();
                 assert!(profile.revision >= self.newest, "a load of before what was announced");
             }
-            Answer::MessageStored(place) => {
+            Answer::MessageStored(place) | Answer::StoredEarlier(place) => {
                 place.epoch = self.epoch(place.epoch);
                 self.level_time(place.epoch, place.seq, &mut place.stored_at_ms);
             }
@@ -87,7 +87,19 @@ impl Bench {
                     self.level_time(part.epoch, message.seq, &mut message.stored_at_ms);
                 }
             }
-            Answer::FileStored { .. } | Answer::Refused | Answer::Failed => {}
+            Answer::UnreceivedLoaded { unreceived, .. } => {
+                for (head, received) in unreceived {
+                    head.epoch = self.epoch(head.epoch);
+                    received.epoch = self.epoch(received.epoch);
+                }
+            }
+            Answer::FileStored { .. }
+            | Answer::MarksStored(_)
+            | Answer::Seen { .. }
+            | Answer::ReceivedStored
+            | Answer::Denied(_)
+            | Answer::Refused
+            | Answer::Failed => {}
         }
     }
 

@@ -46,6 +46,7 @@ fn message(sender: &str, id: u8, recipient: Recipient, content: &str) -> Request
         sender_name: format!("the {sender}").into(),
         url: "".into(),
         file_suffix: "".into(),
+        subject: switchboard_engine::Subject::Message,
     }))
 }
 

@@ -94,6 +94,7 @@ pub(super) fn welcome(session_id: &[u8; 16], user: &UserId, config: &ServerConfi
             fetches: l.fetches_per_connection,
             page_messages: l.page_messages,
             cursors: l.cursors_per_hello,
+            ..Limits::default()
         }),
     }))
 }
@@ -164,6 +165,7 @@ fn page_message(message: StoredMessage) -> Delivery {
             kind: message.content_type.into(),
             text: String::from(message.content),
             file: String::from(message.url),
+            ..Content::default()
         }),
         stored_at_ms: message.stored_at_ms,
     }
@@ -175,6 +177,7 @@ pub(super) fn heads(heads: &[storage::Head], last: bool) -> Bytes {
         epoch: head.epoch,
         seq: head.seq,
         first_seq: head.first_seq,
+        ..Head::default()
     });
     encode(Body::Heads(Heads { heads: heads.collect(), last }))
 }

@@ -149,7 +149,13 @@ impl<P: Probe> Server<P> {
             Answer::UserLoaded(_)
             | Answer::MessageStored(_)
             | Answer::FileStored { .. }
-            | Answer::MessagesLoaded(_) => {
+            | Answer::MessagesLoaded(_)
+            | Answer::MarksStored(_)
+            | Answer::Seen { .. }
+            | Answer::ReceivedStored
+            | Answer::UnreceivedLoaded { .. }
+            | Answer::StoredEarlier(_)
+            | Answer::Denied(_) => {
                 self.stats.driver_faults += 1;
                 return self.retry_heads(conn, run);
             }

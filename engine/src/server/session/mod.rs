@@ -10,12 +10,16 @@ use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 
 use bytes::Bytes;
 use rand_xoshiro::rand_core::Rng as _;
-use switchboard_proto::v1::{Hello, client_frame::Body};
+use switchboard_proto::{
+    Message as _,
+    v1::{Hello, client_frame::Body, note},
+};
 
 use self::{fetch::Fetching, heads::HeadsRun};
 use super::{Server, users::UserKey};
 use crate::{
     action::Frame,
+    bus::Note,
     close::CloseReason,
     digest::Digest,
     id::{ConnId, Ticket},
@@ -99,10 +103,35 @@ impl<P: Probe> Server<P> {
                 self.stats.heartbeats += 1;
                 self.deliver_to_conn(conn, Frame::Message(frames::heartbeat(heartbeat.nonce)));
             }
+            Body::Mark(_) | Body::Typing(_) | Body::Watch(_) | Body::Call(_) => {
+                self.stats.undecodable += 1;
+                self.close(conn, CloseReason::UndecodableFrame);
+            }
             Body::Resync(resync) => {
                 if !self.probe.canary(Canary::ResyncIgnored) {
                     self.tell_heads(conn, &resync.cursors);
                 }
+            }
+        }
+    }
+
+    /// Another engine tells something that concerns sessions.
+    pub(in crate::server) fn told(&mut self, note: Note) {
+        let Note { topic: _, note } = note;
+        self.stats.notes_received += 1;
+        let body = switchboard_proto::v1::Note::decode(note).ok().and_then(|note| note.body);
+        // What other engines say about entries, marks, typing, presence and calls.
+        match body {
+            Some(
+                note::Body::Entry(_)
+                | note::Body::Marks(_)
+                | note::Body::Typing(_)
+                | note::Body::Presence(_)
+                | note::Body::Call(_),
+            )
+            | None => {
+                self.probe.reached(Rule::NoteUndecodable);
+                self.stats.notes_undecodable += 1;
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::{
         storing::NOWHERE,
         users::UserKey,
     },
-    storage::{NewMessage, Place, Recipient},
+    storage::{Denial, NewMessage, Place, Recipient, Subject},
 };
 
 /// A session's message that waits for the store.
@@ -64,6 +64,7 @@ impl<P: Probe> Server<P> {
             url: content.file.into_boxed_str(),
             file_suffix: Box::default(),
             sender,
+            subject: Subject::Message,
         };
         let parcel = Parcel { id, form: Form::Session { frame: bytes, avatar } };
         let stage = self.store(key, Box::new(new), parcel);
@@ -101,6 +102,12 @@ impl<P: Probe> Server<P> {
                 RejectCode::NoSuchConversation,
                 "there is no such user or group, or you are no member",
             ),
+            Unstored::Denied(Denial::Forbidden) => {
+                (Rule::SubmitRefused, RejectCode::Forbidden, "you may not do this in this conversation")
+            }
+            Unstored::Denied(Denial::Conflict) => {
+                (Rule::SubmitRefused, RejectCode::Conflict, "it does not fit what is in the log")
+            }
             Unstored::Failed => {
                 (Rule::SubmitUnavailable, RejectCode::Unavailable, "the store cannot take it now")
             }
@@ -119,7 +126,6 @@ pub(in crate::server) fn content_of(frame: &Bytes) -> switchboard_proto::v1::Con
     match frames::decode(frame.clone()) {
         Some(Body::Submit(Submit { content: Some(content), .. })) => content,
         // Only submits with a content are kept.
-        Some(Body::Submit(_) | Body::Hello(_) | Body::Fetch(_) | Body::Heartbeat(_) | Body::Resync(_))
-        | None => switchboard_proto::v1::Content::default(),
+        Some(_) | None => switchboard_proto::v1::Content::default(),
     }
 }

@@ -56,6 +56,7 @@ pub(crate) struct Chat {
     pub(crate) server: Server<Watch>,
     pub(crate) store: Store,
     pub(crate) published: Vec<Record>,
+    pub(super) told: Vec<switchboard_engine::Note>,
     pub(crate) stopped: bool,
     now: switchboard_engine::Instant,
     sessions: BTreeMap<ConnId, Session>,
@@ -71,6 +72,7 @@ impl Chat {
             server: server(canary, |_| {}),
             store: Store::default(),
             published: Vec::new(),
+            told: Vec::new(),
             stopped: false,
             now: START,
             sessions: BTreeMap::new(),
@@ -251,6 +253,11 @@ impl Chat {
         self.happens(Event::Published(Record { topic, stored: None, message }));
     }
 
+    /// Another engine tells this.
+    pub(crate) fn bus_tells(&mut self, topic: Topic, note: &'static [u8]) {
+        self.happens(Event::Told(switchboard_engine::Note { topic, note: Bytes::from_static(note) }));
+    }
+
     /// Time passes, and the server does on time what is due.
     pub(crate) fn passes(&mut self, secs: u64) {
         let until = self.now + Duration::from_secs(secs);
@@ -310,6 +317,7 @@ impl Chat {
                     }
                 }
                 Action::Publish(record) => self.published.push(record),
+                Action::Tell(note) => self.told.push(note),
                 Action::Subscribe(topic) => {
                     self.topics.insert(topic);
                 }

@@ -187,6 +187,7 @@ fn sessions_that_read_slowly(chat: &mut Chat) {
 
 fn the_end(chat: &mut Chat) {
     let alice = chat.arrives("alice");
+    chat.bus_tells(Topic::Everyone, b"\x07garbled");
     chat.signs_in("carol");
     chat.is_stuck(alice);
     chat.happens(Event::Shutdown);
