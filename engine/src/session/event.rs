@@ -1,7 +1,9 @@
 //! What a [`Session`](crate::Session) tells its application, and what it knows when it begins.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 use core::fmt;
+
+use switchboard_proto::{Message as _, v1};
 
 use crate::{
     client::{ClientAction, ClosedReason, ConnectionState, LossCause},
@@ -99,6 +101,24 @@ impl Content {
     #[must_use]
     pub fn change(change: GroupChange) -> Self {
         Self::of(Subject::Change(Box::new(change)))
+    }
+
+    /// What the entry is, as bytes for a store that keeps kind, text and file beside them; empty for a message.
+    #[must_use]
+    pub fn subject_bytes(&self) -> Vec<u8> {
+        match self.subject {
+            Subject::Message => Vec::new(),
+            Subject::Edit { .. } | Subject::Recall { .. } | Subject::Change(_) => {
+                entry::content(self.kind, String::new(), String::new(), &self.subject).encode_to_vec()
+            }
+        }
+    }
+
+    /// An entry as a store has kept it, with the bytes of [`Content::subject_bytes`].
+    #[must_use]
+    pub fn restore(kind: u32, text: Box<str>, file: Box<str>, subject: &[u8]) -> Self {
+        let told = v1::Content::decode(subject).unwrap_or_default();
+        Self { kind, text, file, subject: entry::subject_told(&told) }
     }
 
     fn of(subject: Subject) -> Self {
