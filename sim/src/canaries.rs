@@ -27,7 +27,7 @@ pub enum Bug {
 
 /// Bugs of the engine that only a session can meet. The clients of the simulator speak the classic protocol, so
 /// no seed can show them; each has a chat in `engine/tests/server/canaries` that does.
-pub const OF_SESSIONS: [Canary; 22] = [
+pub const OF_SESSIONS: &[Canary] = &[
     Canary::HelloNotRequired,
     Canary::AckBeforeCommit,
     Canary::AckForgotten,
@@ -38,6 +38,9 @@ pub const OF_SESSIONS: [Canary; 22] = [
     Canary::HeadsForgottenAfterLag,
     Canary::ResyncIgnored,
     Canary::PageOfOtherConversation,
+    Canary::EntryToClassic,
+    Canary::ConcernedLeftOut,
+    Canary::NoteForgotten,
     Canary::MarkToldBeforeStored,
     Canary::MarkEchoed,
     Canary::MarksOwnDevicesLeftOut,
@@ -53,7 +56,7 @@ pub const OF_SESSIONS: [Canary; 22] = [
 ];
 
 /// Bugs of the store in what only a session asks for.
-pub const OF_SESSIONS_STORE: [StoreCanary; 4] = [
+pub const OF_SESSIONS_STORE: &[StoreCanary] = &[
     StoreCanary::MarksBackwards,
     StoreCanary::MarksBeyondHead,
     StoreCanary::MarksOfEveryLog,

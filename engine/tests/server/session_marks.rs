@@ -135,7 +135,7 @@ fn marks_that_cannot_be_are_counted_and_change_nothing() {
     wrong.into_iter().for_each(|mark| world.frame(phone, Body::Mark(mark)));
     assert_eq!((world.stats().refused_marks, world.store.asked), (count, asked));
     // These only the store can know.
-    world.frame(phone, Body::Mark(Mark { epoch: EPOCH + 1, ..right.clone() }));
+    world.frame(phone, Body::Mark(Mark { epoch: EPOCH + 1, ..right }));
     world.frame(phone, mark("#crew", 1, 1));
     world.frame(phone, mark("nobody", 1, 1));
     assert_eq!((world.stats().marks_refused, world.closed(phone)), (3, None));

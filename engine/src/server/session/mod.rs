@@ -1,6 +1,7 @@
 //! The session protocol: `switchboard.v1`. What a connection that speaks it may ask for and is told;
 //! `docs/protocol.md` has the rules.
 
+mod entries;
 mod fetch;
 pub(in crate::server) mod frames;
 mod heads;
@@ -139,16 +140,22 @@ impl<P: Probe> Server<P> {
         let Note { topic, note } = note;
         self.stats.notes_received += 1;
         let body = switchboard_proto::v1::Note::decode(note).ok().and_then(|note| note.body);
-        // What other engines say about entries, marks, typing, presence and calls.
         let is_right = match body {
+            Some(note::Body::Entry(entry)) => return self.entry_noted(topic, entry),
             Some(note::Body::Marks(noted)) => self.marks_noted(&topic, &noted),
             Some(note::Body::Typing(noted)) => self.typing_noted(&topic, &noted),
-            Some(note::Body::Entry(_) | note::Body::Presence(_) | note::Body::Call(_)) | None => false,
+            // What other engines say about presence and calls.
+            Some(note::Body::Presence(_) | note::Body::Call(_)) | None => false,
         };
         if !is_right {
-            self.probe.reached(Rule::NoteUndecodable);
-            self.stats.notes_undecodable += 1;
+            self.refuse_note();
         }
+    }
+
+    /// What another engine has told is no note, or not for anybody here to understand.
+    fn refuse_note(&mut self) {
+        self.probe.reached(Rule::NoteUndecodable);
+        self.stats.notes_undecodable += 1;
     }
 
     /// A session introduces itself: it is online from here on.
