@@ -246,8 +246,14 @@ impl Conversation {
             State::Connecting { .. } | State::Waiting { .. } if self.leaving => return Vec::new(),
             State::Connecting { failures: 0 } => format!("connecting to {}", self.server),
             // When the next try would come was told.
-            State::Connecting { .. } | State::Greeting | State::Closing | State::Online => return Vec::new(),
+            State::Connecting { .. } | State::Greeting | State::Closing => return Vec::new(),
             State::CatchingUp => {
+                self.was_online = true;
+                self.loss_told.clear();
+                return Vec::new();
+            }
+            // What was missed stands above this line.
+            State::Online => {
                 self.was_online = true;
                 self.loss_told.clear();
                 format!("online as {}", self.me)
@@ -428,7 +434,9 @@ mod tests {
             let mut talk = talk(manner);
             let line = talk.conversation.taken(ID, "hi", true).unwrap();
             assert_eq!(text(line), "waiting for the connection: \"hi\"");
-            assert_eq!(talk.told(Event::State(State::CatchingUp)), ["online as alice"]);
+            assert!(talk.told(Event::State(State::CatchingUp)).is_empty());
+            assert!(talk.conversation.was_online());
+            assert_eq!(talk.told(Event::State(State::Online)), ["online as alice"]);
             assert_eq!(talk.told(accepted()), ["✓ \"hi\""]);
             assert_eq!((talk.conversation.unaccepted(), talk.conversation.lost()), (0, 0));
         }

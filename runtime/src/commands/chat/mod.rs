@@ -338,19 +338,13 @@ impl Chat {
         }
         self.show_event(event).await?;
         match state {
-            Some(State::CatchingUp) => {
+            Some(State::CatchingUp | State::Online) => {
                 self.deadline =
                     (self.terminal.is_none() && self.input_ended).then(|| Instant::now() + ACCEPT_TIMEOUT);
             }
             Some(State::Closed(reason)) => self.displaced(reason).await?,
             Some(State::Failed(error)) => return Err(ChatError::StoreFailed(error)),
-            Some(
-                State::Connecting { .. }
-                | State::Greeting
-                | State::Online
-                | State::Closing
-                | State::Waiting { .. },
-            )
+            Some(State::Connecting { .. } | State::Greeting | State::Closing | State::Waiting { .. })
             | None => {}
         }
         if let Some(text) = self.held.take() {
