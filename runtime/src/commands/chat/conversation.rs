@@ -412,7 +412,16 @@ mod tests {
             let from = UserId::new(from).unwrap();
             let own = from.as_str() == "alice";
             let seq = id.0[0].into();
-            let message = LogMessage { seq, id, from, content: Content::text("hi"), stored_at_ms: 0, own };
+            let message = LogMessage {
+                seq,
+                id,
+                from,
+                content: Content::text("hi"),
+                stored_at_ms: 0,
+                own,
+                changed_seq: 0,
+                is_recalled: false,
+            };
             let conversation = conversation.clone();
             self.told(Event::Message { conversation, epoch: 1, message: Arc::new(message) })
         }
@@ -489,7 +498,16 @@ mod tests {
         let mut talk = talk(TERMINAL);
         let from = UserId::new("bob").unwrap();
         let content = Content::text("hi");
-        let message = LogMessage { seq: 2, id: ID, from, content, stored_at_ms: 0, own: false };
+        let message = LogMessage {
+            seq: 2,
+            id: ID,
+            from,
+            content,
+            stored_at_ms: 0,
+            own: false,
+            changed_seq: 0,
+            is_recalled: false,
+        };
         assert_eq!(talk.conversation.history(&[Arc::new(message)], &talk.clock).len(), 1);
         assert_eq!(talk.conversation.oldest_shown(), 2);
         assert!(talk.says(&user("bob"), MessageId([2; 16]), "bob").is_empty());

@@ -142,7 +142,16 @@ mod tests {
     fn message(from: &str, content: Content) -> LogMessage {
         let from = UserId::new(from).unwrap();
         let own = from.as_str() == "alice";
-        LogMessage { seq: 1, id: MessageId([1; 16]), from, content, stored_at_ms: 0, own }
+        LogMessage {
+            seq: 1,
+            id: MessageId([1; 16]),
+            from,
+            content,
+            stored_at_ms: 0,
+            own,
+            changed_seq: 0,
+            is_recalled: false,
+        }
     }
 
     fn user(id: &str) -> Recipient {
@@ -168,7 +177,7 @@ mod tests {
 
     #[test]
     fn files_and_texts_of_peers_cannot_drive_the_terminal_and_colours_are_closed() {
-        let media = Content { kind: 3, text: "a\x1b.png".into(), file: "u".into() };
+        let media = Content { kind: 3, text: "a\x1b.png".into(), file: "u".into(), ..Content::default() };
         assert!(shown(&user("bob"), "bob", media.clone(), &user("bob")).ends_with("[image a␛.png]"));
         let coloured = Style { colours: true, times: true };
         let line = coloured.message(&group("g"), &message("bob", media), &user("carol"), "12:00");
@@ -191,7 +200,12 @@ mod tests {
 
     #[test]
     fn files_are_named_and_what_is_unknown_is_said_to_be() {
-        let media = |kind, text: &str| Content { kind, text: text.into(), file: "f3.bin".into() };
+        let media = |kind, text: &str| Content {
+            kind,
+            text: text.into(),
+            file: "f3.bin".into(),
+            ..Content::default()
+        };
         for (content, line) in [
             (media(2, "a.txt"), "bob: [file a.txt]"),
             (media(3, ""), "bob: [image f3.bin]"),
