@@ -40,12 +40,29 @@ pub const OF_SESSIONS: [Canary; 10] = [
     Canary::PageOfOtherConversation,
 ];
 
+/// Bugs of the engine in what the simulator's worlds leave out: rates of whole users, limits of admissions, and
+/// shutdowns that take their time; and in what sessions say twice.
+pub const OF_FLOW: [Canary; 8] = [
+    Canary::UserRateUnlimited,
+    Canary::UserRatePerConnection,
+    Canary::DeviceNotReplaced,
+    Canary::DeviceReplacedAny,
+    Canary::AdmissionUnlimited,
+    Canary::AdmissionSamePlace,
+    Canary::DrainAtOnce,
+    Canary::EarlierDeliveredAgain,
+];
+
 impl Bug {
-    /// All that a world of classic clients can show: those of the engine but for [`OF_SESSIONS`], and the store's.
+    /// All that the simulator's worlds can show: those of the engine but for [`OF_SESSIONS`] and [`OF_FLOW`], and the
+    /// store's.
     #[must_use]
     pub fn all() -> Vec<Self> {
         let store = StoreCanary::ALL.iter().copied().map(Self::Store);
-        let engine = Canary::ALL.iter().copied().filter(|canary| !OF_SESSIONS.contains(canary));
+        let engine = Canary::ALL
+            .iter()
+            .copied()
+            .filter(|canary| !OF_SESSIONS.contains(canary) && !OF_FLOW.contains(canary));
         engine.map(Self::Engine).chain(store).collect()
     }
 

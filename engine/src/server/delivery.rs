@@ -164,7 +164,8 @@ impl<P: Probe> Server<P> {
             Recipient::Group(group) => {
                 self.probe.reached(Rule::DeliveredToGroup);
                 let (group, sender) = (group.as_str(), letter.sender);
-                if letter.is_classic() || self.is_any_member(group, |user| user.conns.len() > user.sessions) {
+                let any_classic = |user: &User| user.conns.len() > user.sessions;
+                if letter.is_new && (letter.is_classic() || self.is_any_member(group, any_classic)) {
                     let frame = letter.classic(&self.probe);
                     self.deliver_to_group(group, frame, Kind::Ordinary, sender, origin);
                 }
@@ -190,6 +191,9 @@ impl<P: Probe> Server<P> {
     fn deliver_classic_to_user(&mut self, user: &str, letter: &Letter<'_>, origin: Option<ConnId>) {
         // What came from a classic client is in its form already.
         let has_classic = |user: &User| user.conns.len() > user.sessions;
+        if !letter.is_new {
+            return;
+        }
         if letter.is_classic() || self.users.by_id(user).is_some_and(has_classic) {
             self.deliver_to_user(user, letter.classic(&self.probe), Kind::Ordinary, origin);
         }

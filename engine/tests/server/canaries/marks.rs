@@ -26,6 +26,8 @@ pub(super) const CHATS: &[fn(&mut Chat)] = &[
     copies_for_devices,
     heads_and_pages,
     sessions_that_read_slowly,
+    super::flow::a_storm,
+    super::flow::a_greedy_user,
 ];
 
 fn what_the_transport_finds_wrong(chat: &mut Chat) {

@@ -5,6 +5,7 @@ mod chat;
 mod connections;
 mod delivery;
 mod directory;
+mod flow;
 mod marks;
 mod session;
 mod storing;
@@ -24,7 +25,7 @@ struct Trial {
 }
 
 fn trials() -> impl Iterator<Item = &'static Trial> {
-    [connections::TRIALS, delivery::TRIALS, storing::TRIALS, directory::TRIALS, session::TRIALS]
+    [connections::TRIALS, delivery::TRIALS, storing::TRIALS, directory::TRIALS, session::TRIALS, flow::TRIALS]
         .into_iter()
         .flatten()
 }
