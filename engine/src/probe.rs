@@ -147,6 +147,9 @@ catalogue! {
         DrainAtOnce "drain-at-once" "A stopping server closes all connections at once."
         EarlierDeliveredAgain "earlier-delivered-again" "A submit that was stored earlier is sent to classic clients again."
         PageOfOtherConversation "page-of-other-conversation" "A log is read for the other user, not for who asks."
+        EntryToClassic "entry-to-classic" "Classic clients are sent what has no classic form."
+        ConcernedLeftOut "concerned-left-out" "Who was removed from a group is not told."
+        NoteForgotten "note-forgotten" "Other engines are not told what concerns sessions alone."
     }
 }
 
@@ -285,6 +288,11 @@ catalogue! {
         FetchFailed "fetch-failed" "The store fails to give a part of a log, or is silent."
         PageSent "page-sent" "A part of a log is sent."
         PageWithoutRoom "page-without-room" "There is no room for a page."
+        NoteTold "note-told" "Other engines are told something that concerns sessions."
+        DeliveredToConcerned "delivered-to-concerned" "A change of a group is delivered to who is no member any more."
+        EntryNotedToGroup "entry-noted-to-group" "An entry that another engine has stored is for a group's members."
+        EntryNotedToConcerned "entry-noted-to-concerned" "An entry that another engine has stored is for whom it concerns."
+        EntryNotedToUser "entry-noted-to-user" "An entry that another engine has stored is for one of two users."
         ClosedUndecodableFrame "closed-undecodable-frame" "Closed: no frame of the session protocol."
         ClosedOutOfTurn "closed-out-of-turn" "Closed: a frame out of turn."
         Stopped "stopped" "The server has stopped."

@@ -304,7 +304,9 @@ impl<P: Probe> Server<P> {
         if !letter.is_new {
             self.probe.reached(Rule::SubmitStoredEarlier);
         }
-        if self.config.peers
+        if letter.is_for_sessions() {
+            self.tell_entry(letter);
+        } else if self.config.peers
             && letter.is_new
             && let Some(message) = letter.record()
         {
@@ -319,6 +321,7 @@ impl<P: Probe> Server<P> {
             }
         }
         self.deliver(letter, Some(origin));
+        self.deliver_to_concerned(letter, Some(origin));
         if own_copy {
             self.deliver_to_own_devices(letter, Some(origin));
         }

@@ -1,6 +1,7 @@
 //! The session protocol: `switchboard.v1`. What a connection that speaks it may ask for and is told;
 //! `docs/protocol.md` has the rules.
 
+mod entries;
 mod fetch;
 pub(in crate::server) mod frames;
 mod heads;
@@ -120,23 +121,23 @@ impl<P: Probe> Server<P> {
 
     /// Another engine tells something that concerns sessions.
     pub(in crate::server) fn told(&mut self, note: Note) {
-        let Note { topic: _, note } = note;
+        let Note { topic, note } = note;
         self.stats.notes_received += 1;
         let body = switchboard_proto::v1::Note::decode(note).ok().and_then(|note| note.body);
-        // What other engines say about entries, marks, typing, presence and calls.
         match body {
+            Some(note::Body::Entry(entry)) => self.entry_noted(topic, entry),
+            // What other engines say about marks, typing, presence and calls.
             Some(
-                note::Body::Entry(_)
-                | note::Body::Marks(_)
-                | note::Body::Typing(_)
-                | note::Body::Presence(_)
-                | note::Body::Call(_),
+                note::Body::Marks(_) | note::Body::Typing(_) | note::Body::Presence(_) | note::Body::Call(_),
             )
-            | None => {
-                self.probe.reached(Rule::NoteUndecodable);
-                self.stats.notes_undecodable += 1;
-            }
+            | None => self.refuse_note(),
         }
+    }
+
+    /// What another engine has told is no note, or not for anybody here to understand.
+    fn refuse_note(&mut self) {
+        self.probe.reached(Rule::NoteUndecodable);
+        self.stats.notes_undecodable += 1;
     }
 
     /// A session introduces itself: it is online from here on.
