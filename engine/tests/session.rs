@@ -1033,7 +1033,7 @@ fn marks_are_kept_over_a_restart_and_what_was_received_counts_as_delivered() {
         own: Marks { delivered: 2, read: 1 },
         peer: Marks { delivered: 3, read: 3 },
     };
-    let old = LogMarks { conversation: user("carol"), epoch: EPOCH + 1, ..kept.clone() };
+    let old = LogMarks { conversation: user("carol"), epoch: EPOCH + 1, ..kept };
     let cursors = vec![cursor("bob", 3), cursor("carol", 5)];
     let resume = Resume { marks: vec![kept.clone(), old], cursors, ..Resume::default() };
     let mut alice = Alice::new(config(), resume);
