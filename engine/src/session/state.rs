@@ -146,6 +146,7 @@ impl Session {
         self.terms.fold(digest);
         self.submits.fold(digest);
         self.logs.fold(digest);
+        self.typing.fold(digest);
         self.window.fold(digest);
         self.pace.fold(digest);
         digest.instant_or_none(self.paced_until);

@@ -243,6 +243,8 @@ impl Task {
                 self.answer(request, Ok(Older { epoch, messages, first_seq }));
             }
             SessionNotification::NoOlder { request, reason } => self.answer(request, Err(reason.into())),
+            // Not told by this client yet.
+            SessionNotification::Marked { .. } | SessionNotification::Typing { .. } => {}
             SessionNotification::CaughtUp => {
                 // A conversation that turns up from now on was begun after this device.
                 self.driver.command(|session, _| session.set_history(History::All));
