@@ -7,8 +7,8 @@
 use std::{collections::HashMap, mem, pin::Pin, sync::Arc};
 
 use switchboard_engine::{
-    History, LogMessage, MessageId, OlderId, PendingSubmit, Place, Recipient, Session, SessionNotification,
-    SessionState,
+    History, Instant, LogMessage, MessageId, OlderId, PendingSubmit, Place, Recipient, Session,
+    SessionNotification, SessionState,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -37,14 +37,8 @@ pub(super) enum Command {
         limit: u32,
         answer: oneshot::Sender<Result<Older, OlderError>>,
     },
-    /// To look at the session.
-    Look(Box<dyn FnOnce(&Session) + Send>),
-    Connect {
-        done: oneshot::Sender<()>,
-    },
-    Disconnect {
-        done: oneshot::Sender<()>,
-    },
+    /// To look at the session, or to do something with it that nothing has to be kept of before.
+    Do(Box<dyn FnOnce(&mut Session, Instant) + Send>),
     End {
         done: oneshot::Sender<()>,
     },
@@ -224,6 +218,13 @@ impl Task {
                 self.keep(Change::Skipped { conversation: conversation.clone(), epoch, seq });
                 self.tell(Event::Skipped { conversation, epoch, seq });
             }
+            SessionNotification::Marked { conversation, epoch, own, marks } => {
+                self.keep(Change::Marked { conversation: conversation.clone(), epoch, own, marks });
+                self.tell(Event::Marked { conversation, epoch, own, marks });
+            }
+            SessionNotification::Typing { conversation, user, types } => {
+                self.tell(Event::Typing { conversation, user, types });
+            }
             SessionNotification::Reset { conversation } => {
                 self.keep(Change::Reset { conversation: conversation.clone() });
                 self.tell(Event::Reset { conversation });
@@ -243,8 +244,6 @@ impl Task {
                 self.answer(request, Ok(Older { epoch, messages, first_seq }));
             }
             SessionNotification::NoOlder { request, reason } => self.answer(request, Err(reason.into())),
-            // Not told by this client yet.
-            SessionNotification::Marked { .. } | SessionNotification::Typing { .. } => {}
             SessionNotification::CaughtUp => {
                 // A conversation that turns up from now on was begun after this device.
                 self.driver.command(|session, _| session.set_history(History::All));
@@ -338,15 +337,7 @@ impl Task {
                     }
                 }
             }
-            Some(Command::Look(look)) => look(self.driver.machine()),
-            Some(Command::Connect { done }) => {
-                self.driver.command(Session::connect);
-                let _ = done.send(());
-            }
-            Some(Command::Disconnect { done }) => {
-                self.driver.command(Session::close);
-                let _ = done.send(());
-            }
+            Some(Command::Do(act)) => self.driver.command(act),
             Some(Command::End { done }) => {
                 self.ended.push(done);
                 self.end();

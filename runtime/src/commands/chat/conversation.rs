@@ -250,6 +250,7 @@ impl Conversation {
                     .map(|(conversation, count)| missed(conversation, *count))
                     .collect()
             }
+            Event::Marked { .. } | Event::Typing { .. } => Vec::new(),
             Event::Skipped { .. } | Event::Stalled => Vec::new(),
         }
     }

@@ -328,6 +328,8 @@ impl Chat {
             Event::State(state) => Some(state.clone()),
             Event::Message { .. }
             | Event::Skipped { .. }
+            | Event::Marked { .. }
+            | Event::Typing { .. }
             | Event::Reset { .. }
             | Event::Accepted { .. }
             | Event::Rejected { .. }
