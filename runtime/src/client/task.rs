@@ -24,6 +24,9 @@ use super::{
 /// Things that may wait for the store; then nothing more is taken from the connection or the application.
 const BATCH_LIMIT: usize = 1_024;
 
+/// Something to do with the session.
+pub(super) type Act = Box<dyn FnOnce(&mut Session, Instant) + Send>;
+
 /// What a handle asks for. Each is answered once, or dropped when the client ends.
 pub(super) enum Command {
     Submit {
@@ -38,7 +41,7 @@ pub(super) enum Command {
         answer: oneshot::Sender<Result<Older, OlderError>>,
     },
     /// To look at the session, or to do something with it that nothing has to be kept of before.
-    Do(Box<dyn FnOnce(&mut Session, Instant) + Send>),
+    Do(Act),
     End {
         done: oneshot::Sender<()>,
     },
