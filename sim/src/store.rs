@@ -17,6 +17,7 @@ use switchboard_engine::{
 use crate::check::Table;
 
 mod reads;
+mod seen;
 
 /// Defines the store's deliberate bugs: variant, name, what is wrong.
 macro_rules! canaries {
@@ -133,6 +134,8 @@ pub struct SimStore {
     files: BTreeMap<Box<str>, u64>,
     /// Acknowledged, and not committed; only a canary has one.
     early: Option<Stored>,
+    /// When users were last here.
+    seen: BTreeMap<UserId, i64>,
     /// The last answer to a message.
     last: Answer,
 }
@@ -155,6 +158,7 @@ impl SimStore {
             log: Vec::new(),
             files: BTreeMap::new(),
             early: None,
+            seen: BTreeMap::new(),
             last: Answer::Failed,
         }
     }
@@ -202,11 +206,11 @@ impl SimStore {
             Request::StoreFile(upload) => self.keep(&upload),
             Request::LoadHeads { user, after } => self.load_heads(&user, after),
             Request::LoadMessages(range) => self.load_messages(&range),
-            Request::StoreMarks(_)
-            | Request::StoreSeen(_)
-            | Request::LoadSeen { .. }
-            | Request::StoreReceived(_)
-            | Request::LoadUnreceived { .. } => Answer::Failed,
+            Request::StoreSeen(user) => self.store_seen(user),
+            Request::LoadSeen { watcher, user } => self.load_seen(&watcher, &user),
+            Request::StoreMarks(_) | Request::StoreReceived(_) | Request::LoadUnreceived { .. } => {
+                Answer::Failed
+            }
         }
     }
 

@@ -12,6 +12,7 @@ mod letter;
 mod lifecycle;
 mod outbox;
 mod pipeline;
+mod presence;
 mod rate;
 mod requests;
 mod routing;
@@ -32,6 +33,7 @@ use self::{
     connections::Connections,
     effects::Effects,
     pipeline::Pipelines,
+    presence::Presence,
     requests::{Purpose, Requests},
     timers::{Due, Timers},
     users::Users,
@@ -64,6 +66,7 @@ pub struct Server<P: Probe = Shipped> {
     connections: Connections,
     users: Users,
     pipelines: Pipelines,
+    presence: Presence,
     requests: Requests,
     timers: Timers,
     effects: Effects,
@@ -120,6 +123,7 @@ impl<P: Probe> Server<P> {
             connections: Connections::default(),
             users: Users::new(hash),
             pipelines: Pipelines::default(),
+            presence: Presence::new(hash),
             requests: Requests::default(),
             timers: Timers::default(),
             effects: Effects::default(),
@@ -190,6 +194,9 @@ impl<P: Probe> Server<P> {
                     self.load(user);
                 }
                 Due::Heads(conn) => self.heads_due(conn),
+                Due::Away(away) => self.away_due(away),
+                Due::Watched(watched) => self.watched_due(watched),
+                Due::Watch(conn) => self.watch_due(conn),
             }
         }
         while self.next_expiry().is_some_and(|at| at <= self.now) {
@@ -270,6 +277,8 @@ impl<P: Probe> Server<P> {
             Purpose::Message(pipeline) => self.message_answered(pipeline, ticket, &answer),
             Purpose::Heads(conn) => self.heads_answered(conn, answer),
             Purpose::Fetch(conn) => self.fetch_answered(conn, ticket, answer),
+            Purpose::Seen(away) => self.seen_answered(away, &answer),
+            Purpose::Watch(conn) => self.watch_answered(conn, ticket, &answer),
         }
     }
 
@@ -287,7 +296,7 @@ impl<P: Probe> Server<P> {
                 self.close_all(CloseReason::GoingAway);
             }
         }
-        let settled = self.users.len() == 0 && self.pipelines.is_empty();
+        let settled = self.users.len() == 0 && self.pipelines.is_empty() && self.presence.away() == 0;
         let drained = self.connections.len() == 0 && (settled || impatient);
         if self.stopping == Stopping::Draining && drained {
             self.stopping = Stopping::Stopped;

@@ -36,6 +36,8 @@ pub(super) struct User {
     pub(super) revision: u64,
     pub(super) groups: OrderedSet<GroupKey>,
     pub(super) call: Option<Call>,
+    /// Whether a connection of the user is welcomed.
+    pub(super) is_here: bool,
 }
 
 /// A message of a connection that is closed.
@@ -152,6 +154,7 @@ impl Users {
             revision: 0,
             groups: OrderedSet::with_hasher(self.hash),
             call: None,
+            is_here: false,
         });
         self.by_user_id.insert(id, key);
         key
@@ -263,6 +266,7 @@ impl User {
         digest.unordered(self.groups.iter(), |digest, key| {
             digest.text(users.group(*key).map_or("", |group| group.id.as_str()));
         });
+        digest.flag(self.is_here);
         digest.flag(self.call.is_some());
         if let Some(call) = &self.call {
             call.fold(digest);

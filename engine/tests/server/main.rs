@@ -25,6 +25,7 @@ mod limits;
 mod liveness;
 mod original_faults;
 mod pictures;
+mod presence;
 mod properties;
 mod rules;
 mod session_connect;

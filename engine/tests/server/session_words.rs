@@ -6,7 +6,7 @@ use switchboard_proto::{
     Message as _,
     v1::{
         ClientFrame, Content, Conversation, Cursor, Delivery, Fetch, Head, Hello, RejectCode, Resync,
-        ServerFrame, Submit, client_frame, conversation::Peer, server_frame::Body,
+        ServerFrame, Submit, Watch, client_frame, conversation::Peer, server_frame::Body,
     },
 };
 
@@ -84,7 +84,12 @@ pub(crate) fn short(body: &Body) -> String {
     let in_epoch = |epoch: u64| if epoch == EPOCH { String::new() } else { format!(" in epoch {epoch}") };
     match body {
         Body::Welcome(welcome) => format!("welcome {}", welcome.user),
-        Body::Marked(_) | Body::Typing(_) | Body::Presence(_) | Body::Call(_) => format!("{body:?}"),
+        Body::Presence(p) => match (p.online, p.last_seen_ms) {
+            (true, 0) => format!("{} is here", p.user),
+            (false, 0) => format!("{} is not here", p.user),
+            (online, at) => format!("{} is here: {online}, last at {at}", p.user),
+        },
+        Body::Marked(_) | Body::Typing(_) | Body::Call(_) => format!("{body:?}"),
         Body::Accepted(a) => {
             let place = format!("{}/{}{}", peer(a.conversation.as_ref()), a.seq, in_epoch(a.epoch));
             format!("accepted {} as {place}", id(&a.message_id))
@@ -157,6 +162,11 @@ pub(crate) fn submit(id: u8, to: &str, content: &str) -> client_frame::Body {
         conversation: Some(conversation(to)),
         content: Some(Content { kind: 1, text: content.into(), file: String::new(), ..Content::default() }),
     })
+}
+
+/// Names the users who are watched.
+pub(crate) fn watch(users: &[&str]) -> client_frame::Body {
+    client_frame::Body::Watch(Watch { users: users.iter().map(|user| (*user).to_owned()).collect() })
 }
 
 /// Asks for a conversation from a place on.

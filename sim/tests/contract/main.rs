@@ -8,6 +8,7 @@ mod bench;
 mod bus;
 mod random;
 mod reads;
+mod seen;
 mod sides;
 mod store;
 

@@ -5,6 +5,7 @@ mod fetch;
 pub(in crate::server) mod frames;
 mod heads;
 mod submit;
+mod watch;
 
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 
@@ -15,7 +16,7 @@ use switchboard_proto::{
     v1::{Hello, client_frame::Body, note},
 };
 
-use self::{fetch::Fetching, heads::HeadsRun};
+use self::{fetch::Fetching, heads::HeadsRun, watch::WatchList};
 use super::{Server, users::UserKey};
 use crate::{
     action::Frame,
@@ -40,16 +41,28 @@ pub(super) struct Session {
     heads: Option<Box<HeadsRun>>,
     /// What it has asked for and the store has not answered, oldest first.
     fetches: Vec<Fetching>,
+    /// The users that it watches, if there are any.
+    watch: Option<Box<WatchList>>,
 }
 
 impl Session {
     pub(super) const fn new(hello_by: Instant) -> Self {
-        Self { hello_by, is_lagging: false, heads: None, fetches: Vec::new() }
+        Self { hello_by, is_lagging: false, heads: None, fetches: Vec::new(), watch: None }
     }
 
     /// Requests that are waited for.
     pub(super) fn requests(&self) -> usize {
-        self.fetches.len() + usize::from(self.heads.as_ref().is_some_and(|run| run.ticket().is_some()))
+        let heads = self.heads.as_ref().is_some_and(|run| run.ticket().is_some());
+        let watches = self.watch.as_ref().map_or(0, |list| list.requests());
+        self.fetches.len() + usize::from(heads) + watches
+    }
+
+    /// The users that it watches.
+    pub(super) const fn watch(&self) -> Option<&WatchList> {
+        match &self.watch {
+            Some(list) => Some(list),
+            None => None,
+        }
     }
 
     /// Which of the open fetches waits for this answer.
@@ -76,6 +89,10 @@ impl Session {
         }
         digest.len(self.fetches.len());
         self.fetches.iter().for_each(|fetching| fetching.fold(digest));
+        digest.flag(self.watch.is_some());
+        if let Some(list) = &self.watch {
+            list.fold(digest);
+        }
     }
 }
 
@@ -103,7 +120,8 @@ impl<P: Probe> Server<P> {
                 self.stats.heartbeats += 1;
                 self.deliver_to_conn(conn, Frame::Message(frames::heartbeat(heartbeat.nonce)));
             }
-            Body::Mark(_) | Body::Typing(_) | Body::Watch(_) | Body::Call(_) => {
+            Body::Watch(watch) => self.watch(conn, &watch),
+            Body::Mark(_) | Body::Typing(_) | Body::Call(_) => {
                 self.stats.undecodable += 1;
                 self.close(conn, CloseReason::UndecodableFrame);
             }
@@ -117,22 +135,20 @@ impl<P: Probe> Server<P> {
 
     /// Another engine tells something that concerns sessions.
     pub(in crate::server) fn told(&mut self, note: Note) {
-        let Note { topic: _, note } = note;
+        let Note { topic, note } = note;
         self.stats.notes_received += 1;
         let body = switchboard_proto::v1::Note::decode(note).ok().and_then(|note| note.body);
         // What other engines say about entries, marks, typing, presence and calls.
-        match body {
+        let is_understood = match body {
+            Some(note::Body::Presence(noted)) => self.presence_told(&topic, &noted),
             Some(
-                note::Body::Entry(_)
-                | note::Body::Marks(_)
-                | note::Body::Typing(_)
-                | note::Body::Presence(_)
-                | note::Body::Call(_),
+                note::Body::Entry(_) | note::Body::Marks(_) | note::Body::Typing(_) | note::Body::Call(_),
             )
-            | None => {
-                self.probe.reached(Rule::NoteUndecodable);
-                self.stats.notes_undecodable += 1;
-            }
+            | None => false,
+        };
+        if !is_understood {
+            self.probe.reached(Rule::NoteUndecodable);
+            self.stats.notes_undecodable += 1;
         }
     }
 
@@ -146,6 +162,7 @@ impl<P: Probe> Server<P> {
         self.rng.fill_bytes(&mut session_id);
         let welcome = frames::welcome(&session_id, &id, &self.config);
         self.deliver_to_conn(conn, Frame::Message(welcome));
+        self.arrived(user);
         self.tell_heads(conn, &hello.cursors);
     }
 
@@ -190,6 +207,7 @@ impl<P: Probe> Server<P> {
     /// Waits for nothing more of what a session has asked for.
     pub(super) fn end_session(&mut self, conn: ConnId) {
         self.stop_heads(conn);
+        self.stop_watching(conn);
         let Some(session) = self.connections.get_mut(conn).and_then(|c| c.session.as_mut()) else { return };
         for fetching in core::mem::take(&mut session.fetches) {
             self.requests.close(fetching.ticket);
@@ -205,6 +223,7 @@ impl<P: Probe> Server<P> {
         if !self.probe.canary(Canary::HeadsForgottenAfterLag) {
             self.tell_heads(conn, &[]);
         }
+        self.retell_presence(conn);
     }
 }
 

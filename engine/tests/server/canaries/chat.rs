@@ -254,8 +254,8 @@ impl Chat {
     }
 
     /// Another engine tells this.
-    pub(crate) fn bus_tells(&mut self, topic: Topic, note: &'static [u8]) {
-        self.happens(Event::Told(switchboard_engine::Note { topic, note: Bytes::from_static(note) }));
+    pub(crate) fn bus_tells(&mut self, topic: Topic, note: Vec<u8>) {
+        self.happens(Event::Told(switchboard_engine::Note { topic, note: note.into() }));
     }
 
     /// Time passes, and the server does on time what is due.

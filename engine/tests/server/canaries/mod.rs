@@ -6,6 +6,7 @@ mod connections;
 mod delivery;
 mod directory;
 mod marks;
+mod presence;
 mod session;
 mod storing;
 
@@ -24,9 +25,15 @@ struct Trial {
 }
 
 fn trials() -> impl Iterator<Item = &'static Trial> {
-    [connections::TRIALS, delivery::TRIALS, storing::TRIALS, directory::TRIALS, session::TRIALS]
-        .into_iter()
-        .flatten()
+    let lists = [
+        connections::TRIALS,
+        delivery::TRIALS,
+        storing::TRIALS,
+        directory::TRIALS,
+        session::TRIALS,
+        presence::TRIALS,
+    ];
+    lists.into_iter().flatten()
 }
 
 #[test]
