@@ -230,19 +230,32 @@ impl Session {
         content: Content,
     ) -> Result<(), SubmitError> {
         self.advance(now);
-        let bytes = wire::submit_bytes(id, &conversation, &content);
-        let limit_bytes = self.terms.message_bytes;
-        let admitted = match self.submits.admit(id, bytes) {
-            Ok(()) if bytes > limit_bytes => Err(SubmitError::TooLarge { bytes, limit_bytes }),
-            admitted => admitted,
-        };
-        if admitted.is_err() {
+        if let Err(error) = self.admits(id, &conversation, &content) {
             self.stats.refused += 1;
-            return admitted;
+            return Err(error);
         }
+        let bytes = wire::submit_bytes(id, &conversation, &content);
         self.submits.push(PendingSubmit { id, conversation, content }, bytes);
         self.stats.submitted += 1;
         Ok(())
+    }
+
+    /// Whether [`Session::submit`] would take this message now: for an application that keeps it first.
+    ///
+    /// # Errors
+    /// Those of [`Session::submit`].
+    pub fn admits(
+        &self,
+        id: MessageId,
+        conversation: &Recipient,
+        content: &Content,
+    ) -> Result<(), SubmitError> {
+        let bytes = wire::submit_bytes(id, conversation, content);
+        let limit_bytes = self.terms.message_bytes;
+        match self.submits.admit(id, bytes) {
+            Ok(()) if bytes > limit_bytes => Err(SubmitError::TooLarge { bytes, limit_bytes }),
+            admitted => admitted,
+        }
     }
 
     /// Asks for at most `limit` messages of a conversation older than `before_seq`; 0: the newest ones. With a

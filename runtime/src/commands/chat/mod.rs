@@ -37,7 +37,7 @@ use self::{
 };
 use crate::{
     cli::ChatArgs,
-    client::{Event, LinkError, ServerUrl, Session, UrlError},
+    client::{Classic as Session, ClassicEvent as Event, LinkError, ServerUrl, UrlError},
 };
 
 pub use input::InputError;
