@@ -44,12 +44,13 @@ fn says(world: &mut World, who: &str, online: bool) {
 
 /// What the other engines were told since the last look, in short.
 fn told(world: &mut World) -> Vec<String> {
-    let short = |note: Note| match v1::Note::decode(note.note).unwrap().body.unwrap() {
-        note::Body::Presence(p) if p.question => format!("{:?}: is {} there?", note.topic, p.user),
-        note::Body::Presence(p) => {
-            format!("{:?}: {} {}", note.topic, p.user, if p.online { "on" } else { "off" })
+    let short = |Note { topic, note }| {
+        let body = v1::Note::decode(note).unwrap().body;
+        let Some(note::Body::Presence(p)) = body else { panic!("{body:?}") };
+        match p.question {
+            true => format!("{topic:?}: is {} there?", p.user),
+            false => format!("{topic:?}: {} {}", p.user, if p.online { "on" } else { "off" }),
         }
-        other => format!("{other:?}"),
     };
     world.told.drain(..).map(short).collect()
 }
