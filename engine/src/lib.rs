@@ -55,6 +55,7 @@ mod client;
 mod close;
 mod config;
 mod digest;
+mod entry;
 mod event;
 mod hash;
 mod id;

@@ -191,6 +191,42 @@ pub enum Subject {
     Change(Box<GroupChange>),
 }
 
+impl Subject {
+    /// Bytes of the texts in it.
+    pub(crate) fn len_bytes(&self) -> u64 {
+        let len = match self {
+            Self::Message | Self::Edit { .. } | Self::Recall { .. } => 0,
+            Self::Change(change) => match &**change {
+                GroupChange::Create { name, .. } | GroupChange::Rename(name) => name.len(),
+                GroupChange::Invite(user)
+                | GroupChange::Kick(user)
+                | GroupChange::SetRole(user, _)
+                | GroupChange::Mute(user, _) => user.as_str().len(),
+                GroupChange::Join | GroupChange::Leave => 0,
+            },
+        };
+        len as u64
+    }
+
+    pub(crate) fn fold(&self, digest: &mut Digest<'_>) {
+        match self {
+            Self::Message => digest.word(0),
+            Self::Edit { target_seq } => {
+                digest.word(1);
+                digest.word(*target_seq);
+            }
+            Self::Recall { target_seq } => {
+                digest.word(2);
+                digest.word(*target_seq);
+            }
+            Self::Change(change) => {
+                digest.word(3);
+                change.fold(digest);
+            }
+        }
+    }
+}
+
 /// A change of a group, made by an entry's sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GroupChange {
@@ -215,6 +251,57 @@ pub enum GroupChange {
     Mute(UserId, i64),
     /// The group has another name.
     Rename(Box<str>),
+}
+
+impl GroupChange {
+    /// Whom it concerns, if `sender` makes it: who belongs to the group, or another one, from then on. None: all
+    /// members alike.
+    pub(crate) const fn concerns<'a>(&'a self, sender: &'a UserId) -> Option<&'a UserId> {
+        match self {
+            Self::Create { .. } | Self::Join | Self::Leave => Some(sender),
+            Self::Invite(user) | Self::Kick(user) => Some(user),
+            // Members, who are told with everybody.
+            Self::SetRole(..) | Self::Mute(..) | Self::Rename(_) => None,
+        }
+    }
+
+    fn fold(&self, digest: &mut Digest<'_>) {
+        match self {
+            Self::Create { name, invite_only } => {
+                digest.word(0);
+                digest.text(name);
+                digest.flag(*invite_only);
+            }
+            Self::Join => digest.word(1),
+            Self::Leave => digest.word(2),
+            Self::Invite(user) => {
+                digest.word(3);
+                digest.text(user.as_str());
+            }
+            Self::Kick(user) => {
+                digest.word(4);
+                digest.text(user.as_str());
+            }
+            Self::SetRole(user, role) => {
+                digest.word(5);
+                digest.text(user.as_str());
+                digest.word(match role {
+                    Role::Member => 1,
+                    Role::Admin => 2,
+                    Role::Owner => 3,
+                });
+            }
+            Self::Mute(user, until_ms) => {
+                digest.word(6);
+                digest.text(user.as_str());
+                digest.word(until_ms.cast_unsigned());
+            }
+            Self::Rename(name) => {
+                digest.word(7);
+                digest.text(name);
+            }
+        }
+    }
 }
 
 /// What a member of a group may do: each role all that those before it may.

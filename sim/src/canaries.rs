@@ -27,7 +27,7 @@ pub enum Bug {
 
 /// Bugs of the engine that only a session can meet. The clients of the simulator speak the classic protocol, so
 /// no seed can show them; each has a chat in `engine/tests/server/canaries` that does.
-pub const OF_SESSIONS: [Canary; 10] = [
+pub const OF_SESSIONS: [Canary; 13] = [
     Canary::HelloNotRequired,
     Canary::AckBeforeCommit,
     Canary::AckForgotten,
@@ -38,6 +38,9 @@ pub const OF_SESSIONS: [Canary; 10] = [
     Canary::HeadsForgottenAfterLag,
     Canary::ResyncIgnored,
     Canary::PageOfOtherConversation,
+    Canary::EntryToClassic,
+    Canary::ConcernedLeftOut,
+    Canary::NoteForgotten,
 ];
 
 impl Bug {

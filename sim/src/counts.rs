@@ -5,8 +5,13 @@ use switchboard_engine::{Canary, Probe, Rule, Shipped};
 /// Rules of the engine that only sessions reach. The clients of the simulator speak the classic protocol; the
 /// engine's own tests reach all of these. Copies of one-to-one messages for other devices of their sender are not
 /// among them: engines tell each other of those whoever is connected.
-pub const OF_SESSIONS: [Rule; 36] = [
+pub const OF_SESSIONS: [Rule; 41] = [
     Rule::NoteUndecodable,
+    Rule::NoteTold,
+    Rule::DeliveredToConcerned,
+    Rule::EntryNotedToGroup,
+    Rule::EntryNotedToConcerned,
+    Rule::EntryNotedToUser,
     Rule::SessionWelcomed,
     Rule::HelloLate,
     Rule::FrameOutOfTurn,

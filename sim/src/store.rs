@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use data_url::DataUrl;
 use switchboard_engine::{
     Answer, DirectoryChange, DirectoryChangeKind, FileKind, FileSource, FileUpload, GroupId, NewMessage,
-    Place, Recipient, Request, UserId, UserProfile,
+    Place, Recipient, Request, Subject, UserId, UserProfile,
 };
 
 use crate::check::Table;
@@ -196,6 +196,7 @@ impl SimStore {
     pub fn answer(&mut self, request: Request) -> Answer {
         match request {
             Request::LoadUser(user) => self.load(&user),
+            Request::StoreMessage(message) if message.subject != Subject::Message => Answer::Failed,
             Request::StoreMessage(message) => {
                 self.commit_early();
                 let answer = self.store(message);

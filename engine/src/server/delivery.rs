@@ -164,7 +164,9 @@ impl<P: Probe> Server<P> {
             Recipient::Group(group) => {
                 self.probe.reached(Rule::DeliveredToGroup);
                 let (group, sender) = (group.as_str(), letter.sender);
-                if letter.is_classic() || self.is_any_member(group, |user| user.conns.len() > user.sessions) {
+                if self.has_classic(letter, || {
+                    self.is_any_member(group, |user| user.conns.len() > user.sessions)
+                }) {
                     let frame = letter.classic(&self.probe);
                     self.deliver_to_group(group, frame, Kind::Ordinary, sender, origin);
                 }
@@ -188,15 +190,38 @@ impl<P: Probe> Server<P> {
     }
 
     fn deliver_classic_to_user(&mut self, user: &str, letter: &Letter<'_>, origin: Option<ConnId>) {
-        // What came from a classic client is in its form already.
         let has_classic = |user: &User| user.conns.len() > user.sessions;
-        if letter.is_classic() || self.users.by_id(user).is_some_and(has_classic) {
+        if self.has_classic(letter, || self.users.by_id(user).is_some_and(has_classic)) {
             self.deliver_to_user(user, letter.classic(&self.probe), Kind::Ordinary, origin);
         }
     }
 
+    /// Whether the classic form of a letter is to be delivered, where `is_wanted` tells whether somebody needs it.
+    fn has_classic(&self, letter: &Letter<'_>, is_wanted: impl FnOnce() -> bool) -> bool {
+        if letter.is_for_sessions() && !self.probe.canary(Canary::EntryToClassic) {
+            return false;
+        }
+        // What came from a classic client is in its form already.
+        letter.is_classic() || is_wanted()
+    }
+
+    /// Delivers a change of a group to the sessions of whom it concerns, unless the group's members are told and
+    /// that is one of them.
+    pub(super) fn deliver_to_concerned(&mut self, letter: &Letter<'_>, origin: Option<ConnId>) {
+        let (Some(user), Recipient::Group(group)) = (letter.concerns(), letter.recipient) else { return };
+        let is_told = |key: UserKey| {
+            let group = self.users.group_by_id(group.as_str());
+            group.is_some_and(|group| group.members.contains(&key))
+        };
+        let stranger = self.users.key(user.as_str()).is_some_and(|key| !is_told(key));
+        if stranger && !self.probe.canary(Canary::ConcernedLeftOut) {
+            self.probe.reached(Rule::DeliveredToConcerned);
+            self.deliver_to_devices(user, letter, letter.recipient, origin);
+        }
+    }
+
     /// Delivers to a user's sessions, to whom the conversation is this one.
-    fn deliver_to_devices(
+    pub(super) fn deliver_to_devices(
         &mut self,
         user: &UserId,
         letter: &Letter<'_>,
@@ -314,7 +339,8 @@ impl<P: Probe> Server<P> {
 
     /// Tells the other engines something that concerns sessions, if there are any.
     pub(super) fn tell(&mut self, topic: Topic, body: note::Body) {
-        if self.config.peers {
+        if self.config.peers && !self.probe.canary(Canary::NoteForgotten) {
+            self.probe.reached(Rule::NoteTold);
             self.stats.notes_told += 1;
             let note = v1::Note { body: Some(body) }.encode_to_vec().into();
             self.effects.push(Action::Tell(Note { topic, note }));

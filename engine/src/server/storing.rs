@@ -298,7 +298,9 @@ impl<P: Probe> Server<P> {
     fn deliver_everywhere(&mut self, letter: &Letter<'_>, origin: ConnId) {
         let stored = Some((letter.id, letter.place));
         let own_copy = matches!(letter.recipient, Recipient::User(user) if user != letter.sender);
-        if self.config.peers
+        if letter.is_for_sessions() {
+            self.tell_entry(letter);
+        } else if self.config.peers
             && let Some(message) = letter.record()
         {
             let topic = match letter.recipient {
@@ -312,6 +314,7 @@ impl<P: Probe> Server<P> {
             }
         }
         self.deliver(letter, Some(origin));
+        self.deliver_to_concerned(letter, Some(origin));
         if own_copy {
             self.deliver_to_own_devices(letter, Some(origin));
         }

@@ -248,9 +248,11 @@ impl Logs {
                         self.older.remove(&id);
                         let reason = match reason {
                             RejectReason::NoSuchConversation => NoOlderReason::NoSuchConversation,
-                            RejectReason::Invalid | RejectReason::TooLarge | RejectReason::Other(_) => {
-                                NoOlderReason::Refused
-                            }
+                            RejectReason::Invalid
+                            | RejectReason::Forbidden
+                            | RejectReason::Conflict
+                            | RejectReason::TooLarge
+                            | RejectReason::Other(_) => NoOlderReason::Refused,
                         };
                         teller.tell(SessionNotification::NoOlder { request: OlderId(id), reason });
                     }

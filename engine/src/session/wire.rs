@@ -12,6 +12,7 @@ use switchboard_proto::{
 
 use super::event::{Content, LogCursor, LogMessage, RejectReason};
 use crate::{
+    entry,
     id::{GroupId, MessageId, UserId},
     storage::{Head, Marks, Place, Recipient},
 };
@@ -151,12 +152,12 @@ fn submit_body(id: MessageId, conversation: &Recipient, content: &Content) -> cl
     client_frame::Body::Submit(v1::Submit {
         message_id: Bytes::copy_from_slice(&id.0),
         conversation: Some(conversation_of(conversation)),
-        content: Some(v1::Content {
-            kind: content.kind,
-            text: String::from(&*content.text),
-            file: String::from(&*content.file),
-            ..v1::Content::default()
-        }),
+        content: Some(entry::content(
+            content.kind,
+            String::from(&*content.text),
+            String::from(&*content.file),
+            &content.subject,
+        )),
     })
 }
 
@@ -287,15 +288,25 @@ fn head_of(head: v1::Head) -> Option<Head> {
 }
 
 fn message_of(delivery: v1::Delivery, user: &UserId) -> Option<LogMessage> {
-    let content = delivery.content?;
+    let mut content = delivery.content?;
+    let changed_seq = core::mem::take(&mut content.changed_seq);
+    let is_recalled = core::mem::take(&mut content.recalled);
     let from = UserId::new(&delivery.from).ok()?;
     let message = LogMessage {
         seq: delivery.seq,
         id: id_of(&delivery.message_id)?,
         own: from == *user,
         from,
-        content: Content { kind: content.kind, text: content.text.into(), file: content.file.into() },
+        content: Content {
+            kind: content.kind,
+            // A newer server may say what this version does not know. It has its place in the log all the same.
+            subject: entry::subject_told(&content),
+            text: content.text.into(),
+            file: content.file.into(),
+        },
         stored_at_ms: delivery.stored_at_ms,
+        changed_seq,
+        is_recalled,
     };
     (message.seq > 0).then_some(message)
 }
@@ -316,9 +327,9 @@ fn refusal_of(code: i32) -> Refusal {
         Ok(RejectCode::Unavailable | RejectCode::Busy) => Refusal::Transient,
         Ok(RejectCode::Invalid) => Refusal::Final(RejectReason::Invalid),
         Ok(RejectCode::NoSuchConversation) => Refusal::Final(RejectReason::NoSuchConversation),
-        Ok(RejectCode::Unspecified | RejectCode::Forbidden | RejectCode::Conflict) | Err(_) => {
-            Refusal::Final(RejectReason::Other(code))
-        }
+        Ok(RejectCode::Forbidden) => Refusal::Final(RejectReason::Forbidden),
+        Ok(RejectCode::Conflict) => Refusal::Final(RejectReason::Conflict),
+        Ok(RejectCode::Unspecified) | Err(_) => Refusal::Final(RejectReason::Other(code)),
     }
 }
 

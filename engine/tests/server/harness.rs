@@ -214,6 +214,7 @@ impl World {
     pub(crate) fn store_answers(&mut self, nth: usize) {
         let (ticket, request) = self.store.held.remove(nth);
         let answer = self.store.answer(&request);
+        self.directory_follows();
         self.happens(Event::Answered { ticket, answer });
     }
 
@@ -235,6 +236,11 @@ impl World {
     pub(crate) fn directory(&mut self, name: &str, kind: DirectoryChangeKind) {
         self.store.revision += 1;
         self.directory_says(self.store.revision, name, kind);
+    }
+
+    /// The server is to be told of what the store has changed in the directory, before its answer.
+    fn directory_follows(&mut self) {
+        self.events.extend(self.store.changes.drain(..).map(Event::DirectoryChanged));
     }
 
     /// The server is told of a change of the directory.
@@ -300,6 +306,7 @@ impl World {
                         self.store.held.push((ticket, request));
                     } else {
                         let answer = self.store.answer(&request);
+                        self.directory_follows();
                         self.events.push_back(Event::Answered { ticket, answer });
                     }
                 }

@@ -29,5 +29,6 @@ mod presence;
 mod properties;
 mod rules;
 mod session_connect;
+mod session_entries;
 mod session_messages;
 mod shutdown;

@@ -5,8 +5,9 @@ use switchboard_engine::{CURSORS_FLOOR, ConnId, Frame, Protocol};
 use switchboard_proto::{
     Message as _,
     v1::{
-        ClientFrame, Content, Conversation, Cursor, Delivery, Fetch, Head, Hello, RejectCode, Resync,
-        ServerFrame, Submit, Watch, client_frame, conversation::Peer, server_frame::Body,
+        ClientFrame, Content, Conversation, Cursor, Delivery, Fetch, GroupChange, Head, Hello, RejectCode,
+        Resync, ServerFrame, Submit, Watch, client_frame, conversation::Peer, group_change,
+        server_frame::Body,
     },
 };
 
@@ -80,7 +81,7 @@ pub(crate) fn short(body: &Body) -> String {
         name["REJECT_CODE_".len()..].to_lowercase()
     };
     let id = |id: &Bytes| id.first().copied().unwrap_or_default();
-    let text = |d: &Delivery| d.content.as_ref().map_or("?".to_owned(), |content| content.text.clone());
+    let text = |d: &Delivery| d.content.as_ref().map_or("?".to_owned(), saying);
     let in_epoch = |epoch: u64| if epoch == EPOCH { String::new() } else { format!(" in epoch {epoch}") };
     match body {
         Body::Welcome(welcome) => format!("welcome {}", welcome.user),
@@ -115,6 +116,30 @@ pub(crate) fn short(body: &Body) -> String {
     }
 }
 
+/// What an entry says.
+fn saying(content: &Content) -> String {
+    let change = || content.change.clone().unwrap_or_default();
+    match content.kind {
+        21 => format!("edits {}: {}", content.target_seq, content.text),
+        22 => format!("recalls {}", content.target_seq),
+        23 => {
+            let GroupChange { user, name, until_ms, .. } = change();
+            match change().kind() {
+                group_change::Kind::Unspecified => "?".to_owned(),
+                group_change::Kind::Create => format!("creates {name}"),
+                group_change::Kind::Join => "joins".to_owned(),
+                group_change::Kind::Leave => "leaves".to_owned(),
+                group_change::Kind::Invite => format!("invites {user}"),
+                group_change::Kind::Kick => format!("kicks {user}"),
+                group_change::Kind::SetRole => format!("makes {user} {:?}", change().role()),
+                group_change::Kind::Mute => format!("mutes {user} until {until_ms}"),
+                group_change::Kind::Rename => format!("renames to {name}"),
+            }
+        }
+        _ => content.text.clone(),
+    }
+}
+
 /// A conversation: with `bob`, or of `#crew`.
 pub(crate) fn conversation(with: &str) -> Conversation {
     let peer = match with.strip_prefix('#') {
@@ -122,6 +147,26 @@ pub(crate) fn conversation(with: &str) -> Conversation {
         None => Peer::User(with.into()),
     };
     Conversation { peer: Some(peer) }
+}
+
+/// An entry for `bob` or `#crew`.
+pub(crate) fn entry(id: u8, to: &str, content: Content) -> client_frame::Body {
+    client_frame::Body::Submit(Submit {
+        message_id: Bytes::from(vec![id; 16]),
+        conversation: Some(conversation(to)),
+        content: Some(content),
+    })
+}
+
+/// A change of a group.
+pub(crate) fn change(kind: group_change::Kind, user: &str) -> Content {
+    let change = GroupChange { kind: kind.into(), user: user.into(), ..GroupChange::default() };
+    Content { kind: 23, change: Some(change), ..Content::default() }
+}
+
+/// New text for an earlier message.
+pub(crate) fn edit(target_seq: u64, text: &str) -> Content {
+    Content { kind: 21, target_seq, text: text.into(), ..Content::default() }
 }
 
 /// A Hello of a device that is this far with these conversations.

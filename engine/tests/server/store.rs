@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use switchboard_engine::{
-    Answer, FileKind, FileUpload, GroupId, Head, MessageId, Messages, NewMessage, Place, Range, Recipient,
-    Request, StoredMessage, Ticket, UserId, UserProfile,
+    Answer, DirectoryChange, DirectoryChangeKind, FileKind, FileUpload, GroupChange, GroupId, Head,
+    MessageId, Messages, NewMessage, Place, Range, Recipient, Request, StoredMessage, Subject, Ticket,
+    UserId, UserProfile,
 };
 
 /// What a test knows of the store, and tells it.
@@ -25,6 +26,8 @@ pub(crate) struct Store {
     pub(crate) holds: bool,
     /// Requests that are not answered yet, oldest first.
     pub(crate) held: Vec<(Ticket, Request)>,
+    /// Changes of the directory that the server is to be told before the next answer.
+    pub(crate) changes: Vec<DirectoryChange>,
 }
 
 impl Store {
@@ -84,7 +87,30 @@ impl Store {
         }
         let seq = log.len() as u64 + 1;
         self.log.push(message.clone());
+        if let (Subject::Change(change), Recipient::Group(group)) = (&message.subject, &message.recipient) {
+            self.change(&message.sender, change, group);
+        }
         seq
+    }
+
+    /// Changes who belongs to a group; whether the sender may, no test of the engine asks.
+    fn change(&mut self, sender: &UserId, change: &GroupChange, to: &GroupId) {
+        let (user, kind) = match change {
+            GroupChange::Create { .. } | GroupChange::Join => {
+                (sender, DirectoryChangeKind::Joined(to.clone()))
+            }
+            GroupChange::Invite(user) => (user, DirectoryChangeKind::Joined(to.clone())),
+            GroupChange::Leave => (sender, DirectoryChangeKind::Left(to.clone())),
+            GroupChange::Kick(user) => (user, DirectoryChangeKind::Left(to.clone())),
+            GroupChange::SetRole(..) | GroupChange::Mute(..) | GroupChange::Rename(_) => return,
+        };
+        self.revision += 1;
+        if let DirectoryChangeKind::Joined(_) = kind {
+            self.add_member(user.as_str(), to.as_str());
+        } else {
+            self.profile(user.as_str()).groups.retain(|group| group != to);
+        }
+        self.changes.push(DirectoryChange { revision: self.revision, user: user.clone(), kind });
     }
 
     /// The heads of a user's conversations, a page at a time, in the order in which they began.
@@ -198,7 +224,7 @@ fn nothing(sender: &UserId) -> NewMessage {
         sender_name: "".into(),
         url: "".into(),
         file_suffix: "".into(),
-        subject: switchboard_engine::Subject::Message,
+        subject: Subject::Message,
     }
 }
 
@@ -212,7 +238,7 @@ fn kept(seq: u64, message: &NewMessage) -> StoredMessage {
         content: message.content.clone(),
         url: message.url.clone(),
         stored_at_ms: STORED_AT_MS,
-        subject: switchboard_engine::Subject::Message,
+        subject: message.subject.clone(),
         changed_seq: 0,
         is_recalled: false,
     }

@@ -7,7 +7,7 @@
 use std::{collections::HashMap, mem, pin::Pin, sync::Arc};
 
 use switchboard_engine::{
-    LogMessage, MessageId, OlderId, PendingSubmit, Place, Recipient, Session, SessionNotification,
+    History, LogMessage, MessageId, OlderId, PendingSubmit, Place, Recipient, Session, SessionNotification,
     SessionState, UserId, WatchError,
 };
 use tokio::sync::{mpsc, oneshot, watch};
@@ -250,7 +250,11 @@ impl Task {
             SessionNotification::Presence { user, online, last_seen_ms } => {
                 self.tell(Event::Presence { user, online, last_seen_ms });
             }
-            SessionNotification::CaughtUp => self.tell(Event::CaughtUp),
+            SessionNotification::CaughtUp => {
+                // A conversation that turns up from now on was begun after this device.
+                self.driver.command(|session, _| session.set_history(History::All));
+                self.tell(Event::CaughtUp);
+            }
         }
     }
 

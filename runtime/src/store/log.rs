@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Statement, params};
 use switchboard_engine::{
     Answer, DirectoryChange, DirectoryChangeKind, GroupId, MessageId, NewMessage, Place, Recipient, Request,
-    UserId, UserProfile,
+    Subject, UserId, UserProfile,
 };
 
 use super::seen;
@@ -135,6 +135,7 @@ impl<'c> Log<'c> {
     pub(crate) fn apply(&mut self, request: &Request) -> rusqlite::Result<Answer> {
         match request {
             Request::LoadUser(user) => self.load_user(user),
+            Request::StoreMessage(message) if message.subject != Subject::Message => Ok(Answer::Failed),
             Request::StoreMessage(message) => match self.store_message(message) {
                 Err(error) => match error.sqlite_error_code() {
                     // The message alone is at fault: it is larger than SQLite's largest row.

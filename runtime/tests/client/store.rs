@@ -26,9 +26,11 @@ fn message(seq: u64, text: &str) -> Arc<LogMessage> {
         seq,
         id: MessageId([u8::try_from(seq).unwrap(); 16]),
         from: user("bob"),
-        content: Content { kind: 3, text: text.into(), file: "a.png".into() },
+        content: Content::edit(7, text),
         stored_at_ms: 1_700_000_000_000,
         own: false,
+        changed_seq: u64::MAX,
+        is_recalled: true,
     })
 }
 

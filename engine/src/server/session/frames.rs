@@ -8,7 +8,7 @@ use switchboard_proto::{
     Message as _,
     v1::{
         Accepted, ClientFrame, Content, Conversation, Delivery, Goodbye, Head, Heads, Heartbeat, Limits,
-        Page, Presence, RejectCode, Rejected, ServerFrame, Unfetched, Welcome, client_frame,
+        NotedEntry, Page, Presence, RejectCode, Rejected, ServerFrame, Unfetched, Welcome, client_frame,
         conversation::Peer, server_frame::Body,
     },
 };
@@ -16,15 +16,13 @@ use switchboard_proto::{
 use crate::{
     close::CloseReason,
     config::ServerConfig,
+    entry,
     id::{GroupId, MessageId, UserId},
     storage::{self, Messages, Place, Recipient, StoredMessage},
 };
 
 /// `reconnect_after_ms` for those who must not come back by themselves.
 const NEVER_MS: u32 = u32::MAX;
-
-/// The longest name of a stored file, in bytes: that of most file systems.
-const FILE_NAME_LIMIT_BYTES: usize = 255;
 
 /// What a client's frame says, if it is one and says anything.
 pub(super) fn decode(bytes: Bytes) -> Option<client_frame::Body> {
@@ -55,25 +53,6 @@ pub(super) fn recipient(of: Option<&Conversation>) -> Option<Recipient> {
 /// A message's id, if it has the length of one.
 pub(super) fn message_id(bytes: &[u8]) -> Option<MessageId> {
     bytes.try_into().ok().map(MessageId)
-}
-
-/// What is wrong with a message's content, if anything is.
-pub(super) fn content_fault(content: Option<&Content>) -> Option<&'static str> {
-    let Some(content) = content else { return Some("content is missing") };
-    match content.kind {
-        1 if content.text.is_empty() => Some("content.text is empty"),
-        1 if !content.file.is_empty() => Some("content.file is for media: a text has none"),
-        1 => None,
-        2..=5 if !is_file_name(&content.file) => Some("content.file is not the name of a stored file"),
-        2..=5 => None,
-        _ => Some("content.kind is not 1 to 5"),
-    }
-}
-
-/// Whether a text can be the name of a stored file: one path component, safe to print.
-fn is_file_name(name: &str) -> bool {
-    let is_component = !matches!(name, "" | "." | "..") && !name.contains(['/', '\\']);
-    is_component && name.len() <= FILE_NAME_LIMIT_BYTES && !name.chars().any(char::is_control)
 }
 
 /// The answer to a Hello.
@@ -147,6 +126,25 @@ pub(in crate::server) fn delivery(
     }))
 }
 
+/// What other engines are told of an entry that stands in a log at `place`.
+pub(in crate::server) fn noted_entry(
+    to: &Recipient,
+    place: Place,
+    id: MessageId,
+    from: &UserId,
+    content: Content,
+) -> NotedEntry {
+    NotedEntry {
+        conversation: Some(conversation(to)),
+        epoch: place.epoch,
+        seq: place.seq,
+        message_id: Bytes::copy_from_slice(&id.0),
+        from: from.as_str().to_owned(),
+        content: Some(content),
+        stored_at_ms: place.stored_at_ms,
+    }
+}
+
 pub(super) fn page(fetch_id: u64, of: &Recipient, part: Messages) -> Bytes {
     let Messages { epoch, head_seq, first_seq, messages } = part;
     let messages = messages.into_iter().map(page_message).collect();
@@ -163,10 +161,14 @@ fn page_message(message: StoredMessage) -> Delivery {
         message_id: Bytes::copy_from_slice(&message.id.0),
         from: message.sender.as_str().to_owned(),
         content: Some(Content {
-            kind: message.content_type.into(),
-            text: String::from(message.content),
-            file: String::from(message.url),
-            ..Content::default()
+            changed_seq: message.changed_seq,
+            recalled: message.is_recalled,
+            ..entry::content(
+                message.content_type.into(),
+                String::from(message.content),
+                String::from(message.url),
+                &message.subject,
+            )
         }),
         stored_at_ms: message.stored_at_ms,
     }

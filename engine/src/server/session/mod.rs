@@ -1,6 +1,7 @@
 //! The session protocol: `switchboard.v1`. What a connection that speaks it may ask for and is told;
 //! `docs/protocol.md` has the rules.
 
+mod entries;
 mod fetch;
 pub(in crate::server) mod frames;
 mod heads;
@@ -138,18 +139,24 @@ impl<P: Probe> Server<P> {
         let Note { topic, note } = note;
         self.stats.notes_received += 1;
         let body = switchboard_proto::v1::Note::decode(note).ok().and_then(|note| note.body);
-        // What other engines say about entries, marks, typing, presence and calls.
-        let is_understood = match body {
-            Some(note::Body::Presence(noted)) => self.presence_told(&topic, &noted),
-            Some(
-                note::Body::Entry(_) | note::Body::Marks(_) | note::Body::Typing(_) | note::Body::Call(_),
-            )
-            | None => false,
-        };
-        if !is_understood {
-            self.probe.reached(Rule::NoteUndecodable);
-            self.stats.notes_undecodable += 1;
+        match body {
+            Some(note::Body::Entry(entry)) => self.entry_noted(topic, entry),
+            Some(note::Body::Presence(noted)) => {
+                if !self.presence_told(&topic, &noted) {
+                    self.refuse_note();
+                }
+            }
+            // What other engines say about marks, typing and calls.
+            Some(note::Body::Marks(_) | note::Body::Typing(_) | note::Body::Call(_)) | None => {
+                self.refuse_note();
+            }
         }
+    }
+
+    /// What another engine has told is no note, or not for anybody here to understand.
+    fn refuse_note(&mut self) {
+        self.probe.reached(Rule::NoteUndecodable);
+        self.stats.notes_undecodable += 1;
     }
 
     /// A session introduces itself: it is online from here on.

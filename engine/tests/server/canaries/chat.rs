@@ -213,6 +213,7 @@ impl Chat {
     pub(crate) fn store_answers(&mut self, nth: usize) {
         let (ticket, request) = self.store.held.remove(nth);
         let answer = self.store.answer(&request);
+        self.directory_follows();
         self.happens(Event::Answered { ticket, answer });
     }
 
@@ -228,6 +229,11 @@ impl Chat {
         while !self.store.held.is_empty() {
             self.store_answers(0);
         }
+    }
+
+    /// The server is to be told of what the store has changed in the directory, before its answer.
+    fn directory_follows(&mut self) {
+        self.events.extend(self.store.changes.drain(..).map(Event::DirectoryChanged));
     }
 
     /// The server is told of a change of the directory.
@@ -313,6 +319,7 @@ impl Chat {
                         self.store.held.push((ticket, request));
                     } else {
                         let answer = self.store.answer(&request);
+                        self.events.extend(self.store.changes.drain(..).map(Event::DirectoryChanged));
                         self.events.push_back(Event::Answered { ticket, answer });
                     }
                 }
@@ -358,7 +365,8 @@ impl Session {
 }
 
 fn server(canary: Option<Canary>, configure: fn(&mut ServerConfig)) -> Server<Watch> {
-    let mut config = ServerConfig { peers: true, ..ServerConfig::default() };
+    // Who is here is told in chats of its own: in all others it would be in the way.
+    let mut config = ServerConfig { peers: true, presence: false, ..ServerConfig::default() };
     configure(&mut config);
     config.validate().unwrap();
     Server::with_probe(config, 7, START, Watch { canary, reached: BTreeSet::new() })

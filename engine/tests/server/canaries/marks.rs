@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use switchboard_engine::{Answer, ConnId, DirectoryChangeKind, Event, PeerFault, Topic};
-use switchboard_proto::v1::{Heartbeat, client_frame};
+use switchboard_proto::v1::{Heartbeat, client_frame, group_change::Kind};
 
 use super::chat::Chat;
 use crate::{
     harness::{narrows, relayed, shout, signal, text, upload},
-    session_words::{crowded, fetch, hello, resync, watch},
+    session_words::{change, crowded, edit, entry, fetch, hello, resync, watch},
     store::{group, user},
 };
 
@@ -24,13 +24,14 @@ pub(super) const CHATS: &[fn(&mut Chat)] = &[
     sessions_at_the_door,
     submits_that_go_wrong,
     copies_for_devices,
+    entries_of_other_engines,
     heads_and_pages,
     sessions_that_read_slowly,
     who_is_here,
 ];
 
 fn who_is_here(chat: &mut Chat) {
-    chat.with(|config| config.limits.connections = 4);
+    chat.with(|config| (config.presence, config.limits.connections) = (true, 4));
     chat.found("crew", &["alice", "bob"]);
     let alice = chat.signs_in("alice");
     chat.store.holds = true;
@@ -163,6 +164,17 @@ fn copies_for_devices(chat: &mut Chat) {
     chat.submits(alice, 2, "#crew", "all");
     for record in core::mem::take(&mut chat.published) {
         chat.happens(Event::Published(record));
+    }
+}
+
+fn entries_of_other_engines(chat: &mut Chat) {
+    chat.found("crew", &["alice", "bob"]);
+    let alice = chat.signs_in("alice");
+    chat.signs_in("bob");
+    chat.frame(alice, entry(1, "bob", edit(1, "hi!")));
+    chat.frame(alice, entry(2, "#crew", change(Kind::Kick, "bob")));
+    for note in core::mem::take(&mut chat.told) {
+        chat.happens(Event::Told(note));
     }
 }
 

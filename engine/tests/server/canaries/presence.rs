@@ -33,7 +33,7 @@ pub(super) const TRIALS: &[Trial] = &[
     Trial {
         canary: Canary::PresenceWithoutGrace,
         chat: |chat| {
-            chat.with(|config| config.peers = false);
+            chat.with(|config| (config.presence, config.peers) = (true, false));
             let [alice, bob] = watched(chat);
             chat.leaves(bob);
             chat.passes(9);
@@ -45,7 +45,7 @@ pub(super) const TRIALS: &[Trial] = &[
     Trial {
         canary: Canary::PresenceBackIgnored,
         chat: |chat| {
-            chat.with(|config| config.peers = false);
+            chat.with(|config| (config.presence, config.peers) = (true, false));
             let [alice, bob] = watched(chat);
             chat.leaves(bob);
             chat.passes(9);
@@ -59,6 +59,7 @@ pub(super) const TRIALS: &[Trial] = &[
     Trial {
         canary: Canary::PresenceLeftForgotten,
         chat: |chat| {
+            chat.with(|config| config.presence = true);
             let [alice, bob] = watched(chat);
             chat.leaves(bob);
             chat.passes(13);
@@ -70,6 +71,7 @@ pub(super) const TRIALS: &[Trial] = &[
     Trial {
         canary: Canary::PresenceToStrangers,
         chat: |chat| {
+            chat.with(|config| config.presence = true);
             let (mallory, _) = (chat.signs_in("mallory"), chat.signs_in("bob"));
             chat.frame(mallory, watch(&["bob"]));
             chat.sees(mallory)
@@ -80,6 +82,7 @@ pub(super) const TRIALS: &[Trial] = &[
     Trial {
         canary: Canary::PresenceStaysSubscribed,
         chat: |chat| {
+            chat.with(|config| config.presence = true);
             let [alice, _] = watched(chat);
             chat.frame(alice, watch(&[]));
             chat.topics()
@@ -90,6 +93,7 @@ pub(super) const TRIALS: &[Trial] = &[
     Trial {
         canary: Canary::PresenceQuestionIgnored,
         chat: |chat| {
+            chat.with(|config| config.presence = true);
             chat.signs_in("bob");
             chat.told.clear();
             let question = NotedPresence { user: "bob".into(), question: true, ..NotedPresence::default() };
@@ -102,6 +106,7 @@ pub(super) const TRIALS: &[Trial] = &[
     Trial {
         canary: Canary::PresenceHintBelieved,
         chat: |chat| {
+            chat.with(|config| config.presence = true);
             chat.found("crew", &["alice", "bob"]);
             let alice = chat.signs_in("alice");
             chat.frame(alice, watch(&["bob"]));
@@ -114,6 +119,7 @@ pub(super) const TRIALS: &[Trial] = &[
     Trial {
         canary: Canary::PresenceSilenceBelieved,
         chat: |chat| {
+            chat.with(|config| config.presence = true);
             chat.found("crew", &["alice", "bob"]);
             let alice = chat.signs_in("alice");
             chat.frame(alice, watch(&["bob"]));
@@ -127,7 +133,7 @@ pub(super) const TRIALS: &[Trial] = &[
     Trial {
         canary: Canary::PresenceLostInLag,
         chat: |chat| {
-            chat.with(|config| config.limits.lag_bytes = 1_024);
+            chat.with(|config| (config.presence, config.limits.lag_bytes) = (true, 1_024));
             chat.found("crew", &["alice", "bob", "carol"]);
             let [alice, bob] = watched(chat);
             chat.frame(alice, watch(&["bob", "carol"]));
@@ -145,6 +151,7 @@ pub(super) const TRIALS: &[Trial] = &[
     Trial {
         canary: Canary::SeenNotStored,
         chat: |chat| {
+            chat.with(|config| config.presence = true);
             let [_, bob] = watched(chat);
             chat.leaves(bob);
             chat.passes(10);
@@ -156,6 +163,7 @@ pub(super) const TRIALS: &[Trial] = &[
     Trial {
         canary: Canary::WatchAdds,
         chat: |chat| {
+            chat.with(|config| config.presence = true);
             let [alice, _] = watched(chat);
             chat.frame(alice, watch(&["carol"]));
             chat.server.gauges().watches.to_string()
@@ -166,7 +174,7 @@ pub(super) const TRIALS: &[Trial] = &[
     Trial {
         canary: Canary::WatchUnlimited,
         chat: |chat| {
-            chat.with(|config| config.limits.watches = 1);
+            chat.with(|config| (config.presence, config.limits.watches) = (true, 1));
             let alice = chat.signs_in("alice");
             chat.frame(alice, watch(&["bob", "carol"]));
             format!("{}, {}", chat.server.gauges().watches, chat.verdict())

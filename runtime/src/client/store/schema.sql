@@ -28,8 +28,13 @@ CREATE TABLE messages (
     kind INTEGER NOT NULL,
     text TEXT NOT NULL,
     file TEXT NOT NULL,
+    -- What the entry is; empty if it is a message.
+    subject BLOB NOT NULL,
     stored_at_ms INTEGER NOT NULL,
     own INTEGER NOT NULL,
+    -- Of a message: place of the last edit or recall that was known when it was read.
+    changed_seq INTEGER NOT NULL,
+    is_recalled INTEGER NOT NULL,
     PRIMARY KEY (is_group, peer, seq)
 ) STRICT, WITHOUT ROWID;
 
@@ -41,5 +46,6 @@ CREATE TABLE submits (
     peer TEXT NOT NULL,
     kind INTEGER NOT NULL,
     text TEXT NOT NULL,
-    file TEXT NOT NULL
+    file TEXT NOT NULL,
+    subject BLOB NOT NULL
 ) STRICT;

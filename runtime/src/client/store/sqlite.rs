@@ -142,7 +142,7 @@ impl Store for SqliteStore {
                     seq: u64_at(row, 3)?,
                 })
             });
-        let submits = "SELECT id, is_group, peer, kind, text, file FROM submits ORDER BY position";
+        let submits = "SELECT id, is_group, peer, kind, text, file, subject FROM submits ORDER BY position";
         let submits = self.all(submits, [], |row| {
             let (id, conversation) = (MessageId(row.get(0)?), conversation_at(row, 1)?);
             Ok(PendingSubmit { id, conversation, content: content_at(row, 3)? })
@@ -166,7 +166,9 @@ impl Store for SqliteStore {
         let (is_group, peer) = key(conversation);
         let end =
             if before_seq == 0 { i64::MAX } else { before_seq.min(i64::MAX.unsigned_abs()).cast_signed() };
-        let select = "SELECT seq, id, sender, kind, text, file, stored_at_ms, own FROM messages
+        let select =
+            "SELECT seq, id, sender, kind, text, file, subject, stored_at_ms, own, changed_seq, is_recalled
+                      FROM messages
                       WHERE is_group = ?1 AND peer = ?2 AND seq < ?3 ORDER BY seq DESC LIMIT ?4";
         let newest_first = self.all(select, params![is_group, peer, end, limit], |row| {
             Ok(Arc::new(LogMessage {
@@ -174,8 +176,10 @@ impl Store for SqliteStore {
                 id: MessageId(row.get(1)?),
                 from: user_at(row, 2)?,
                 content: content_at(row, 3)?,
-                stored_at_ms: row.get(6)?,
-                own: row.get(7)?,
+                stored_at_ms: row.get(7)?,
+                own: row.get(8)?,
+                changed_seq: u64_at(row, 9)?,
+                is_recalled: row.get(10)?,
             }))
         });
         Ok(run_before(before_seq, newest_first.map_err(self.failed("read"))?))
@@ -202,10 +206,10 @@ fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()>
     match change {
         Change::Submit(PendingSubmit { id, conversation, content }) => {
             let (is_group, peer) = key(conversation);
-            let insert =
-                "INSERT INTO submits (id, is_group, peer, kind, text, file) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-            let Content { kind, text, file } = content;
-            transaction.prepare_cached(insert)?.execute(params![id.0, is_group, peer, kind, text, file])?;
+            let insert = "INSERT INTO submits (id, is_group, peer, kind, text, file, subject) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+            let (Content { kind, text, file, .. }, subject) = (content, content.subject_bytes());
+            let params = params![id.0, is_group, peer, kind, text, file, subject];
+            transaction.prepare_cached(insert)?.execute(params)?;
         }
         Change::Withdraw { id } | Change::Accepted { id, .. } | Change::Rejected { id, .. } => {
             transaction.prepare_cached("DELETE FROM submits WHERE id = ?1")?.execute([id.0])?;
@@ -260,11 +264,26 @@ fn insert(
 ) -> rusqlite::Result<()> {
     let (is_group, peer) = key(conversation);
     let insert = "INSERT OR REPLACE INTO messages
-                  (is_group, peer, seq, id, sender, kind, text, file, stored_at_ms, own)
-                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
-    let LogMessage { seq, id, from, content: Content { kind, text, file }, stored_at_ms, own } = message;
-    let (seq, from) = (seq.cast_signed(), from.as_str());
-    let params = params![is_group, peer, seq, id.0, from, kind, text, file, stored_at_ms, own];
+                  (is_group, peer, seq, id, sender, kind, text, file, subject, stored_at_ms, own, changed_seq,
+                   is_recalled)
+                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+    let LogMessage { seq, id, from, content, stored_at_ms, own, changed_seq, is_recalled } = message;
+    let (Content { kind, text, file, .. }, subject) = (content, content.subject_bytes());
+    let params = params![
+        is_group,
+        peer,
+        seq.cast_signed(),
+        id.0,
+        from.as_str(),
+        kind,
+        text,
+        file,
+        subject,
+        stored_at_ms,
+        own,
+        changed_seq.cast_signed(),
+        is_recalled,
+    ];
     transaction.prepare_cached(insert)?.execute(params)?;
     Ok(())
 }
@@ -297,7 +316,8 @@ fn u64_at(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
 
 fn content_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Content> {
     let (text, file): (String, String) = (row.get(first + 1)?, row.get(first + 2)?);
-    Ok(Content { kind: row.get(first)?, text: text.into(), file: file.into() })
+    let subject = row.get_ref(first + 3)?.as_blob()?;
+    Ok(Content::restore(row.get(first)?, text.into(), file.into(), subject))
 }
 
 fn unreadable(column: usize, error: switchboard_engine::IdError) -> rusqlite::Error {
