@@ -109,12 +109,19 @@ impl<P: Probe> Server<P> {
                 let place = session.and_then(|session| session.fetch_place(ticket));
                 digest.len(place.unwrap_or(usize::MAX));
             }
-            Purpose::Seen(away) => {
+            Purpose::Marks(conn) => {
                 digest.word(4);
+                digest.conn(conn);
+                let session = self.connections.get(conn).and_then(|connection| connection.session.as_ref());
+                let place = session.and_then(|session| session.marking_place(ticket));
+                digest.len(place.unwrap_or(usize::MAX));
+            }
+            Purpose::Seen(away) => {
+                digest.word(5);
                 self.presence.fold_away_name(digest, away);
             }
             Purpose::Watch(conn) => {
-                digest.word(5);
+                digest.word(6);
                 digest.conn(conn);
                 let session = self.connections.get(conn).and_then(|connection| connection.session.as_ref());
                 let place =

@@ -21,6 +21,8 @@ pub(super) enum Purpose {
     Heads(ConnId),
     /// A part of a log that a session has asked for.
     Fetch(ConnId),
+    /// Marks of a session.
+    Marks(ConnId),
     /// When a user who has left was here.
     Seen(AwayKey),
     /// Whether a session may watch a user.

@@ -214,6 +214,20 @@ fn the_histories_reach_everything_that_the_server_counts() {
         "seen_failed",
         "seen_skipped",
         "watches_passed_over",
+        "marks",
+        "marks_coalesced",
+        "marks_dropped",
+        "marks_failed",
+        "marks_refused",
+        "marks_unmoved",
+        "notes_received",
+        "notes_told",
+        "notes_undecodable",
+        "pushes_dropped_typing",
+        "rate_limited",
+        "refused_marks",
+        "refused_typing",
+        "typing",
     ];
     assert_eq!(never, unknown_to_the_model, "these have scenarios");
 }

@@ -5,9 +5,9 @@ use switchboard_engine::{CURSORS_FLOOR, ConnId, Frame, Protocol};
 use switchboard_proto::{
     Message as _,
     v1::{
-        ClientFrame, Content, Conversation, Cursor, Delivery, Fetch, GroupChange, Head, Hello, RejectCode,
-        Resync, ServerFrame, Submit, Watch, client_frame, conversation::Peer, group_change,
-        server_frame::Body,
+        ClientFrame, Content, Conversation, Cursor, Delivery, Fetch, GroupChange, Head, Hello, Mark, Marks,
+        RejectCode, Resync, ServerFrame, Submit, Typing, Watch, client_frame, conversation::Peer,
+        group_change, server_frame::Body,
     },
 };
 
@@ -74,6 +74,12 @@ fn peer(conversation: Option<&Conversation>) -> String {
     }
 }
 
+/// `has 3, read 2`.
+fn marks(marks: Option<&Marks>) -> String {
+    let marks = marks.copied().unwrap_or_default();
+    format!("has {}, read {}", marks.delivered_seq, marks.read_seq)
+}
+
 /// What a session is told, in a few words.
 pub(crate) fn short(body: &Body) -> String {
     let code = |code: i32| {
@@ -85,12 +91,20 @@ pub(crate) fn short(body: &Body) -> String {
     let in_epoch = |epoch: u64| if epoch == EPOCH { String::new() } else { format!(" in epoch {epoch}") };
     match body {
         Body::Welcome(welcome) => format!("welcome {}", welcome.user),
+        Body::Marked(m) => {
+            let place = format!("{}{}", peer(m.conversation.as_ref()), in_epoch(m.epoch));
+            format!("{place}: {} {}", m.user, marks(m.marks.as_ref()))
+        }
+        Body::Typing(t) => {
+            let does = if t.typing { "types" } else { "stops" };
+            format!("{}: {} {does}", peer(t.conversation.as_ref()), t.user)
+        }
         Body::Presence(p) => match (p.online, p.last_seen_ms) {
             (true, 0) => format!("{} is here", p.user),
             (false, 0) => format!("{} is not here", p.user),
             (online, at) => format!("{} is here: {online}, last at {at}", p.user),
         },
-        Body::Marked(_) | Body::Typing(_) | Body::Call(_) => format!("{body:?}"),
+        Body::Call(_) => format!("{body:?}"),
         Body::Accepted(a) => {
             let place = format!("{}/{}{}", peer(a.conversation.as_ref()), a.seq, in_epoch(a.epoch));
             format!("accepted {} as {place}", id(&a.message_id))
@@ -108,7 +122,13 @@ pub(crate) fn short(body: &Body) -> String {
         Body::Heartbeat(heartbeat) => format!("heartbeat {}", heartbeat.nonce),
         Body::Goodbye(goodbye) => format!("goodbye, {} ms", goodbye.reconnect_after_ms),
         Body::Heads(heads) => {
-            let head = |head: &Head| format!("{}/{}", peer(head.conversation.as_ref()), head.seq);
+            let mark = |whose: &str, of: Option<&Marks>| {
+                of.map_or_else(String::new, |of| format!(" ({whose} {})", marks(Some(of))))
+            };
+            let head = |head: &Head| {
+                let place = format!("{}/{}", peer(head.conversation.as_ref()), head.seq);
+                format!("{place}{}{}", mark("own", head.own.as_ref()), mark("peer", head.peer.as_ref()))
+            };
             let all: Vec<_> = heads.heads.iter().map(head).collect();
             format!("heads {}{}", all.join(" "), if heads.last { "." } else { "" })
         }
@@ -207,6 +227,17 @@ pub(crate) fn submit(id: u8, to: &str, content: &str) -> client_frame::Body {
         conversation: Some(conversation(to)),
         content: Some(Content { kind: 1, text: content.into(), file: String::new(), ..Content::default() }),
     })
+}
+
+/// Says how far the user is with a conversation.
+pub(crate) fn mark(of: &str, delivered_seq: u64, read_seq: u64) -> client_frame::Body {
+    let marks = Some(Marks { delivered_seq, read_seq });
+    client_frame::Body::Mark(Mark { conversation: Some(conversation(of)), epoch: EPOCH, marks })
+}
+
+/// Says that the user types, or has stopped.
+pub(crate) fn typing(to: &str, typing: bool) -> client_frame::Body {
+    client_frame::Body::Typing(Typing { conversation: Some(conversation(to)), typing, user: String::new() })
 }
 
 /// Names the users who are watched.

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use switchboard_engine::{
-    Answer, DirectoryChange, DirectoryChangeKind, FileKind, FileUpload, GroupChange, GroupId, Head,
-    MessageId, Messages, NewMessage, Place, Range, Recipient, Request, StoredMessage, Subject, Ticket,
-    UserId, UserProfile,
+    Answer, DirectoryChange, DirectoryChangeKind, FileKind, FileUpload, GroupChange, GroupId, Head, Marks,
+    MessageId, Messages, NewMarks, NewMessage, Place, Range, Recipient, Request, StoredMarks, StoredMessage,
+    Subject, Ticket, UserId, UserProfile,
 };
 
 /// What a test knows of the store, and tells it.
@@ -18,6 +18,8 @@ pub(crate) struct Store {
     pub(crate) files: Vec<FileUpload>,
     /// Of whom it knows that they were here.
     pub(crate) seen: BTreeSet<String>,
+    /// By the user and the conversation as the user sees it.
+    pub(crate) marks: BTreeMap<(UserId, Recipient), Marks>,
     /// How many heads it gives at a time; all, if none.
     pub(crate) heads_per_page: Option<usize>,
     /// How often it was asked anything.
@@ -64,14 +66,13 @@ impl Store {
             }
             Request::LoadHeads { user, after } => self.heads(user, *after as usize),
             Request::LoadMessages(range) => self.part(range),
+            Request::StoreMarks(new) => self.move_marks(new),
             Request::StoreSeen(user) => {
                 self.seen.insert(user.as_str().to_owned());
                 Answer::Seen { at_ms: Some(SEEN_AT_MS) }
             }
             Request::LoadSeen { watcher, user } => self.seen(watcher, user),
-            Request::StoreMarks(_) | Request::StoreReceived(_) | Request::LoadUnreceived { .. } => {
-                Answer::Failed
-            }
+            Request::StoreReceived(_) | Request::LoadUnreceived { .. } => Answer::Failed,
         }
     }
 
@@ -91,6 +92,22 @@ impl Store {
             self.change(&message.sender, change, group);
         }
         seq
+    }
+
+    /// Moves marks forwards, and not beyond the head.
+    fn move_marks(&mut self, new: &NewMarks) -> Answer {
+        let Answer::HeadsLoaded { heads, .. } = self.heads(&new.user, 0) else { unreachable!() };
+        let is_it = |head: &&Head| head.conversation == new.conversation && head.epoch == new.epoch;
+        let Some(head) = heads.iter().find(is_it) else { return Answer::Refused };
+        let known = self.marks.entry((new.user.clone(), new.conversation.clone())).or_default();
+        let before = *known;
+        let Marks { delivered, read } = known.max_of(new.marks);
+        *known = Marks { delivered: delivered.min(head.seq), read: read.min(head.seq) };
+        Answer::MarksStored(StoredMarks { marks: *known, has_moved: *known != before })
+    }
+
+    fn marks_of(&self, user: &UserId, conversation: &Recipient) -> Marks {
+        self.marks.get(&(user.clone(), conversation.clone())).copied().unwrap_or_default()
     }
 
     /// Changes who belongs to a group; whether the sender may, no test of the engine asks.
@@ -124,16 +141,21 @@ impl Store {
             match heads.iter_mut().find(|head| head.conversation == of) {
                 Some(head) => head.seq += 1,
                 None => heads.push(Head {
+                    own: self.marks_of(user, &of),
+                    peer: match &of {
+                        Recipient::User(other) if other != user => {
+                            self.marks_of(other, &Recipient::User(user.clone()))
+                        }
+                        Recipient::User(_) | Recipient::Group(_) => Marks::default(),
+                    },
                     conversation: of,
                     epoch: EPOCH,
                     seq: 1,
                     first_seq: 1,
-                    own: switchboard_engine::Marks::default(),
-                    peer: switchboard_engine::Marks::default(),
                 }),
             }
         }
-        let page = self.heads_per_page.unwrap_or(usize::MAX);
+        let page = self.heads_per_page.unwrap_or(usize::MAX - after);
         let rest = heads.split_off(after.min(heads.len()));
         let next = (rest.len() > page).then_some((after + page) as u64);
         Answer::HeadsLoaded { heads: rest.into_iter().take(page).collect(), next }

@@ -1,4 +1,6 @@
-//! What one transaction does: messages into their conversations' logs, users out of the directory.
+//! What one transaction does: messages into their conversations' logs, marks, users out of the directory.
+
+mod marks;
 
 use std::collections::{HashMap, HashSet};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -154,11 +156,11 @@ impl<'c> Log<'c> {
                 self.wrote |= answer != Answer::Refused;
                 Ok(answer)
             }
+            Request::StoreMarks(new) => self.store_marks(new),
             // Files have a store of their own, `crate::media`, and reading has a thread of its own.
             Request::StoreFile(_)
             | Request::LoadHeads { .. }
             | Request::LoadMessages(_)
-            | Request::StoreMarks(_)
             | Request::LoadSeen { .. }
             | Request::StoreReceived(_)
             | Request::LoadUnreceived { .. } => Ok(Answer::Failed),
@@ -218,15 +220,24 @@ impl<'c> Log<'c> {
 
     /// The user's number; none if there is no such user and none is to be made.
     fn user(&mut self, user: &UserId) -> rusqlite::Result<Option<i64>> {
+        if let Some(id) = self.known_user(user)? {
+            return Ok(Some(id));
+        }
+        if !self.provision {
+            return Ok(None);
+        }
+        let id = self.statements.insert_user.insert(params![user.as_str(), self.now_ms])?;
+        self.wrote = true;
+        self.cache.users.insert(user.clone(), id);
+        Ok(Some(id))
+    }
+
+    /// The user's number, if there is such a user.
+    fn known_user(&mut self, user: &UserId) -> rusqlite::Result<Option<i64>> {
         if let Some(&id) = self.cache.users.get(user) {
             return Ok(Some(id));
         }
-        let mut found = self.statements.user.query_row([user.as_str()], number).optional()?;
-        if found.is_none() && self.provision {
-            let id = self.statements.insert_user.insert(params![user.as_str(), self.now_ms])?;
-            self.wrote = true;
-            found = Some(id);
-        }
+        let found = self.statements.user.query_row([user.as_str()], number).optional()?;
         if let Some(id) = found {
             self.cache.users.insert(user.clone(), id);
         }
@@ -367,6 +378,7 @@ struct Statements<'c> {
     revision: Statement<'c>,
     changes: Statement<'c>,
     data_version: Statement<'c>,
+    marks: marks::MarkStatements<'c>,
 }
 
 impl<'c> Statements<'c> {
@@ -424,6 +436,7 @@ impl<'c> Statements<'c> {
                  WHERE revision > ?1 ORDER BY revision LIMIT ?2",
             )?,
             data_version: prepare("PRAGMA data_version")?,
+            marks: marks::MarkStatements::prepare(connection)?,
         })
     }
 

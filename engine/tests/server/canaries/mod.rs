@@ -7,6 +7,7 @@ mod delivery;
 mod directory;
 mod marks;
 mod presence;
+mod progress;
 mod session;
 mod storing;
 
@@ -32,6 +33,7 @@ fn trials() -> impl Iterator<Item = &'static Trial> {
         directory::TRIALS,
         session::TRIALS,
         presence::TRIALS,
+        progress::TRIALS,
     ];
     lists.into_iter().flatten()
 }
