@@ -229,7 +229,7 @@ impl<P: Probe> Server<P> {
         }
         self.probe.reached(Rule::PresenceGrace);
         let at_once = self.probe.canary(Canary::PresenceWithoutGrace);
-        let is_running = self.stopping == super::Stopping::Running;
+        let is_running = self.stopping == super::shutdown::Stopping::Running;
         let grace = if is_running && !at_once { self.config.presence_grace } else { Duration::ZERO };
         let until = self.now + grace;
         let stage = Stage::Grace { until };

@@ -5,7 +5,7 @@ use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use bytes::Bytes;
 use slab::Slab;
 
-use super::call::Call;
+use super::{call::Call, rate::Meter};
 use crate::{
     digest::Digest,
     hash::{Lookup, OrderedSet, SeededState},
@@ -38,6 +38,9 @@ pub(super) struct User {
     pub(super) call: Option<Call>,
     /// Whether a connection of the user is welcomed.
     pub(super) is_here: bool,
+    /// What all connections together have used of their rates, if those are limited.
+    pub(super) messages: Meter,
+    pub(super) bytes: Meter,
 }
 
 /// A message of a connection that is closed.
@@ -155,6 +158,8 @@ impl Users {
             groups: OrderedSet::with_hasher(self.hash),
             call: None,
             is_here: false,
+            messages: Meter::default(),
+            bytes: Meter::default(),
         });
         self.by_user_id.insert(id, key);
         key
@@ -267,6 +272,8 @@ impl User {
             digest.text(users.group(*key).map_or("", |group| group.id.as_str()));
         });
         digest.flag(self.is_here);
+        self.messages.fold(digest);
+        self.bytes.fold(digest);
         digest.flag(self.call.is_some());
         if let Some(call) = &self.call {
             call.fold(digest);

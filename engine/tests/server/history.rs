@@ -45,6 +45,7 @@ fn config(peers: bool, devices: DevicePolicy) -> ServerConfig {
         heartbeat_interval: secs(15),
         // What sessions are told of each other's presence the model leaves out.
         presence: false,
+        drain_time: Duration::ZERO,
         ..ServerConfig::default()
     };
     config.limits.connections = SLOTS;

@@ -366,7 +366,8 @@ impl Session {
 
 fn server(canary: Option<Canary>, configure: fn(&mut ServerConfig)) -> Server<Watch> {
     // Who is here is told in chats of its own: in all others it would be in the way.
-    let mut config = ServerConfig { peers: true, presence: false, ..ServerConfig::default() };
+    let mut config =
+        ServerConfig { peers: true, presence: false, drain_time: Duration::ZERO, ..ServerConfig::default() };
     configure(&mut config);
     config.validate().unwrap();
     Server::with_probe(config, 7, START, Watch { canary, reached: BTreeSet::new() })

@@ -5,6 +5,7 @@ mod chat;
 mod connections;
 mod delivery;
 mod directory;
+mod flow;
 mod marks;
 mod presence;
 mod progress;
@@ -34,6 +35,7 @@ fn trials() -> impl Iterator<Item = &'static Trial> {
         session::TRIALS,
         presence::TRIALS,
         progress::TRIALS,
+        flow::TRIALS,
     ];
     lists.into_iter().flatten()
 }
