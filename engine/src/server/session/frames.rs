@@ -78,7 +78,6 @@ pub(super) fn welcome(session_id: &[u8; 16], user: &UserId, config: &ServerConfi
             user_message_burst: if l.user_messages_per_second == 0 { 0 } else { l.user_message_burst },
             user_bytes_per_second: l.user_bytes_per_second,
             user_byte_burst: if l.user_bytes_per_second == 0 { 0 } else { l.user_byte_burst },
-            ..Limits::default()
         }),
     }))
 }
