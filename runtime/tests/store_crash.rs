@@ -157,8 +157,13 @@ fn what_was_acknowledged_survives_kills_at_any_moment() {
     for name in USERS {
         directory.create_user(&NewUser::new(user(name), name)).unwrap();
     }
-    let chess =
-        NewGroup { id: group("chess"), name: "chess".into(), notice: String::new(), owner: user("alice") };
+    let chess = NewGroup {
+        id: group("chess"),
+        name: "chess".into(),
+        notice: String::new(),
+        owner: user("alice"),
+        invite_only: true,
+    };
     directory.create_group(&chess).unwrap();
     for name in ["bob", "carol"] {
         directory.join(&group("chess"), &user(name)).unwrap();

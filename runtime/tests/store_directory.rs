@@ -14,7 +14,13 @@ fn change(revision: u64, who: &str, kind: DirectoryChangeKind) -> DirectoryChang
 }
 
 fn chess() -> NewGroup {
-    NewGroup { id: group("chess"), name: "Chess".into(), notice: "e4".into(), owner: user("alice") }
+    NewGroup {
+        id: group("chess"),
+        name: "Chess".into(),
+        notice: "e4".into(),
+        owner: user("alice"),
+        invite_only: true,
+    }
 }
 
 fn create_users(directory: &mut Directory, names: &[&str]) {

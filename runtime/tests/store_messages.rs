@@ -27,7 +27,13 @@ fn contents(directory: &Directory, conversation: &Conversation) -> Vec<String> {
 }
 
 fn new_group(id: &str, owner: &str) -> NewGroup {
-    NewGroup { id: group(id), name: format!("group {id}"), notice: String::new(), owner: user(owner) }
+    NewGroup {
+        id: group(id),
+        name: format!("group {id}"),
+        notice: String::new(),
+        owner: user(owner),
+        invite_only: true,
+    }
 }
 
 #[test]

@@ -27,7 +27,13 @@ fn create_users(directory: &mut Directory, names: &[&str]) {
 }
 
 fn create_group(directory: &mut Directory, id: &str, owner: &str) {
-    let new = NewGroup { id: group(id), name: id.to_owned(), notice: String::new(), owner: user(owner) };
+    let new = NewGroup {
+        id: group(id),
+        name: id.to_owned(),
+        notice: String::new(),
+        owner: user(owner),
+        invite_only: true,
+    };
     directory.create_group(&new).unwrap();
 }
 

@@ -163,7 +163,13 @@ impl Chat {
         }
         for (n, name) in GROUPS.into_iter().enumerate() {
             let owner = user(USERS[n]);
-            let new = NewGroup { id: group(name), name: name.into(), notice: String::new(), owner };
+            let new = NewGroup {
+                id: group(name),
+                name: name.into(),
+                notice: String::new(),
+                owner,
+                invite_only: true,
+            };
             directory.create_group(&new).unwrap();
             model.members.insert((name.to_owned(), USERS[n].to_owned()), 1);
         }

@@ -2,7 +2,7 @@
 //! had not committed is lost with it.
 
 use switchboard_engine::{
-    Answer, DirectoryChange, DirectoryChangeKind, FileKind, GroupId, NewMessage, Request, UserId,
+    Answer, DirectoryChange, DirectoryChangeKind, FileKind, GroupId, NewMessage, Request, Subject, UserId,
 };
 
 use super::{
@@ -173,6 +173,7 @@ impl Store {
             | Request::LoadUnreceived { .. } => None,
         };
         let mut answer = self.model.answer(request);
+        self.entered(before, check, spec);
         for stored in self.model.log().get(before..).unwrap_or_default() {
             if let Some(key) = named(&stored.message).and_then(|token| check.message(token)) {
                 check.committed(key, stored.seq);
@@ -186,6 +187,19 @@ impl Store {
             *kind = kinds[length % kinds.len()];
         }
         answer
+    }
+}
+
+impl Store {
+    /// Tells the checks of entries that are no messages, from this one of all on.
+    fn entered(&self, from: usize, check: &mut Check, spec: &mut Spec) {
+        for stored in self.model.log().get(from..).unwrap_or_default() {
+            if stored.message.subject != Subject::Message {
+                let log = log(&stored.conversation);
+                check.entered(log, stored.seq);
+                spec.entered(log, stored.seq);
+            }
+        }
     }
 }
 
@@ -260,7 +274,9 @@ impl<T: Sut> World<'_, T> {
         }
         let before = self.is_member(user, group);
         let (group_id, user_id) = (&self.groups[group.index()], &self.users[user.index()]);
+        let entries = self.store.model.log().len();
         let change = self.store.model.set_member(group_id, user_id, member);
+        self.store.entered(entries, &mut self.check, &mut self.spec);
         if before != member {
             self.check.member(group.0, user.0, member, self.store.model.revision());
         }
