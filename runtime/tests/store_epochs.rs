@@ -265,7 +265,7 @@ fn a_backup_from_before_the_upgrade_has_new_epochs_too() {
 }
 
 #[test]
-fn a_new_group_is_read_from_its_first_message_on_by_its_owner() {
+fn a_new_group_is_read_from_its_creation_on_by_its_owner() {
     let folder = tempfile::tempdir().unwrap();
     let mut fixture = Fixture::open(folder.path(), &open_authentication());
     let mut directory: Directory = fixture.store.directory().unwrap();
@@ -282,7 +282,7 @@ fn a_new_group_is_read_from_its_first_message_on_by_its_owner() {
     let expected = Head {
         conversation: to_group("chess"),
         epoch: place.epoch,
-        seq: 1,
+        seq: 2,
         first_seq: 1,
         own: switchboard_engine::Marks::default(),
         peer: switchboard_engine::Marks::default(),

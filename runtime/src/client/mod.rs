@@ -72,6 +72,6 @@ pub use queue::Events;
 pub use reader::ReadError;
 pub use store::{Change, MemoryStore, SqliteStore, Store, StoreError};
 pub use switchboard_engine::{
-    ClosedReason, Content, GroupId, History, LogMessage, LossCause, MessageId, PendingSubmit, Place,
-    Recipient, RejectReason, Resume, UserId,
+    ClosedReason, Content, GroupChange, GroupId, History, LogMessage, LossCause, MessageId, PendingSubmit,
+    Place, Recipient, RejectReason, Resume, Role, Subject, UserId,
 };

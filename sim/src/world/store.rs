@@ -246,6 +246,7 @@ impl<T: Sut> World<'_, T> {
         };
         let answer = if fate.failed { Answer::Failed } else { answer };
         self.trace.arrived(self.now_us);
+        let told_us = self.follow_changes(life.shard);
         let way = (Lane::Store, self.lane(life.shard));
         if !fate.answered {
             let why = if fate.committed { "done, not answered" } else { "not done, not answered" };
@@ -257,9 +258,34 @@ impl<T: Sut> World<'_, T> {
                 (Via::Store, format!("{}{yet}", answer_name(&answer)))
             });
             let last_us = &mut self.store.last_us[life.shard / self.store.per_node].1;
-            *last_us = (self.now_us + fate.back_us).max(*last_us);
+            *last_us = (self.now_us + fate.back_us).max(*last_us).max(told_us);
             self.queue.push(*last_us, Happening::Answer { life, ticket, answer });
         }
+    }
+
+    /// Tells of what a request has changed in the directory. Gives when this shard knows it: before that it gets no
+    /// answer.
+    fn follow_changes(&mut self, shard: usize) -> u64 {
+        let mut told_us = 0;
+        for change in self.store.model.take_announcements() {
+            let revision = change.revision;
+            let (group, member) = match &change.kind {
+                DirectoryChangeKind::Joined(group) => (group, true),
+                DirectoryChangeKind::Left(group) => (group, false),
+                DirectoryChangeKind::Avatar(_) => continue,
+            };
+            let numbers = (wire::index(group.as_str()), wire::index(change.user.as_str()));
+            self.tell_shards(Some(change));
+            if let (Some(group), Some(user)) = numbers
+                && usize::from(group) < self.groups.len()
+            {
+                self.check.member(group, user, member, revision);
+                let known_us = self.store.announced_us.iter().copied().max().unwrap_or(0).max(self.now_us);
+                self.spec.membership(group, user, member, known_us);
+            }
+            told_us = self.store.announced_us[shard];
+        }
+        told_us
     }
 
     /// Whether the store has a user as a member of a group.
