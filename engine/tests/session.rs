@@ -542,6 +542,19 @@ fn only_the_latest_are_told_and_older_ones_on_demand() {
 }
 
 #[test]
+fn a_device_that_has_caught_up_can_be_told_all_of_what_is_new() {
+    let config = SessionConfig { history: History::Latest(0), ..config() };
+    let mut alice = Alice::online_as(config, Resume::default(), v1::Limits::default());
+    alice.hears(heads(&[head("bob", 9)]));
+    assert_eq!(alice.told(), ["skipped 9"]);
+    alice.session.set_history(History::All);
+    alice.hears(heads(&[head("carol", 2)]));
+    let fetch = alice.fetched().remove(0);
+    alice.hears(Says::Page(page(&fetch, 1..=2, 2)));
+    assert_eq!(alice.told(), ["1", "2"]);
+}
+
+#[test]
 fn a_new_epoch_resets_once_and_echoes_of_the_old_one_do_not_bring_it_back() {
     let mut alice = Alice::online();
     (1..=3).for_each(|seq| alice.delivered("bob", seq));

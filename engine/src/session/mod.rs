@@ -211,6 +211,12 @@ impl Session {
         self.down();
     }
 
+    /// What is told from now on of conversations that are new to this device: see [`SessionConfig::history`]. A device
+    /// that has caught up once wants [`History::All`]: what is new to it then was said while it was away.
+    pub const fn set_history(&mut self, history: History) {
+        self.config.history = history;
+    }
+
     /// Takes a message for a conversation. Its id is the caller's: 16 random bytes of the operating system's,
     /// and the same ones whenever the same message is submitted, in whichever session of this user.
     ///

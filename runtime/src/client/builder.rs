@@ -66,7 +66,8 @@ impl<S: Store> ClientBuilder<S> {
         ClientBuilder { server, config, store, events, connect }
     }
 
-    /// What is told of conversations that the store does not know yet. Default: everything.
+    /// What a new device is told of what was said before it came: in each conversation that there is until it has
+    /// caught up for the first time. What is said later is told in any case. Default: everything.
     pub const fn history(mut self, history: History) -> Self {
         self.config.history = history;
         self
@@ -102,7 +103,7 @@ impl<S: Store> ClientBuilder<S> {
     /// # Errors
     /// If the configuration is not valid, the store cannot be used, or there are no random numbers.
     pub async fn start(self) -> Result<(Client, Events), StartError> {
-        let Self { server, config, store, events, connect } = self;
+        let Self { server, mut config, store, events, connect } = self;
         config.validate().map_err(StartError::Config)?;
         let seed = getrandom::u64().map_err(StartError::Random)?;
         let mut device_id = [0; 16];
@@ -112,6 +113,9 @@ impl<S: Store> ClientBuilder<S> {
         let store = StoreThread::start(store)?;
         let owner = user.clone();
         let resume = store.call(move |store| store.open(&owner, device_id)).await?;
+        if !resume.cursors.is_empty() {
+            config.history = History::All;
+        }
         let target = Target { server, user: user.clone(), subprotocol: Some(SESSION_SUBPROTOCOL) };
         let driver = Driver::new(target, |now| Session::new(config, seed, now, resume));
 

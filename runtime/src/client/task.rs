@@ -7,7 +7,7 @@
 use std::{collections::HashMap, mem, pin::Pin, sync::Arc};
 
 use switchboard_engine::{
-    LogMessage, MessageId, OlderId, PendingSubmit, Place, Recipient, Session, SessionNotification,
+    History, LogMessage, MessageId, OlderId, PendingSubmit, Place, Recipient, Session, SessionNotification,
     SessionState,
 };
 use tokio::sync::{mpsc, oneshot, watch};
@@ -243,7 +243,11 @@ impl Task {
                 self.answer(request, Ok(Older { epoch, messages, first_seq }));
             }
             SessionNotification::NoOlder { request, reason } => self.answer(request, Err(reason.into())),
-            SessionNotification::CaughtUp => self.tell(Event::CaughtUp),
+            SessionNotification::CaughtUp => {
+                // A conversation that turns up from now on was begun after this device.
+                self.driver.command(|session, _| session.set_history(History::All));
+                self.tell(Event::CaughtUp);
+            }
         }
     }
 

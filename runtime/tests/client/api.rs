@@ -180,6 +180,22 @@ async fn as_much_of_the_past_is_told_as_is_wanted_and_the_rest_can_be_fetched() 
 }
 
 #[tokio::test]
+async fn what_is_said_while_a_device_is_away_is_not_the_past() {
+    let data = folder();
+    let server = TestServer::start(data.path());
+    let (alice, _) = server.client("alice").start().await.unwrap();
+    say(&alice, &with("bob"), "before").await;
+    let (bob, mut events) = server.client("bob").history(History::Latest(0)).start().await.unwrap();
+    soon("online", bob.state_when(|state| matches!(state, State::Online))).await.unwrap();
+    bob.disconnect().await.unwrap();
+    soon("away", bob.state_when(|state| matches!(state, State::Closed(_)))).await.unwrap();
+    let (carol, _) = server.client("carol").start().await.unwrap();
+    say(&carol, &with("bob"), "while he was away").await;
+    bob.connect().await.unwrap();
+    assert_eq!(&*heard(&mut events).await.content.text, "while he was away");
+}
+
+#[tokio::test]
 async fn who_reads_no_events_makes_the_connection_wait_and_misses_nothing() {
     let data = folder();
     let server = TestServer::start(data.path());
