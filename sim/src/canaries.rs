@@ -27,7 +27,7 @@ pub enum Bug {
 
 /// Bugs of the engine that only a session can meet. The clients of the simulator speak the classic protocol, so
 /// no seed can show them; each has a chat in `engine/tests/server/canaries` that does.
-pub const OF_SESSIONS: [Canary; 13] = [
+pub const OF_SESSIONS: &[Canary] = &[
     Canary::HelloNotRequired,
     Canary::AckBeforeCommit,
     Canary::AckForgotten,
@@ -41,10 +41,26 @@ pub const OF_SESSIONS: [Canary; 13] = [
     Canary::EntryToClassic,
     Canary::ConcernedLeftOut,
     Canary::NoteForgotten,
+    Canary::MarkToldBeforeStored,
+    Canary::MarkEchoed,
+    Canary::MarksOwnDevicesLeftOut,
+    Canary::MarksNotTold,
+    Canary::GroupMarksTold,
+    Canary::WaitingMarkLost,
+    Canary::MarksUnlimited,
+    Canary::MarksLeftOutOfHeads,
+    Canary::TypingUnchecked,
+    Canary::TypingBelieved,
+    Canary::TypingEchoed,
+    Canary::TypingMakesLag,
 ];
 
-/// Bugs of the store that only a session can meet; each fails a case of the contract in `sim/tests/contract`.
-pub const STORE_OF_SESSIONS: [StoreCanary; 4] = [
+/// Bugs of the store in what only a session asks for.
+pub const OF_SESSIONS_STORE: &[StoreCanary] = &[
+    StoreCanary::MarksBackwards,
+    StoreCanary::MarksBeyondHead,
+    StoreCanary::MarksOfEveryLog,
+    StoreCanary::MarksOutliveMembers,
     StoreCanary::RolesUnchecked,
     StoreCanary::KickKeepsMember,
     StoreCanary::MutedMayWrite,
@@ -52,14 +68,13 @@ pub const STORE_OF_SESSIONS: [StoreCanary; 4] = [
 ];
 
 impl Bug {
-    /// All that a world of classic clients can show: those of the engine but for [`OF_SESSIONS`], and the store's but
-    /// for [`STORE_OF_SESSIONS`].
+    /// All that a world of classic clients can show: all but [`OF_SESSIONS`] and
+    /// [`OF_SESSIONS_STORE`].
     #[must_use]
     pub fn all() -> Vec<Self> {
-        let store = StoreCanary::ALL.iter().copied().filter(|canary| !STORE_OF_SESSIONS.contains(canary));
-        let store = store.map(Self::Store);
+        let store = StoreCanary::ALL.iter().copied().filter(|canary| !OF_SESSIONS_STORE.contains(canary));
         let engine = Canary::ALL.iter().copied().filter(|canary| !OF_SESSIONS.contains(canary));
-        engine.map(Self::Engine).chain(store).collect()
+        engine.map(Self::Engine).chain(store.map(Self::Store)).collect()
     }
 
     /// The name that reports use.

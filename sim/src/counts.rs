@@ -5,7 +5,7 @@ use switchboard_engine::{Canary, Probe, Rule, Shipped};
 /// Rules of the engine that only sessions reach. The clients of the simulator speak the classic protocol; the
 /// engine's own tests reach all of these. Copies of one-to-one messages for other devices of their sender are not
 /// among them: engines tell each other of those whoever is connected.
-pub const OF_SESSIONS: [Rule; 41] = [
+pub const OF_SESSIONS: &[Rule] = &[
     Rule::NoteUndecodable,
     Rule::NoteTold,
     Rule::DeliveredToConcerned,
@@ -43,6 +43,22 @@ pub const OF_SESSIONS: [Rule; 41] = [
     Rule::FetchBusy,
     Rule::FetchRefused,
     Rule::FetchFailed,
+    Rule::MarkInvalid,
+    Rule::MarkWaits,
+    Rule::MarksFull,
+    Rule::MarksRequested,
+    Rule::MarksStored,
+    Rule::MarksUnmoved,
+    Rule::MarksRefused,
+    Rule::MarksFailed,
+    Rule::MarksToOwnDevices,
+    Rule::MarksToPeer,
+    Rule::BusOwnMarks,
+    Rule::BusPeerMarks,
+    Rule::TypingRefused,
+    Rule::TypingTold,
+    Rule::TypingDropped,
+    Rule::BusTyping,
     Rule::PageSent,
     Rule::PageWithoutRoom,
     Rule::ClosedUndecodableFrame,

@@ -10,13 +10,14 @@ use std::collections::BTreeMap;
 
 use data_url::DataUrl;
 use switchboard_engine::{
-    Answer, Denial, DirectoryChange, DirectoryChangeKind, FileKind, FileSource, FileUpload, GroupId,
+    Answer, Denial, DirectoryChange, DirectoryChangeKind, FileKind, FileSource, FileUpload, GroupId, Marks,
     NewMessage, Place, Recipient, Request, Subject, UserId, UserProfile,
 };
 
 use crate::check::Table;
 
 mod groups;
+mod marks;
 mod reads;
 
 use groups::Group;
@@ -58,6 +59,10 @@ canaries! {
     MembershipUnchecked "store-membership-unchecked" "Who has left a group can still write to it."
     ChangeUnannounced "store-change-unannounced" "A change of the directory is not announced."
     RevisionRepeats "store-revision-repeats" "Two changes of the directory have one revision."
+    MarksBackwards "store-marks-backwards" "Marks are what was asked for last, be that earlier."
+    MarksBeyondHead "store-marks-beyond-head" "Marks are taken of messages that nobody has sent."
+    MarksOfEveryLog "store-marks-of-every-log" "Marks of another log are taken."
+    MarksOutliveMembers "store-marks-outlive-members" "Who joins a group again has the marks of before."
     StaleSnapshot "store-stale-snapshot" "A user is loaded as before the last change, with the new revision."
     RolesUnchecked "store-roles-unchecked" "Members do to a group what only its admins and owners may."
     KickKeepsMember "store-kick-keeps-member" "Who is removed from a group by a member of it stays in it."
@@ -131,6 +136,8 @@ pub struct SimStore {
     groups: Vec<Group>,
     /// Changes of the directory that requests have made, and nobody was told of yet.
     announcements: Vec<DirectoryChange>,
+    /// How far users are, as far as they have said so.
+    marks: BTreeMap<(Conversation, UserId), Marks>,
     revision: u64,
     changes: u64,
     heads: BTreeMap<Conversation, u64>,
@@ -155,6 +162,7 @@ impl SimStore {
             users: BTreeMap::new(),
             groups: Vec::new(),
             announcements: Vec::new(),
+            marks: BTreeMap::new(),
             revision: 0,
             changes: 0,
             heads: BTreeMap::new(),
@@ -166,8 +174,8 @@ impl SimStore {
         }
     }
 
-    /// Folds what decides its answers into a digest, but for the messages themselves, and for where members read
-    /// from, which only sessions ask.
+    /// Folds what decides its answers into a digest, but for the messages themselves, and for marks and where
+    /// members read from, which only sessions ask.
     pub(crate) fn fold(&self, hasher: &mut impl core::hash::Hasher) {
         use core::hash::Hash as _;
         self.users.iter().for_each(|(user, state)| (user, &state.avatar).hash(hasher));
@@ -210,8 +218,8 @@ impl SimStore {
             Request::StoreFile(upload) => self.keep(&upload),
             Request::LoadHeads { user, after } => self.load_heads(&user, after),
             Request::LoadMessages(range) => self.load_messages(&range),
-            Request::StoreMarks(_)
-            | Request::StoreSeen(_)
+            Request::StoreMarks(new) => self.store_marks(&new),
+            Request::StoreSeen(_)
             | Request::LoadSeen { .. }
             | Request::StoreReceived(_)
             | Request::LoadUnreceived { .. } => Answer::Failed,

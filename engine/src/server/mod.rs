@@ -270,6 +270,7 @@ impl<P: Probe> Server<P> {
             Purpose::Message(pipeline) => self.message_answered(pipeline, ticket, &answer),
             Purpose::Heads(conn) => self.heads_answered(conn, answer),
             Purpose::Fetch(conn) => self.fetch_answered(conn, ticket, answer),
+            Purpose::Marks(conn) => self.marks_answered(conn, ticket, &answer),
         }
     }
 

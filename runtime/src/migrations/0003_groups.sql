@@ -1,3 +1,4 @@
+-- Comes after 0004.
 -- Changes of groups are entries of their logs. Members have roles, may be muted, and who has left still reads what
 -- was said until then.
 
@@ -12,11 +13,15 @@ CREATE TABLE members_of_0003 (
     last_seq       INTEGER,
     -- May not write before; outlives a leaving, or to leave and to join would end it.
     muted_until_ms INTEGER NOT NULL DEFAULT 0,
+    -- As 0004 has them.
+    delivered_seq  INTEGER NOT NULL DEFAULT 0 CHECK (delivered_seq >= 0),
+    read_seq       INTEGER NOT NULL DEFAULT 0 CHECK (read_seq >= 0),
     PRIMARY KEY (group_id, user_id)
 ) STRICT, WITHOUT ROWID;
 
-INSERT INTO members_of_0003 (group_id, user_id, role, joined_at_ms, first_seq)
-SELECT group_id, user_id, CASE role WHEN 2 THEN 3 ELSE 1 END, joined_at_ms, first_seq FROM members;
+INSERT INTO members_of_0003 (group_id, user_id, role, joined_at_ms, first_seq, delivered_seq, read_seq)
+SELECT group_id, user_id, CASE role WHEN 2 THEN 3 ELSE 1 END, joined_at_ms, first_seq, delivered_seq, read_seq
+FROM members;
 
 -- A group with members has an owner.
 UPDATE members_of_0003 SET role = 3

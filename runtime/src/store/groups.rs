@@ -104,7 +104,7 @@ fn join(
                   VALUES (?1, ?2, ?3, ?4, ?5)
                   ON CONFLICT (group_id, user_id) DO UPDATE SET
                       role = excluded.role, joined_at_ms = excluded.joined_at_ms,
-                      first_seq = excluded.first_seq, last_seq = NULL";
+                      first_seq = excluded.first_seq, last_seq = NULL, delivered_seq = 0, read_seq = 0";
     connection.prepare_cached(upsert)?.execute([group, user, number(role), now_ms, seq])?;
     log_change(connection, user, JOINED, Some(group), None, now_ms)
 }

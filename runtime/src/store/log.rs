@@ -1,4 +1,6 @@
-//! What one transaction does: messages into their conversations' logs, users out of the directory.
+//! What one transaction does: messages into their conversations' logs, marks, users out of the directory.
+
+mod marks;
 
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -93,7 +95,7 @@ impl<'c> Log<'c> {
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         self.wrote = false;
         self.now_ms = now_ms();
-        self.notice_unannounceds()?;
+        self.notice_foreign_writes()?;
         if self.cache.is_full() {
             self.cache = Cache::default();
         }
@@ -148,11 +150,11 @@ impl<'c> Log<'c> {
                 },
                 answer => answer,
             },
+            Request::StoreMarks(new) => self.store_marks(new),
             // Files have a store of their own, `crate::media`, and reading has a thread of its own.
             Request::StoreFile(_)
             | Request::LoadHeads { .. }
             | Request::LoadMessages(_)
-            | Request::StoreMarks(_)
             | Request::StoreSeen(_)
             | Request::LoadSeen { .. }
             | Request::StoreReceived(_)
@@ -305,15 +307,24 @@ impl<'c> Log<'c> {
 
     /// The user's number; none if there is no such user and none is to be made.
     fn user(&mut self, user: &UserId) -> rusqlite::Result<Option<i64>> {
+        if let Some(id) = self.known_user(user)? {
+            return Ok(Some(id));
+        }
+        if !self.provision {
+            return Ok(None);
+        }
+        let id = self.statements.insert_user.insert(params![user.as_str(), self.now_ms])?;
+        self.wrote = true;
+        self.cache.users.insert(user.clone(), id);
+        Ok(Some(id))
+    }
+
+    /// The user's number, if there is such a user.
+    fn known_user(&mut self, user: &UserId) -> rusqlite::Result<Option<i64>> {
         if let Some(&id) = self.cache.users.get(user) {
             return Ok(Some(id));
         }
-        let mut found = self.statements.user.query_row([user.as_str()], number).optional()?;
-        if found.is_none() && self.provision {
-            let id = self.statements.insert_user.insert(params![user.as_str(), self.now_ms])?;
-            self.wrote = true;
-            found = Some(id);
-        }
+        let found = self.statements.user.query_row([user.as_str()], number).optional()?;
         if let Some(id) = found {
             self.cache.users.insert(user.clone(), id);
         }
@@ -389,7 +400,7 @@ impl<'c> Log<'c> {
         Ok(index)
     }
 
-    fn notice_unannounceds(&mut self) -> rusqlite::Result<()> {
+    fn notice_foreign_writes(&mut self) -> rusqlite::Result<()> {
         let version = self.statements.data_version()?;
         if version != self.version {
             self.version = version;
@@ -402,7 +413,7 @@ impl<'c> Log<'c> {
     /// The changes of the directory since the last that this gave, oldest first; some of them if they are
     /// many, so that it is to be called until it gives none. To be called outside transactions.
     pub(crate) fn directory_changes(&mut self) -> rusqlite::Result<Vec<DirectoryChange>> {
-        self.notice_unannounceds()?;
+        self.notice_foreign_writes()?;
         let mut changes = Vec::new();
         if !self.unannounced {
             return Ok(changes);
@@ -470,6 +481,7 @@ struct Statements<'c> {
     revision: Statement<'c>,
     changes: Statement<'c>,
     data_version: Statement<'c>,
+    marks: marks::MarkStatements<'c>,
 }
 
 impl<'c> Statements<'c> {
@@ -525,6 +537,7 @@ impl<'c> Statements<'c> {
                  WHERE revision > ?1 ORDER BY revision LIMIT ?2",
             )?,
             data_version: prepare("PRAGMA data_version")?,
+            marks: marks::MarkStatements::prepare(connection)?,
         })
     }
 

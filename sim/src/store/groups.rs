@@ -7,7 +7,7 @@ use switchboard_engine::{
     MessageId, NewMessage, Recipient, Role, Subject, UserId,
 };
 
-use super::{SimStore, StoreCanary};
+use super::{Conversation, SimStore, StoreCanary};
 
 /// The content type of a group's change.
 const CHANGE: u8 = 23;
@@ -196,6 +196,10 @@ impl SimStore {
         let user = change.target().unwrap_or(sender);
         let former = self.groups_of(user);
         let keeps = self.has(StoreCanary::KickKeepsMember);
+        let joins = matches!(change, GroupChange::Create { .. } | GroupChange::Join | GroupChange::Invite(_));
+        if joins && !self.has(StoreCanary::MarksOutliveMembers) {
+            self.marks.remove(&(Conversation::Group(group.clone()), user.clone()));
+        }
         let Some(of) = self.groups.iter_mut().find(|other| other.id == *group) else { return };
         match change {
             GroupChange::Create { .. } => of.join(user, Role::Owner, seq),

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use switchboard_engine::{Answer, Head, Messages, Range, Recipient, StoredMessage, UserId};
+use switchboard_engine::{Answer, Head, Marks, Messages, Range, Recipient, StoredMessage, UserId};
 
 use super::{Conversation, SimStore, StoreCanary, Stored};
 
@@ -34,12 +34,15 @@ impl SimStore {
                 return Answer::HeadsLoaded { heads, next: Some(place as u64) };
             }
             heads.push(Head {
-                conversation: other_side,
                 epoch: conversation.epoch(),
                 seq: (*seq).min(last_seq),
                 first_seq,
-                own: switchboard_engine::Marks::default(),
-                peer: switchboard_engine::Marks::default(),
+                own: self.marks_of(conversation, user),
+                peer: match &other_side {
+                    Recipient::User(other) if other != user => self.marks_of(conversation, other),
+                    Recipient::User(_) | Recipient::Group(_) => Marks::default(),
+                },
+                conversation: other_side,
             });
         }
         Answer::HeadsLoaded { heads, next: None }

@@ -7,6 +7,7 @@
 mod bench;
 mod bus;
 mod groups;
+mod marks;
 mod random;
 mod reads;
 mod sides;

@@ -8,8 +8,8 @@ use switchboard_proto::{
     Message as _,
     v1::{
         Accepted, ClientFrame, Content, Conversation, Delivery, Goodbye, Head, Heads, Heartbeat, Limits,
-        NotedEntry, Page, RejectCode, Rejected, ServerFrame, Unfetched, Welcome, client_frame,
-        conversation::Peer, server_frame::Body,
+        Mark, Marked, NotedEntry, Page, RejectCode, Rejected, ServerFrame, Typing, Unfetched, Welcome,
+        client_frame, conversation::Peer, server_frame::Body,
     },
 };
 
@@ -18,7 +18,7 @@ use crate::{
     config::ServerConfig,
     entry,
     id::{GroupId, MessageId, UserId},
-    storage::{self, Messages, Place, Recipient, StoredMessage},
+    storage::{self, Marks, Messages, Place, Recipient, StoredMessage},
 };
 
 /// `reconnect_after_ms` for those who must not come back by themselves.
@@ -179,9 +179,44 @@ pub(super) fn heads(heads: &[storage::Head], last: bool) -> Bytes {
         epoch: head.epoch,
         seq: head.seq,
         first_seq: head.first_seq,
-        ..Head::default()
+        own: some_marks(head.own),
+        peer: some_marks(head.peer),
     });
     encode(Body::Heads(Heads { heads: heads.collect(), last }))
+}
+
+/// Marks as they are on the wire.
+pub(super) const fn wired(marks: Marks) -> switchboard_proto::v1::Marks {
+    switchboard_proto::v1::Marks { delivered_seq: marks.delivered, read_seq: marks.read }
+}
+
+/// The same, left out if they are at the beginning.
+fn some_marks(marks: Marks) -> Option<switchboard_proto::v1::Marks> {
+    (marks != Marks::default()).then_some(wired(marks))
+}
+
+/// Marks from the wire, where the beginning may be left out.
+pub(super) fn unwired(marks: Option<switchboard_proto::v1::Marks>) -> Marks {
+    marks.map_or_else(Marks::default, |marks| Marks { delivered: marks.delivered_seq, read: marks.read_seq })
+}
+
+/// What a client marks, if it can be: nobody has read what has not arrived.
+pub(super) fn marks_of(mark: &Mark) -> Option<(Recipient, Marks)> {
+    let (conversation, marks) = (recipient(mark.conversation.as_ref())?, unwired(mark.marks));
+    let is_right = mark.epoch > 0 && marks.delivered > 0 && marks.read <= marks.delivered;
+    is_right.then_some((conversation, marks))
+}
+
+/// Somebody's marks, told to a reader of this conversation.
+pub(super) fn marked(of: &Recipient, epoch: u64, user: &UserId, marks: Marks) -> Bytes {
+    let (conversation, user) = (Some(conversation(of)), user.as_str().to_owned());
+    encode(Body::Marked(Marked { conversation, epoch, user, marks: Some(wired(marks)) }))
+}
+
+/// Who is typing, told to a reader of this conversation.
+pub(super) fn typing(of: &Recipient, typing: bool, user: &UserId) -> Bytes {
+    let (conversation, user) = (Some(conversation(of)), user.as_str().to_owned());
+    encode(Body::Typing(Typing { conversation, typing, user }))
 }
 
 /// The last frame before a close; none where the peer would not understand it, or has said goodbye itself.

@@ -5,7 +5,9 @@ mod entries;
 mod fetch;
 pub(in crate::server) mod frames;
 mod heads;
+mod marks;
 mod submit;
+mod typing;
 
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 
@@ -16,7 +18,7 @@ use switchboard_proto::{
     v1::{Hello, client_frame::Body, note},
 };
 
-use self::{fetch::Fetching, heads::HeadsRun};
+use self::{fetch::Fetching, heads::HeadsRun, marks::Marking};
 use super::{Server, users::UserKey};
 use crate::{
     action::Frame,
@@ -41,21 +43,34 @@ pub(super) struct Session {
     heads: Option<Box<HeadsRun>>,
     /// What it has asked for and the store has not answered, oldest first.
     fetches: Vec<Fetching>,
+    /// What it has marked and the store has not answered, oldest first.
+    markings: Vec<Marking>,
 }
 
 impl Session {
     pub(super) const fn new(hello_by: Instant) -> Self {
-        Self { hello_by, is_lagging: false, heads: None, fetches: Vec::new() }
+        Self { hello_by, is_lagging: false, heads: None, fetches: Vec::new(), markings: Vec::new() }
     }
 
     /// Requests that are waited for.
     pub(super) fn requests(&self) -> usize {
-        self.fetches.len() + usize::from(self.heads.as_ref().is_some_and(|run| run.ticket().is_some()))
+        let heads = self.heads.as_ref().is_some_and(|run| run.ticket().is_some());
+        self.fetches.len() + self.markings.len() + usize::from(heads)
     }
 
     /// Which of the open fetches waits for this answer.
     pub(super) fn fetch_place(&self, ticket: Ticket) -> Option<usize> {
         self.fetches.iter().position(|fetching| fetching.ticket == ticket)
+    }
+
+    /// Which of the marks on their way wait for this answer.
+    pub(super) fn marking_place(&self, ticket: Ticket) -> Option<usize> {
+        self.markings.iter().position(|marking| marking.ticket == ticket)
+    }
+
+    /// Conversations whose marks are on their way.
+    pub(super) fn marks(&self) -> usize {
+        self.markings.len()
     }
 
     /// Fetches that are waited for.
@@ -77,6 +92,8 @@ impl Session {
         }
         digest.len(self.fetches.len());
         self.fetches.iter().for_each(|fetching| fetching.fold(digest));
+        digest.len(self.markings.len());
+        self.markings.iter().for_each(|marking| marking.fold(digest));
     }
 }
 
@@ -104,7 +121,9 @@ impl<P: Probe> Server<P> {
                 self.stats.heartbeats += 1;
                 self.deliver_to_conn(conn, Frame::Message(frames::heartbeat(heartbeat.nonce)));
             }
-            Body::Mark(_) | Body::Typing(_) | Body::Watch(_) | Body::Call(_) => {
+            Body::Mark(mark) => self.mark(conn, user, &mark),
+            Body::Typing(typing) => self.typing(user, &typing),
+            Body::Watch(_) | Body::Call(_) => {
                 self.stats.undecodable += 1;
                 self.close(conn, CloseReason::UndecodableFrame);
             }
@@ -121,13 +140,15 @@ impl<P: Probe> Server<P> {
         let Note { topic, note } = note;
         self.stats.notes_received += 1;
         let body = switchboard_proto::v1::Note::decode(note).ok().and_then(|note| note.body);
-        match body {
-            Some(note::Body::Entry(entry)) => self.entry_noted(topic, entry),
-            // What other engines say about marks, typing, presence and calls.
-            Some(
-                note::Body::Marks(_) | note::Body::Typing(_) | note::Body::Presence(_) | note::Body::Call(_),
-            )
-            | None => self.refuse_note(),
+        let is_right = match body {
+            Some(note::Body::Entry(entry)) => return self.entry_noted(topic, entry),
+            Some(note::Body::Marks(noted)) => self.marks_noted(&topic, &noted),
+            Some(note::Body::Typing(noted)) => self.typing_noted(&topic, &noted),
+            // What other engines say about presence and calls.
+            Some(note::Body::Presence(_) | note::Body::Call(_)) | None => false,
+        };
+        if !is_right {
+            self.refuse_note();
         }
     }
 
@@ -194,6 +215,9 @@ impl<P: Probe> Server<P> {
         let Some(session) = self.connections.get_mut(conn).and_then(|c| c.session.as_mut()) else { return };
         for fetching in core::mem::take(&mut session.fetches) {
             self.requests.close(fetching.ticket);
+        }
+        for marking in core::mem::take(&mut session.markings) {
+            self.requests.close(marking.ticket);
         }
     }
 
