@@ -67,13 +67,27 @@ pub const OF_SESSIONS_STORE: &[StoreCanary] = &[
     StoreCanary::FormerReadsOn,
 ];
 
+/// Bugs of the engine in what the simulator's worlds leave out: rates of whole users, limits of admissions, and
+/// shutdowns that take their time; and in what sessions say twice.
+pub const OF_FLOW: [Canary; 8] = [
+    Canary::UserRateUnlimited,
+    Canary::UserRatePerConnection,
+    Canary::DeviceNotReplaced,
+    Canary::DeviceReplacedAny,
+    Canary::AdmissionUnlimited,
+    Canary::AdmissionSamePlace,
+    Canary::DrainAtOnce,
+    Canary::EarlierDeliveredAgain,
+];
+
 impl Bug {
-    /// All that a world of classic clients can show: all but [`OF_SESSIONS`] and
-    /// [`OF_SESSIONS_STORE`].
+    /// All that a world of classic clients can show: all but [`OF_SESSIONS`],
+    /// [`OF_SESSIONS_STORE`] and [`OF_FLOW`].
     #[must_use]
     pub fn all() -> Vec<Self> {
         let store = StoreCanary::ALL.iter().copied().filter(|canary| !OF_SESSIONS_STORE.contains(canary));
-        let engine = Canary::ALL.iter().copied().filter(|canary| !OF_SESSIONS.contains(canary));
+        let left_out = |canary: &Canary| OF_SESSIONS.contains(canary) || OF_FLOW.contains(canary);
+        let engine = Canary::ALL.iter().copied().filter(|canary| !left_out(canary));
         engine.map(Self::Engine).chain(store.map(Self::Store)).collect()
     }
 

@@ -65,6 +65,18 @@ pub const OF_SESSIONS: &[Rule] = &[
     Rule::ClosedOutOfTurn,
 ];
 
+/// Rules of the engine that the simulator's worlds leave out, as they set no limits of this kind.
+pub const OF_FLOW: [Rule; 8] = [
+    Rule::UserMessagesTooFast,
+    Rule::UserBytesTooFast,
+    Rule::DeviceReplaced,
+    Rule::AdmissionRefused,
+    Rule::AdmissionsPromised,
+    Rule::ClosedNotAdmitted,
+    Rule::DrainStep,
+    Rule::SubmitStoredEarlier,
+];
+
 /// How often each rule of the engine was reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reached([u64; Rule::ALL.len()]);
@@ -84,7 +96,11 @@ impl Reached {
     /// Each rule with how often it was reached, in the engine's order, but for those of sessions, which no client
     /// of the simulator reaches.
     pub fn iter(&self) -> impl Iterator<Item = (Rule, u64)> {
-        Rule::ALL.iter().copied().zip(self.0).filter(|(rule, _)| !OF_SESSIONS.contains(rule))
+        Rule::ALL
+            .iter()
+            .copied()
+            .zip(self.0)
+            .filter(|(rule, _)| !OF_SESSIONS.contains(rule) && !OF_FLOW.contains(rule))
     }
 
     pub(crate) const fn count(&mut self, rule: Rule) {

@@ -190,18 +190,18 @@ impl<'c> Log<'c> {
         let Some(index) = self.conversation(sender, message)? else {
             // A message that was stored once stays stored, even if its sender has left the group since.
             let place = self.statements.stored(sender, message.id)?;
-            return Ok(place.map_or(Answer::Refused, Answer::MessageStored));
+            return Ok(place.map_or(Answer::Refused, Answer::StoredEarlier));
         };
         if self.is_muted(&message.recipient, sender) {
             // The same holds for who was muted since.
             let place = self.statements.stored(sender, message.id)?;
-            return Ok(place.map_or(Answer::Denied(Denial::Forbidden), Answer::MessageStored));
+            return Ok(place.map_or(Answer::Denied(Denial::Forbidden), Answer::StoredEarlier));
         }
         match self.append(index, sender, message, None)? {
             Some(place) => Ok(Answer::MessageStored(place)),
             None => {
                 let place = self.statements.stored(sender, message.id)?;
-                place.map(Answer::MessageStored).ok_or(rusqlite::Error::QueryReturnedNoRows)
+                place.map(Answer::StoredEarlier).ok_or(rusqlite::Error::QueryReturnedNoRows)
             }
         }
     }
