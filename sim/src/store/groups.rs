@@ -173,6 +173,7 @@ impl SimStore {
 
     /// Appends a change to a group's log that the directory makes for a user, and makes it.
     fn enter(&mut self, group: &GroupId, user: &UserId, change: GroupChange) {
+        self.commit_early();
         let number = self.log.len() as u128;
         let entry = NewMessage {
             sender: user.clone(),

@@ -173,14 +173,7 @@ impl Store {
             | Request::LoadUnreceived { .. } => None,
         };
         let mut answer = self.model.answer(request);
-        self.entered(before, check, spec);
-        for stored in self.model.log().get(before..).unwrap_or_default() {
-            if let Some(key) = named(&stored.message).and_then(|token| check.message(token)) {
-                check.committed(key, stored.seq);
-                let sender = wire::index(stored.message.sender.as_str()).unwrap_or(u16::MAX);
-                spec.committed(key, &check.said[key as usize], sender, log(&stored.conversation), stored.seq);
-            }
-        }
+        self.committed(before, check, spec);
         if let (Answer::FileStored { kind, .. }, Some(length)) = (&mut answer, length) {
             // The bytes of simulated files say nothing, so the lengths of their names say what they are.
             let kinds = [FileKind::Other, FileKind::Image, FileKind::Audio, FileKind::Video];
@@ -191,13 +184,17 @@ impl Store {
 }
 
 impl Store {
-    /// Tells the checks of entries that are no messages, from this one of all on.
-    fn entered(&self, from: usize, check: &mut Check, spec: &mut Spec) {
+    /// Tells the checks what was committed, from this entry of all on.
+    fn committed(&self, from: usize, check: &mut Check, spec: &mut Spec) {
         for stored in self.model.log().get(from..).unwrap_or_default() {
+            let log = log(&stored.conversation);
             if stored.message.subject != Subject::Message {
-                let log = log(&stored.conversation);
                 check.entered(log, stored.seq);
                 spec.entered(log, stored.seq);
+            } else if let Some(key) = named(&stored.message).and_then(|token| check.message(token)) {
+                check.committed(key, stored.seq);
+                let sender = wire::index(stored.message.sender.as_str()).unwrap_or(u16::MAX);
+                spec.committed(key, &check.said[key as usize], sender, log, stored.seq);
             }
         }
     }
@@ -302,7 +299,7 @@ impl<T: Sut> World<'_, T> {
         let (group_id, user_id) = (&self.groups[group.index()], &self.users[user.index()]);
         let entries = self.store.model.log().len();
         let change = self.store.model.set_member(group_id, user_id, member);
-        self.store.entered(entries, &mut self.check, &mut self.spec);
+        self.store.committed(entries, &mut self.check, &mut self.spec);
         if before != member {
             self.check.member(group.0, user.0, member, self.store.model.revision());
         }
