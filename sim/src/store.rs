@@ -19,6 +19,7 @@ use crate::check::Table;
 mod groups;
 mod marks;
 mod reads;
+mod seen;
 
 use groups::Group;
 
@@ -147,6 +148,8 @@ pub struct SimStore {
     files: BTreeMap<Box<str>, u64>,
     /// Acknowledged, and not committed; only a canary has one.
     early: Option<Stored>,
+    /// When users were last here.
+    seen: BTreeMap<UserId, i64>,
     /// The last answer to a message.
     last: Answer,
 }
@@ -170,6 +173,7 @@ impl SimStore {
             log: Vec::new(),
             files: BTreeMap::new(),
             early: None,
+            seen: BTreeMap::new(),
             last: Answer::Failed,
         }
     }
@@ -219,10 +223,9 @@ impl SimStore {
             Request::LoadHeads { user, after } => self.load_heads(&user, after),
             Request::LoadMessages(range) => self.load_messages(&range),
             Request::StoreMarks(new) => self.store_marks(&new),
-            Request::StoreSeen(_)
-            | Request::LoadSeen { .. }
-            | Request::StoreReceived(_)
-            | Request::LoadUnreceived { .. } => Answer::Failed,
+            Request::StoreSeen(user) => self.store_seen(user),
+            Request::LoadSeen { watcher, user } => self.load_seen(&watcher, &user),
+            Request::StoreReceived(_) | Request::LoadUnreceived { .. } => Answer::Failed,
         }
     }
 

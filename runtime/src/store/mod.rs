@@ -46,6 +46,7 @@ mod open;
 mod queue;
 mod reader;
 mod reads;
+mod seen;
 mod worker;
 
 use std::fmt;

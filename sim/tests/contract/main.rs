@@ -10,6 +10,7 @@ mod groups;
 mod marks;
 mod random;
 mod reads;
+mod seen;
 mod sides;
 mod store;
 
