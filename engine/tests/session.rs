@@ -282,6 +282,7 @@ impl Alice {
             Note::Typing { user, types, .. } => {
                 Some(format!("{user} {}", if types { "types" } else { "stops" }))
             }
+            note @ Note::Presence { .. } => Some(format!("{note:?}")),
         });
         told.collect()
     }

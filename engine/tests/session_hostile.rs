@@ -299,6 +299,7 @@ impl World {
             }
             SessionNotification::NoOlder { .. }
             | SessionNotification::StateChanged(_)
+            | SessionNotification::Presence { .. }
             | SessionNotification::CaughtUp => {}
         }
     }

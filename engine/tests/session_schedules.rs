@@ -552,7 +552,9 @@ impl World {
                 *known = marks;
             }
             SessionNotification::Typing { .. } => panic!("nobody types"),
-            SessionNotification::StateChanged(_) | SessionNotification::CaughtUp => {}
+            SessionNotification::StateChanged(_)
+            | SessionNotification::Presence { .. }
+            | SessionNotification::CaughtUp => {}
         }
     }
 

@@ -120,6 +120,8 @@ pub struct SessionLimits {
     pub typists: u32,
     /// Cursors of a Hello before any Welcome has said how many it may have. Default 256.
     pub hello_cursors: u32,
+    /// Users who are watched at a time. Default 1,000.
+    pub watches: u32,
     /// Epochs of one conversation that are over, and of which nothing more is believed while the connection
     /// lasts. Beyond the limit the oldest is forgotten. Default 8.
     pub retired_epochs: u32,
@@ -157,6 +159,7 @@ impl Default for SessionLimits {
             typing: 8,
             typists: 256,
             hello_cursors: 256,
+            watches: 1_000,
             retired_epochs: 8,
             undrained_actions: 65_536,
         }

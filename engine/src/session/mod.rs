@@ -12,6 +12,7 @@ mod state;
 mod stats;
 mod submits;
 mod typing;
+mod watch;
 mod wire;
 
 pub use config::{History, Retry, SessionConfig, SessionLimits};
@@ -20,6 +21,7 @@ pub use event::{
     RejectReason, Resume, SessionAction, SessionNotification, SessionState, SubmitError,
 };
 pub use stats::SessionStats;
+pub use watch::WatchError;
 
 use core::time::Duration;
 
@@ -46,6 +48,7 @@ use pace::Pace;
 use state::{Phase, Terms};
 use submits::{Submits, overdue};
 use typing::Typing;
+use watch::Watches;
 
 /// The code of a close frame that says nothing but goodbye (RFC 6455 section 7.4.1).
 const NORMAL_CLOSURE: u16 = 1000;
@@ -128,6 +131,7 @@ pub struct Session {
     submits: Submits,
     logs: Logs,
     typing: Typing,
+    watches: Watches,
     window: Window,
     pace: Pace,
     /// When the pace allows the next frame, if one waits for that.
@@ -176,6 +180,7 @@ impl Session {
             submits: Submits::new(config.limits.clone(), config.retry, keys),
             logs: Logs::new(&config, keys, cursors, &marks),
             typing: Typing::new(&config),
+            watches: Watches::default(),
             window: Window::new(config.limits.window_bytes, config.limits.pongs),
             pace: Pace::default(),
             paced_until: None,

@@ -63,6 +63,7 @@ impl Session {
                 | Received::Unfetched { .. }
                 | Received::Marked { .. }
                 | Received::Typing { .. }
+                | Received::Presence { .. }
                 | Received::InvalidHint
                 | Received::InvalidAnswer => self.misbehaved(now),
             },
@@ -100,6 +101,7 @@ impl Session {
                 let Self { typing, stats, actions, config, .. } = self;
                 typing.told(now, conversation, user, types, &mut Teller::new(actions, stats, config));
             }
+            Received::Presence { user, online, last_seen_ms } => self.presence(user, online, last_seen_ms),
             Received::InvalidHint => {
                 self.stats.protocol_errors += 1;
                 self.resync_soon();
@@ -116,6 +118,7 @@ impl Session {
         (self.quiet_since, self.resynced_at) = (now, now);
         self.plan_resync(now);
         self.logs.link_opened();
+        self.watches.link_opened();
         self.notify(SessionNotification::StateChanged(SessionState::Resyncing));
         for entry in self.submits.take_larger(self.terms.message_bytes) {
             self.stats.rejected_locally += 1;
@@ -229,7 +232,7 @@ impl Session {
         self.give_up(now, code, cause);
     }
 
-    fn notify(&mut self, notification: SessionNotification) {
+    pub(super) fn notify(&mut self, notification: SessionNotification) {
         self.actions.push_back(ClientAction::Notify(notification));
     }
 }

@@ -100,6 +100,8 @@ counters! {
     typing_sent,
     /// Others' signs of typing for which there was no room.
     typists_dropped,
+    /// Times that users who are watched were named.
+    watches,
     /// Fetches sent.
     fetches,
     /// Fetches that the server could not do now.

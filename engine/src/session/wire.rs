@@ -67,6 +67,11 @@ pub(super) enum Received {
         user: UserId,
         types: bool,
     },
+    Presence {
+        user: UserId,
+        online: bool,
+        last_seen_ms: Option<i64>,
+    },
     /// A Delivery, Marked or Typing that cannot be right. The next heads have what it should have said.
     InvalidHint,
     /// An answer that lacks something, so that what it answers stays unanswered.
@@ -118,6 +123,11 @@ pub(super) fn resync(cursors: Vec<(LogCursor, Marks, Marks)>) -> Bytes {
 
 pub(super) fn heartbeat(nonce: u64) -> Bytes {
     encode(client_frame::Body::Heartbeat(v1::Heartbeat { nonce }))
+}
+
+pub(super) fn watch(users: &[&UserId]) -> Bytes {
+    let users = users.iter().map(|user| user.as_str().into()).collect();
+    encode(client_frame::Body::Watch(v1::Watch { users }))
 }
 
 pub(super) fn fetch(fetch_id: u64, conversation: &Recipient, from_seq: u64) -> Bytes {
@@ -255,7 +265,14 @@ pub(super) fn decode(frame: Bytes, user: &UserId) -> Result<Received, Undecodabl
         }
         server_frame::Body::Marked(marked) => read_marked(marked, user).unwrap_or(Received::InvalidHint),
         server_frame::Body::Typing(typing) => read_typing(typing, user).unwrap_or(Received::InvalidHint),
-        server_frame::Body::Presence(_) | server_frame::Body::Call(_) => return Err(Undecodable),
+        server_frame::Body::Presence(v1::Presence { user, online, last_seen_ms }) => {
+            let last_seen_ms = (last_seen_ms != 0).then_some(last_seen_ms);
+            match UserId::new(&user) {
+                Ok(user) => Received::Presence { user, online, last_seen_ms },
+                Err(_) => Received::InvalidHint,
+            }
+        }
+        server_frame::Body::Call(_) => return Err(Undecodable),
     })
 }
 

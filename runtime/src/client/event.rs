@@ -76,6 +76,15 @@ pub enum Event {
         /// The same for a person to read; the server's own text, so not fit for a terminal as it is.
         text: Arc<str>,
     },
+    /// A user who is watched ([`Client::watch`](super::Client::watch)) is here, or is not.
+    Presence {
+        /// Who.
+        user: UserId,
+        /// Whether it is here.
+        online: bool,
+        /// When it was last here, in milliseconds since 1970-01-01T00:00:00Z, if it is not and that is known.
+        last_seen_ms: Option<i64>,
+    },
     /// Everything that was stored when this connection began has been told. Once for each connection.
     CaughtUp,
     /// Events were not read for so long that the connection has to wait, from here on until there is room again.
@@ -154,6 +163,7 @@ impl Event {
             | Self::Typing { .. }
             | Self::Reset { .. }
             | Self::Accepted { .. }
+            | Self::Presence { .. }
             | Self::CaughtUp
             | Self::Stalled => 0,
         };

@@ -56,6 +56,17 @@ pub enum SubmitError {
     Ended(#[from] Ended),
 }
 
+/// Why users are not watched.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// They are too many.
+    #[error(transparent)]
+    Refused(#[from] engine::WatchError),
+    /// The client has ended.
+    #[error(transparent)]
+    Ended(#[from] Ended),
+}
+
 /// Why a submitted message is not stored by the server, or not known to be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unaccepted {
@@ -206,6 +217,15 @@ impl Client {
         let change = GroupChange::Create { name: name.into(), invite_only };
         let submitted = self.submit(Recipient::Group(group.clone()), Content::change(change)).await?;
         Ok((group, submitted))
+    }
+
+    /// Wants to be told of these users, in place of those before: [`Event::Presence`](super::Event::Presence), as soon as
+    /// that is known, after every reconnection, and whenever it changes. See [`Session::watch`].
+    ///
+    /// # Errors
+    /// If they are too many, or the client has ended.
+    pub async fn watch(&self, users: Vec<UserId>) -> Result<(), WatchError> {
+        Ok(self.with(move |session, now| session.watch(now, &users)).await??)
     }
 
     /// At most `limit` messages of a conversation before the place `before_seq` (0: from the newest one on), from

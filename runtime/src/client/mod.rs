@@ -66,7 +66,7 @@ pub use builder::{ClientBuilder, StartError};
 pub use classic::{Classic, ClassicEvent};
 pub use connect::ConnectError;
 pub use event::{Event, State};
-pub use handle::{Client, Ended, Older, OlderError, SubmitError, Submitted, Unaccepted};
+pub use handle::{Client, Ended, Older, OlderError, SubmitError, Submitted, Unaccepted, WatchError};
 pub use link::LinkError;
 pub use queue::Events;
 pub use reader::ReadError;

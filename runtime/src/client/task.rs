@@ -247,6 +247,9 @@ impl Task {
                 self.answer(request, Ok(Older { epoch, messages, first_seq }));
             }
             SessionNotification::NoOlder { request, reason } => self.answer(request, Err(reason.into())),
+            SessionNotification::Presence { user, online, last_seen_ms } => {
+                self.tell(Event::Presence { user, online, last_seen_ms });
+            }
             SessionNotification::CaughtUp => {
                 // A conversation that turns up from now on was begun after this device.
                 self.driver.command(|session, _| session.set_history(History::All));

@@ -37,6 +37,7 @@
 
 mod directory;
 mod epochs;
+mod groups;
 mod handle;
 mod health;
 mod log;
@@ -45,6 +46,7 @@ mod open;
 mod queue;
 mod reader;
 mod reads;
+mod seen;
 mod worker;
 
 use std::fmt;
@@ -56,7 +58,7 @@ use std::thread::{self, JoinHandle};
 use rusqlite::Connection;
 
 pub use directory::{
-    Conversation, ConversationInfo, Directory, DirectoryError, Group, Member, NewGroup, NewUser, Role,
+    Conversation, ConversationInfo, Directory, DirectoryError, Group, Member, NewGroup, NewUser,
     StoredMessage, User,
 };
 pub use epochs::renew_epochs;
@@ -64,6 +66,7 @@ pub use handle::{Completions, StoreEvent, StoreHandle};
 pub use health::{Failure, StoreHealth};
 pub use mark::MARK_FILE;
 pub use open::{DATABASE_FILE, DataFolder, LOCK_FILE, OpenError};
+pub use switchboard_engine::Role;
 
 pub use reads::HEADS_AT_A_TIME;
 

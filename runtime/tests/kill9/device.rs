@@ -342,7 +342,11 @@ impl Life {
                     client.connect().await.unwrap();
                 }
             }
-            Event::Marked { .. } | Event::Typing { .. } | Event::CaughtUp | Event::Stalled => {}
+            Event::Marked { .. }
+            | Event::Typing { .. }
+            | Event::Presence { .. }
+            | Event::CaughtUp
+            | Event::Stalled => {}
         }
     }
 }

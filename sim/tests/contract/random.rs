@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
-use switchboard_engine::{Answer, FileSource, Range, Recipient};
+use switchboard_engine::{Answer, FileSource, GroupChange, Range, Recipient, Request, Role};
 use switchboard_sim::store::StoreCanary;
 
 use super::bench::{Bench, model};
 use super::marks::{at, mark};
 use super::sides::{GROUPS, Sqlite, Strangers, USERS};
 
-use super::{file, load, message, to_group, to_user, user};
+use super::{change_of, file, load, message, to_group, to_user, user};
 
 /// A message: its sender, its id, and to whom it goes.
 type Word = (&'static str, u8, Recipient);
@@ -21,6 +21,12 @@ type Word = (&'static str, u8, Recipient);
 enum Step {
     /// One after the other, or all at once: a store may commit those together.
     Say(Vec<Word>),
+    Change {
+        sender: &'static str,
+        id: u8,
+        group: &'static str,
+        change: GroupChange,
+    },
     Load(&'static str),
     Member {
         group: &'static str,
@@ -39,6 +45,11 @@ enum Step {
     File {
         contents: &'static [u8],
         suffix: &'static str,
+    },
+    Leaves(&'static str),
+    Seen {
+        watcher: &'static str,
+        user: &'static str,
     },
     Heads(&'static str),
     Mark {
@@ -70,6 +81,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         9 => word.clone().prop_map(|word| Step::Say(vec![word])),
         3 => prop::collection::vec(word, 2..8).prop_map(Step::Say),
+        9 => (name(), 0..40_u8, to(), changes()).prop_map(
+            |(sender, id, group, change)| Step::Change { sender, id: 100 + id, group, change }
+        ),
         3 => name().prop_map(Step::Load),
         4 => (to(), name(), any::<bool>())
             .prop_map(|(group, user, member)| Step::Member { group, user, member }),
@@ -81,12 +95,30 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => name().prop_map(Step::Heads),
         6 => (name(), recipient.clone(), prop::option::weighted(0.2, 0..6_u64), (0..6_u64, 0..6_u64))
             .prop_map(|(user, of, log, marks)| Step::Mark { user, of, log, marks }),
+        1 => name().prop_map(Step::Leaves),
+        2 => (name(), name()).prop_map(|(watcher, user)| Step::Seen { watcher, user }),
         4 => (name(), recipient, 0..6_u64, any::<bool>(), 1..4_u32).prop_map(
             |(reader, of, from_seq, backwards, limit)| Step::Read { reader, of, from_seq, backwards, limit }
         ),
         1 => Just(Step::Crash),
     ];
     prop::collection::vec(step, 1..60)
+}
+
+fn changes() -> impl Strategy<Value = GroupChange> {
+    let whom = || prop::sample::select(&NAMES[..]).prop_map(user);
+    let role = prop::sample::select(&[Role::Member, Role::Admin, Role::Owner][..]);
+    prop_oneof![
+        1 => any::<bool>().prop_map(|invite_only| GroupChange::Create { name: "a group".into(), invite_only }),
+        2 => Just(GroupChange::Join),
+        2 => Just(GroupChange::Leave),
+        3 => whom().prop_map(GroupChange::Invite),
+        2 => whom().prop_map(GroupChange::Kick),
+        3 => (whom(), role).prop_map(|(user, role)| GroupChange::SetRole(user, role)),
+        2 => (whom(), prop::sample::select(&[0, i64::MAX][..]))
+            .prop_map(|(user, until_ms)| GroupChange::Mute(user, until_ms)),
+        1 => Just(GroupChange::Rename("another name".into())),
+    ]
 }
 
 /// What a store says to a step, as far as both must say the same.
@@ -100,6 +132,9 @@ fn take(store: &mut Bench, place: usize, step: &Step) -> String {
             let answers: BTreeMap<_, _> = words.iter().map(|_| store.answer()).collect();
             assert!(answers.keys().eq(&tickets), "every request has its own answer");
             format!("{:?}", answers.into_values().collect::<Vec<_>>())
+        }
+        Step::Change { sender, id, group, change } => {
+            format!("{:?}", store.ask(change_of(sender, *id, group, change.clone())))
         }
         Step::Load(user) => format!("{:?}", store.ask(load(user))),
         Step::Member { group, user, member } => store.set_member(group, user, *member).to_string(),
@@ -122,6 +157,11 @@ fn take(store: &mut Bench, place: usize, step: &Step) -> String {
             let right = heads.iter().find(|head| head.conversation == *of).map(|head| head.epoch);
             let log = &log.or(right).unwrap_or(0);
             format!("{:?}", mark(store, user, of.clone(), *log, at(*delivered, *read)))
+        }
+        Step::Leaves(who) => format!("{:?}", store.ask(Request::StoreSeen(user(who)))),
+        Step::Seen { watcher, user: who } => {
+            let (watcher, user) = (user(watcher), user(who));
+            format!("{:?}", store.ask(Request::LoadSeen { watcher, user }))
         }
         Step::Heads(user) => format!("{:?}", store.heads(user)),
         Step::Read { reader, of, from_seq, backwards, limit } => {

@@ -70,6 +70,7 @@ impl Chat {
         self.read = 0;
         let line = self.conversation.turn_to(conversation.clone());
         self.show(line).await?;
+        self.watch().await;
         let messages = self.client.messages(conversation, 0, self.history).await?;
         self.show_history(&messages).await?;
         if messages.is_empty() && self.client.state().is_connected() { self.more().await } else { Ok(()) }

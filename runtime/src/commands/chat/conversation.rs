@@ -66,6 +66,8 @@ pub(super) struct Conversation {
     /// Why the connection was lost, as it was told last.
     loss_told: String,
     shown: Shown,
+    /// Who was told to be here or away last.
+    presence_told: Option<(UserId, bool)>,
     /// Messages of other conversations that came before are in the count of what is unread.
     caught_up: bool,
     /// Messages that were turned away.
@@ -89,6 +91,7 @@ impl Conversation {
             newest_shown: 0,
             loss_told: String::new(),
             shown: Shown::default(),
+            presence_told: None,
             caught_up: false,
             lost: 0,
             was_online: false,
@@ -249,10 +252,35 @@ impl Conversation {
             {
                 vec![Line::Status(format!("{user} is typing"))]
             }
+            Event::Presence { user, online, last_seen_ms } => {
+                self.presence(&user, online, last_seen_ms, clock).into_iter().collect()
+            }
             Event::Marked { .. } | Event::Typing { .. } | Event::Skipped { .. } | Event::Stalled => {
                 Vec::new()
             }
         }
+    }
+
+    /// The other user of the current conversation has come or gone.
+    fn presence(
+        &mut self,
+        user: &UserId,
+        online: bool,
+        last_seen_ms: Option<i64>,
+        clock: &impl Clock,
+    ) -> Option<Line> {
+        let about_current = matches!(&self.current, Recipient::User(current) if current == user);
+        // What is told again after a lost connection is no news.
+        let news = self.presence_told.replace((user.clone(), online)) != Some((user.clone(), online));
+        if !about_current || !news || !self.manner.interactive {
+            return None;
+        }
+        let what = match (online, last_seen_ms) {
+            (true, _) => "is online".to_owned(),
+            (false, Some(at_ms)) => format!("is away, last seen {}", clock.time(at_ms)),
+            (false, None) => "is away".to_owned(),
+        };
+        Some(Line::Status(format!("{user} {what}")))
     }
 
     fn heard(&mut self, conversation: &Recipient, message: &LogMessage, clock: &impl Clock) -> Option<Line> {
@@ -575,6 +603,21 @@ mod tests {
         assert_eq!(unread(&talk, summary(user("bob"), 2)), None);
         talk.told(Event::CaughtUp);
         assert_eq!(talk.says(&user("carol"), MessageId([3; 16]), "carol"), ["[to you] carol: hi"]);
+    }
+
+    #[test]
+    fn whether_the_other_one_is_here_is_told_when_it_changes() {
+        let mut talk = talk(TERMINAL);
+        let presence = |name: &str, online, last_seen_ms| Event::Presence {
+            user: UserId::new(name).unwrap(),
+            online,
+            last_seen_ms,
+        };
+        assert_eq!(talk.told(presence("bob", false, None)), ["bob is away"]);
+        assert_eq!(talk.told(presence("bob", true, None)), ["bob is online"]);
+        assert!(talk.told(presence("bob", true, None)).is_empty());
+        assert_eq!(talk.told(presence("bob", false, Some(7))), ["bob is away, last seen "]);
+        assert!(talk.told(presence("carol", true, None)).is_empty());
     }
 
     #[test]

@@ -25,7 +25,7 @@ use std::{
     time::Duration,
 };
 
-use switchboard_engine::{self as engine, ClosedReason, History, LogMessage};
+use switchboard_engine::{self as engine, ClosedReason, History, LogMessage, Recipient};
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
 use self::{
@@ -233,6 +233,7 @@ impl Chat {
 
     /// Shows what is in the store from before.
     async fn recall(&mut self) -> Result<(), ChatError> {
+        self.watch().await;
         if self.terminal.is_some() {
             for summary in self.client.conversations(SUMMARY_LIMIT).await? {
                 self.conversation.marked_before(&summary);
@@ -346,6 +347,7 @@ impl Chat {
             | Event::Reset { .. }
             | Event::Accepted { .. }
             | Event::Rejected { .. }
+            | Event::Presence { .. }
             | Event::CaughtUp
             | Event::Stalled => None,
         };
@@ -356,9 +358,15 @@ impl Chat {
             return Err(ChatError::Unwanted(Arc::clone(error)));
         }
         let caught_up = matches!(event, Event::CaughtUp);
+        // Whose conversation has just begun may be watched only now.
+        let begun = matches!(&event, Event::Message { conversation, message, .. }
+            if message.seq == 1 && conversation == self.conversation.current());
         self.show_event(event).await?;
         if caught_up && self.terminal.is_some() {
             self.show_unread().await?;
+        }
+        if begun {
+            self.watch().await;
         }
         match state {
             Some(State::CatchingUp | State::Online) => {
@@ -403,6 +411,18 @@ impl Chat {
             Line::Status(text) => self.output.status(self.style.status(&text, &LocalTime::now())).await?,
         }
         Ok(())
+    }
+
+    /// At a terminal, wants to know whether the other user of the current conversation is here.
+    async fn watch(&mut self) {
+        let users = match self.conversation.current() {
+            Recipient::User(user) => vec![user.clone()],
+            Recipient::Group(_) => Vec::new(),
+        };
+        if self.terminal.is_some() {
+            // One user is not too many, and a client that has ended tells so by its events.
+            let _ = self.client.watch(users).await;
+        }
     }
 
     /// What waits in other conversations.
