@@ -36,7 +36,10 @@ impl Chat {
             Command::Connect => self.client.connect().await.unwrap_or_default(),
             Command::More => self.more().await?,
             Command::To(user) => self.turn_to(Recipient::User(user)).await?,
-            Command::Group(group) => self.turn_to(Recipient::Group(group)).await?,
+            Command::Group(group) => {
+                let group = self.conversation.group(group);
+                self.turn_to(Recipient::Group(group)).await?;
+            }
             Command::Edit(text) => self.of_last(|seq| Content::edit(seq, &text)).await?,
             Command::Recall => self.of_last(Content::recall).await?,
             Command::Create { name, invite_only } => self.create(&name, invite_only).await?,
@@ -154,6 +157,7 @@ impl Chat {
         let what = format!("created the group {}", text::quote(name));
         match self.client.create_group(name, invite_only).await {
             Ok((group, submitted)) => {
+                self.conversation.call(&group, name);
                 let line = self.conversation.turn_to(Recipient::Group(group));
                 self.show(line).await?;
                 self.submitted(&what, Ok(submitted)).await

@@ -7,13 +7,20 @@ use std::{
     time::Duration,
 };
 
-use switchboard_engine::{ClosedReason, LogMessage, MessageId, Recipient, Subject, UserId};
+use switchboard_engine::{
+    ClosedReason, GroupChange, GroupId, LogMessage, MessageId, Recipient, Subject, UserId,
+};
 
 use super::{
     shown::{ACCEPTED, Shown},
-    text::{Style, change, name, neutral, place},
+    text::{NAME_LIMIT_CHARS, Style, change, neutral, short},
 };
 use crate::client::{Event, State, Summary};
+
+/// Groups whose names are remembered.
+const NAMES_LIMIT: usize = 1_000;
+/// An id of a group is cut to so many characters where a whole one is not needed.
+const ID_LIMIT_CHARS: usize = 12;
 
 /// A line to show, without what depends on where it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +73,8 @@ pub(super) struct Conversation {
     /// Why the connection was lost, as it was told last.
     loss_told: String,
     shown: Shown,
+    /// What groups are called, as far as that was said here.
+    names: BTreeMap<GroupId, String>,
     /// Who was told to be here or away last.
     presence_told: Option<(UserId, bool)>,
     /// Messages of other conversations that came before are in the count of what is unread.
@@ -91,6 +100,7 @@ impl Conversation {
             newest_shown: 0,
             loss_told: String::new(),
             shown: Shown::default(),
+            names: BTreeMap::new(),
             presence_told: None,
             caught_up: false,
             lost: 0,
@@ -100,7 +110,43 @@ impl Conversation {
     }
 
     pub(super) fn prompt(&self) -> String {
-        format!("{}> ", name(&self.current))
+        format!("{}> ", self.label(&self.current))
+    }
+
+    /// A conversation in a few words: a group by its name, if that is known.
+    fn label(&self, conversation: &Recipient) -> String {
+        match conversation {
+            Recipient::User(user) => neutral(user.as_str()),
+            Recipient::Group(group) => match self.names.get(group) {
+                Some(name) => name.clone(),
+                None => format!("group {}", short(group.as_str(), ID_LIMIT_CHARS)),
+            },
+        }
+    }
+
+    /// What a group is called from now on.
+    pub(super) fn call(&mut self, group: &GroupId, name: &str) {
+        if self.names.len() < NAMES_LIMIT || self.names.contains_key(group) {
+            self.names.insert(group.clone(), short(name, NAME_LIMIT_CHARS));
+        }
+    }
+
+    /// The group that the user means: the one with this id or, if there is none, the only one with this name.
+    pub(super) fn group(&self, group: GroupId) -> GroupId {
+        let mut called = self.names.iter().filter(|(_, name)| **name == group.as_str()).map(|(id, _)| id);
+        match (called.next(), called.next()) {
+            (Some(id), None) if !self.names.contains_key(&group) => id.clone(),
+            _ => group,
+        }
+    }
+
+    /// Learns what groups are called.
+    fn learn(&mut self, conversation: &Recipient, message: &LogMessage) {
+        if let (Recipient::Group(group), Subject::Change(change)) = (conversation, &message.content.subject)
+            && let GroupChange::Create { name, .. } | GroupChange::Rename(name) = &**change
+        {
+            self.call(group, name);
+        }
     }
 
     pub(super) const fn current(&self) -> &Recipient {
@@ -154,7 +200,13 @@ impl Conversation {
             Recipient::User(user) => ("/to", user.as_str()),
             Recipient::Group(group) => ("/group", group.as_str()),
         };
-        Some(Line::Status(format!("{unread} unread: {command} {}", neutral(id))))
+        let called = match conversation {
+            Recipient::Group(group) => {
+                self.names.get(group).map(|name| format!(" ({name})")).unwrap_or_default()
+            }
+            Recipient::User(_) => String::new(),
+        };
+        Some(Line::Status(format!("{unread} unread: {command} {}{called}", neutral(id))))
     }
 
     /// From now on, only the end of the connection is worth telling.
@@ -166,7 +218,14 @@ impl Conversation {
     pub(super) fn turn_to(&mut self, conversation: Recipient) -> Line {
         self.current = conversation;
         (self.oldest_shown, self.newest_shown) = (None, 0);
-        Line::Status(format!("talking to {}", name(&self.current)))
+        let id = match &self.current {
+            // To give to others.
+            Recipient::Group(group) if self.names.contains_key(group) => {
+                format!(": group {}", neutral(group.as_str()))
+            }
+            Recipient::Group(_) | Recipient::User(_) => String::new(),
+        };
+        Line::Status(format!("talking to {}{id}", self.label(&self.current)))
     }
 
     /// Something was taken: it is pending. `waits` if there is no connection to send it over.
@@ -204,6 +263,7 @@ impl Conversation {
         let current = self.current.clone();
         for message in messages {
             self.shown.add(&current, message);
+            self.learn(&current, message);
         }
         // Edits and recalls have changed what they are about.
         let shown = messages.iter().filter(|message| {
@@ -223,7 +283,7 @@ impl Conversation {
                 if conversation == self.current {
                     (self.oldest_shown, self.newest_shown) = (None, 0);
                 }
-                let name = name(&conversation);
+                let name = self.label(&conversation);
                 vec![Line::Status(format!("the server has lost messages with {name}; what it has follows"))]
             }
             Event::Accepted { id, .. } => match self.unaccepted.remove(&id) {
@@ -294,6 +354,7 @@ impl Conversation {
             self.newest_shown = message.seq;
         }
         self.shown.add(conversation, message);
+        self.learn(conversation, message);
         if message.own && (self.said_here.remove(&message.id) || !self.manner.interactive) {
             return None;
         }
@@ -315,7 +376,11 @@ impl Conversation {
             Subject::Message | Subject::Edit { .. } => None,
         };
         if let Some(happened) = happened {
-            return Line::Status(format!("{}{happened}", place(conversation, &self.current)));
+            let place = match conversation == &self.current {
+                true => String::new(),
+                false => format!("[{}] ", self.label(conversation)),
+            };
+            return Line::Status(format!("{place}{happened}"));
         }
         let mut line = self.style.message(conversation, message, &self.current, &time);
         if message.own && matches!(conversation, Recipient::User(_)) {
@@ -410,7 +475,7 @@ impl Conversation {
             0 => String::new(),
             count => format!("; not sent yet: {count}"),
         };
-        Line::Status(format!("you are {me}, talking to {}; {server}: {state}{waiting}", name(current)))
+        Line::Status(format!("you are {me}, talking to {}; {server}: {state}{waiting}", self.label(current)))
     }
 }
 
@@ -603,6 +668,32 @@ mod tests {
         assert_eq!(unread(&talk, summary(user("bob"), 2)), None);
         talk.told(Event::CaughtUp);
         assert_eq!(talk.says(&user("carol"), MessageId([3; 16]), "carol"), ["[to you] carol: hi"]);
+    }
+
+    #[test]
+    fn a_group_is_called_by_its_name_once_that_is_known() {
+        let mut talk = talk(TERMINAL);
+        let group = GroupId::new("1d9e1f5c-46a1-454b-9d23-f4d29627f595").unwrap();
+        let lunch = GroupId::new("lunch").unwrap();
+        talk.conversation.turn_to(Recipient::Group(group.clone()));
+        assert_eq!(talk.conversation.prompt(), "group 1d9e1f5c-46a…> ");
+        assert_eq!(talk.conversation.group(lunch.clone()), lunch);
+        let change = GroupChange::Create { name: "lunch".into(), invite_only: true };
+        let message = LogMessage {
+            seq: 1,
+            id: ID,
+            from: UserId::new("bob").unwrap(),
+            content: Content::change(change),
+            stored_at_ms: 0,
+            own: false,
+            changed_seq: 0,
+            is_recalled: false,
+        };
+        let conversation = Recipient::Group(group.clone());
+        let told = talk.told(Event::Message { conversation, epoch: 1, message: Arc::new(message) });
+        assert_eq!(told, ["bob created the group \"lunch\""]);
+        assert_eq!(talk.conversation.prompt(), "lunch> ");
+        assert_eq!(talk.conversation.group(lunch), group);
     }
 
     #[test]

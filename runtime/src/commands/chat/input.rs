@@ -92,7 +92,7 @@ pub(super) enum Command {
 /// What `/help` says.
 pub(super) const HELP: [&str; 20] = [
     "/to USER              talk to a user from now on",
-    "/group GROUP          talk to a group from now on, by its id",
+    "/group GROUP          talk to a group from now on, by its id or, if that was told here, its name",
     "/more                 older messages of this conversation",
     "/edit TEXT            change the last message that you said here",
     "/recall               take it back",
@@ -152,7 +152,8 @@ impl Command {
 
 impl Command {
     /// Reads what follows `/group`.
-    fn of_group(rest: &str) -> Self {
+    fn of_group(whole: &str) -> Self {
+        let rest = whole;
         let (word, rest) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
         let rest = rest.trim();
         let of_user = |change: fn(UserId) -> Self| match UserId::new(rest) {
@@ -180,9 +181,9 @@ impl Command {
             ("leave", false) => {
                 Self::Wrong("/group leave takes nothing: it is about the group that you talk to".to_owned())
             }
-            (group, _) => match GroupId::new(if rest.is_empty() { group } else { "" }) {
+            _ => match GroupId::new(whole) {
                 Ok(group) => Self::Group(group),
-                Err(_) => Self::Wrong(format!("there is no /group {word}: see /help")),
+                Err(error) => Self::Wrong(format!("/group GROUP: {error}")),
             },
         }
     }
@@ -391,7 +392,6 @@ mod tests {
             "/group mute bob",
             "/group mute bob 0",
             "/group invite",
-            "/group g 1",
         ] {
             assert!(matches!(Command::parse(line), Command::Wrong(_)), "{line}");
         }
