@@ -32,6 +32,8 @@ pub struct ServerConfig {
     pub reconnect_after: Duration,
     /// ... plus a random part of this one, so that those of a server that restarts do not come all at once.
     pub reconnect_spread: Duration,
+    /// Over how long a shutdown closes the connections, in equal steps; zero closes all of them at once.
+    pub drain_time: Duration,
     /// Whether there are other engines: without them, nothing is published or subscribed to.
     pub peers: bool,
     /// The limits.
@@ -53,6 +55,7 @@ impl Default for ServerConfig {
             resync_interval: Duration::from_secs(60),
             reconnect_after: Duration::from_secs(1),
             reconnect_spread: Duration::from_secs(10),
+            drain_time: Duration::from_secs(1),
             peers: false,
             limits: Limits::default(),
         }
@@ -87,6 +90,20 @@ pub struct Limits {
     pub bytes_per_second: u64,
     /// Bytes that a connection may send at once after a pause; at least `message_bytes`.
     pub byte_burst: u64,
+    /// Messages per second of all connections of one user together, sustained; 0: as many as each may send.
+    pub user_messages_per_second: u32,
+    /// Messages that the connections of a user may send at once after a pause, if that is limited.
+    pub user_message_burst: u32,
+    /// Bytes per second of all connections of one user together, sustained; 0: as many as each may send.
+    pub user_bytes_per_second: u64,
+    /// Bytes that the connections of a user may send at once after a pause, if that is limited; at least
+    /// `message_bytes` then.
+    pub user_byte_burst: u64,
+    /// Connections that are taken in per second, sustained; 0: as many as come. The others are closed before anything
+    /// is asked about them, and told when there will be a place.
+    pub admissions_per_second: u32,
+    /// Connections that are taken in at once after a pause, if that is limited.
+    pub admission_burst: u32,
     /// Bytes waiting to be written to one connection, [`FRAME_COST_BYTES`] for each frame included; at
     /// least `message_bytes` and that. At the limit the connection is closed.
     pub outbox_bytes: u64,
@@ -103,6 +120,8 @@ pub struct Limits {
     pub lag_bytes: u64,
     /// Fetches of one session that wait for the store; more are refused.
     pub fetches_per_connection: u32,
+    /// Conversations of which one session's marks wait for the store; marks of more are dropped.
+    pub marks_per_connection: u32,
     /// Messages of one page of a log.
     pub page_messages: u32,
     /// Bytes of content of one page of a log, unless its only message is larger. With [`PAGE_MESSAGE_COST_BYTES`]
@@ -135,6 +154,12 @@ impl Default for Limits {
             message_burst: 2_000,
             bytes_per_second: 8 << 20,
             byte_burst: 32 << 20,
+            user_messages_per_second: 0,
+            user_message_burst: 4_000,
+            user_bytes_per_second: 0,
+            user_byte_burst: 64 << 20,
+            admissions_per_second: 0,
+            admission_burst: 1_000,
             outbox_bytes: (8 << 20) + (64 << 10),
             streams_per_connection: 8,
             pending_per_connection: 2_048,
@@ -142,6 +167,7 @@ impl Default for Limits {
             pending_bytes: 256 << 20,
             lag_bytes: 1 << 20,
             fetches_per_connection: 4,
+            marks_per_connection: 256,
             page_messages: 200,
             page_bytes: 256 << 10,
             cursors_per_hello: 4_096,
@@ -198,16 +224,27 @@ impl ServerConfig {
                 l.pending_bytes >= l.message_bytes.saturating_add(1024)
             }),
         ];
-        let sessions = self.session_rules();
-        let mut rules = rules.into_iter().chain(sessions);
+        let (flow, sessions) = (self.flow_rules(), self.session_rules());
+        let mut rules = rules.into_iter().chain(flow).chain(sessions);
         match rules.find(|(_, _, holds)| !holds) {
             Some((field, rule, _)) => Err(ConfigError { field, rule }),
             None => Ok(()),
         }
     }
 
+    /// What is required of limits that need not be set.
+    fn flow_rules(&self) -> [(&'static str, &'static str, bool); 3] {
+        let l = &self.limits;
+        let (messages, bytes) = (l.user_messages_per_second > 0, l.user_bytes_per_second > 0);
+        [
+            ("user_message_burst", "at least 1", l.user_message_burst >= 1 || !messages),
+            ("user_byte_burst", "at least message_bytes", l.user_byte_burst >= l.message_bytes || !bytes),
+            ("admission_burst", "at least 1", l.admission_burst >= 1 || l.admissions_per_second == 0),
+        ]
+    }
+
     /// What is required of what only sessions have.
-    fn session_rules(&self) -> [(&'static str, &'static str, bool); 12] {
+    fn session_rules(&self) -> [(&'static str, &'static str, bool); 13] {
         let l = &self.limits;
         let is_told = |time: Duration| time.as_millis() <= u128::from(u32::MAX);
         let page_bytes =
@@ -224,6 +261,7 @@ impl ServerConfig {
             ("reconnect_spread", "less than 49 days", is_told(self.reconnect_spread)),
             ("lag_bytes", "less than outbox_bytes", l.lag_bytes < l.outbox_bytes),
             ("fetches_per_connection", "at least 1", l.fetches_per_connection >= 1),
+            ("marks_per_connection", "at least 1", l.marks_per_connection >= 1),
             ("page_messages", "at least 1", l.page_messages >= 1),
             ("page_bytes", "at least 1, and with 512 for each of page_messages at most outbox_bytes", {
                 l.page_bytes >= 1 && page_bytes <= l.outbox_bytes

@@ -91,6 +91,6 @@ pub use stats::Stats;
 pub use storage::{
     Answer, Denial, DirectoryChange, DirectoryChangeKind, FileKind, FileSource, FileUpload, GroupChange,
     Head, Marks, Messages, NewMarks, NewMessage, Place, Range, Received, Recipient, Request, Role,
-    StoredMessage, Subject, UserProfile,
+    StoredMarks, StoredMessage, Subject, UserProfile,
 };
 pub use time::Instant;

@@ -83,7 +83,7 @@ pub enum Answer {
     /// To [`Request::LoadMessages`].
     MessagesLoaded(Messages),
     /// To [`Request::StoreMarks`]: the marks are durable, and now these, which may be further on than was asked for.
-    MarksStored(Marks),
+    MarksStored(StoredMarks),
     /// To [`Request::StoreSeen`] and [`Request::LoadSeen`].
     Seen {
         /// When the user was last here, in milliseconds since 1970-01-01T00:00:00Z; none if that is not known.
@@ -143,6 +143,23 @@ pub struct Marks {
     pub delivered: u64,
     /// Place of the last message that the user has seen; at most `delivered`.
     pub read: u64,
+}
+
+impl Marks {
+    /// The further of the two, each mark on its own.
+    #[must_use]
+    pub fn max_of(self, other: Self) -> Self {
+        Self { delivered: self.delivered.max(other.delivered), read: self.read.max(other.read) }
+    }
+}
+
+/// Marks as the store has them after a [`Request::StoreMarks`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredMarks {
+    /// The marks.
+    pub marks: Marks,
+    /// Whether the request has moved them: what only repeats is told to nobody.
+    pub has_moved: bool,
 }
 
 /// Marks as a client wants them. The store takes the larger of these and its own, and neither beyond the log's head.

@@ -27,7 +27,7 @@ pub enum Bug {
 
 /// Bugs of the engine that only a session can meet. The clients of the simulator speak the classic protocol, so
 /// no seed can show them; each has a chat in `engine/tests/server/canaries` that does.
-pub const OF_SESSIONS: [Canary; 13] = [
+pub const OF_SESSIONS: &[Canary] = &[
     Canary::HelloNotRequired,
     Canary::AckBeforeCommit,
     Canary::AckForgotten,
@@ -41,15 +41,50 @@ pub const OF_SESSIONS: [Canary; 13] = [
     Canary::EntryToClassic,
     Canary::ConcernedLeftOut,
     Canary::NoteForgotten,
+    Canary::MarkToldBeforeStored,
+    Canary::MarkEchoed,
+    Canary::MarksOwnDevicesLeftOut,
+    Canary::MarksNotTold,
+    Canary::GroupMarksTold,
+    Canary::WaitingMarkLost,
+    Canary::MarksUnlimited,
+    Canary::MarksLeftOutOfHeads,
+    Canary::TypingUnchecked,
+    Canary::TypingBelieved,
+    Canary::TypingEchoed,
+    Canary::TypingMakesLag,
+];
+
+/// Bugs of the store in what only a session asks for.
+pub const OF_SESSIONS_STORE: &[StoreCanary] = &[
+    StoreCanary::MarksBackwards,
+    StoreCanary::MarksBeyondHead,
+    StoreCanary::MarksOfEveryLog,
+    StoreCanary::MarksOutliveMembers,
+];
+
+/// Bugs of the engine in what the simulator's worlds leave out: rates of whole users, limits of admissions, and
+/// shutdowns that take their time; and in what sessions say twice.
+pub const OF_FLOW: [Canary; 8] = [
+    Canary::UserRateUnlimited,
+    Canary::UserRatePerConnection,
+    Canary::DeviceNotReplaced,
+    Canary::DeviceReplacedAny,
+    Canary::AdmissionUnlimited,
+    Canary::AdmissionSamePlace,
+    Canary::DrainAtOnce,
+    Canary::EarlierDeliveredAgain,
 ];
 
 impl Bug {
-    /// All that a world of classic clients can show: those of the engine but for [`OF_SESSIONS`], and the store's.
+    /// All that a world of classic clients can show: all but [`OF_SESSIONS`],
+    /// [`OF_SESSIONS_STORE`] and [`OF_FLOW`].
     #[must_use]
     pub fn all() -> Vec<Self> {
-        let store = StoreCanary::ALL.iter().copied().map(Self::Store);
-        let engine = Canary::ALL.iter().copied().filter(|canary| !OF_SESSIONS.contains(canary));
-        engine.map(Self::Engine).chain(store).collect()
+        let store = StoreCanary::ALL.iter().copied().filter(|canary| !OF_SESSIONS_STORE.contains(canary));
+        let left_out = |canary: &Canary| OF_SESSIONS.contains(canary) || OF_FLOW.contains(canary);
+        let engine = Canary::ALL.iter().copied().filter(|canary| !left_out(canary));
+        engine.map(Self::Engine).chain(store.map(Self::Store)).collect()
     }
 
     /// The name that reports use.

@@ -10,12 +10,13 @@ use std::collections::BTreeMap;
 
 use data_url::DataUrl;
 use switchboard_engine::{
-    Answer, DirectoryChange, DirectoryChangeKind, FileKind, FileSource, FileUpload, GroupId, NewMessage,
-    Place, Recipient, Request, Subject, UserId, UserProfile,
+    Answer, DirectoryChange, DirectoryChangeKind, FileKind, FileSource, FileUpload, GroupId, Marks,
+    NewMessage, Place, Recipient, Request, Subject, UserId, UserProfile,
 };
 
 use crate::check::Table;
 
+mod marks;
 mod reads;
 
 /// Defines the store's deliberate bugs: variant, name, what is wrong.
@@ -55,6 +56,10 @@ canaries! {
     MembershipUnchecked "store-membership-unchecked" "Who has left a group can still write to it."
     ChangeUnannounced "store-change-unannounced" "A change of the directory is not announced."
     RevisionRepeats "store-revision-repeats" "Two changes of the directory have one revision."
+    MarksBackwards "store-marks-backwards" "Marks are what was asked for last, be that earlier."
+    MarksBeyondHead "store-marks-beyond-head" "Marks are taken of messages that nobody has sent."
+    MarksOfEveryLog "store-marks-of-every-log" "Marks of another log are taken."
+    MarksOutliveMembers "store-marks-outlive-members" "Who joins a group again has the marks of before."
     StaleSnapshot "store-stale-snapshot" "A user is loaded as before the last change, with the new revision."
 }
 
@@ -124,6 +129,8 @@ pub struct SimStore {
     groups: Vec<(GroupId, Vec<UserId>)>,
     /// Where members read from who joined when something had been said.
     first_seqs: BTreeMap<(GroupId, UserId), u64>,
+    /// How far users are, as far as they have said so.
+    marks: BTreeMap<(Conversation, UserId), Marks>,
     revision: u64,
     changes: u64,
     heads: BTreeMap<Conversation, u64>,
@@ -148,6 +155,7 @@ impl SimStore {
             users: BTreeMap::new(),
             groups: Vec::new(),
             first_seqs: BTreeMap::new(),
+            marks: BTreeMap::new(),
             revision: 0,
             changes: 0,
             heads: BTreeMap::new(),
@@ -159,8 +167,8 @@ impl SimStore {
         }
     }
 
-    /// Folds what decides its answers into a digest, but for the messages themselves, and for where members read
-    /// from, which only sessions ask.
+    /// Folds what decides its answers into a digest, but for the messages themselves, and for marks and where
+    /// members read from, which only sessions ask.
     pub(crate) fn fold(&self, hasher: &mut impl core::hash::Hasher) {
         use core::hash::Hash as _;
         self.users.iter().for_each(|(user, state)| (user, &state.avatar).hash(hasher));
@@ -203,8 +211,8 @@ impl SimStore {
             Request::StoreFile(upload) => self.keep(&upload),
             Request::LoadHeads { user, after } => self.load_heads(&user, after),
             Request::LoadMessages(range) => self.load_messages(&range),
-            Request::StoreMarks(_)
-            | Request::StoreSeen(_)
+            Request::StoreMarks(new) => self.store_marks(&new),
+            Request::StoreSeen(_)
             | Request::LoadSeen { .. }
             | Request::StoreReceived(_)
             | Request::LoadUnreceived { .. } => Answer::Failed,
@@ -236,6 +244,9 @@ impl SimStore {
             (Some(place), false) => {
                 members.remove(place);
                 self.first_seqs.remove(&(id.clone(), user.clone()));
+                if self.bug != Some(StoreCanary::MarksOutliveMembers) {
+                    self.marks.remove(&(Conversation::Group(id.clone()), user.clone()));
+                }
                 DirectoryChangeKind::Left(id.clone())
             }
             (Some(_), true) | (None, false) => return None,
@@ -319,7 +330,7 @@ impl SimStore {
         let id = (message.sender.clone(), message.id.0);
         // A message that was stored once stays stored, even if its sender has left the group since.
         if let Some(place) = self.ids.get(&id).filter(|_| !self.has(StoreCanary::ForgetsIds)) {
-            return Answer::MessageStored(*place);
+            return Answer::StoredEarlier(*place);
         }
         let conversation = match &message.recipient {
             Recipient::User(user) if self.has(StoreCanary::SplitsDirections) => {

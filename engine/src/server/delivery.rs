@@ -27,6 +27,9 @@ use crate::{
     storage::Recipient,
 };
 
+/// Signs of typing are pushed to a session while less waits for it than this part of `lag_bytes`.
+const TYPING_LAG_SHARE: u64 = 4;
+
 /// What a frame is to its recipients' outboxes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind<'a> {
@@ -34,8 +37,10 @@ pub(super) enum Kind<'a> {
     Ordinary,
     /// A live picture of this sender: worth nothing once there is a newer one.
     Stream { sender: &'a UserId, content_type: i32 },
-    /// A stored message, for sessions: they find out what they miss, so they may miss it.
+    /// What the store has, for sessions: they find out what they miss, so they may miss it.
     Delivery,
+    /// Who is typing, for sessions. Worth nothing to who reads slowly, so it never makes anybody lag.
+    Typing,
 }
 
 /// One frame on its way to any number of connections.
@@ -52,7 +57,7 @@ struct FanOut<'a, P> {
 impl<P: Probe> FanOut<'_, P> {
     /// Adds the connection to the recipients if it speaks the frame's protocol, is online and has room.
     fn offer(&mut self, connection: &mut Connection) {
-        if connection.session.is_some() != matches!(self.kind, Kind::Delivery) {
+        if connection.session.is_some() != matches!(self.kind, Kind::Delivery | Kind::Typing) {
             return;
         }
         if connection.is_online() {
@@ -81,6 +86,7 @@ impl<P: Probe> FanOut<'_, P> {
                 }
             }
             Kind::Delivery => self.push_delivery(connection, limit_bytes),
+            Kind::Typing => self.push_typing(connection),
             Kind::Stream { sender, content_type } => {
                 let limit_streams = self.limits.streams_per_connection;
                 let outbox = &mut connection.outbox;
@@ -126,6 +132,22 @@ impl<P: Probe> FanOut<'_, P> {
         self.probe.reached(if session.is_lagging { Rule::LaggingDropped } else { Rule::Lagging });
         self.stats.pushes_dropped_lagging += 1;
         session.is_lagging = true;
+    }
+}
+
+impl<P: Probe> FanOut<'_, P> {
+    /// Pushes to a session for which less waits than what makes it lag, by far.
+    fn push_typing(&mut self, connection: &mut Connection) {
+        if self.probe.canary(Canary::TypingMakesLag) {
+            return self.push_delivery(connection, self.limits.outbox_bytes);
+        }
+        let is_lagging = connection.session.as_ref().is_none_or(|session| session.is_lagging);
+        let limit_bytes = self.limits.lag_bytes / TYPING_LAG_SHARE;
+        if !is_lagging && connection.outbox.push(self.frame.len(), limit_bytes) {
+            return self.effects.recipient(connection.id);
+        }
+        self.probe.reached(Rule::TypingDropped);
+        self.stats.pushes_dropped_typing += 1;
     }
 }
 
@@ -199,6 +221,10 @@ impl<P: Probe> Server<P> {
     /// Whether the classic form of a letter is to be delivered, where `is_wanted` tells whether somebody needs it.
     fn has_classic(&self, letter: &Letter<'_>, is_wanted: impl FnOnce() -> bool) -> bool {
         if letter.is_for_sessions() && !self.probe.canary(Canary::EntryToClassic) {
+            return false;
+        }
+        // They cannot tell that they have been sent it before.
+        if !letter.is_new {
             return false;
         }
         // What came from a classic client is in its form already.
@@ -285,6 +311,8 @@ impl<P: Probe> Server<P> {
                 (self.users.key(sender.as_str()), origin)
             }
             Kind::Delivery => (None, origin),
+            Kind::Typing if self.probe.canary(Canary::TypingEchoed) => (None, origin),
+            Kind::Typing => (self.users.key(sender.as_str()), None),
             Kind::Ordinary | Kind::Stream { .. } if self.probe.canary(Canary::EchoToSender) => (None, None),
             Kind::Ordinary | Kind::Stream { .. } => (self.users.key(sender.as_str()), None),
         };

@@ -206,6 +206,22 @@ fn the_histories_reach_everything_that_the_server_counts() {
         run.driver.server.stats().iter().for_each(|(name, count)| *sums.entry(name).or_default() += count);
     }
     let never: Vec<_> = sums.into_iter().filter(|(_, sum)| *sum == 0).map(|(name, _)| name).collect();
-    let unknown_to_the_model = ["notes_received", "notes_told", "notes_undecodable", "rate_limited"];
+    let unknown_to_the_model = [
+        "marks",
+        "marks_coalesced",
+        "marks_dropped",
+        "marks_failed",
+        "marks_refused",
+        "marks_unmoved",
+        "notes_received",
+        "notes_told",
+        "notes_undecodable",
+        "pushes_dropped_typing",
+        "rate_limited",
+        "refused_admission",
+        "refused_marks",
+        "refused_typing",
+        "typing",
+    ];
     assert_eq!(never, unknown_to_the_model, "these have scenarios");
 }

@@ -5,8 +5,9 @@ use switchboard_engine::{CURSORS_FLOOR, ConnId, Frame, Protocol};
 use switchboard_proto::{
     Message as _,
     v1::{
-        ClientFrame, Content, Conversation, Cursor, Delivery, Fetch, GroupChange, Head, Hello, RejectCode,
-        Resync, ServerFrame, Submit, client_frame, conversation::Peer, group_change, server_frame::Body,
+        ClientFrame, Content, Conversation, Cursor, Delivery, Fetch, GroupChange, Head, Hello, Mark, Marks,
+        RejectCode, Resync, ServerFrame, Submit, Typing, client_frame, conversation::Peer, group_change,
+        server_frame::Body,
     },
 };
 
@@ -73,6 +74,12 @@ fn peer(conversation: Option<&Conversation>) -> String {
     }
 }
 
+/// `has 3, read 2`.
+fn marks(marks: Option<&Marks>) -> String {
+    let marks = marks.copied().unwrap_or_default();
+    format!("has {}, read {}", marks.delivered_seq, marks.read_seq)
+}
+
 /// What a session is told, in a few words.
 pub(crate) fn short(body: &Body) -> String {
     let code = |code: i32| {
@@ -84,7 +91,15 @@ pub(crate) fn short(body: &Body) -> String {
     let in_epoch = |epoch: u64| if epoch == EPOCH { String::new() } else { format!(" in epoch {epoch}") };
     match body {
         Body::Welcome(welcome) => format!("welcome {}", welcome.user),
-        Body::Marked(_) | Body::Typing(_) | Body::Presence(_) | Body::Call(_) => format!("{body:?}"),
+        Body::Marked(m) => {
+            let place = format!("{}{}", peer(m.conversation.as_ref()), in_epoch(m.epoch));
+            format!("{place}: {} {}", m.user, marks(m.marks.as_ref()))
+        }
+        Body::Typing(t) => {
+            let does = if t.typing { "types" } else { "stops" };
+            format!("{}: {} {does}", peer(t.conversation.as_ref()), t.user)
+        }
+        Body::Presence(_) | Body::Call(_) => format!("{body:?}"),
         Body::Accepted(a) => {
             let place = format!("{}/{}{}", peer(a.conversation.as_ref()), a.seq, in_epoch(a.epoch));
             format!("accepted {} as {place}", id(&a.message_id))
@@ -102,7 +117,13 @@ pub(crate) fn short(body: &Body) -> String {
         Body::Heartbeat(heartbeat) => format!("heartbeat {}", heartbeat.nonce),
         Body::Goodbye(goodbye) => format!("goodbye, {} ms", goodbye.reconnect_after_ms),
         Body::Heads(heads) => {
-            let head = |head: &Head| format!("{}/{}", peer(head.conversation.as_ref()), head.seq);
+            let mark = |whose: &str, of: Option<&Marks>| {
+                of.map_or_else(String::new, |of| format!(" ({whose} {})", marks(Some(of))))
+            };
+            let head = |head: &Head| {
+                let place = format!("{}/{}", peer(head.conversation.as_ref()), head.seq);
+                format!("{place}{}{}", mark("own", head.own.as_ref()), mark("peer", head.peer.as_ref()))
+            };
             let all: Vec<_> = heads.heads.iter().map(head).collect();
             format!("heads {}{}", all.join(" "), if heads.last { "." } else { "" })
         }
@@ -163,9 +184,14 @@ pub(crate) fn edit(target_seq: u64, text: &str) -> Content {
     Content { kind: 21, target_seq, text: text.into(), ..Content::default() }
 }
 
-/// A Hello of a device that is this far with these conversations.
+/// A Hello of a device that does not say which it is, and is this far with these conversations.
 pub(crate) fn hello(at: &[(&str, u64)]) -> client_frame::Body {
-    client_frame::Body::Hello(Hello { device_id: Bytes::from_static(&[7; 16]), cursors: cursors(at) })
+    client_frame::Body::Hello(Hello { device_id: Bytes::new(), cursors: cursors(at) })
+}
+
+/// A Hello of the device of this number.
+pub(crate) fn hello_of(device: u8) -> client_frame::Body {
+    client_frame::Body::Hello(Hello { device_id: Bytes::from(vec![device; 16]), cursors: Vec::new() })
 }
 
 pub(crate) fn resync(at: &[(&str, u64)]) -> client_frame::Body {
@@ -201,6 +227,17 @@ pub(crate) fn submit(id: u8, to: &str, content: &str) -> client_frame::Body {
         conversation: Some(conversation(to)),
         content: Some(Content { kind: 1, text: content.into(), file: String::new(), ..Content::default() }),
     })
+}
+
+/// Says how far the user is with a conversation.
+pub(crate) fn mark(of: &str, delivered_seq: u64, read_seq: u64) -> client_frame::Body {
+    let marks = Some(Marks { delivered_seq, read_seq });
+    client_frame::Body::Mark(Mark { conversation: Some(conversation(of)), epoch: EPOCH, marks })
+}
+
+/// Says that the user types, or has stopped.
+pub(crate) fn typing(to: &str, typing: bool) -> client_frame::Body {
+    client_frame::Body::Typing(Typing { conversation: Some(conversation(to)), typing, user: String::new() })
 }
 
 /// Asks for a conversation from a place on.

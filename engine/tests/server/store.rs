@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use switchboard_engine::{
-    Answer, DirectoryChange, DirectoryChangeKind, FileKind, FileUpload, GroupChange, GroupId, Head,
-    MessageId, Messages, NewMessage, Place, Range, Recipient, Request, StoredMessage, Subject, Ticket,
-    UserId, UserProfile,
+    Answer, DirectoryChange, DirectoryChangeKind, FileKind, FileUpload, GroupChange, GroupId, Head, Marks,
+    MessageId, Messages, NewMarks, NewMessage, Place, Range, Recipient, Request, StoredMarks, StoredMessage,
+    Subject, Ticket, UserId, UserProfile,
 };
 
 /// What a test knows of the store, and tells it.
@@ -16,6 +16,8 @@ pub(crate) struct Store {
     /// The messages, in the order of their commits.
     pub(crate) log: Vec<NewMessage>,
     pub(crate) files: Vec<FileUpload>,
+    /// By the user and the conversation as the user sees it.
+    pub(crate) marks: BTreeMap<(UserId, Recipient), Marks>,
     /// How many heads it gives at a time; all, if none.
     pub(crate) heads_per_page: Option<usize>,
     /// How often it was asked anything.
@@ -48,7 +50,12 @@ impl Store {
                 let profile = self.profiles.get(user.as_str()).cloned().unwrap_or_default();
                 Answer::UserLoaded(UserProfile { revision: self.revision, ..profile })
             }
-            Request::StoreMessage(message) => stored(self.keep(message)),
+            Request::StoreMessage(message) => {
+                let before = self.log.len();
+                let place = place(self.keep(message));
+                let is_new = self.log.len() > before;
+                if is_new { Answer::MessageStored(place) } else { Answer::StoredEarlier(place) }
+            }
             Request::StoreFile(upload) => {
                 self.files.push(upload.clone());
                 let name = format!("file-{}", self.files.len()).into_boxed_str();
@@ -62,8 +69,8 @@ impl Store {
             }
             Request::LoadHeads { user, after } => self.heads(user, *after as usize),
             Request::LoadMessages(range) => self.part(range),
-            Request::StoreMarks(_)
-            | Request::StoreSeen(_)
+            Request::StoreMarks(new) => self.move_marks(new),
+            Request::StoreSeen(_)
             | Request::LoadSeen { .. }
             | Request::StoreReceived(_)
             | Request::LoadUnreceived { .. } => Answer::Failed,
@@ -86,6 +93,22 @@ impl Store {
             self.change(&message.sender, change, group);
         }
         seq
+    }
+
+    /// Moves marks forwards, and not beyond the head.
+    fn move_marks(&mut self, new: &NewMarks) -> Answer {
+        let Answer::HeadsLoaded { heads, .. } = self.heads(&new.user, 0) else { unreachable!() };
+        let is_it = |head: &&Head| head.conversation == new.conversation && head.epoch == new.epoch;
+        let Some(head) = heads.iter().find(is_it) else { return Answer::Refused };
+        let known = self.marks.entry((new.user.clone(), new.conversation.clone())).or_default();
+        let before = *known;
+        let Marks { delivered, read } = known.max_of(new.marks);
+        *known = Marks { delivered: delivered.min(head.seq), read: read.min(head.seq) };
+        Answer::MarksStored(StoredMarks { marks: *known, has_moved: *known != before })
+    }
+
+    fn marks_of(&self, user: &UserId, conversation: &Recipient) -> Marks {
+        self.marks.get(&(user.clone(), conversation.clone())).copied().unwrap_or_default()
     }
 
     /// Changes who belongs to a group; whether the sender may, no test of the engine asks.
@@ -119,16 +142,21 @@ impl Store {
             match heads.iter_mut().find(|head| head.conversation == of) {
                 Some(head) => head.seq += 1,
                 None => heads.push(Head {
+                    own: self.marks_of(user, &of),
+                    peer: match &of {
+                        Recipient::User(other) if other != user => {
+                            self.marks_of(other, &Recipient::User(user.clone()))
+                        }
+                        Recipient::User(_) | Recipient::Group(_) => Marks::default(),
+                    },
                     conversation: of,
                     epoch: EPOCH,
                     seq: 1,
                     first_seq: 1,
-                    own: switchboard_engine::Marks::default(),
-                    peer: switchboard_engine::Marks::default(),
                 }),
             }
         }
-        let page = self.heads_per_page.unwrap_or(usize::MAX);
+        let page = self.heads_per_page.unwrap_or(usize::MAX - after);
         let rest = heads.split_off(after.min(heads.len()));
         let next = (rest.len() > page).then_some((after + page) as u64);
         Answer::HeadsLoaded { heads: rest.into_iter().take(page).collect(), next }

@@ -1,4 +1,6 @@
-//! What one transaction does: messages into their conversations' logs, users out of the directory.
+//! What one transaction does: messages into their conversations' logs, marks, users out of the directory.
+
+mod marks;
 
 use std::collections::{HashMap, HashSet};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -147,11 +149,11 @@ impl<'c> Log<'c> {
                 },
                 answer => answer,
             },
+            Request::StoreMarks(new) => self.store_marks(new),
             // Files have a store of their own, `crate::media`, and reading has a thread of its own.
             Request::StoreFile(_)
             | Request::LoadHeads { .. }
             | Request::LoadMessages(_)
-            | Request::StoreMarks(_)
             | Request::StoreSeen(_)
             | Request::LoadSeen { .. }
             | Request::StoreReceived(_)
@@ -176,7 +178,7 @@ impl<'c> Log<'c> {
         let Some(index) = self.conversation(sender, message)? else {
             // A message that was stored once stays stored, even if its sender has left the group since.
             let place = self.statements.stored(sender, message.id)?;
-            return Ok(place.map_or(Answer::Refused, Answer::MessageStored));
+            return Ok(place.map_or(Answer::Refused, Answer::StoredEarlier));
         };
         // The index was given out a moment ago, and nothing is removed within a transaction.
         let Some(conversation) = self.cache.conversations.get_mut(index) else { return Ok(Answer::Failed) };
@@ -195,7 +197,7 @@ impl<'c> Log<'c> {
         ])?;
         if inserted == 0 {
             let place = self.statements.stored(sender, message.id)?;
-            return place.map(Answer::MessageStored).ok_or(rusqlite::Error::QueryReturnedNoRows);
+            return place.map(Answer::StoredEarlier).ok_or(rusqlite::Error::QueryReturnedNoRows);
         }
         self.wrote = true;
         conversation.head_seq = seq;
@@ -212,15 +214,24 @@ impl<'c> Log<'c> {
 
     /// The user's number; none if there is no such user and none is to be made.
     fn user(&mut self, user: &UserId) -> rusqlite::Result<Option<i64>> {
+        if let Some(id) = self.known_user(user)? {
+            return Ok(Some(id));
+        }
+        if !self.provision {
+            return Ok(None);
+        }
+        let id = self.statements.insert_user.insert(params![user.as_str(), self.now_ms])?;
+        self.wrote = true;
+        self.cache.users.insert(user.clone(), id);
+        Ok(Some(id))
+    }
+
+    /// The user's number, if there is such a user.
+    fn known_user(&mut self, user: &UserId) -> rusqlite::Result<Option<i64>> {
         if let Some(&id) = self.cache.users.get(user) {
             return Ok(Some(id));
         }
-        let mut found = self.statements.user.query_row([user.as_str()], number).optional()?;
-        if found.is_none() && self.provision {
-            let id = self.statements.insert_user.insert(params![user.as_str(), self.now_ms])?;
-            self.wrote = true;
-            found = Some(id);
-        }
+        let found = self.statements.user.query_row([user.as_str()], number).optional()?;
         if let Some(id) = found {
             self.cache.users.insert(user.clone(), id);
         }
@@ -361,6 +372,7 @@ struct Statements<'c> {
     revision: Statement<'c>,
     changes: Statement<'c>,
     data_version: Statement<'c>,
+    marks: marks::MarkStatements<'c>,
 }
 
 impl<'c> Statements<'c> {
@@ -418,6 +430,7 @@ impl<'c> Statements<'c> {
                  WHERE revision > ?1 ORDER BY revision LIMIT ?2",
             )?,
             data_version: prepare("PRAGMA data_version")?,
+            marks: marks::MarkStatements::prepare(connection)?,
         })
     }
 

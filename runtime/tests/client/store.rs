@@ -163,6 +163,18 @@ fn memory_keeps_the_newest_messages() {
 }
 
 #[test]
+fn memory_belongs_to_the_client_that_opened_it_last() {
+    let mut old = MemoryStore::default();
+    old.open(&user("alice"), DEVICE).unwrap();
+    old.apply(&[told(&with("bob"), 9, 1)]).unwrap();
+    let mut new = old.clone();
+    assert_eq!(new.open(&user("alice"), DEVICE).unwrap().cursors[0].seq, 1);
+    // A batch that was still on its way.
+    assert!(old.apply(&[told(&with("bob"), 9, 2)]).is_err());
+    new.apply(&[told(&with("bob"), 9, 2)]).unwrap();
+}
+
+#[test]
 fn a_change_that_fails_leaves_nothing_of_its_batch() {
     let data = folder();
     let mut store = SqliteStore::open(data.path().join("client.db")).unwrap();

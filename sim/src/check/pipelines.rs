@@ -366,7 +366,10 @@ pub(crate) fn answer_name(answer: &Answer) -> String {
         Answer::MessagesLoaded(part) => format!("{} messages", part.messages.len()),
         Answer::FileStored { name, .. } => format!("file kept as {name}"),
         Answer::StoredEarlier(place) => format!("stored earlier as {}", place.seq),
-        Answer::MarksStored(marks) => format!("marks are {} and {}", marks.delivered, marks.read),
+        Answer::MarksStored(stored) => {
+            let moved = if stored.has_moved { "" } else { " already" };
+            format!("marks are {} and {}{moved}", stored.marks.delivered, stored.marks.read)
+        }
         Answer::Seen { at_ms } => format!("seen at {at_ms:?}"),
         Answer::ReceivedStored => "kept".to_owned(),
         Answer::UnreceivedLoaded { unreceived, .. } => format!("{} unreceived", unreceived.len()),

@@ -216,6 +216,7 @@ impl Check {
             CloseReason::GoingAway => ("accepted-is-durable", self.is_settled(shard)),
             CloseReason::Undecodable => ("isolation", true),
             // Of sessions only.
+            CloseReason::NotAdmitted => ("protocol", false),
             CloseReason::UndecodableFrame | CloseReason::OutOfTurn => ("protocol", false),
             CloseReason::TextMessage
             | CloseReason::ProtocolError

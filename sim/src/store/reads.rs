@@ -1,6 +1,6 @@
 //! What sessions read of a store: how far their user's conversations are, and parts of their logs.
 
-use switchboard_engine::{Answer, GroupId, Head, Messages, Range, Recipient, StoredMessage, UserId};
+use switchboard_engine::{Answer, GroupId, Head, Marks, Messages, Range, Recipient, StoredMessage, UserId};
 
 use super::{Conversation, SimStore, Stored};
 
@@ -32,12 +32,15 @@ impl SimStore {
                 return Answer::HeadsLoaded { heads, next: Some(place as u64) };
             }
             heads.push(Head {
-                conversation: other_side,
                 epoch: conversation.epoch(),
                 seq: *seq,
                 first_seq,
-                own: switchboard_engine::Marks::default(),
-                peer: switchboard_engine::Marks::default(),
+                own: self.marks_of(conversation, user),
+                peer: match &other_side {
+                    Recipient::User(other) if other != user => self.marks_of(conversation, other),
+                    Recipient::User(_) | Recipient::Group(_) => Marks::default(),
+                },
+                conversation: other_side,
             });
         }
         Answer::HeadsLoaded { heads, next: None }

@@ -489,6 +489,7 @@ fn config(s: &Settings, peers: bool) -> ServerConfig {
         ring_timeout: Duration::from_millis(s.ring_timeout_ms),
         // Told to sessions only, of which there are none yet; but it must fit to the other times.
         heartbeat_interval: Duration::from_millis(s.ping_interval_ms),
+        drain_time: Duration::ZERO,
         peers,
         limits: Limits {
             connections_per_user: u32_of(s.connections_per_user),

@@ -116,6 +116,13 @@ impl Bench {
         place as u64 + 1
     }
 
+    /// The epoch of this number as the store has it; of 0, and of numbers not met yet, one that no log has.
+    pub(crate) fn real_epoch(&self, number: u64) -> u64 {
+        let place = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
+        // The model's are odd, and no random number of the other store's will be this one.
+        place.and_then(|place| self.epochs.get(place)).copied().unwrap_or(2)
+    }
+
     fn level_time(&mut self, epoch: u64, seq: u64, stored_at_ms: &mut i64) {
         let first = *self.times.entry((epoch, seq)).or_insert(*stored_at_ms);
         assert_eq!(*stored_at_ms, first, "a message was committed when it was committed");
@@ -140,7 +147,9 @@ impl Bench {
     /// Stores a message and gives its place.
     pub(crate) fn say(&mut self, sender: &str, id: u8, recipient: Recipient, content: &str) -> u64 {
         let answer = self.ask(message(sender, id, recipient, content));
-        let Answer::MessageStored(place) = answer else { panic!("message {id} of {sender}: {answer:?}") };
+        let (Answer::MessageStored(place) | Answer::StoredEarlier(place)) = answer else {
+            panic!("message {id} of {sender}: {answer:?}")
+        };
         place.seq
     }
 

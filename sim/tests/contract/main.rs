@@ -6,6 +6,7 @@
 
 mod bench;
 mod bus;
+mod marks;
 mod random;
 mod reads;
 mod sides;

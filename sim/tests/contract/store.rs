@@ -9,6 +9,7 @@ use switchboard_engine::{
 use switchboard_sim::store::StoreCanary;
 
 use super::bench::{Bench, model};
+use super::marks::*;
 use super::reads::*;
 use super::sides::{Sqlite, Strangers};
 use super::{change, file, group, load, message, message_id, to_group, to_user, user};
@@ -40,6 +41,7 @@ cases! {
     a_user_and_a_group_of_one_name_have_a_log_each
     an_answer_has_the_ticket_and_the_place_of_its_own_message
     a_message_that_is_sent_again_keeps_its_place_and_its_first_content
+    a_message_that_is_sent_again_is_answered_as_one_that_was_stored_earlier
     a_message_that_is_sent_again_elsewhere_keeps_its_first_place
     what_was_stored_stays_stored_when_its_sender_has_left
     the_same_id_of_another_sender_is_another_message
@@ -68,6 +70,12 @@ cases! {
     what_nobody_has_begun_is_empty_and_has_no_epoch
     every_log_has_an_epoch_of_its_own_that_outlives_crashes
     a_message_is_read_as_it_was_stored_first
+    marks_only_move_forwards_and_say_whether_they_have
+    nobody_has_what_was_not_said
+    heads_have_the_marks_of_both_sides
+    of_a_group_and_of_oneself_the_heads_have_only_ones_own_marks
+    marks_are_refused_of_what_is_not_ones_own_log
+    a_new_joining_begins_without_marks
 }
 
 /// The answer about a message with this place in the log that the bench has met first.
@@ -145,6 +153,18 @@ fn a_message_that_is_sent_again_keeps_its_place_and_its_first_content(open: &Ope
     let first = |n: u8| (u64::from(n), user("alice"), message_id(n).0, "first".into());
     assert_eq!(found, [first(1), first(2), first(3), first(4)]);
     assert_eq!(store.say("alice", 5, to_user("bob"), "next"), 5);
+}
+
+fn a_message_that_is_sent_again_is_answered_as_one_that_was_stored_earlier(open: &Open) {
+    let mut store = open(Strangers::Refused);
+    let earlier = |seq| Answer::StoredEarlier(Place { epoch: 1, seq, stored_at_ms: 0 });
+    assert_eq!(store.ask(message("alice", 1, to_group("chess"), "e4")), stored(1));
+    assert_eq!(store.ask(message("alice", 1, to_group("chess"), "e4")), earlier(1));
+    store.crash();
+    assert_eq!(store.ask(message("alice", 1, to_group("chess"), "e4")), earlier(1));
+    // It stays stored, whatever its sender may do now.
+    store.set_member("chess", "alice", false);
+    assert_eq!(store.ask(message("alice", 1, to_group("chess"), "e4")), earlier(1));
 }
 
 fn a_message_that_is_sent_again_elsewhere_keeps_its_first_place(open: &Open) {
@@ -449,6 +469,10 @@ fn every_planted_bug_fails_the_case_that_is_there_for_it() {
             MembershipUnchecked => "only_members_write_to_a_group_at_the_time_of_the_commit",
             ChangeUnannounced => "changes_are_announced_whole_and_in_order",
             RevisionRepeats => "revisions_increase_over_the_changes_of_all_users",
+            MarksBackwards => "marks_only_move_forwards_and_say_whether_they_have",
+            MarksBeyondHead => "nobody_has_what_was_not_said",
+            MarksOfEveryLog => "marks_are_refused_of_what_is_not_ones_own_log",
+            MarksOutliveMembers => "a_new_joining_begins_without_marks",
             StaleSnapshot => "a_load_has_picture_groups_and_revision",
         };
         let failed = failed_by(*bug);

@@ -5,7 +5,9 @@ mod entries;
 mod fetch;
 pub(in crate::server) mod frames;
 mod heads;
+mod marks;
 mod submit;
+mod typing;
 
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 
@@ -16,7 +18,7 @@ use switchboard_proto::{
     v1::{Hello, client_frame::Body, note},
 };
 
-use self::{fetch::Fetching, heads::HeadsRun};
+use self::{fetch::Fetching, heads::HeadsRun, marks::Marking};
 use super::{Server, users::UserKey};
 use crate::{
     action::Frame,
@@ -35,27 +37,49 @@ pub(super) use self::submit::{Submission, content_of};
 pub(super) struct Session {
     /// When its first frame must have come.
     pub(super) hello_by: Instant,
+    /// Which of the user's devices it is, once it has said so.
+    pub(super) device: Option<[u8; 16]>,
     /// Whether more waits for it than it may, so that nothing is pushed to it until all of that is written.
     pub(super) is_lagging: bool,
     /// The heads that it is being told.
     heads: Option<Box<HeadsRun>>,
     /// What it has asked for and the store has not answered, oldest first.
     fetches: Vec<Fetching>,
+    /// What it has marked and the store has not answered, oldest first.
+    markings: Vec<Marking>,
 }
 
 impl Session {
     pub(super) const fn new(hello_by: Instant) -> Self {
-        Self { hello_by, is_lagging: false, heads: None, fetches: Vec::new() }
+        Self {
+            hello_by,
+            device: None,
+            is_lagging: false,
+            heads: None,
+            fetches: Vec::new(),
+            markings: Vec::new(),
+        }
     }
 
     /// Requests that are waited for.
     pub(super) fn requests(&self) -> usize {
-        self.fetches.len() + usize::from(self.heads.as_ref().is_some_and(|run| run.ticket().is_some()))
+        let heads = self.heads.as_ref().is_some_and(|run| run.ticket().is_some());
+        self.fetches.len() + self.markings.len() + usize::from(heads)
     }
 
     /// Which of the open fetches waits for this answer.
     pub(super) fn fetch_place(&self, ticket: Ticket) -> Option<usize> {
         self.fetches.iter().position(|fetching| fetching.ticket == ticket)
+    }
+
+    /// Which of the marks on their way wait for this answer.
+    pub(super) fn marking_place(&self, ticket: Ticket) -> Option<usize> {
+        self.markings.iter().position(|marking| marking.ticket == ticket)
+    }
+
+    /// Conversations whose marks are on their way.
+    pub(super) fn marks(&self) -> usize {
+        self.markings.len()
     }
 
     /// Fetches that are waited for.
@@ -70,6 +94,7 @@ impl Session {
 
     pub(super) fn fold(&self, digest: &mut Digest<'_>) {
         digest.instant(self.hello_by);
+        digest.bytes(self.device.as_ref().map_or(&[], |device| device));
         digest.flag(self.is_lagging);
         digest.flag(self.heads.is_some());
         if let Some(run) = &self.heads {
@@ -77,6 +102,8 @@ impl Session {
         }
         digest.len(self.fetches.len());
         self.fetches.iter().for_each(|fetching| fetching.fold(digest));
+        digest.len(self.markings.len());
+        self.markings.iter().for_each(|marking| marking.fold(digest));
     }
 }
 
@@ -104,7 +131,9 @@ impl<P: Probe> Server<P> {
                 self.stats.heartbeats += 1;
                 self.deliver_to_conn(conn, Frame::Message(frames::heartbeat(heartbeat.nonce)));
             }
-            Body::Mark(_) | Body::Typing(_) | Body::Watch(_) | Body::Call(_) => {
+            Body::Mark(mark) => self.mark(conn, user, &mark),
+            Body::Typing(typing) => self.typing(user, &typing),
+            Body::Watch(_) | Body::Call(_) => {
                 self.stats.undecodable += 1;
                 self.close(conn, CloseReason::UndecodableFrame);
             }
@@ -121,13 +150,15 @@ impl<P: Probe> Server<P> {
         let Note { topic, note } = note;
         self.stats.notes_received += 1;
         let body = switchboard_proto::v1::Note::decode(note).ok().and_then(|note| note.body);
-        match body {
-            Some(note::Body::Entry(entry)) => self.entry_noted(topic, entry),
-            // What other engines say about marks, typing, presence and calls.
-            Some(
-                note::Body::Marks(_) | note::Body::Typing(_) | note::Body::Presence(_) | note::Body::Call(_),
-            )
-            | None => self.refuse_note(),
+        let is_right = match body {
+            Some(note::Body::Entry(entry)) => return self.entry_noted(topic, entry),
+            Some(note::Body::Marks(noted)) => self.marks_noted(&topic, &noted),
+            Some(note::Body::Typing(noted)) => self.typing_noted(&topic, &noted),
+            // What other engines say about presence and calls.
+            Some(note::Body::Presence(_) | note::Body::Call(_)) | None => false,
+        };
+        if !is_right {
+            self.refuse_note();
         }
     }
 
@@ -142,12 +173,36 @@ impl<P: Probe> Server<P> {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let Some(id) = self.users.get(user).map(|user| user.id.clone()) else { return };
         connection.phase = super::connections::Phase::Online { user };
+        let device = hello.device_id.as_ref().try_into().ok();
+        if let Some(session) = &mut connection.session {
+            session.device = device;
+        }
+        if let Some(device) = device {
+            self.replace_device(conn, user, device);
+        }
         self.probe.reached(Rule::SessionWelcomed);
         let mut session_id = [0; 16];
         self.rng.fill_bytes(&mut session_id);
         let welcome = frames::welcome(&session_id, &id, &self.config);
         self.deliver_to_conn(conn, Frame::Message(welcome));
         self.tell_heads(conn, &hello.cursors);
+    }
+
+    /// Closes the older sessions of a device that has come back: it knows nothing of them any more.
+    fn replace_device(&mut self, conn: ConnId, user: UserKey, device: [u8; 16]) {
+        if self.probe.canary(Canary::DeviceNotReplaced) {
+            return;
+        }
+        let any = self.probe.canary(Canary::DeviceReplacedAny);
+        let conns = self.users.get(user).map(|user| user.conns.as_slice()).unwrap_or_default();
+        let is_same = |other: &&ConnId| {
+            let session = self.connections.get(**other).and_then(|other| other.session.as_ref());
+            **other != conn && session.is_some_and(|s| s.device.is_some_and(|other| any || other == device))
+        };
+        for older in conns.iter().filter(is_same).copied().collect::<Vec<_>>() {
+            self.probe.reached(Rule::DeviceReplaced);
+            self.close(older, CloseReason::TakenOver);
+        }
     }
 
     /// Of what a session had sent that did not live until its user was loaded, leaves what is still to be done: all
@@ -174,7 +229,8 @@ impl<P: Probe> Server<P> {
 
     /// Tells a session that is about to be closed when to come back, if there is room for that.
     pub(super) fn say_goodbye(&mut self, conn: ConnId, reason: CloseReason) {
-        let Some(goodbye) = frames::goodbye(reason, &self.config) else { return };
+        let Some((after, spread)) = frames::come_back(reason, &self.config) else { return };
+        let goodbye = frames::goodbye(reason, after, spread);
         let Some(connection) = self.connections.get_mut(conn) else { return };
         self.stats.pushes += 1;
         if !connection.outbox.push(goodbye.len(), self.config.limits.outbox_bytes) {
@@ -194,6 +250,9 @@ impl<P: Probe> Server<P> {
         let Some(session) = self.connections.get_mut(conn).and_then(|c| c.session.as_mut()) else { return };
         for fetching in core::mem::take(&mut session.fetches) {
             self.requests.close(fetching.ticket);
+        }
+        for marking in core::mem::take(&mut session.markings) {
+            self.requests.close(marking.ticket);
         }
     }
 

@@ -7,7 +7,7 @@ use switchboard_proto::v1::{Heartbeat, client_frame, group_change::Kind};
 use super::chat::Chat;
 use crate::{
     harness::{narrows, relayed, shout, signal, text, upload},
-    session_words::{change, crowded, edit, entry, fetch, hello, resync},
+    session_words::{change, crowded, edit, entry, fetch, hello, mark, resync, typing},
     store::{group, user},
 };
 
@@ -27,6 +27,10 @@ pub(super) const CHATS: &[fn(&mut Chat)] = &[
     entries_of_other_engines,
     heads_and_pages,
     sessions_that_read_slowly,
+    super::flow::a_storm,
+    super::flow::a_greedy_user,
+    marks_that_go_wrong,
+    marks_and_typing_over_the_bus,
 ];
 
 fn what_the_transport_finds_wrong(chat: &mut Chat) {
@@ -195,6 +199,28 @@ fn sessions_that_read_slowly(chat: &mut Chat) {
     chat.frame(alice, fetch(1, "bob", 1));
     chat.flushes(alice);
     (1..=99).for_each(|id| chat.submits(alice, id, "", "to nobody"));
+}
+
+fn marks_that_go_wrong(chat: &mut Chat) {
+    let alice = chat.signs_in("alice");
+    chat.submits(alice, 1, "bob", "hi");
+    chat.frame(alice, mark("bob", 1, 2));
+    chat.frame(alice, typing("#crew", true));
+    (0..2).for_each(|_| chat.frame(alice, mark("bob", 1, 0)));
+    chat.frame(alice, mark("carol", 1, 0));
+    chat.store.holds = true;
+    chat.frame(alice, mark("bob", 1, 1));
+    chat.store_says(0, Answer::Failed);
+}
+
+fn marks_and_typing_over_the_bus(chat: &mut Chat) {
+    let (alice, bob) = (chat.signs_in("alice"), chat.signs_in("bob"));
+    chat.submits(alice, 1, "bob", "hi");
+    chat.frame(bob, mark("alice", 1, 1));
+    chat.frame(bob, typing("alice", true));
+    for note in core::mem::take(&mut chat.told) {
+        chat.happens(Event::Told(note));
+    }
 }
 
 fn the_end(chat: &mut Chat) {

@@ -5,7 +5,9 @@ mod chat;
 mod connections;
 mod delivery;
 mod directory;
+mod flow;
 mod marks;
+mod progress;
 mod session;
 mod storing;
 
@@ -24,9 +26,17 @@ struct Trial {
 }
 
 fn trials() -> impl Iterator<Item = &'static Trial> {
-    [connections::TRIALS, delivery::TRIALS, storing::TRIALS, directory::TRIALS, session::TRIALS]
-        .into_iter()
-        .flatten()
+    [
+        connections::TRIALS,
+        delivery::TRIALS,
+        storing::TRIALS,
+        directory::TRIALS,
+        session::TRIALS,
+        progress::TRIALS,
+        flow::TRIALS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 #[test]

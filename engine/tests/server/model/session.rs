@@ -110,6 +110,7 @@ impl Model {
                 self.send(conn, &encode(Body::Heartbeat(Heartbeat { nonce })));
             }
             client_frame::Body::Resync(resync) => self.tell_heads(conn, &resync.cursors),
+            // Left out: the histories have none of these.
             client_frame::Body::Mark(_)
             | client_frame::Body::Typing(_)
             | client_frame::Body::Watch(_)

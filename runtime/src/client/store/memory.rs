@@ -13,7 +13,7 @@ use super::{Change, Store, StoreError};
 const MESSAGES_PER_CONVERSATION: usize = 1_000;
 
 /// A store in memory. Its clones are one store: a client that is started on a clone goes on where the last one
-/// stopped.
+/// stopped. If that one has not stopped, its store fails from then on.
 ///
 /// Of each conversation it keeps the newest 1,000 messages, or as many as [`MemoryStore::keeping`] says; older
 /// ones can be fetched from the server. The number of conversations is limited by
@@ -22,11 +22,15 @@ const MESSAGES_PER_CONVERSATION: usize = 1_000;
 pub struct MemoryStore {
     memory: Arc<Mutex<Memory>>,
     messages_per_conversation: usize,
+    /// Which opening of the store this clone's client has made.
+    opening: u64,
 }
 
 #[derive(Debug, Default)]
 struct Memory {
     owner: Option<(UserId, [u8; 16])>,
+    /// Openings so far.
+    openings: u64,
     logs: BTreeMap<Recipient, Log>,
     /// Moves of cursors so far.
     moves: u64,
@@ -52,7 +56,7 @@ impl MemoryStore {
     /// An empty store that keeps so many messages of each conversation.
     #[must_use]
     pub fn keeping(messages_per_conversation: usize) -> Self {
-        Self { memory: Arc::default(), messages_per_conversation }
+        Self { memory: Arc::default(), messages_per_conversation, opening: 0 }
     }
 
     fn with<R>(&self, act: impl FnOnce(&mut Memory) -> R) -> R {
@@ -114,7 +118,7 @@ impl Memory {
 
 impl Store for MemoryStore {
     fn open(&mut self, user: &UserId, new_device_id: [u8; 16]) -> Result<Resume, StoreError> {
-        self.with(|memory| {
+        let (resume, opening) = self.with(|memory| {
             let (owner, device_id) =
                 memory.owner.get_or_insert_with(|| (user.clone(), new_device_id)).clone();
             if owner != *user {
@@ -126,14 +130,23 @@ impl Store for MemoryStore {
                 seq: log.cursor,
             };
             let cursors = memory.by_move().into_iter().map(cursor).collect();
-            Ok(Resume { device_id, cursors, submits: memory.submits.clone() })
-        })
+            memory.openings += 1;
+            Ok((Resume { device_id, cursors, submits: memory.submits.clone() }, memory.openings))
+        })?;
+        self.opening = opening;
+        Ok(resume)
     }
 
     fn apply(&mut self, changes: &[Change]) -> Result<(), StoreError> {
-        let keep = self.messages_per_conversation;
-        self.with(|memory| changes.iter().for_each(|change| memory.apply(change, keep)));
-        Ok(())
+        let (keep, opening) = (self.messages_per_conversation, self.opening);
+        self.with(|memory| {
+            if memory.openings != opening {
+                let source = "another client has opened it since".into();
+                return Err(StoreError::Failed { doing: "write to", source });
+            }
+            changes.iter().for_each(|change| memory.apply(change, keep));
+            Ok(())
+        })
     }
 
     fn messages(
