@@ -85,7 +85,7 @@ pub use server::{Gauges, InvariantViolation, Server};
 pub use session::{
     Content, FetchError, History, LogCursor, LogMessage, NoOlderReason, OlderId, PendingSubmit, RejectReason,
     Resume, Retry, Session, SessionAction, SessionConfig, SessionLimits, SessionNotification, SessionState,
-    SessionStats, SubmitError,
+    SessionStats, SubmitError, WatchError,
 };
 pub use stats::Stats;
 pub use storage::{

@@ -250,6 +250,7 @@ impl World {
             }
             SessionNotification::NoOlder { .. }
             | SessionNotification::StateChanged(_)
+            | SessionNotification::Presence { .. }
             | SessionNotification::CaughtUp => {}
         }
     }

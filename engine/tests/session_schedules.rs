@@ -498,7 +498,9 @@ impl World {
                 assert!(messages.first().is_none_or(|message| message.seq >= first_seq));
             }
             SessionNotification::NoOlder { .. } => app.older_answered += 1,
-            SessionNotification::StateChanged(_) | SessionNotification::CaughtUp => {}
+            SessionNotification::StateChanged(_)
+            | SessionNotification::Presence { .. }
+            | SessionNotification::CaughtUp => {}
         }
     }
 

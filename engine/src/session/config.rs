@@ -106,6 +106,8 @@ pub struct SessionLimits {
     pub early_bytes: u64,
     /// Cursors of a Hello before any Welcome has said how many it may have. Default 256.
     pub hello_cursors: u32,
+    /// Users who are watched at a time. Default 1,000.
+    pub watches: u32,
     /// Epochs of one conversation that are over, and of which nothing more is believed while the connection
     /// lasts. Beyond the limit the oldest is forgotten. Default 8.
     pub retired_epochs: u32,
@@ -140,6 +142,7 @@ impl Default for SessionLimits {
             early_messages: 4_096,
             early_bytes: 4 << 20,
             hello_cursors: 256,
+            watches: 1_000,
             retired_epochs: 8,
             undrained_actions: 65_536,
         }

@@ -227,6 +227,16 @@ pub enum SessionNotification {
         /// Why.
         reason: NoOlderReason,
     },
+    /// A user who is watched is here, or is not: as soon as that is known after [`Session::watch`](crate::Session::watch)
+    /// and after each reconnection, and whenever it changes.
+    Presence {
+        /// Who.
+        user: UserId,
+        /// Whether it is here.
+        online: bool,
+        /// When it was last here, in milliseconds since 1970-01-01T00:00:00Z, if it is not and that is known.
+        last_seen_ms: Option<i64>,
+    },
     /// Everything that was stored when this connection began has been told, as far as it may be. Once for
     /// each connection.
     CaughtUp,

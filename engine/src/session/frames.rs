@@ -120,6 +120,12 @@ impl Session {
                     let resync = wire::resync(self.cursors());
                     return Some(self.hand_over(now, resync));
                 }
+                if self.watches.is_due()
+                    && self.may_go(now, self.watches.limit_bytes()).is_some()
+                    && let Some(watch) = self.next_watch()
+                {
+                    return Some(self.hand_over(now, watch));
+                }
                 self.next_request(now)
             }
         }

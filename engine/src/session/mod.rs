@@ -11,6 +11,7 @@ mod received;
 mod state;
 mod stats;
 mod submits;
+mod watch;
 mod wire;
 
 pub use config::{History, Retry, SessionConfig, SessionLimits};
@@ -19,6 +20,7 @@ pub use event::{
     SessionAction, SessionNotification, SessionState, SubmitError,
 };
 pub use stats::SessionStats;
+pub use watch::WatchError;
 
 use core::time::Duration;
 
@@ -43,6 +45,7 @@ use logs::Logs;
 use pace::Pace;
 use state::{Phase, Terms};
 use submits::{Submits, overdue};
+use watch::Watches;
 
 /// The code of a close frame that says nothing but goodbye (RFC 6455 section 7.4.1).
 const NORMAL_CLOSURE: u16 = 1000;
@@ -124,6 +127,7 @@ pub struct Session {
     terms: Terms,
     submits: Submits,
     logs: Logs,
+    watches: Watches,
     window: Window,
     pace: Pace,
     /// When the pace allows the next frame, if one waits for that.
@@ -171,6 +175,7 @@ impl Session {
             terms: Terms::before_welcome(&config),
             submits: Submits::new(config.limits.clone(), config.retry, keys),
             logs: Logs::new(&config, keys, cursors),
+            watches: Watches::default(),
             window: Window::new(config.limits.window_bytes, config.limits.pongs),
             pace: Pace::default(),
             paced_until: None,

@@ -61,6 +61,7 @@ impl Session {
                 | Received::Heartbeat { .. }
                 | Received::Heads { .. }
                 | Received::Unfetched { .. }
+                | Received::Presence { .. }
                 | Received::InvalidHint
                 | Received::InvalidAnswer => self.misbehaved(now),
             },
@@ -87,6 +88,7 @@ impl Session {
                 let mut teller = Teller::new(actions, stats, config);
                 logs.unfetched(now, fetch_id, refusal, rng, &mut teller);
             }
+            Received::Presence { user, online, last_seen_ms } => self.presence(user, online, last_seen_ms),
             Received::InvalidHint => {
                 self.stats.protocol_errors += 1;
                 self.resync_soon();
@@ -103,6 +105,7 @@ impl Session {
         (self.quiet_since, self.resynced_at) = (now, now);
         self.plan_resync(now);
         self.logs.link_opened();
+        self.watches.link_opened();
         self.notify(SessionNotification::StateChanged(SessionState::Resyncing));
         for entry in self.submits.take_larger(self.terms.message_bytes) {
             self.stats.rejected_locally += 1;
@@ -216,7 +219,7 @@ impl Session {
         self.give_up(now, code, cause);
     }
 
-    fn notify(&mut self, notification: SessionNotification) {
+    pub(super) fn notify(&mut self, notification: SessionNotification) {
         self.actions.push_back(ClientAction::Notify(notification));
     }
 }

@@ -92,6 +92,8 @@ counters! {
     unfollowed,
     /// Resyncs sent.
     resyncs,
+    /// Times that users who are watched were named.
+    watches,
     /// Fetches sent.
     fetches,
     /// Fetches that the server could not do now.

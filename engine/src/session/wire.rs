@@ -56,6 +56,11 @@ pub(super) enum Received {
         fetch_id: u64,
         refusal: Refusal,
     },
+    Presence {
+        user: UserId,
+        online: bool,
+        last_seen_ms: Option<i64>,
+    },
     /// A Delivery that lacks something. The log has what it should have said.
     InvalidHint,
     /// An answer that lacks something, so that what it answers stays unanswered.
@@ -107,6 +112,11 @@ pub(super) fn resync(cursors: Vec<LogCursor>) -> Bytes {
 
 pub(super) fn heartbeat(nonce: u64) -> Bytes {
     encode(client_frame::Body::Heartbeat(v1::Heartbeat { nonce }))
+}
+
+pub(super) fn watch(users: &[&UserId]) -> Bytes {
+    let users = users.iter().map(|user| user.as_str().into()).collect();
+    encode(client_frame::Body::Watch(v1::Watch { users }))
 }
 
 pub(super) fn fetch(fetch_id: u64, conversation: &Recipient, from_seq: u64) -> Bytes {
@@ -219,10 +229,16 @@ pub(super) fn decode(frame: Bytes, user: &UserId) -> Result<Received, Undecodabl
         server_frame::Body::Unfetched(v1::Unfetched { fetch_id, code, text: _ }) => {
             Received::Unfetched { fetch_id, refusal: refusal_of(code) }
         }
-        server_frame::Body::Marked(_)
-        | server_frame::Body::Typing(_)
-        | server_frame::Body::Presence(_)
-        | server_frame::Body::Call(_) => return Err(Undecodable),
+        server_frame::Body::Presence(v1::Presence { user, online, last_seen_ms }) => {
+            let last_seen_ms = (last_seen_ms != 0).then_some(last_seen_ms);
+            match UserId::new(&user) {
+                Ok(user) => Received::Presence { user, online, last_seen_ms },
+                Err(_) => Received::InvalidHint,
+            }
+        }
+        server_frame::Body::Marked(_) | server_frame::Body::Typing(_) | server_frame::Body::Call(_) => {
+            return Err(Undecodable);
+        }
     })
 }
 
