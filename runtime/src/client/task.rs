@@ -247,6 +247,8 @@ impl Task {
                 self.answer(request, Ok(Older { epoch, messages, first_seq }));
             }
             SessionNotification::NoOlder { request, reason } => self.answer(request, Err(reason.into())),
+            // Not told by this client yet.
+            SessionNotification::Marked { .. } | SessionNotification::Typing { .. } => {}
             SessionNotification::Presence { user, online, last_seen_ms } => {
                 self.tell(Event::Presence { user, online, last_seen_ms });
             }
