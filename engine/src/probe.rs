@@ -149,6 +149,8 @@ catalogue! {
         PageOfOtherConversation "page-of-other-conversation" "A log is read for the other user, not for who asks."
         EntryToClassic "entry-to-classic" "Classic clients are sent what has no classic form."
         ConcernedLeftOut "concerned-left-out" "Who was removed from a group is not told."
+        DenialTransient "denial-transient" "What may not be done is told as what the store cannot do now."
+        NoteBelieved "note-believed" "A change of a group is told to whomever a note of another engine names."
         NoteForgotten "note-forgotten" "Other engines are not told what concerns sessions alone."
         MarkToldBeforeStored "mark-told-before-stored" "Marks are told before the store has them."
         MarkEchoed "mark-echoed" "The session that marks is told its own marks."

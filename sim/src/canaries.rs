@@ -40,6 +40,8 @@ pub const OF_SESSIONS: &[Canary] = &[
     Canary::PageOfOtherConversation,
     Canary::EntryToClassic,
     Canary::ConcernedLeftOut,
+    Canary::DenialTransient,
+    Canary::NoteBelieved,
     Canary::NoteForgotten,
     Canary::MarkToldBeforeStored,
     Canary::MarkEchoed,
