@@ -121,11 +121,11 @@ impl Device {
     async fn page_of(&mut self, conversation: &Conversation) -> Page {
         self.say(said::Body::Fetch(all_of(conversation))).await;
         loop {
-            match self.hear().await {
-                Body::Page(page) => return page,
-                Body::Delivery(_) => {}
-                other => panic!("{} expected a page and got {other:?}", self.user),
+            let said = self.hear().await;
+            if let Body::Page(page) = said {
+                return page;
             }
+            assert!(matches!(said, Body::Delivery(_)), "{} expected a page and got {said:?}", self.user);
         }
     }
 

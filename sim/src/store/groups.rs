@@ -92,7 +92,7 @@ impl SimStore {
     pub fn found_group(&mut self, group: &GroupId, owner: &UserId, name: &str, invite_only: bool) {
         self.groups.push(Group { id: group.clone(), invite_only, seats: BTreeMap::new() });
         let create = GroupChange::Create { name: name.into(), invite_only };
-        self.enter(group, owner, create);
+        self.enter(group, owner, &create);
         self.announcements.clear();
     }
 
@@ -106,17 +106,17 @@ impl SimStore {
         match (of.membership(user), member) {
             (None, true) => {
                 let is_first = of.facts().members == 0;
-                self.enter(group, user, GroupChange::Join);
+                self.enter(group, user, &GroupChange::Join);
                 if is_first {
-                    self.enter(group, user, GroupChange::SetRole(user.clone(), Role::Owner));
+                    self.enter(group, user, &GroupChange::SetRole(user.clone(), Role::Owner));
                 }
             }
             (Some(seat), false) => {
                 let is_last = seat.role == Role::Owner && of.facts().owners == 1;
                 if let Some(next) = of.successor(user).filter(|_| is_last) {
-                    self.enter(group, user, GroupChange::SetRole(next, Role::Owner));
+                    self.enter(group, user, &GroupChange::SetRole(next, Role::Owner));
                 }
-                self.enter(group, user, GroupChange::Leave);
+                self.enter(group, user, &GroupChange::Leave);
             }
             (Some(_), true) | (None, false) => return None,
         }
@@ -172,7 +172,7 @@ impl SimStore {
     }
 
     /// Appends a change to a group's log that the directory makes for a user, and makes it.
-    fn enter(&mut self, group: &GroupId, user: &UserId, change: GroupChange) {
+    fn enter(&mut self, group: &GroupId, user: &UserId, change: &GroupChange) {
         self.commit_early();
         let number = self.log.len() as u128;
         let entry = NewMessage {
@@ -188,7 +188,7 @@ impl SimStore {
             subject: Subject::Change(Box::new(change.clone())),
         };
         if let Answer::MessageStored(place) = self.append(Box::new(entry)) {
-            self.apply(group, user, &change, place.seq);
+            self.apply(group, user, change, place.seq);
         }
     }
 

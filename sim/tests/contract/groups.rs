@@ -34,8 +34,9 @@ fn mute(who: &str, until_ms: i64) -> GroupChange {
 
 /// Makes a change with this id, and gives its place.
 fn done(store: &mut Bench, sender: &str, id: u8, to: &str, change: GroupChange) -> u64 {
-    let answer = store.ask(change_of(sender, id, to, change.clone()));
-    let Answer::MessageStored(place) = answer else { panic!("{change:?} of {sender}: {answer:?}") };
+    let what = format!("{change:?}");
+    let answer = store.ask(change_of(sender, id, to, change));
+    let Answer::MessageStored(place) = answer else { panic!("{what} of {sender}: {answer:?}") };
     place.seq
 }
 
