@@ -50,6 +50,7 @@
 extern crate alloc;
 
 mod action;
+mod amend;
 mod bus;
 mod client;
 mod close;
@@ -68,6 +69,7 @@ mod storage;
 mod time;
 
 pub use action::{Action, Frame, Recipients};
+pub use amend::TargetFacts;
 pub use bus::{Carried, Note, Record, Topic};
 pub use client::{
     Body, Client, ClientAction, ClientConfig, ClientEvent, ClientLimits, ClientStats, ClosedReason,

@@ -67,6 +67,10 @@ pub const OF_SESSIONS_STORE: &[StoreCanary] = &[
     StoreCanary::KickKeepsMember,
     StoreCanary::MutedMayWrite,
     StoreCanary::FormerReadsOn,
+    StoreCanary::EditsOfOthers,
+    StoreCanary::RecalledIsEdited,
+    StoreCanary::EditNotShown,
+    StoreCanary::RecallKeepsText,
 ];
 
 /// Bugs of the engine in what the simulator's worlds leave out: rates of whole users, limits of admissions, and
