@@ -264,7 +264,7 @@ impl Alice {
             }
             Note::NoOlder { reason, .. } => Some(format!("no older {reason:?}")),
             Note::CaughtUp => Some("caught up".into()),
-            note @ Note::Presence { .. } => Some(format!("{note:?}")),
+            note @ (Note::Presence { .. } | Note::Call { .. }) => Some(format!("{note:?}")),
         });
         told.collect()
     }

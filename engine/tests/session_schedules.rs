@@ -500,6 +500,7 @@ impl World {
             SessionNotification::NoOlder { .. } => app.older_answered += 1,
             SessionNotification::StateChanged(_)
             | SessionNotification::Presence { .. }
+            | SessionNotification::Call { .. }
             | SessionNotification::CaughtUp => {}
         }
     }

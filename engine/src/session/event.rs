@@ -5,6 +5,7 @@ use core::fmt;
 
 use switchboard_proto::{Message as _, v1};
 
+use super::calls::{CallId, CallNews};
 use crate::{
     client::{ClientAction, ClosedReason, ConnectionState, LossCause},
     digest::Digest,
@@ -226,6 +227,15 @@ pub enum SessionNotification {
         request: OlderId,
         /// Why.
         reason: NoOlderReason,
+    },
+    /// Something happens to a call of this device, or one rings.
+    Call {
+        /// Which.
+        id: CallId,
+        /// The other user.
+        user: UserId,
+        /// What.
+        news: CallNews,
     },
     /// A user who is watched is here, or is not: as soon as that is known after [`Session::watch`](crate::Session::watch)
     /// and after each reconnection, and whenever it changes.

@@ -1,6 +1,7 @@
 //! The session client: one device of one user, its messages on their way into the logs, and the logs on their
 //! way to it. The driving contract is in the documentation of [`Session`].
 
+mod calls;
 mod config;
 mod event;
 mod frames;
@@ -14,6 +15,7 @@ mod submits;
 mod watch;
 mod wire;
 
+pub use calls::{CallEnd, CallError, CallId, CallNews};
 pub use config::{History, Retry, SessionConfig, SessionLimits};
 pub use event::{
     Content, FetchError, LogCursor, LogMessage, NoOlderReason, OlderId, PendingSubmit, RejectReason, Resume,
@@ -40,6 +42,7 @@ use crate::{
     storage::Recipient,
     time::Instant,
 };
+use calls::Calls;
 use frames::Window;
 use logs::Logs;
 use pace::Pace;
@@ -128,6 +131,7 @@ pub struct Session {
     submits: Submits,
     logs: Logs,
     watches: Watches,
+    calls: Calls,
     window: Window,
     pace: Pace,
     /// When the pace allows the next frame, if one waits for that.
@@ -176,6 +180,7 @@ impl Session {
             submits: Submits::new(config.limits.clone(), config.retry, keys),
             logs: Logs::new(&config, keys, cursors),
             watches: Watches::default(),
+            calls: Calls::default(),
             window: Window::new(config.limits.window_bytes, config.limits.pongs),
             pace: Pace::default(),
             paced_until: None,
@@ -214,6 +219,7 @@ impl Session {
         let now = self.advance(now);
         self.link.close(now, &mut self.actions);
         self.down();
+        self.end_calls();
     }
 
     /// What is told from now on of conversations that are new to this device: see [`SessionConfig::history`]. A device
@@ -455,6 +461,7 @@ impl Session {
         self.phase = Phase::Down;
         self.stats.submits_requeued += self.submits.link_lost();
         self.logs.link_lost();
+        self.calls.link_lost();
         self.window.forget_pongs();
         (self.heartbeat_due, self.resync_due, self.paced_until) = (false, false, None);
     }

@@ -62,6 +62,7 @@ impl Session {
                 | Received::Heads { .. }
                 | Received::Unfetched { .. }
                 | Received::Presence { .. }
+                | Received::Call { .. }
                 | Received::InvalidHint
                 | Received::InvalidAnswer => self.misbehaved(now),
             },
@@ -88,6 +89,7 @@ impl Session {
                 let mut teller = Teller::new(actions, stats, config);
                 logs.unfetched(now, fetch_id, refusal, rng, &mut teller);
             }
+            Received::Call { id, user, call } => self.call(id, user, call),
             Received::Presence { user, online, last_seen_ms } => self.presence(user, online, last_seen_ms),
             Received::InvalidHint => {
                 self.stats.protocol_errors += 1;
@@ -183,6 +185,7 @@ impl Session {
             if let Phase::Up { heads, .. } = &mut self.phase {
                 *heads = true;
             }
+            self.end_lost_calls();
             if invalid == 0 {
                 self.plan_resync(now);
             }

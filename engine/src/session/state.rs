@@ -152,6 +152,7 @@ impl Session {
         self.submits.fold(digest);
         self.logs.fold(digest);
         self.watches.fold(digest);
+        self.calls.fold(digest);
         self.window.fold(digest);
         self.pace.fold(digest);
         digest.instant_or_none(self.paced_until);

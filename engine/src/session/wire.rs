@@ -10,6 +10,7 @@ use switchboard_proto::{
     v1::{self, RejectCode, client_frame, conversation::Peer, server_frame},
 };
 
+use super::calls::CallId;
 use super::event::{Content, LogCursor, LogMessage, RejectReason};
 use crate::{
     entry,
@@ -55,6 +56,11 @@ pub(super) enum Received {
     Unfetched {
         fetch_id: u64,
         refusal: Refusal,
+    },
+    Call {
+        id: CallId,
+        user: Option<UserId>,
+        call: v1::Call,
     },
     Presence {
         user: UserId,
@@ -112,6 +118,10 @@ pub(super) fn resync(cursors: Vec<LogCursor>) -> Bytes {
 
 pub(super) fn heartbeat(nonce: u64) -> Bytes {
     encode(client_frame::Body::Heartbeat(v1::Heartbeat { nonce }))
+}
+
+pub(super) fn call(call: v1::Call) -> Bytes {
+    encode(client_frame::Body::Call(call))
 }
 
 pub(super) fn watch(users: &[&UserId]) -> Bytes {
@@ -236,9 +246,11 @@ pub(super) fn decode(frame: Bytes, user: &UserId) -> Result<Received, Undecodabl
                 Err(_) => Received::InvalidHint,
             }
         }
-        server_frame::Body::Marked(_) | server_frame::Body::Typing(_) | server_frame::Body::Call(_) => {
-            return Err(Undecodable);
-        }
+        server_frame::Body::Call(call) => match call.call_id.as_ref().try_into() {
+            Ok(id) => Received::Call { id: CallId(id), user: UserId::new(&call.user).ok(), call },
+            Err(_) => Received::InvalidHint,
+        },
+        server_frame::Body::Marked(_) | server_frame::Body::Typing(_) => return Err(Undecodable),
     })
 }
 

@@ -7,8 +7,8 @@
 use std::{collections::HashMap, mem, pin::Pin, sync::Arc};
 
 use switchboard_engine::{
-    History, LogMessage, MessageId, OlderId, PendingSubmit, Place, Recipient, Session, SessionNotification,
-    SessionState, UserId, WatchError,
+    CallError, CallId, History, LogMessage, MessageId, OlderId, PendingSubmit, Place, Recipient, Session,
+    SessionNotification, SessionState, UserId, WatchError,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -37,6 +37,11 @@ pub(super) enum Command {
         limit: u32,
         answer: oneshot::Sender<Result<Older, OlderError>>,
     },
+    /// Something about a call.
+    Call {
+        say: Say,
+        done: oneshot::Sender<Result<(), CallError>>,
+    },
     Watch {
         users: Vec<UserId>,
         done: oneshot::Sender<Result<(), WatchError>>,
@@ -52,6 +57,14 @@ pub(super) enum Command {
     End {
         done: oneshot::Sender<()>,
     },
+}
+
+/// What is said of a call.
+pub(super) enum Say {
+    Ring { id: CallId, user: UserId, video: bool },
+    Accept(CallId),
+    HangUp(CallId),
+    Signal { id: CallId, payload: bytes::Bytes },
 }
 
 /// What is done once the changes that belong to it are in the store.
@@ -247,6 +260,7 @@ impl Task {
                 self.answer(request, Ok(Older { epoch, messages, first_seq }));
             }
             SessionNotification::NoOlder { request, reason } => self.answer(request, Err(reason.into())),
+            SessionNotification::Call { id, user, news } => self.tell(Event::Call { id, user, news }),
             SessionNotification::Presence { user, online, last_seen_ms } => {
                 self.tell(Event::Presence { user, online, last_seen_ms });
             }
@@ -342,6 +356,15 @@ impl Task {
                         let _ = answer.send(Err(error.into()));
                     }
                 }
+            }
+            Some(Command::Call { say, done }) => {
+                let said = self.driver.command(|session: &mut Session, now| match say {
+                    Say::Ring { id, user, video } => session.ring(now, id, user, video),
+                    Say::Accept(id) => session.accept_call(now, id),
+                    Say::HangUp(id) => session.hang_up(now, id),
+                    Say::Signal { id, payload } => session.signal(now, id, payload),
+                });
+                let _ = done.send(said);
             }
             Some(Command::Watch { users, done }) => {
                 let watch = |session: &mut Session, now| session.watch(now, &users);

@@ -250,7 +250,9 @@ impl Conversation {
                     .map(|(conversation, count)| missed(conversation, *count))
                     .collect()
             }
-            Event::Skipped { .. } | Event::Presence { .. } | Event::Stalled => Vec::new(),
+            Event::Skipped { .. } | Event::Presence { .. } | Event::Call { .. } | Event::Stalled => {
+                Vec::new()
+            }
         }
     }
 
