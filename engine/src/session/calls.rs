@@ -319,7 +319,7 @@ impl Session {
                 self.calls.push(id, &user, Kind::HangUp, false, Bytes::new());
             }
             (None, Kind::Signal, Some(Stage::Active)) => {
-                self.tell_call(id, user, CallNews::Signal(call.payload))
+                self.tell_call(id, user, CallNews::Signal(call.payload));
             }
             (Some(_), _, None)
             | (None, Kind::Signal, None | Some(Stage::Outgoing | Stage::Incoming | Stage::Taking))

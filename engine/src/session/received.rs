@@ -61,6 +61,8 @@ impl Session {
                 | Received::Heartbeat { .. }
                 | Received::Heads { .. }
                 | Received::Unfetched { .. }
+                | Received::Marked { .. }
+                | Received::Typing { .. }
                 | Received::Presence { .. }
                 | Received::Call { .. }
                 | Received::InvalidHint
@@ -76,8 +78,10 @@ impl Session {
             Received::Accepted(accepted) => self.accepted(now, accepted),
             Received::Rejected { id, refusal, text } => self.rejected(now, id, refusal, text),
             Received::Delivery { conversation, epoch, message } => {
-                let Self { logs, stats, actions, config, .. } = self;
+                let Self { logs, typing, stats, actions, config, .. } = self;
                 let mut teller = Teller::new(actions, stats, config);
+                // Whoever has said something has stopped to type it.
+                typing.told(now, conversation.clone(), message.from.clone(), false, &mut teller);
                 logs.delivered(&conversation, epoch, message, &mut teller);
             }
             Received::Page(page) => self.page(now, page),
@@ -90,6 +94,15 @@ impl Session {
                 logs.unfetched(now, fetch_id, refusal, rng, &mut teller);
             }
             Received::Call { id, user, call } => self.call(id, user, call),
+            Received::Marked { conversation, epoch, user, marks } => {
+                let Self { logs, stats, actions, config, .. } = self;
+                let mut teller = Teller::new(actions, stats, config);
+                logs.marked(&conversation, epoch, &user, &config.user, marks, &mut teller);
+            }
+            Received::Typing { conversation, user, types } => {
+                let Self { typing, stats, actions, config, .. } = self;
+                typing.told(now, conversation, user, types, &mut Teller::new(actions, stats, config));
+            }
             Received::Presence { user, online, last_seen_ms } => self.presence(user, online, last_seen_ms),
             Received::InvalidHint => {
                 self.stats.protocol_errors += 1;

@@ -151,6 +151,7 @@ impl Session {
         self.terms.fold(digest);
         self.submits.fold(digest);
         self.logs.fold(digest);
+        self.typing.fold(digest);
         self.watches.fold(digest);
         self.calls.fold(digest);
         self.window.fold(digest);

@@ -110,9 +110,10 @@ pub(crate) fn short(body: &Body) -> String {
         },
         Body::Call(call) => {
             let words = |name: &str, prefix: &str| name[prefix.len()..].to_lowercase().replace('_', " ");
-            let what = match call.end() {
-                End::Unspecified => words(call.kind().as_str_name(), "KIND_"),
-                end => format!("over: {}", words(end.as_str_name(), "END_")),
+            let what = if call.end() == End::Unspecified {
+                words(call.kind().as_str_name(), "KIND_")
+            } else {
+                format!("over: {}", words(call.end().as_str_name(), "END_"))
             };
             let video = if call.video && call.kind() == Kind::Ring { " with pictures" } else { "" };
             let payload = String::from_utf8_lossy(&call.payload);

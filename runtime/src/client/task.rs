@@ -261,6 +261,8 @@ impl Task {
             }
             SessionNotification::NoOlder { request, reason } => self.answer(request, Err(reason.into())),
             SessionNotification::Call { id, user, news } => self.tell(Event::Call { id, user, news }),
+            // Not told by this client yet.
+            SessionNotification::Marked { .. } | SessionNotification::Typing { .. } => {}
             SessionNotification::Presence { user, online, last_seen_ms } => {
                 self.tell(Event::Presence { user, online, last_seen_ms });
             }

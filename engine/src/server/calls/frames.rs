@@ -19,23 +19,23 @@ const PAYLOAD_LIMIT_BYTES: usize = 64 << 10;
 
 impl<P: Probe> Server<P> {
     /// A session says something of a call.
-    pub(in crate::server) fn call(&mut self, conn: ConnId, user: UserKey, call: v1::Call) {
+    pub(in crate::server) fn call(&mut self, conn: ConnId, user: UserKey, call: &v1::Call) {
         let Some(user) = self.users.get(user).map(|user| user.id.clone()) else { return };
         if call.payload.len() > PAYLOAD_LIMIT_BYTES {
             self.stats.refused_too_large += 1;
             return self.close(conn, CloseReason::MessageTooLarge);
         }
         let Ok(id) = <[u8; 16]>::try_from(call.call_id.as_ref()) else {
-            return self.no_such_call(conn, &call);
+            return self.no_such_call(conn, call);
         };
         let kind = call.kind();
         if kind == Kind::Ring {
-            return self.ring(conn, &user, id, &call);
+            return self.ring(conn, &user, id, call);
         }
         let leg = self.calls.of(user.as_str(), &id);
         let is_of_it = |leg: &Leg| call.user.is_empty() || call.user == leg.peer.as_str();
         let Some(key) = leg.filter(|key| self.calls.get(*key).is_some_and(is_of_it)) else {
-            return self.no_such_call(conn, &call);
+            return self.no_such_call(conn, call);
         };
         let Some(leg) = self.calls.get(key) else { return };
         let (is_ringing_callee, has_it) = (leg.device.is_none(), leg.conn() == Some(conn));
@@ -43,12 +43,12 @@ impl<P: Probe> Server<P> {
             Kind::Accept if is_ringing_callee => self.take(conn, key),
             Kind::Decline | Kind::HangUp if is_ringing_callee => self.decline(conn, key),
             Kind::HangUp if has_it => self.hang_up(key, End::HungUp, End::HungUp),
-            Kind::Signal if has_it && leg.stage == Stage::Active => self.signal(key, &call),
+            Kind::Signal if has_it && leg.stage == Stage::Active => self.signal(key, call),
             // Said twice, and done once.
             Kind::Accept if has_it && !leg.is_caller => self.stats.calls_repeated += 1,
-            Kind::Signal if self.probe.canary(Canary::SignalBeforeAccept) => self.signal(key, &call),
+            Kind::Signal if self.probe.canary(Canary::SignalBeforeAccept) => self.signal(key, call),
             Kind::Unspecified | Kind::Ring | Kind::Accept | Kind::Decline | Kind::HangUp | Kind::Signal => {
-                self.no_such_call(conn, &call);
+                self.no_such_call(conn, call);
             }
         }
     }

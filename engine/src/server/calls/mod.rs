@@ -138,12 +138,12 @@ impl Calls {
 
     /// Whether the parts are in step, and every leg's device is among `online`.
     pub(super) fn is_sound(&self, online: impl Fn(ConnId) -> bool) -> bool {
-        let listed = |(key, leg): (_, &Box<Leg>)| {
+        let listed = |key: LegKey, leg: &Leg| {
             self.key(leg.user.as_str()) == Some(key)
                 && (leg.device.is_some() || !leg.is_caller && leg.stage == Stage::Ringing)
                 && !matches!(leg.device, Some(Device { link: LinkOf::Up(conn), .. }) if !online(conn))
         };
-        self.legs.iter().all(listed)
+        self.legs.iter().all(|(key, leg)| listed(key, leg))
             && self.legs.len() == self.by_user.len()
             && self.ended.len() <= ENDED_LIMIT
     }

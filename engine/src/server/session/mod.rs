@@ -151,7 +151,7 @@ impl<P: Probe> Server<P> {
             Body::Mark(mark) => self.mark(conn, user, &mark),
             Body::Typing(typing) => self.typing(user, &typing),
             Body::Watch(watch) => self.watch(conn, &watch),
-            Body::Call(call) => self.call(conn, user, call),
+            Body::Call(call) => self.call(conn, user, &call),
             Body::Resync(resync) => {
                 if !self.probe.canary(Canary::ResyncIgnored) {
                     self.tell_heads(conn, &resync.cursors);

@@ -158,7 +158,8 @@ impl Store for MemoryStore {
             };
             let cursors = memory.by_move().into_iter().map(cursor).collect();
             memory.openings += 1;
-            Ok((Resume { device_id, cursors, submits: memory.submits.clone() }, memory.openings))
+            let submits = memory.submits.clone();
+            Ok((Resume { device_id, cursors, submits, ..Resume::default() }, memory.openings))
         })?;
         self.opening = opening;
         Ok(resume)

@@ -151,7 +151,8 @@ impl Store for SqliteStore {
             let (id, conversation) = (MessageId(row.get(0)?), conversation_at(row, 1)?);
             Ok(PendingSubmit { id, conversation, content: content_at(row, 3)? })
         });
-        Ok(Resume { device_id, cursors: cursors.map_err(&failed)?, submits: submits.map_err(&failed)? })
+        let (cursors, submits) = (cursors.map_err(&failed)?, submits.map_err(&failed)?);
+        Ok(Resume { device_id, cursors, submits, ..Resume::default() })
     }
 
     fn apply(&mut self, changes: &[Change]) -> Result<(), StoreError> {
