@@ -7,8 +7,8 @@
 use std::{collections::HashMap, mem, pin::Pin, sync::Arc};
 
 use switchboard_engine::{
-    CallError, CallId, History, LogMessage, MessageId, OlderId, PendingSubmit, Place, Recipient, Session,
-    SessionNotification, SessionState, UserId, WatchError,
+    History, Instant, LogMessage, MessageId, OlderId, PendingSubmit, Place, Recipient, Session,
+    SessionNotification, SessionState,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -24,6 +24,9 @@ use super::{
 /// Things that may wait for the store; then nothing more is taken from the connection or the application.
 const BATCH_LIMIT: usize = 1_024;
 
+/// Something to do with the session.
+pub(super) type Act = Box<dyn FnOnce(&mut Session, Instant) + Send>;
+
 /// What a handle asks for. Each is answered once, or dropped when the client ends.
 pub(super) enum Command {
     Submit {
@@ -37,34 +40,11 @@ pub(super) enum Command {
         limit: u32,
         answer: oneshot::Sender<Result<Older, OlderError>>,
     },
-    /// Something about a call.
-    Call {
-        say: Say,
-        done: oneshot::Sender<Result<(), CallError>>,
-    },
-    Watch {
-        users: Vec<UserId>,
-        done: oneshot::Sender<Result<(), WatchError>>,
-    },
-    /// To look at the session.
-    Look(Box<dyn FnOnce(&Session) + Send>),
-    Connect {
-        done: oneshot::Sender<()>,
-    },
-    Disconnect {
-        done: oneshot::Sender<()>,
-    },
+    /// To look at the session, or to do something with it that nothing has to be kept of before.
+    Do(Act),
     End {
         done: oneshot::Sender<()>,
     },
-}
-
-/// What is said of a call.
-pub(super) enum Say {
-    Ring { id: CallId, user: UserId, video: bool },
-    Accept(CallId),
-    HangUp(CallId),
-    Signal { id: CallId, payload: bytes::Bytes },
 }
 
 /// What is done once the changes that belong to it are in the store.
@@ -241,6 +221,13 @@ impl Task {
                 self.keep(Change::Skipped { conversation: conversation.clone(), epoch, seq });
                 self.tell(Event::Skipped { conversation, epoch, seq });
             }
+            SessionNotification::Marked { conversation, epoch, own, marks } => {
+                self.keep(Change::Marked { conversation: conversation.clone(), epoch, own, marks });
+                self.tell(Event::Marked { conversation, epoch, own, marks });
+            }
+            SessionNotification::Typing { conversation, user, types } => {
+                self.tell(Event::Typing { conversation, user, types });
+            }
             SessionNotification::Reset { conversation } => {
                 self.keep(Change::Reset { conversation: conversation.clone() });
                 self.tell(Event::Reset { conversation });
@@ -261,8 +248,6 @@ impl Task {
             }
             SessionNotification::NoOlder { request, reason } => self.answer(request, Err(reason.into())),
             SessionNotification::Call { id, user, news } => self.tell(Event::Call { id, user, news }),
-            // Not told by this client yet.
-            SessionNotification::Marked { .. } | SessionNotification::Typing { .. } => {}
             SessionNotification::Presence { user, online, last_seen_ms } => {
                 self.tell(Event::Presence { user, online, last_seen_ms });
             }
@@ -359,28 +344,7 @@ impl Task {
                     }
                 }
             }
-            Some(Command::Call { say, done }) => {
-                let said = self.driver.command(|session: &mut Session, now| match say {
-                    Say::Ring { id, user, video } => session.ring(now, id, user, video),
-                    Say::Accept(id) => session.accept_call(now, id),
-                    Say::HangUp(id) => session.hang_up(now, id),
-                    Say::Signal { id, payload } => session.signal(now, id, payload),
-                });
-                let _ = done.send(said);
-            }
-            Some(Command::Watch { users, done }) => {
-                let watch = |session: &mut Session, now| session.watch(now, &users);
-                let _ = done.send(self.driver.command(watch));
-            }
-            Some(Command::Look(look)) => look(self.driver.machine()),
-            Some(Command::Connect { done }) => {
-                self.driver.command(Session::connect);
-                let _ = done.send(());
-            }
-            Some(Command::Disconnect { done }) => {
-                self.driver.command(Session::close);
-                let _ = done.send(());
-            }
+            Some(Command::Do(act)) => self.driver.command(act),
             Some(Command::End { done }) => {
                 self.ended.push(done);
                 self.end();
