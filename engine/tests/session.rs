@@ -274,6 +274,7 @@ impl Alice {
             }
             Note::NoOlder { reason, .. } => Some(format!("no older {reason:?}")),
             Note::CaughtUp => Some("caught up".into()),
+            note @ (Note::Presence { .. } | Note::Call { .. }) => Some(format!("{note:?}")),
             Note::Marked { own, marks: Marks { delivered, read }, .. } => {
                 // Only what the server was told has arrived would be in every test.
                 let whose = if own { "own" } else { "peer" };
@@ -282,7 +283,6 @@ impl Alice {
             Note::Typing { user, types, .. } => {
                 Some(format!("{user} {}", if types { "types" } else { "stops" }))
             }
-            note @ Note::Presence { .. } => Some(format!("{note:?}")),
         });
         told.collect()
     }
