@@ -25,28 +25,12 @@ pub enum Bug {
     Store(StoreCanary),
 }
 
-/// Bugs of the engine that only a session can meet. The clients of the simulator speak the classic protocol, so
-/// no seed can show them; each has a chat in `engine/tests/server/canaries` that does.
-pub const OF_SESSIONS: [Canary; 10] = [
-    Canary::HelloNotRequired,
-    Canary::AckBeforeCommit,
-    Canary::AckForgotten,
-    Canary::DeliverySeqOffByOne,
-    Canary::EpochNotTold,
-    Canary::OwnDevicesLeftOut,
-    Canary::OwnCopyToClassic,
-    Canary::HeadsForgottenAfterLag,
-    Canary::ResyncIgnored,
-    Canary::PageOfOtherConversation,
-];
-
 impl Bug {
-    /// All that a world of classic clients can show: those of the engine but for [`OF_SESSIONS`], and the store's.
+    /// All of them: those of the engine, and the store's.
     #[must_use]
     pub fn all() -> Vec<Self> {
         let store = StoreCanary::ALL.iter().copied().map(Self::Store);
-        let engine = Canary::ALL.iter().copied().filter(|canary| !OF_SESSIONS.contains(canary));
-        engine.map(Self::Engine).chain(store).collect()
+        Canary::ALL.iter().copied().map(Self::Engine).chain(store).collect()
     }
 
     /// The name that reports use.
@@ -165,7 +149,7 @@ struct Find {
 }
 
 /// The profiles that seeds are taken from in turn: bugs show in different worlds.
-const PROFILES: [&str; 7] = ["small", "default", "storm", "readers", "store", "bus", "rates"];
+const PROFILES: [&str; 8] = ["small", "default", "storm", "readers", "store", "bus", "rates", "sessions"];
 
 /// What is hunted, and how long.
 #[derive(Clone, Copy, Debug)]

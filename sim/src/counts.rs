@@ -2,47 +2,6 @@
 
 use switchboard_engine::{Canary, Probe, Rule, Shipped};
 
-/// Rules of the engine that only sessions reach. The clients of the simulator speak the classic protocol; the
-/// engine's own tests reach all of these. Copies of one-to-one messages for other devices of their sender are not
-/// among them: engines tell each other of those whoever is connected.
-pub const OF_SESSIONS: [Rule; 35] = [
-    Rule::SessionWelcomed,
-    Rule::HelloLate,
-    Rule::FrameOutOfTurn,
-    Rule::FrameUndecodable,
-    Rule::SessionHeartbeat,
-    Rule::GoodbyeSent,
-    Rule::GoodbyeWithoutRoom,
-    Rule::DepartedSession,
-    Rule::SubmitInvalid,
-    Rule::SubmitBusy,
-    Rule::SubmitAccepted,
-    Rule::SubmitRefused,
-    Rule::SubmitUnavailable,
-    Rule::SubmitRepeated,
-    Rule::DeliveredToSession,
-    Rule::DeliveredToOwnDevices,
-    Rule::Lagging,
-    Rule::LaggingDropped,
-    Rule::LagOver,
-    Rule::HeadsAsked,
-    Rule::HeadsPaged,
-    Rule::HeadsTold,
-    Rule::HeadsFailed,
-    Rule::HeadsRetried,
-    Rule::HeadsReplaced,
-    Rule::CursorsOverLimit,
-    Rule::FetchRequested,
-    Rule::FetchInvalid,
-    Rule::FetchBusy,
-    Rule::FetchRefused,
-    Rule::FetchFailed,
-    Rule::PageSent,
-    Rule::PageWithoutRoom,
-    Rule::ClosedUndecodableFrame,
-    Rule::ClosedOutOfTurn,
-];
-
 /// How often each rule of the engine was reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reached([u64; Rule::ALL.len()]);
@@ -59,10 +18,9 @@ impl Reached {
         self.0.iter_mut().zip(&other.0).for_each(|(sum, count)| *sum += count);
     }
 
-    /// Each rule with how often it was reached, in the engine's order, but for those of sessions, which no client
-    /// of the simulator reaches.
+    /// Each rule with how often it was reached, in the engine's order.
     pub fn iter(&self) -> impl Iterator<Item = (Rule, u64)> {
-        Rule::ALL.iter().copied().zip(self.0).filter(|(rule, _)| !OF_SESSIONS.contains(rule))
+        Rule::ALL.iter().copied().zip(self.0)
     }
 
     pub(crate) const fn count(&mut self, rule: Rule) {
@@ -183,6 +141,10 @@ faults! {
     ClockForward "clock-forward",
     /// A clock jumped backward.
     ClockBackward "clock-backward",
+    /// The process of a session client died.
+    AppDied "client-process-died",
+    /// A session client lost all that it had kept.
+    AppWiped "client-wiped",
 }
 
 /// How often each fault happened.

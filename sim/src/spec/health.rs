@@ -146,7 +146,12 @@ impl Health {
 impl super::Spec {
     /// A membership has changed; the last node learns of it then.
     pub(crate) fn membership(&mut self, group: u16, user: u16, is: bool, known_us: u64) {
-        self.health.members[group as usize][user as usize] = Member { is, known_us };
+        let member = &mut self.health.members[group as usize][user as usize];
+        let joins = is && !member.is;
+        *member = Member { is, known_us };
+        if joins && self.is_on {
+            self.logs.joined(group, user, self.now_us);
+        }
     }
 
     /// A client stops reading, or reads again.
@@ -169,7 +174,9 @@ impl super::Spec {
 
     /// A node starts, stops or dies.
     pub(crate) fn node(&mut self, node: u16, is_up: bool) {
-        self.health.nodes[node as usize] = (is_up, self.now_us);
+        // A clock that was set back stands still until it is reached again, whichever process reads it.
+        let from_us = self.now_us.max(self.health.nodes[node as usize].1);
+        self.health.nodes[node as usize] = (is_up, from_us);
     }
 
     /// A node's clock jumps: what waited may have been given up, or is given up later.

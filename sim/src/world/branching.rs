@@ -206,6 +206,7 @@ impl<T: Sut> World<'_, T> {
             | Happening::ClientTimeout { .. }
             | Happening::Say { .. }
             | Happening::Redial { .. }
+            | Happening::Revive { .. }
             | Happening::Stop { .. }) => format!("{other:?}"),
         }
     }

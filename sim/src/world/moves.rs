@@ -196,6 +196,7 @@ impl<T: Sut> World<'_, T> {
                 | Happening::ClientLost { .. }
                 | Happening::Say { .. }
                 | Happening::Redial { .. }
+                | Happening::Revive { .. }
                 | Happening::Stop { .. } => false,
             };
             if ready {
@@ -382,6 +383,7 @@ impl<T: Sut> World<'_, T> {
                 | Happening::Directory { .. }
                 | Happening::Say { .. }
                 | Happening::Redial { .. }
+                | Happening::Revive { .. }
                 | Happening::Stop { .. }
                 | Happening::Start { .. } => {}
             }
@@ -423,6 +425,7 @@ impl<T: Sut> World<'_, T> {
             | Happening::Step(_)
             | Happening::Say { .. }
             | Happening::Redial { .. }
+            | Happening::Revive { .. }
             | Happening::Stop { .. } => false,
         }
     }
