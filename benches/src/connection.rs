@@ -5,10 +5,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use mio::net::TcpStream;
+use rand_xoshiro::Xoshiro256PlusPlus;
+use rand_xoshiro::rand_core::{Rng as _, SeedableRng as _};
 use socket2::{Domain, Socket, Type};
 
 use crate::scanner::{Passed, Scanner};
-use crate::wire;
+use crate::wire::{self, MESSAGE_ID_BYTES, Protocol, tag};
 
 /// How long the kernel may take for a connection on this machine; a full backlog makes it wait.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -19,12 +21,30 @@ const HEAD_LIMIT_BYTES: usize = 16 << 10;
 /// Connections from one source address: well below the 28,000 ports that Linux gives out.
 const CONNECTIONS_PER_SOURCE: usize = 4_000;
 
+/// What has come after the welcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Arrived {
+    /// Messages of others; with the classic protocol, everything.
+    pub(crate) messages: usize,
+    /// Messages of the client's own that are in the store.
+    pub(crate) accepted: usize,
+    /// Those that are not.
+    pub(crate) rejected: usize,
+}
+
+impl Arrived {
+    pub(crate) fn is_none(self) -> bool {
+        self == Self::default()
+    }
+}
+
 /// A client's connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
     state: State,
     scanner: Scanner,
+    protocol: Protocol,
     /// The client's own message, in a masked frame, several times over.
     burst: Vec<u8>,
     frame_len: usize,
@@ -32,12 +52,49 @@ pub(crate) struct Connection {
     phase: usize,
     /// Bytes of messages to be written; with `phase` a multiple of `frame_len`.
     unsent_bytes: usize,
-    /// Control frames to be written.
-    control: Vec<u8>,
+    /// Other frames to be written, before the messages.
+    queued: Vec<u8>,
+    /// Of a session: what makes each message another one.
+    numbering: Option<Numbering>,
+}
+
+/// A `Submit` in its frame, and ids to send it with again and again.
+#[derive(Debug)]
+struct Numbering {
+    frame: Vec<u8>,
+    /// Where the id is in the frame, and in its payload.
+    id_at: usize,
+    id_at_in_payload: usize,
+    /// Random ids are what an index of ids meets; a counter would spare it.
+    next: Xoshiro256PlusPlus,
+}
+
+impl Numbering {
+    fn new(to: &str, payload_bytes: usize) -> Self {
+        // Where the id is shows when it is found: nothing else in the frame is like it.
+        let sought = [0xa5; MESSAGE_ID_BYTES];
+        let payload = wire::submit(sought, to, payload_bytes);
+        let find = |window: &[u8]| window == sought;
+        let id_at_in_payload = payload.windows(MESSAGE_ID_BYTES).position(find).unwrap_or_default();
+        let frame = wire::frame(2, &payload);
+        let id_at = frame.len() - payload.len() + id_at_in_payload;
+        Self { frame, id_at, id_at_in_payload, next: Xoshiro256PlusPlus::seed_from_u64(random_seed()) }
+    }
+
+    fn append_to(&mut self, bytes: &mut Vec<u8>) {
+        let start = bytes.len() + self.id_at;
+        bytes.extend_from_slice(&self.frame);
+        let mut id = [0; MESSAGE_ID_BYTES];
+        self.next.fill_bytes(&mut id);
+        wire::mask(&mut id, self.id_at_in_payload);
+        if let Some(place) = bytes.get_mut(start..start + MESSAGE_ID_BYTES) {
+            place.copy_from_slice(&id);
+        }
+    }
 }
 
 /// ```text
-///   Handshake ──101──▶ Unwelcomed ──first message──▶ Ready
+///   Handshake ──101──▶ Unwelcomed ──first message──▶ Ready      (a session says Hello after the 101)
 ///       └──────────────────┴──────────────────────────┴──▶ Closed
 /// ```
 #[derive(Debug)]
@@ -53,7 +110,7 @@ enum State {
 
 impl Connection {
     /// Connects and sends the request of the handshake.
-    pub(crate) fn open(target: SocketAddr, index: usize, user: &str) -> io::Result<Self> {
+    pub(crate) fn open(target: SocketAddr, index: usize, user: &str, protocol: Protocol) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)?;
         if target.is_ipv4() {
             let source = Ipv4Addr::from(u32::from(Ipv4Addr::LOCALHOST).saturating_add(
@@ -66,17 +123,19 @@ impl Connection {
         socket.set_tcp_nodelay(true)?;
         let mut stream = std::net::TcpStream::from(socket);
         // A new socket's buffer takes the whole request.
-        stream.write_all(&wire::handshake(user))?;
+        stream.write_all(&wire::handshake(user, protocol))?;
         stream.set_nonblocking(true)?;
         Ok(Self {
             stream: TcpStream::from_std(stream),
             state: State::Handshake(Vec::new()),
             scanner: Scanner::default(),
+            protocol,
             burst: Vec::new(),
             frame_len: 0,
             phase: 0,
             unsent_bytes: 0,
-            control: Vec::new(),
+            queued: Vec::new(),
+            numbering: None,
         })
     }
 
@@ -84,6 +143,11 @@ impl Connection {
     pub(crate) fn prepare(&mut self, frame: &[u8], per_write: usize) {
         self.burst = frame.repeat(per_write.max(1));
         self.frame_len = frame.len();
+    }
+
+    /// Sets what [`Connection::send`] sends: `Submit`s to this user, each with another message id.
+    pub(crate) fn prepare_submits(&mut self, to: &str, payload_bytes: usize) {
+        self.numbering = Some(Numbering::new(to, payload_bytes));
     }
 
     pub(crate) const fn is_ready(&self) -> bool {
@@ -99,49 +163,56 @@ impl Connection {
     }
 
     pub(crate) const fn has_unsent(&self) -> bool {
-        self.unsent_bytes > 0 || !self.control.is_empty()
+        self.unsent_bytes > 0 || !self.queued.is_empty()
     }
 
     /// Queues the message `count` times; [`Connection::flush`] writes.
-    pub(crate) const fn send(&mut self, count: usize) {
+    pub(crate) fn send(&mut self, count: usize) {
+        if let Some(numbering) = &mut self.numbering {
+            return (0..count).for_each(|_| numbering.append_to(&mut self.queued));
+        }
         self.unsent_bytes = self.unsent_bytes.saturating_add(self.frame_len.saturating_mul(count));
     }
 
-    /// Reads until nothing is there, and gives how many messages have come after the welcome.
-    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> usize {
-        let mut messages = 0;
+    /// Reads until nothing is there, and gives what has come after the welcome.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Arrived {
+        let mut arrived = Arrived::default();
         while self.closed().is_none() {
             let read = match self.stream.read(buffer) {
                 Ok(0) => {
-                    return self.close("the server ended the connection without a close frame", messages);
+                    self.close("the server ended the connection without a close frame");
+                    break;
                 }
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return self.close(&format!("reading: {error}"), messages),
+                Err(error) => {
+                    self.close(&format!("reading: {error}"));
+                    break;
+                }
             };
-            messages += self.take(buffer.get(..read).unwrap_or_default());
+            self.take(buffer.get(..read).unwrap_or_default(), &mut arrived);
             // A short read has emptied a stream socket; asking once more would double the calls.
             if read < buffer.len() {
                 break;
             }
         }
-        messages
+        arrived
     }
 
     /// Writes what is queued, until the socket takes no more.
     pub(crate) fn flush(&mut self) {
         while self.closed().is_none() && self.has_unsent() {
-            let control = self.phase == 0 && !self.control.is_empty();
-            let bytes = if control {
-                self.control.as_slice()
+            let queued = self.phase == 0 && !self.queued.is_empty();
+            let bytes = if queued {
+                self.queued.as_slice()
             } else {
                 let end = self.burst.len().min(self.phase.saturating_add(self.unsent_bytes));
                 self.burst.get(self.phase..end).unwrap_or_default()
             };
             match self.stream.write(bytes) {
-                Ok(written) if control => {
-                    self.control.drain(..written);
+                Ok(written) if queued => {
+                    self.queued.drain(..written);
                 }
                 Ok(written) => {
                     self.unsent_bytes -= written;
@@ -152,60 +223,72 @@ impl Connection {
                 Err(error) => {
                     // What the server said before it closed tells more than the failed write.
                     self.read(&mut [0; 4096]);
-                    self.close(&format!("writing: {error}"), 0);
+                    self.close(&format!("writing: {error}"));
                 }
             }
         }
     }
 
     /// The first reason stays.
-    fn close(&mut self, why: &str, messages: usize) -> usize {
+    fn close(&mut self, why: &str) {
         if self.closed().is_none() {
             self.state = State::Closed(why.to_owned());
         }
-        messages
     }
 
-    /// Takes in what has arrived, and gives how many messages of it came after the welcome.
-    fn take(&mut self, bytes: &[u8]) -> usize {
+    /// Takes in what has arrived, and counts what of it came after the welcome.
+    fn take(&mut self, bytes: &[u8], arrived: &mut Arrived) {
         let mut after_head = Vec::new();
         let mut bytes = bytes;
         if let State::Handshake(head) = &mut self.state {
             head.extend_from_slice(bytes);
             let Some(end) = head.windows(4).position(|window| window == b"\r\n\r\n") else {
                 if head.len() > HEAD_LIMIT_BYTES {
-                    self.close("the handshake's answer has no end", 0);
+                    self.close("the handshake's answer has no end");
                 }
-                return 0;
+                return;
             };
             after_head = head.split_off(end + 4);
             if let Err(why) = wire::accepted(head) {
-                return self.close(&why, 0);
+                return self.close(&why);
             }
             self.state = State::Unwelcomed;
             bytes = &[];
+            if self.protocol == Protocol::Session {
+                self.queued.extend(wire::frame(2, &wire::hello()));
+            }
         }
-        let Self { scanner, state, control, .. } = self;
-        let mut messages = 0;
+        let Self { scanner, state, queued, protocol, .. } = self;
         let mut closed = None;
         let mut passed = |passed: Passed<'_>| match passed {
-            Passed::Message => match state {
-                State::Unwelcomed => *state = State::Ready,
-                State::Ready => messages += 1,
-                State::Handshake(_) | State::Closed(_) => {}
+            Passed::Message(first) => match (&state, *protocol, first) {
+                (State::Unwelcomed, Protocol::Classic, _)
+                | (State::Unwelcomed, Protocol::Session, Some(tag::WELCOME)) => *state = State::Ready,
+                (State::Ready, Protocol::Classic, _)
+                | (State::Ready, Protocol::Session, Some(tag::DELIVERY)) => arrived.messages += 1,
+                (State::Ready, Protocol::Session, Some(tag::ACCEPTED)) => arrived.accepted += 1,
+                (State::Ready, Protocol::Session, Some(tag::REJECTED)) => arrived.rejected += 1,
+                // Heads, and the Goodbye before a close.
+                (State::Unwelcomed | State::Ready, Protocol::Session, _)
+                | (State::Handshake(_) | State::Closed(_), _, _) => {}
             },
-            Passed::Ping(payload) => control.extend(wire::frame(0x0a, payload)),
+            Passed::Ping(payload) => queued.extend(wire::frame(0x0a, payload)),
             Passed::Close(payload) => closed = Some(close_text(payload)),
         };
         let scanned = scanner.scan(&after_head, &mut passed).and_then(|()| scanner.scan(bytes, &mut passed));
         if scanned.is_err() {
-            return self.close("the server sent a broken frame", messages);
+            return self.close("the server sent a broken frame");
         }
-        match closed {
-            Some(why) => self.close(&why, messages),
-            None => messages,
+        if let Some(why) = closed {
+            self.close(&why);
         }
     }
+}
+
+/// Another one for each call: a server that is used again must not know the ids.
+fn random_seed() -> u64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    RandomState::new().hash_one(())
 }
 
 fn close_text(payload: &[u8]) -> String {

@@ -1,15 +1,15 @@
 //! Pairs of clients that send to each other.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use crate::connection::{Arrived, Connection};
 use crate::fleet::Fleet;
-use crate::report::{row, shortfall_rows};
-use crate::{BenchError, Latency, Process, Progress, Target, Usage, Used, wire};
+use crate::report::{latency_row, row, shortfall_rows};
+use crate::under_way::UnderWay;
+use crate::{BenchError, Latency, Process, Progress, Protocol, Target, Usage, Used, wire};
 
 /// How long messages that are under way at the end are waited for.
 const DRAIN_LIMIT: Duration = Duration::from_secs(3);
@@ -23,9 +23,6 @@ const TICK: Duration = Duration::from_micros(100);
 /// Messages that an open loop queues before it looks at the sockets and the clock again.
 const DUE_AT_ONCE: u64 = 10_000;
 
-/// Beyond an hour, a latency counts as an hour.
-const LATENCY_LIMIT_NS: u64 = 3_600_000_000_000;
-
 /// Messages that an open loop may have to remember at once; each takes 16 bytes.
 const OPEN_LOOP_LIMIT: u64 = 100_000_000;
 
@@ -37,6 +34,19 @@ pub enum Kind {
     Relay,
     /// `contentType` 1 from one user to another: stored, delivered after the commit.
     Stored,
+    /// A `Submit` of the session protocol: stored, acknowledged to its sender and delivered after the commit.
+    Session,
+}
+
+impl Kind {
+    /// What its clients speak.
+    #[must_use]
+    pub const fn protocol(self) -> Protocol {
+        match self {
+            Self::Relay | Self::Stored => Protocol::Classic,
+            Self::Session => Protocol::Session,
+        }
+    }
 }
 
 /// What to measure.
@@ -128,6 +138,8 @@ pub struct DirectReport {
     /// From sending (closed loop), or from when a message was due (open loop: a generator or server that falls
     /// behind does not hide it), until it was read.
     pub latency: Latency,
+    /// Of a session's messages: what came back to their senders.
+    pub acknowledged: Option<Acknowledged>,
     /// What the server used in the measured time, if its process is known.
     pub server: Option<Used>,
     /// CPU time of the server for each delivered message, in microseconds.
@@ -136,6 +148,19 @@ pub struct DirectReport {
     pub generator: Used,
     /// What was asked for and not reached, in words; empty after a good run.
     pub shortfalls: Vec<String>,
+}
+
+/// What the senders of a session's messages were told.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Acknowledged {
+    /// `Accepted` in the measured time.
+    pub accepted: u64,
+    /// `Rejected`, warm-up included.
+    pub rejected: u64,
+    /// Messages sent, warm-up included, of which nothing was heard until the run ended.
+    pub unanswered: u64,
+    /// Until the `Accepted` was read, as for the deliveries.
+    pub latency: Latency,
 }
 
 /// Runs the load, and ends by itself: connecting has its limit, waiting for the last messages takes at most 3 s.
@@ -148,7 +173,13 @@ pub fn run(
     progress: &mut Progress,
 ) -> Result<DirectReport, BenchError> {
     options.validate()?;
-    let mut fleet = Fleet::open(target.address, options.clients, options.connect_limit, progress)?;
+    let mut fleet = Fleet::open(
+        target.address,
+        options.kind.protocol(),
+        options.clients,
+        options.connect_limit,
+        progress,
+    )?;
     let mut load = Load::new(options, &mut fleet);
     if load.senders.is_empty() {
         let why = "no two neighbours are connected".to_owned();
@@ -193,16 +224,16 @@ struct Load<'a> {
     options: &'a DirectOptions,
     /// Numbers of the clients that send: both of a pair are connected.
     senders: Vec<usize>,
-    /// For each client by its number, when its messages were sent or due that have not come; a pair's messages
-    /// come in the order they were sent in.
-    under_way: Vec<VecDeque<Instant>>,
+    /// Messages that have not come to their recipients.
+    under_way: UnderWay,
+    /// Messages of which their senders have not heard; only a session's are answered.
+    unanswered: UnderWay,
+    rejected: u64,
     /// Messages that an open loop has sent.
     due: u64,
     /// Messages that an open loop should have sent besides, when it last looked.
     behind: u64,
     measuring: bool,
-    latency: Histogram<u64>,
-    delivered: u64,
     unexpected: u64,
 }
 
@@ -211,23 +242,19 @@ impl<'a> Load<'a> {
         let both = |client: &usize| fleet.is_ready(*client) && fleet.is_ready(partner(*client));
         let senders: Vec<usize> = (0..options.clients).filter(both).collect();
         for &client in &senders {
-            let (from, to) = (wire::user(client), wire::user(partner(client)));
-            let frame = wire::frame(2, &wire::message(options.kind, &from, &to, options.payload_bytes));
             if let Some(connection) = fleet.connection(client) {
-                connection.prepare(&frame, options.in_flight.min(FRAMES_PER_WRITE));
+                prepare(connection, options, client);
             }
         }
-        #[allow(clippy::expect_used, reason = "the bounds are constants that a histogram can have")]
-        let latency = Histogram::new_with_bounds(1, LATENCY_LIMIT_NS, 3).expect("valid bounds");
         Self {
             options,
             senders,
-            under_way: vec![VecDeque::new(); options.clients],
+            under_way: UnderWay::new(options.clients),
+            unanswered: UnderWay::new(options.clients),
+            rejected: 0,
             due: 0,
             behind: 0,
             measuring: false,
-            latency,
-            delivered: 0,
             unexpected: 0,
         }
     }
@@ -253,13 +280,13 @@ impl<'a> Load<'a> {
         self.measuring = false;
         let to = Moment::now(target, generator)?;
         let deadline = to.at + DRAIN_LIMIT;
-        while self.undelivered() > 0 && fleet.ready() > 0 && Instant::now() < deadline {
+        while self.outstanding() > 0 && fleet.ready() > 0 && Instant::now() < deadline {
             let left = deadline.saturating_duration_since(Instant::now());
             let arrivals = turn(fleet, left)?;
-            for (client, count, at) in arrivals {
-                self.arrived(client, count, at);
+            for (client, arrived, at) in arrivals {
+                self.arrived(client, arrived, at);
             }
-            progress.show(|| format!("waiting for {} messages", self.undelivered()));
+            progress.show(|| format!("waiting for {} messages", self.outstanding()));
         }
         Ok(Window { from, to })
     }
@@ -281,8 +308,8 @@ impl<'a> Load<'a> {
                 self.send_due(fleet, rate, start, now);
             }
             let arrivals = turn(fleet, end - now)?;
-            for (client, count, at) in arrivals {
-                let expected = self.arrived(client, count, at);
+            for (client, arrived, at) in arrivals {
+                let expected = self.arrived(client, arrived, at);
                 if self.options.rate_per_second.is_none() {
                     self.send(fleet, partner(client), expected, Instant::now());
                 }
@@ -290,7 +317,7 @@ impl<'a> Load<'a> {
             progress.show(|| {
                 let left = end.saturating_duration_since(Instant::now()).as_secs_f64();
                 let what = if self.measuring { "measuring" } else { "warming up" };
-                format!("{what}: {left:.1} s left, {} delivered", self.delivered)
+                format!("{what}: {left:.1} s left, {} delivered", self.under_way.measured)
             });
         }
     }
@@ -331,51 +358,58 @@ impl<'a> Load<'a> {
     }
 
     fn queue(&mut self, fleet: &mut Fleet, client: usize, count: usize, at: Instant) {
-        if let (Some(connection), Some(under_way)) =
-            (fleet.connection(client), self.under_way.get_mut(client))
-        {
-            connection.send(count);
-            under_way.extend(std::iter::repeat_n(at, count));
+        let Some(connection) = fleet.connection(client) else { return };
+        connection.send(count);
+        self.under_way.sent(client, count, at);
+        match self.options.kind.protocol() {
+            Protocol::Session => self.unanswered.sent(client, count, at),
+            Protocol::Classic => {}
         }
     }
 
     /// Takes in that a client got messages, and gives how many of them its partner had sent.
-    fn arrived(&mut self, client: usize, count: usize, at: Instant) -> usize {
-        let Some(under_way) = self.under_way.get_mut(partner(client)) else { return 0 };
-        let expected = count.min(under_way.len());
-        for sent in under_way.drain(..expected) {
-            if self.measuring {
-                self.delivered += 1;
-                let ns = u64::try_from(at.saturating_duration_since(sent).as_nanos()).unwrap_or(u64::MAX);
-                self.latency.saturating_record(ns);
-            }
-        }
-        self.unexpected += u64::try_from(count - expected).unwrap_or_default();
-        expected
+    fn arrived(&mut self, client: usize, arrived: Arrived, at: Instant) -> usize {
+        let Arrived { messages, accepted, rejected } = arrived;
+        let delivered = self.under_way.arrived(partner(client), messages, at, self.measuring);
+        let answered = self.unanswered.arrived(client, accepted, at, self.measuring);
+        // A rejected message is answered, and was not delayed.
+        self.unanswered.arrived(client, rejected, at, false);
+        let unexpected = messages - delivered + accepted - answered;
+        self.unexpected += u64::try_from(unexpected).unwrap_or_default();
+        self.rejected += u64::try_from(rejected).unwrap_or_default();
+        delivered
     }
 
-    fn undelivered(&self) -> u64 {
-        self.under_way.iter().map(|under_way| u64::try_from(under_way.len()).unwrap_or_default()).sum()
+    fn outstanding(&self) -> u64 {
+        self.under_way.len() + self.unanswered.len()
     }
 
     #[allow(clippy::cast_precision_loss, reason = "counts of one run are far below 2^52")]
     fn report(&self, fleet: &Fleet, window: &Window) -> DirectReport {
         let Window { from, to } = window;
         let measured_seconds = (to.at - from.at).as_secs_f64();
-        let delivered_per_second = self.delivered as f64 / measured_seconds;
+        let delivered = self.under_way.measured;
+        let delivered_per_second = delivered as f64 / measured_seconds;
         let server = from.server.zip(to.server).map(|(before, after)| Used::between(before, after));
-        let per_message = |used: Used| used.cpu_seconds * 1e6 / self.delivered as f64;
+        let per_message = |used: Used| used.cpu_seconds * 1e6 / delivered as f64;
+        let acknowledged = || Acknowledged {
+            accepted: self.unanswered.measured,
+            rejected: self.rejected,
+            unanswered: self.unanswered.len(),
+            latency: Latency::of(&self.unanswered.latency),
+        };
         DirectReport {
             options: self.options.clone(),
             clients_ready: self.senders.len(),
             measured_seconds,
-            delivered: self.delivered,
+            delivered,
             delivered_per_second,
-            undelivered: self.undelivered(),
+            undelivered: self.under_way.len(),
             unexpected: self.unexpected,
-            latency: Latency::of(&self.latency),
+            latency: Latency::of(&self.under_way.latency),
+            acknowledged: (self.options.kind.protocol() == Protocol::Session).then(acknowledged),
             server,
-            server_cpu_us_per_message: server.filter(|_| self.delivered > 0).map(per_message),
+            server_cpu_us_per_message: server.filter(|_| delivered > 0).map(per_message),
             generator: Used::between(from.generator, to.generator),
             shortfalls: self.shortfalls(fleet, delivered_per_second),
         }
@@ -389,15 +423,21 @@ impl<'a> Load<'a> {
             out.push(format!("{took_part} of {asked} clients took part"));
         }
         out.extend(fleet.complaints().into_iter().map(|(why, count)| format!("{count} clients: {why}")));
-        if self.delivered == 0 {
+        if self.under_way.measured == 0 {
             out.push("no message was delivered in the measured time".to_owned());
         }
         if self.behind > 0 {
             out.push(format!("the generator is too slow: {} messages were due and not sent", self.behind));
         }
-        if self.undelivered() > 0 {
-            let seconds = DRAIN_LIMIT.as_secs();
-            out.push(format!("{} messages had not come {seconds} s after the end", self.undelivered()));
+        let seconds = DRAIN_LIMIT.as_secs();
+        if self.under_way.len() > 0 {
+            out.push(format!("{} messages had not come {seconds} s after the end", self.under_way.len()));
+        }
+        if self.unanswered.len() > 0 {
+            out.push(format!("{} messages had no answer {seconds} s after the end", self.unanswered.len()));
+        }
+        if self.rejected > 0 {
+            out.push(format!("{} messages were rejected", self.rejected));
         }
         if self.unexpected > 0 {
             out.push(format!("{} messages came that were not sent", self.unexpected));
@@ -412,15 +452,29 @@ impl<'a> Load<'a> {
     }
 }
 
+/// Sets what a client sends.
+fn prepare(connection: &mut Connection, options: &DirectOptions, client: usize) {
+    let (from, to) = (wire::user(client), wire::user(partner(client)));
+    match options.kind.protocol() {
+        Protocol::Classic => {
+            let frame = wire::frame(2, &wire::message(options.kind, &from, &to, options.payload_bytes));
+            connection.prepare(&frame, options.in_flight.min(FRAMES_PER_WRITE));
+        }
+        Protocol::Session => {
+            connection.prepare_submits(&to, options.payload_bytes);
+        }
+    }
+}
+
 /// The neighbour that a client sends to, and gets from.
 const fn partner(client: usize) -> usize {
     client ^ 1
 }
 
-/// Which clients got how many messages, and when.
-fn turn(fleet: &mut Fleet, timeout: Duration) -> Result<Vec<(usize, usize, Instant)>, BenchError> {
+/// Which clients got what, and when.
+fn turn(fleet: &mut Fleet, timeout: Duration) -> Result<Vec<(usize, Arrived, Instant)>, BenchError> {
     let mut arrivals = Vec::new();
-    fleet.turn(Some(timeout), |client, count, at| arrivals.push((client, count, at)))?;
+    fleet.turn(Some(timeout), |client, arrived, at| arrivals.push((client, arrived, at)))?;
     Ok(arrivals)
 }
 
@@ -435,12 +489,11 @@ impl fmt::Display for DirectReport {
         writeln!(f, "direct, {kind}: {} clients, {payload_bytes} bytes, {pace}", self.clients_ready)?;
         row(f, "delivered", format_args!("{} in {:.2} s", self.delivered, self.measured_seconds))?;
         row(f, "per second", format_args!("{:.0}", self.delivered_per_second))?;
-        let l = &self.latency;
-        let tail = format_args!(
-            "p50 {:.0}  p90 {:.0}  p99 {:.0}  p99.9 {:.0}  max {:.0}",
-            l.p50_us, l.p90_us, l.p99_us, l.p999_us, l.max_us
-        );
-        row(f, "latency, us", tail)?;
+        latency_row(f, "latency, us", &self.latency)?;
+        if let Some(acknowledged) = &self.acknowledged {
+            row(f, "accepted", format_args!("{}", acknowledged.accepted))?;
+            latency_row(f, "until accepted, us", &acknowledged.latency)?;
+        }
         match (&self.server, self.server_cpu_us_per_message) {
             (Some(used), per_message) => {
                 let per_message = per_message.map_or("-".to_owned(), |us| format!("{us:.2}"));

@@ -74,6 +74,22 @@ pub enum BenchError {
         /// What the system says.
         source: procfs::ProcError,
     },
+    /// The CPU time of a process cannot be had.
+    #[error("reading the CPU clock of process {pid}")]
+    Clock {
+        /// The process.
+        pid: i32,
+        /// What the system says.
+        source: nix::errno::Errno,
+    },
+    /// The server did not do what the session protocol says.
+    #[error("a session of {user}: {what}")]
+    Session {
+        /// Whose.
+        user: String,
+        /// What happened instead.
+        what: String,
+    },
 }
 
 impl BenchError {

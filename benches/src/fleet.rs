@@ -13,7 +13,8 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 
-use crate::connection::Connection;
+use crate::connection::{Arrived, Connection};
+use crate::wire::Protocol;
 use crate::{BenchError, Progress, wire};
 
 /// Connections that wait for their handshake or welcome at once: below the backlog of every server.
@@ -44,6 +45,7 @@ impl Fleet {
     /// Opens `count` connections and waits until each is welcomed or closed, but no longer than `limit`.
     pub(crate) fn open(
         target: SocketAddr,
+        protocol: Protocol,
         count: usize,
         limit: Duration,
         progress: &mut Progress,
@@ -58,7 +60,7 @@ impl Fleet {
         let mut settled = 0;
         while Instant::now() < deadline && (tried < count || settled < fleet.connections.len()) {
             if tried < count && fleet.connections.len() - settled < HANDSHAKES {
-                fleet.add(target)?;
+                fleet.add(target, protocol)?;
                 tried += 1;
                 continue;
             }
@@ -86,9 +88,9 @@ impl Fleet {
         })
     }
 
-    fn add(&mut self, target: SocketAddr) -> Result<(), BenchError> {
+    fn add(&mut self, target: SocketAddr, protocol: Protocol) -> Result<(), BenchError> {
         let number = self.connections.len();
-        match Connection::open(target, number, &wire::user(number)) {
+        match Connection::open(target, number, &wire::user(number), protocol) {
             Ok(mut connection) => {
                 self.poll
                     .registry()
@@ -145,12 +147,12 @@ impl Fleet {
         reasons
     }
 
-    /// Waits for sockets, at most `timeout`, reads and writes what they allow, and reports for each client how
-    /// many messages came, and when.
+    /// Waits for sockets, at most `timeout`, reads and writes what they allow, and reports for each client what
+    /// came, and when.
     pub(crate) fn turn(
         &mut self,
         timeout: Option<Duration>,
-        mut arrived: impl FnMut(usize, usize, Instant),
+        mut report: impl FnMut(usize, Arrived, Instant),
     ) -> Result<(), BenchError> {
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
@@ -165,9 +167,9 @@ impl Fleet {
             let index = event.token().0;
             let Some(connection) = self.connections.get_mut(index) else { continue };
             if event.is_readable() {
-                let messages = connection.read(&mut self.buffer);
-                if messages > 0 {
-                    arrived(index, messages, Instant::now());
+                let arrived = connection.read(&mut self.buffer);
+                if !arrived.is_none() {
+                    report(index, arrived, Instant::now());
                 }
             }
             if connection.has_unsent() {

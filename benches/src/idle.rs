@@ -8,11 +8,13 @@ use serde::Serialize;
 use crate::direct::as_seconds;
 use crate::fleet::Fleet;
 use crate::report::{row, shortfall_rows};
-use crate::{BenchError, Process, Progress, Target, Used};
+use crate::{BenchError, Process, Progress, Protocol, Target, Used};
 
 /// What to measure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct IdleOptions {
+    /// What they speak.
+    pub protocol: Protocol,
     /// Connections to open.
     pub connections: usize,
     /// Time that all of them may take to be opened and welcomed; without those that are not, the run goes on.
@@ -25,7 +27,12 @@ pub struct IdleOptions {
 
 impl Default for IdleOptions {
     fn default() -> Self {
-        Self { connections: 10_000, connect_limit: Duration::from_secs(120), settle: Duration::from_secs(2) }
+        Self {
+            protocol: Protocol::Classic,
+            connections: 10_000,
+            connect_limit: Duration::from_secs(120),
+            settle: Duration::from_secs(2),
+        }
     }
 }
 
@@ -72,7 +79,8 @@ pub fn run(
     let server_usage = || target.process.as_ref().map(Process::usage).transpose();
     let (before, own_before) = (server_usage()?, generator.usage()?);
     let start = Instant::now();
-    let mut fleet = Fleet::open(target.address, options.connections, options.connect_limit, progress)?;
+    let mut fleet =
+        Fleet::open(target.address, options.protocol, options.connections, options.connect_limit, progress)?;
     let connect_seconds = start.elapsed().as_secs_f64();
     let settled = Instant::now() + options.settle;
     while Instant::now() < settled {
@@ -104,7 +112,8 @@ pub fn run(
 
 impl fmt::Display for IdleReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "idle: {} connections, opened in {:.2} s", self.open, self.connect_seconds)?;
+        let protocol = format!("{:?}", self.options.protocol).to_lowercase();
+        writeln!(f, "idle, {protocol}: {} connections, opened in {:.2} s", self.open, self.connect_seconds)?;
         match (&self.server, self.kib_per_connection) {
             (Some(used), Some(kib)) => {
                 row(f, "KiB per connection", format_args!("{kib:.2}"))?;
@@ -116,5 +125,35 @@ impl fmt::Display for IdleReport {
         }
         row(f, "generator CPU, s", format_args!("{:.2}", self.generator.cpu_seconds))?;
         shortfall_rows(f, &self.shortfalls)
+    }
+}
+
+/// Idle connections of both protocols, each with a server of its own.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct IdlePair {
+    /// The classic protocol's.
+    pub classic: IdleReport,
+    /// The session protocol's.
+    pub session: IdleReport,
+    /// What a session takes more than a classic connection, in KiB.
+    pub difference_kib: Option<f64>,
+}
+
+impl IdlePair {
+    /// Compares two reports.
+    #[must_use]
+    pub fn of(classic: IdleReport, session: IdleReport) -> Self {
+        let both = session.kib_per_connection.zip(classic.kib_per_connection);
+        Self { classic, session, difference_kib: both.map(|(session, classic)| session - classic) }
+    }
+}
+
+impl fmt::Display for IdlePair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.classic, self.session)?;
+        match self.difference_kib {
+            Some(kib) => writeln!(f, "a session takes {kib:.2} KiB more than a classic connection"),
+            None => Ok(()),
+        }
     }
 }

@@ -5,22 +5,29 @@
 //! machine with. Only loopback addresses are targets.
 //!
 //! - [`direct`]: pairs of clients send to each other; messages per second, latency, CPU per message.
-//! - [`idle`]: many connections that say nothing; memory per connection.
+//! - [`durable`]: durable messages of sessions beside relayed ones, alternately; the ratio of their cost.
+//! - [`resume`]: a session that has missed messages; CPU time until it has them.
+//! - [`idle`]: many connections that say nothing; memory per connection, of both protocols.
 
 mod connection;
 pub mod direct;
+pub mod durable;
 mod error;
 mod fleet;
 pub mod idle;
 mod progress;
 mod report;
+pub mod resume;
 mod scanner;
 mod server;
+mod session;
+mod under_way;
 mod usage;
 mod wire;
 
 pub use error::BenchError;
 pub use progress::Progress;
-pub use report::{Latency, Used};
+pub use report::{Latency, Spread, Used};
 pub use server::{Server, Target};
 pub use usage::{Process, Usage};
+pub use wire::Protocol;

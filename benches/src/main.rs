@@ -12,13 +12,18 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 use switchboard_benches::direct::{self, DirectOptions, Kind};
-use switchboard_benches::idle::{self, IdleOptions};
-use switchboard_benches::{BenchError, Process, Progress, Target};
+use switchboard_benches::durable::{self, DurableOptions};
+use switchboard_benches::idle::{self, IdleOptions, IdlePair};
+use switchboard_benches::resume::{self, ResumeOptions};
+use switchboard_benches::{BenchError, Process, Progress, Protocol, Target};
 
 const AFTER_HELP: &str = "\
 Examples:
   switchboard-bench direct
   switchboard-bench direct --kind stored --clients 50 --rate 20000 --json stored.json
+  switchboard-bench durable --rate 10000 --runs 5
+  switchboard-bench resume --messages 10000
+  switchboard-bench idle --protocol both
   switchboard-bench idle --connections 10000 --target 127.0.0.1:8888 --pid 4711
 
 Without --target, a server is started for the run, on a free port, with a temporary data folder and with its
@@ -38,13 +43,17 @@ struct Cli {
 enum Command {
     /// Pairs of clients send to each other: messages per second, latency, CPU per message
     Direct(DirectArgs),
+    /// Acknowledged, durable messages beside relayed ones, in turns: the ratio of their CPU time
+    Durable(DurableArgs),
+    /// Sessions that have missed messages come back: CPU time until they have them
+    Resume(ResumeArgs),
     /// Connections that say nothing: memory per connection
     Idle(IdleArgs),
 }
 
 #[derive(Args, Debug)]
 struct DirectArgs {
-    /// What is sent: `relay` is never stored, `stored` is delivered after the commit
+    /// What is sent: `relay` is never stored, `stored` is delivered after the commit, `session` is a session's
     #[arg(long, value_enum, default_value_t = Kind::Relay)]
     kind: Kind,
     /// Clients, an even number
@@ -73,7 +82,64 @@ struct DirectArgs {
 }
 
 #[derive(Args, Debug)]
+struct DurableArgs {
+    /// Runs of each kind
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// Messages per second of all clients, sent when due (open loop)
+    #[arg(long, default_value_t = 10_000)]
+    rate: u64,
+    /// Clients, an even number
+    #[arg(long, default_value_t = 200)]
+    clients: usize,
+    /// Time of each run that is measured
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+    /// Time that clients may take to be connected and welcomed
+    #[arg(long, default_value_t = 30.0)]
+    connect_seconds: f64,
+    /// Time of each run that is not measured at first
+    #[arg(long, default_value_t = 1.0)]
+    warmup_seconds: f64,
+    /// Size of a message
+    #[arg(long, default_value_t = 128)]
+    payload_bytes: usize,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Args, Debug)]
+struct ResumeArgs {
+    /// Messages that were missed, and conversations of which the heads are told
+    #[arg(long, default_value_t = 10_000)]
+    messages: usize,
+    /// Conversations that the messages are spread over, in the second part
+    #[arg(long, default_value_t = 100)]
+    conversations: usize,
+    /// Size of a message's text
+    #[arg(long, default_value_t = 80)]
+    text_bytes: usize,
+    /// How often each comes back
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+/// What idle connections speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum IdleProtocol {
+    Classic,
+    Session,
+    /// One after the other, each with a server of its own, and the difference
+    Both,
+}
+
+#[derive(Args, Debug)]
 struct IdleArgs {
+    /// What the connections speak
+    #[arg(long, value_enum, default_value_t = IdleProtocol::Classic)]
+    protocol: IdleProtocol,
     /// Connections to open
     #[arg(long, default_value_t = 10_000)]
     connections: usize,
@@ -160,18 +226,62 @@ fn run(command: Command) -> Result<bool, Box<dyn Error>> {
             write_json(args.common.json.as_deref(), &report)?;
             Ok(report.shortfalls.is_empty())
         }
-        Command::Idle(args) => {
-            let options = IdleOptions {
-                connections: args.connections,
+        Command::Durable(args) => {
+            let options = DurableOptions {
+                runs: args.runs,
+                rate_per_second: args.rate,
+                clients: args.clients,
+                payload_bytes: args.payload_bytes,
                 connect_limit: seconds("--connect-seconds", args.connect_seconds)?,
-                settle: seconds("--settle-seconds", args.settle_seconds)?,
+                warmup: seconds("--warmup-seconds", args.warmup_seconds)?,
+                duration: seconds("--seconds", args.seconds)?,
             };
-            let report = idle::run(&options, &args.common.target()?, &mut progress)?;
+            let report = durable::run(&options, &args.common.target()?, &mut progress)?;
             print!("{report}");
             write_json(args.common.json.as_deref(), &report)?;
             Ok(report.shortfalls.is_empty())
         }
+        Command::Resume(args) => {
+            let ResumeArgs { messages, conversations, text_bytes, runs, common } = args;
+            let options = ResumeOptions { messages, conversations, text_bytes, runs };
+            let report = resume::run(&options, &common.target()?, &mut progress)?;
+            print!("{report}");
+            write_json(common.json.as_deref(), &report)?;
+            Ok(report.shortfalls.is_empty())
+        }
+        Command::Idle(args) => run_idle(&args, &mut progress),
     }
+}
+
+fn run_idle(args: &IdleArgs, progress: &mut Progress) -> Result<bool, Box<dyn Error>> {
+    let mut run = |protocol| -> Result<idle::IdleReport, Box<dyn Error>> {
+        let options = IdleOptions {
+            protocol,
+            connections: args.connections,
+            connect_limit: seconds("--connect-seconds", args.connect_seconds)?,
+            settle: seconds("--settle-seconds", args.settle_seconds)?,
+        };
+        Ok(idle::run(&options, &args.common.target()?, progress)?)
+    };
+    let json = args.common.json.as_deref();
+    let protocol = match args.protocol {
+        IdleProtocol::Classic => Protocol::Classic,
+        IdleProtocol::Session => Protocol::Session,
+        IdleProtocol::Both if args.common.target.is_some() => {
+            let rule = "classic or session with --target: what the first connections took stays taken";
+            return Err(BenchError::Option { option: "--protocol", rule }.into());
+        }
+        IdleProtocol::Both => {
+            let pair = IdlePair::of(run(Protocol::Classic)?, run(Protocol::Session)?);
+            print!("{pair}");
+            write_json(json, &pair)?;
+            return Ok(pair.classic.shortfalls.is_empty() && pair.session.shortfalls.is_empty());
+        }
+    };
+    let report = run(protocol)?;
+    print!("{report}");
+    write_json(json, &report)?;
+    Ok(report.shortfalls.is_empty())
 }
 
 fn seconds(option: &'static str, value: f64) -> Result<Duration, BenchError> {

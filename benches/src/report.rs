@@ -66,6 +66,43 @@ pub(crate) fn row(f: &mut fmt::Formatter<'_>, name: &str, value: fmt::Arguments<
     writeln!(f, "  {name:<24} {value}")
 }
 
+/// A line with percentiles.
+pub(crate) fn latency_row(f: &mut fmt::Formatter<'_>, name: &str, l: &Latency) -> fmt::Result {
+    let tail = format_args!(
+        "p50 {:.0}  p90 {:.0}  p99 {:.0}  p99.9 {:.0}  max {:.0}",
+        l.p50_us, l.p90_us, l.p99_us, l.p999_us, l.max_us
+    );
+    row(f, name, tail)
+}
+
+/// What a measurement gave in several runs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Spread {
+    /// The middle one; the mean of the middle two if their number is even.
+    pub median: f64,
+    /// The smallest.
+    pub min: f64,
+    /// The largest.
+    pub max: f64,
+}
+
+impl Spread {
+    /// None of no runs.
+    pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut values: Vec<f64> = values.into_iter().collect();
+        values.sort_by(f64::total_cmp);
+        let (&min, &max) = (values.first()?, values.last()?);
+        let (low, high) = (values.get((values.len() - 1) / 2)?, values.get(values.len() / 2)?);
+        Some(Self { median: f64::midpoint(*low, *high), min, max })
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.2} ({:.2} to {:.2})", self.median, self.min, self.max)
+    }
+}
+
 /// The end of every table: what was asked for and not reached.
 pub(crate) fn shortfall_rows(f: &mut fmt::Formatter<'_>, shortfalls: &[String]) -> fmt::Result {
     for shortfall in shortfalls {

@@ -3,8 +3,8 @@
 /// What the scanner has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Passed<'a> {
-    /// The end of a data message.
-    Message,
+    /// The end of a data message, with its first byte: what kind of frame it is, in the session protocol.
+    Message(Option<u8>),
     /// A Ping, to be answered with the same payload.
     Ping(&'a [u8]),
     /// A Close, with its payload: code and reason.
@@ -18,6 +18,8 @@ pub(crate) struct Scanner {
     header: Vec<u8>,
     /// Bytes of the payload that are to come.
     left: u64,
+    /// The first byte of the data message that is arriving.
+    tag: Option<u8>,
     /// The payload of a control frame, as far as it has arrived.
     control: Vec<u8>,
 }
@@ -46,13 +48,15 @@ impl Scanner {
             self.left -= u64::try_from(here).unwrap_or(self.left);
             if first & 0x08 != 0 {
                 self.control.extend_from_slice(payload);
+            } else {
+                self.tag = self.tag.or(payload.first().copied());
             }
             if self.left > 0 {
                 return Ok(());
             }
             self.header.clear();
             match first {
-                0x80..=0x82 => passed(Passed::Message),
+                0x80..=0x82 => passed(Passed::Message(self.tag.take())),
                 0x88 => passed(Passed::Close(&self.control)),
                 0x89 => passed(Passed::Ping(&self.control)),
                 // Pongs, and fragments that are not the last of their message.
@@ -107,7 +111,14 @@ mod tests {
         bytes.extend([0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
         bytes.extend([5; 65_536]);
         bytes.extend([0x88, 2, 3, 0xe8]);
-        let expected = ["Message", "Ping([7, 8])", "Message", "Message", "Message", "Close([3, 232])"];
+        let expected = [
+            "Message(Some(1))",
+            "Ping([7, 8])",
+            "Message(Some(9))",
+            "Message(Some(5))",
+            "Message(Some(5))",
+            "Close([3, 232])",
+        ];
         assert_eq!(scan([&*bytes]).unwrap(), expected);
         assert_eq!(scan(bytes.chunks(1)).unwrap(), expected);
         assert_eq!(scan(bytes.chunks(7)).unwrap(), expected);

@@ -1,5 +1,9 @@
 //! What a process has used, from `/proc`.
 
+use std::time::Duration;
+
+use nix::time::ClockId;
+use nix::unistd::Pid;
 use procfs::process::{self, MMapPath};
 use serde::Serialize;
 
@@ -10,12 +14,14 @@ use crate::BenchError;
 pub struct Process {
     pid: i32,
     process: process::Process,
+    /// Counts the CPU time of all its threads.
+    clock: ClockId,
 }
 
 /// CPU time and memory at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Usage {
-    /// User and system time of all threads since the process began, in seconds; in steps of 10 ms.
+    /// User and system time of all threads since the process began, in seconds.
     pub cpu_seconds: f64,
     /// Resident memory, in KiB.
     pub rss_kib: u64,
@@ -28,7 +34,7 @@ impl Process {
     /// [`BenchError::Proc`] if there is none, or it belongs to somebody else.
     pub fn new(pid: i32) -> Result<Self, BenchError> {
         let process = process::Process::new(pid).map_err(|source| BenchError::Proc { pid, source })?;
-        Ok(Self { pid, process })
+        Self::with_clock(process)
     }
 
     /// This process.
@@ -37,7 +43,22 @@ impl Process {
     /// [`BenchError::Proc`] if there is no `/proc`.
     pub fn this() -> Result<Self, BenchError> {
         let process = process::Process::myself().map_err(|source| BenchError::Proc { pid: 0, source })?;
-        Ok(Self { pid: process.pid(), process })
+        Self::with_clock(process)
+    }
+
+    fn with_clock(process: process::Process) -> Result<Self, BenchError> {
+        let pid = process.pid();
+        let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(pid))
+            .map_err(|source| BenchError::Clock { pid, source })?;
+        Ok(Self { pid, process, clock })
+    }
+
+    /// The CPU time that it has used so far, in user and kernel mode, all threads together.
+    ///
+    /// # Errors
+    /// [`BenchError::Clock`] if it has ended.
+    pub fn cpu_time(&self) -> Result<Duration, BenchError> {
+        self.clock.now().map(Duration::from).map_err(|source| BenchError::Clock { pid: self.pid, source })
     }
 
     /// What it has used so far.
@@ -45,14 +66,12 @@ impl Process {
     /// # Errors
     /// [`BenchError::Proc`] if it has ended.
     pub fn usage(&self) -> Result<Usage, BenchError> {
-        self.read().map_err(|source| BenchError::Proc { pid: self.pid, source })
+        let cpu_seconds = self.cpu_time()?.as_secs_f64();
+        let rss_kib = self.rss_kib().map_err(|source| BenchError::Proc { pid: self.pid, source })?;
+        Ok(Usage { cpu_seconds, rss_kib })
     }
 
-    #[allow(clippy::cast_precision_loss, reason = "ticks of a process that lives for minutes are few")]
-    fn read(&self) -> procfs::ProcResult<Usage> {
-        let stat = self.process.stat()?;
-        let ticks = stat.utime.saturating_add(stat.stime);
-        let cpu_seconds = ticks as f64 / procfs::ticks_per_second() as f64;
+    fn rss_kib(&self) -> procfs::ProcResult<u64> {
         // smaps_rollup walks the page tables; VmRSS lags by up to 64 pages for each thread.
         let rollup = self.process.smaps_rollup()?;
         let rss_bytes: u64 = rollup
@@ -61,6 +80,6 @@ impl Process {
             .filter(|map| map.pathname == MMapPath::Rollup)
             .filter_map(|map| map.extension.map.get("Rss"))
             .sum();
-        Ok(Usage { cpu_seconds, rss_kib: rss_bytes / 1024 })
+        Ok(rss_bytes / 1024)
     }
 }

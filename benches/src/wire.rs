@@ -1,6 +1,10 @@
 //! The bytes that a client sends, made once and sent many times.
 
-use switchboard_proto::{Message as _, classic::Message};
+use switchboard_proto::{
+    Message as _,
+    classic::Message,
+    v1::{ClientFrame, Content, Conversation, Hello, Submit, client_frame::Body, conversation::Peer},
+};
 
 use crate::direct::Kind;
 
@@ -11,16 +15,42 @@ const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 /// The mask of all frames: any four bytes will do, but not zero, which would spare the server its work.
 const MASK: [u8; 4] = [0x5a, 0xc3, 0x3c, 0xa5];
 
+/// What a client speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// The classic protocol: no subprotocol is offered.
+    #[default]
+    Classic,
+    /// The session protocol, `switchboard.v1`.
+    Session,
+}
+
+/// First bytes of the server's frames of the session protocol: field and wire type of what is in them.
+pub(crate) mod tag {
+    pub(crate) const WELCOME: u8 = 0x0a;
+    pub(crate) const ACCEPTED: u8 = 0x12;
+    pub(crate) const REJECTED: u8 = 0x1a;
+    pub(crate) const DELIVERY: u8 = 0x22;
+}
+
+/// Where the id of the message is in a [`submit`].
+pub(crate) const MESSAGE_ID_BYTES: usize = 16;
+
 /// The name of the client with this number.
 pub(crate) fn user(index: usize) -> String {
     format!("bench-{index:06}")
 }
 
-/// The handshake's request (classic protocol: the user is a query parameter).
-pub(crate) fn handshake(user: &str) -> Vec<u8> {
+/// The handshake's request; the user is a query parameter.
+pub(crate) fn handshake(user: &str, protocol: Protocol) -> Vec<u8> {
+    let offer = match protocol {
+        Protocol::Classic => "",
+        Protocol::Session => "Sec-WebSocket-Protocol: switchboard.v1\r\n",
+    };
     format!(
         "GET /socket.io?user={user} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n\
-         Connection: Upgrade\r\nSec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+         Connection: Upgrade\r\nSec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n{offer}\r\n"
     )
     .into_bytes()
 }
@@ -42,12 +72,44 @@ pub(crate) fn accepted(head: &[u8]) -> Result<(), String> {
     }
 }
 
+/// What a session says first: a device that knows nothing yet.
+pub(crate) fn hello() -> Vec<u8> {
+    client_frame(Body::Hello(Hello { device_id: vec![7; 16].into(), cursors: Vec::new() }))
+}
+
+pub(crate) fn client_frame(body: Body) -> Vec<u8> {
+    ClientFrame { body: Some(body) }.encode_to_vec()
+}
+
+/// A session's message to another user, `payload_bytes` long if its fixed parts leave room for that.
+pub(crate) fn submit(id: [u8; MESSAGE_ID_BYTES], to: &str, payload_bytes: usize) -> Vec<u8> {
+    let mut text = "x".to_owned();
+    loop {
+        let frame = client_frame(Body::Submit(Submit {
+            message_id: id.to_vec().into(),
+            conversation: Some(user_conversation(to)),
+            content: Some(Content { kind: 1, text: text.clone(), ..Content::default() }),
+        }));
+        if frame.len() >= payload_bytes {
+            return frame;
+        }
+        // The lengths grow with the text, so it may take a second look.
+        text.push_str(&"x".repeat((payload_bytes - frame.len()).div_ceil(2)));
+    }
+}
+
+/// The conversation with another user.
+pub(crate) fn user_conversation(other: &str) -> Conversation {
+    Conversation { peer: Some(Peer::User(other.to_owned())) }
+}
+
 /// A classic message from one client to another, `payload_bytes` long if its fixed parts leave room for that.
 pub(crate) fn message(kind: Kind, from: &str, to: &str, payload_bytes: usize) -> Vec<u8> {
     let mut message = Message { from: from.to_owned(), to: to.to_owned(), ..Message::default() };
     match kind {
         Kind::Relay => message.content_type = 7,
-        Kind::Stored => {
+        // A session's messages are made by `submit`.
+        Kind::Stored | Kind::Session => {
             message.content_type = 1;
             message.message_type = 1;
         }
@@ -57,6 +119,12 @@ pub(crate) fn message(kind: Kind, from: &str, to: &str, payload_bytes: usize) ->
         message.content.push('x');
     }
     message.encode_to_vec()
+}
+
+/// Masks bytes that stand in a frame's payload from this position on, or takes their mask away.
+pub(crate) fn mask(bytes: &mut [u8], position: usize) {
+    let key = MASK.iter().cycle().skip(position % MASK.len());
+    bytes.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
 }
 
 /// One masked frame (RFC 6455 sections 5.2 and 5.3).

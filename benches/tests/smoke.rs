@@ -192,7 +192,7 @@ fn idle_connections_are_opened_counted_and_weighed() {
     assert_eq!(report.shortfalls, [""; 0]);
     assert_eq!(report.open, 40);
     assert!(report.kib_per_connection.is_some());
-    assert!(report.to_string().starts_with("idle: 40 connections"));
+    assert!(report.to_string().starts_with("idle, classic: 40 connections"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::{
-    bus::{Record, Topic},
+    bus::{Note, Record, Topic},
     close::CloseReason,
     id::{ConnId, Ticket},
     storage::Request,
@@ -46,6 +46,9 @@ pub enum Action<'a> {
     },
     /// Hand the record to every other engine that is subscribed to its topic.
     Publish(Record),
+    /// Hand the note to every other engine that is subscribed to its topic. A bus that carries classic traffic carries
+    /// nothing else in its records, so notes have a way of their own.
+    Tell(Note),
     /// From now on, pass records of this topic to this engine.
     Subscribe(Topic),
     /// From now on, pass no more records of this topic to this engine.

@@ -17,6 +17,18 @@ pub enum Topic {
     User(UserId),
     /// What a group is sent.
     Group(GroupId),
+    /// Whether a user is here: notes only, for engines whose sessions watch the user.
+    Presence(UserId),
+}
+
+/// Something that sessions are told, for the sessions of other engines. Records and notes of one engine about one topic
+/// keep their order on no bus; what is told in notes alone must not depend on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Whom it concerns.
+    pub topic: Topic,
+    /// A `switchboard.v1.Note`, as an engine has authenticated it.
+    pub note: Bytes,
 }
 
 /// A message that one engine has accepted, for the local users of the others.
@@ -30,4 +42,33 @@ pub struct Record {
     /// A classic `Message`, as the sender's engine has authenticated it: `from` is the sender, and in a
     /// group's message `avatar` is the sender's picture as the directory has it.
     pub message: Bytes,
+}
+
+/// What a bus between engines carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Carried {
+    /// Of [`Action::Publish`](crate::Action::Publish), to become [`Event::Published`](crate::Event::Published).
+    Record(Record),
+    /// Of [`Action::Tell`](crate::Action::Tell), to become [`Event::Told`](crate::Event::Told).
+    Note(Note),
+}
+
+impl Carried {
+    /// Whom it concerns.
+    #[must_use]
+    pub const fn topic(&self) -> &Topic {
+        match self {
+            Self::Record(record) => &record.topic,
+            Self::Note(note) => &note.topic,
+        }
+    }
+}
+
+impl From<Carried> for crate::Event {
+    fn from(carried: Carried) -> Self {
+        match carried {
+            Carried::Record(record) => Self::Published(record),
+            Carried::Note(note) => Self::Told(note),
+        }
+    }
 }

@@ -103,6 +103,8 @@ pub struct Limits {
     pub lag_bytes: u64,
     /// Fetches of one session that wait for the store; more are refused.
     pub fetches_per_connection: u32,
+    /// Conversations of which one session's marks wait for the store; marks of more are dropped.
+    pub marks_per_connection: u32,
     /// Messages of one page of a log.
     pub page_messages: u32,
     /// Bytes of content of one page of a log, unless its only message is larger. With [`PAGE_MESSAGE_COST_BYTES`]
@@ -142,6 +144,7 @@ impl Default for Limits {
             pending_bytes: 256 << 20,
             lag_bytes: 1 << 20,
             fetches_per_connection: 4,
+            marks_per_connection: 256,
             page_messages: 200,
             page_bytes: 256 << 10,
             cursors_per_hello: 4_096,
@@ -207,7 +210,7 @@ impl ServerConfig {
     }
 
     /// What is required of what only sessions have.
-    fn session_rules(&self) -> [(&'static str, &'static str, bool); 12] {
+    fn session_rules(&self) -> [(&'static str, &'static str, bool); 13] {
         let l = &self.limits;
         let is_told = |time: Duration| time.as_millis() <= u128::from(u32::MAX);
         let page_bytes =
@@ -224,6 +227,7 @@ impl ServerConfig {
             ("reconnect_spread", "less than 49 days", is_told(self.reconnect_spread)),
             ("lag_bytes", "less than outbox_bytes", l.lag_bytes < l.outbox_bytes),
             ("fetches_per_connection", "at least 1", l.fetches_per_connection >= 1),
+            ("marks_per_connection", "at least 1", l.marks_per_connection >= 1),
             ("page_messages", "at least 1", l.page_messages >= 1),
             ("page_bytes", "at least 1, and with 512 for each of page_messages at most outbox_bytes", {
                 l.page_bytes >= 1 && page_bytes <= l.outbox_bytes

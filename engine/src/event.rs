@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::{
-    bus::Record,
+    bus::{Note, Record},
     id::{ConnId, Ticket, UserId},
     storage::{Answer, DirectoryChange},
 };
@@ -78,6 +78,8 @@ pub enum Event {
     },
     /// Another engine has published a record.
     Published(Record),
+    /// Another engine tells something that concerns sessions.
+    Told(Note),
     /// The directory of users and groups has changed.
     DirectoryChanged(DirectoryChange),
     /// The server is to stop: accept nothing more, settle what was accepted, close every connection, and say

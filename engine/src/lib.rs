@@ -55,6 +55,7 @@ mod client;
 mod close;
 mod config;
 mod digest;
+mod entry;
 mod event;
 mod hash;
 mod id;
@@ -66,7 +67,7 @@ mod storage;
 mod time;
 
 pub use action::{Action, Frame, Recipients};
-pub use bus::{Record, Topic};
+pub use bus::{Carried, Note, Record, Topic};
 pub use client::{
     Body, Client, ClientAction, ClientConfig, ClientEvent, ClientLimits, ClientStats, ClosedReason,
     ConnectionState, DropReason, Incoming, IncomingKind, LinkId, LossCause, Media, Notification, Outgoing,
@@ -88,7 +89,8 @@ pub use session::{
 };
 pub use stats::Stats;
 pub use storage::{
-    Answer, DirectoryChange, DirectoryChangeKind, FileKind, FileSource, FileUpload, Head, Messages,
-    NewMessage, Place, Range, Recipient, Request, StoredMessage, UserProfile,
+    Answer, Denial, DirectoryChange, DirectoryChangeKind, FileKind, FileSource, FileUpload, GroupChange,
+    Head, Marks, Messages, NewMarks, NewMessage, Place, Range, Received, Recipient, Request, Role,
+    StoredMarks, StoredMessage, Subject, UserProfile,
 };
 pub use time::Instant;

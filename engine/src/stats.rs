@@ -57,6 +57,10 @@ stats! {
     refused_invalid,
     /// Of those, fetches beyond the limit of one connection.
     refused_fetches,
+    /// Of those, marks with a field that is missing or wrong.
+    refused_marks,
+    /// Of those, signs of typing for a conversation that cannot be, or a group that the sender does not belong to.
+    refused_typing,
     /// Messages whose `from` was not the sender and was corrected.
     corrected_from,
 
@@ -74,6 +78,20 @@ stats! {
     fetches,
     /// Of those, ones that the store refused or failed to give, did not give in time, or that there was no room for.
     fetches_failed,
+    /// Marks that the store was asked to keep.
+    marks,
+    /// Of those, ones that were there already.
+    marks_unmoved,
+    /// Of those, ones that the store refused.
+    marks_refused,
+    /// Of those, ones that the store failed to keep, or did not answer for in time.
+    marks_failed,
+    /// Marks that came while others of their conversation were on their way, and wait with the newest for those.
+    marks_coalesced,
+    /// Marks beyond the limit of one connection.
+    marks_dropped,
+    /// Signs of typing that were passed on.
+    typing,
     /// Loads of heads that failed; it is tried again.
     heads_failed,
     /// Users whose profile could not be loaded; it is tried again.
@@ -87,6 +105,12 @@ stats! {
     bus_received,
     /// Of those, ones that are no message of the protocol.
     bus_undecodable,
+    /// Notes handed to the bus.
+    notes_told,
+    /// Notes taken from the bus.
+    notes_received,
+    /// Of those, ones that are no note, or not for anybody here to understand.
+    notes_undecodable,
 
     /// Frames meant for a connection. Each ends in one of the counters below, or is still waiting.
     pushes,
@@ -94,8 +118,10 @@ stats! {
     pushes_flushed,
     /// Frames for which a connection's outbox had no room.
     pushes_dropped_full,
-    /// Stored messages that were not pushed to a session that lags; it is told the heads instead.
+    /// Stored messages and marks that were not pushed to a session that lags; it is told the heads instead.
     pushes_dropped_lagging,
+    /// Signs of typing that were not pushed to a session that reads slowly.
+    pushes_dropped_typing,
     /// Live pictures that a newer one replaced before they were sent.
     pushes_dropped_superseded,
     /// Frames that were waiting when their connection closed.

@@ -31,6 +31,29 @@ pub enum Request {
     },
     /// Read a part of a conversation's log. Answered by [`Answer::MessagesLoaded`].
     LoadMessages(Box<Range>),
+    /// Move a user's marks in a conversation forwards, and commit. Answered by [`Answer::MarksStored`].
+    StoreMarks(Box<NewMarks>),
+    /// Remember that a user was here until now. Answered by [`Answer::Seen`].
+    StoreSeen(UserId),
+    /// When a user was last here, for another one who has a conversation or a group in common with it.
+    /// Answered by [`Answer::Seen`], and refused to everybody else.
+    LoadSeen {
+        /// Who wants to know.
+        watcher: UserId,
+        /// Of whom.
+        user: UserId,
+    },
+    /// Remember how far a conversation has arrived at the classic clients of a user. Answered by
+    /// [`Answer::ReceivedStored`].
+    StoreReceived(Box<Received>),
+    /// The conversations of which something has not arrived at the classic clients of a user. Answered by
+    /// [`Answer::UnreceivedLoaded`].
+    LoadUnreceived {
+        /// Whose.
+        user: UserId,
+        /// Where an earlier answer broke off: its `next`; 0 for the beginning.
+        after: u64,
+    },
 }
 
 /// The answer to a [`Request`].
@@ -41,6 +64,8 @@ pub enum Answer {
     /// To [`Request::StoreMessage`]: the message is durable. Storing the same (sender, id) again gives the
     /// place that it got the first time, and stores nothing.
     MessageStored(Place),
+    /// To [`Request::StoreMessage`]: the message has been durable since an earlier request, at this place.
+    StoredEarlier(Place),
     /// To [`Request::StoreFile`]: the file is durable.
     FileStored {
         /// The file's name in the store: one path component, safe in a URL.
@@ -57,6 +82,24 @@ pub enum Answer {
     },
     /// To [`Request::LoadMessages`].
     MessagesLoaded(Messages),
+    /// To [`Request::StoreMarks`]: the marks are durable, and now these, which may be further on than was asked for.
+    MarksStored(StoredMarks),
+    /// To [`Request::StoreSeen`] and [`Request::LoadSeen`].
+    Seen {
+        /// When the user was last here, in milliseconds since 1970-01-01T00:00:00Z; none if that is not known.
+        at_ms: Option<i64>,
+    },
+    /// To [`Request::StoreReceived`].
+    ReceivedStored,
+    /// To [`Request::LoadUnreceived`].
+    UnreceivedLoaded {
+        /// Some of the conversations, and how far they have arrived; the heads are the logs'.
+        unreceived: Vec<(Head, Received)>,
+        /// Where to go on; none if these were the last.
+        next: Option<u64>,
+    },
+    /// To [`Request::StoreMessage`]: the sender is a participant, and may not do this all the same. It never can be done.
+    Denied(Denial),
     /// The request can never be done as it is: it names an unknown user or group, or one that is not the
     /// user's, or the file is not what it claims to be.
     Refused,
@@ -87,6 +130,215 @@ pub struct Head {
     pub seq: u64,
     /// Place of the first message that the participant may read; `seq + 1` if there is none.
     pub first_seq: u64,
+    /// The participant's marks.
+    pub own: Marks,
+    /// The other user's marks, if the conversation is one-to-one.
+    pub peer: Marks,
+}
+
+/// How far a user is with a conversation. Both only grow, as long as the log is the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Marks {
+    /// Place of the last message that has arrived at a device of the user without a gap.
+    pub delivered: u64,
+    /// Place of the last message that the user has seen; at most `delivered`.
+    pub read: u64,
+}
+
+impl Marks {
+    /// The further of the two, each mark on its own.
+    #[must_use]
+    pub fn max_of(self, other: Self) -> Self {
+        Self { delivered: self.delivered.max(other.delivered), read: self.read.max(other.read) }
+    }
+}
+
+/// Marks as the store has them after a [`Request::StoreMarks`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredMarks {
+    /// The marks.
+    pub marks: Marks,
+    /// Whether the request has moved them: what only repeats is told to nobody.
+    pub has_moved: bool,
+}
+
+/// Marks as a client wants them. The store takes the larger of these and its own, and neither beyond the log's head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewMarks {
+    /// Whose.
+    pub user: UserId,
+    /// The conversation, as the user sees it.
+    pub conversation: Recipient,
+    /// Which log of it; marks of another one are refused.
+    pub epoch: u64,
+    /// The marks.
+    pub marks: Marks,
+}
+
+/// How far a conversation has arrived at the classic clients of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Whose clients.
+    pub user: UserId,
+    /// The conversation, as the user sees it.
+    pub conversation: Recipient,
+    /// Which log of it.
+    pub epoch: u64,
+    /// Place of the last message that has arrived; everything before it has.
+    pub seq: u64,
+}
+
+/// What an entry of a log is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Subject {
+    /// A message; `content_type` is 1 to 5.
+    #[default]
+    Message,
+    /// New text for an earlier message of the same sender; `content_type` is 21.
+    Edit {
+        /// The place of the message.
+        target_seq: u64,
+    },
+    /// An earlier message is taken back; `content_type` is 22.
+    Recall {
+        /// The place of the message.
+        target_seq: u64,
+    },
+    /// A change of the group; `content_type` is 23.
+    Change(Box<GroupChange>),
+}
+
+impl Subject {
+    /// Bytes of the texts in it.
+    pub(crate) fn len_bytes(&self) -> u64 {
+        let len = match self {
+            Self::Message | Self::Edit { .. } | Self::Recall { .. } => 0,
+            Self::Change(change) => match &**change {
+                GroupChange::Create { name, .. } | GroupChange::Rename(name) => name.len(),
+                GroupChange::Invite(user)
+                | GroupChange::Kick(user)
+                | GroupChange::SetRole(user, _)
+                | GroupChange::Mute(user, _) => user.as_str().len(),
+                GroupChange::Join | GroupChange::Leave => 0,
+            },
+        };
+        len as u64
+    }
+
+    pub(crate) fn fold(&self, digest: &mut Digest<'_>) {
+        match self {
+            Self::Message => digest.word(0),
+            Self::Edit { target_seq } => {
+                digest.word(1);
+                digest.word(*target_seq);
+            }
+            Self::Recall { target_seq } => {
+                digest.word(2);
+                digest.word(*target_seq);
+            }
+            Self::Change(change) => {
+                digest.word(3);
+                change.fold(digest);
+            }
+        }
+    }
+}
+
+/// A change of a group, made by an entry's sender.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GroupChange {
+    /// The group comes into being, and the sender owns it.
+    Create {
+        /// Its name.
+        name: Box<str>,
+        /// Whether nobody joins uninvited.
+        invite_only: bool,
+    },
+    /// The sender becomes a member.
+    Join,
+    /// The sender is a member no more.
+    Leave,
+    /// This user becomes a member.
+    Invite(UserId),
+    /// This user is a member no more.
+    Kick(UserId),
+    /// This user has another role.
+    SetRole(UserId, Role),
+    /// This user may not write until this time, in milliseconds since 1970-01-01T00:00:00Z; 0: may write.
+    Mute(UserId, i64),
+    /// The group has another name.
+    Rename(Box<str>),
+}
+
+impl GroupChange {
+    /// Whom it concerns, if `sender` makes it: who belongs to the group, or another one, from then on. None: all
+    /// members alike.
+    pub(crate) const fn concerns<'a>(&'a self, sender: &'a UserId) -> Option<&'a UserId> {
+        match self {
+            Self::Create { .. } | Self::Join | Self::Leave => Some(sender),
+            Self::Invite(user) | Self::Kick(user) => Some(user),
+            // Members, who are told with everybody.
+            Self::SetRole(..) | Self::Mute(..) | Self::Rename(_) => None,
+        }
+    }
+
+    fn fold(&self, digest: &mut Digest<'_>) {
+        match self {
+            Self::Create { name, invite_only } => {
+                digest.word(0);
+                digest.text(name);
+                digest.flag(*invite_only);
+            }
+            Self::Join => digest.word(1),
+            Self::Leave => digest.word(2),
+            Self::Invite(user) => {
+                digest.word(3);
+                digest.text(user.as_str());
+            }
+            Self::Kick(user) => {
+                digest.word(4);
+                digest.text(user.as_str());
+            }
+            Self::SetRole(user, role) => {
+                digest.word(5);
+                digest.text(user.as_str());
+                digest.word(match role {
+                    Role::Member => 1,
+                    Role::Admin => 2,
+                    Role::Owner => 3,
+                });
+            }
+            Self::Mute(user, until_ms) => {
+                digest.word(6);
+                digest.text(user.as_str());
+                digest.word(until_ms.cast_unsigned());
+            }
+            Self::Rename(name) => {
+                digest.word(7);
+                digest.text(name);
+            }
+        }
+    }
+}
+
+/// What a member of a group may do: each role all that those before it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Read and write, invite if the group is open, leave.
+    Member,
+    /// Invite, kick and mute members, rename, recall what members have said.
+    Admin,
+    /// All of this to admins, and give roles.
+    Owner,
+}
+
+/// Why a participant may not do something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Denial {
+    /// Its role does not allow it, or it is muted, or the message is somebody else's.
+    Forbidden,
+    /// It does not fit what is in the log.
+    Conflict,
 }
 
 /// A part of a conversation's log, as somebody asks for it.
@@ -137,6 +389,12 @@ pub struct StoredMessage {
     pub url: Box<str>,
     /// Time of the commit, in milliseconds since 1970-01-01T00:00:00Z.
     pub stored_at_ms: i64,
+    /// What the entry is.
+    pub subject: Subject,
+    /// Of a message: place of the last edit or recall of it; 0: none. Text and file are as that has left them.
+    pub changed_seq: u64,
+    /// Of a message: whether it was recalled.
+    pub is_recalled: bool,
 }
 
 /// A message to store.
@@ -148,7 +406,7 @@ pub struct NewMessage {
     pub id: MessageId,
     /// To whom it goes.
     pub recipient: Recipient,
-    /// 1 text, 2 file, 3 image, 4 audio, 5 video.
+    /// 1 text, 2 file, 3 image, 4 audio, 5 video; 21 to 23 as `subject` says.
     pub content_type: u8,
     /// Its text.
     pub content: Box<str>,
@@ -158,6 +416,8 @@ pub struct NewMessage {
     pub url: Box<str>,
     /// The file's suffix as the sender gave it, without a dot.
     pub file_suffix: Box<str>,
+    /// What the entry is.
+    pub subject: Subject,
 }
 
 /// To whom a stored message goes; with the sender, this names its conversation.

@@ -62,13 +62,18 @@ fn message(with: &str, seq: u64) -> v1::Delivery {
         seq,
         message_id: Bytes::copy_from_slice(&id(seq)),
         from: with.into(),
-        content: Some(v1::Content { kind: 1, text: seq.to_string(), file: String::new() }),
+        content: Some(v1::Content {
+            kind: 1,
+            text: seq.to_string(),
+            file: String::new(),
+            ..v1::Content::default()
+        }),
         stored_at_ms: 1_000,
     }
 }
 
 fn head(with: &str, seq: u64) -> v1::Head {
-    v1::Head { conversation: wired(&user(with)), epoch: EPOCH, seq, first_seq: 1 }
+    v1::Head { conversation: wired(&user(with)), epoch: EPOCH, seq, first_seq: 1, ..v1::Head::default() }
 }
 
 fn heads(heads: &[v1::Head]) -> Says {
@@ -534,6 +539,19 @@ fn only_the_latest_are_told_and_older_ones_on_demand() {
     alice.hears(unfetched(&fetch, RejectCode::NoSuchConversation));
     assert_eq!(alice.told(), [format!("no older {:?}", NoOlderReason::NoSuchConversation)]);
     assert_eq!(alice.session.resume().cursors, [cursor("bob", 9)], "older ones move no cursor");
+}
+
+#[test]
+fn a_device_that_has_caught_up_can_be_told_all_of_what_is_new() {
+    let config = SessionConfig { history: History::Latest(0), ..config() };
+    let mut alice = Alice::online_as(config, Resume::default(), v1::Limits::default());
+    alice.hears(heads(&[head("bob", 9)]));
+    assert_eq!(alice.told(), ["skipped 9"]);
+    alice.session.set_history(History::All);
+    alice.hears(heads(&[head("carol", 2)]));
+    let fetch = alice.fetched().remove(0);
+    alice.hears(Says::Page(page(&fetch, 1..=2, 2)));
+    assert_eq!(alice.told(), ["1", "2"]);
 }
 
 #[test]

@@ -548,6 +548,10 @@ impl World {
                 let answer = self.read(user, fetch);
                 self.devices[device].answers.push_back(answer);
             }
+            client_frame::Body::Mark(_)
+            | client_frame::Body::Typing(_)
+            | client_frame::Body::Watch(_)
+            | client_frame::Body::Call(_) => {}
         }
         true
     }
@@ -561,8 +565,13 @@ impl World {
                 cursor.conversation == conversation && (cursor.epoch, cursor.seq) == (log.epoch, seq)
             };
             if LOGS[number].contains(&user) && seq > 0 && !cursors.iter().any(named) {
-                let head =
-                    v1::Head { conversation, epoch: log.epoch, seq, first_seq: first_seq(number, user) };
+                let head = v1::Head {
+                    conversation,
+                    epoch: log.epoch,
+                    seq,
+                    first_seq: first_seq(number, user),
+                    ..v1::Head::default()
+                };
                 let heads = v1::Heads { heads: vec![head], last: false };
                 self.devices[device].answers.push_back(frame(server_frame::Body::Heads(heads)));
             }

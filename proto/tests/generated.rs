@@ -7,8 +7,11 @@ const FILES: [&str; 2] = ["protocol.rs", "switchboard.v1.rs"];
 fn generated_code_matches_the_schemas() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let schemas = root.join("proto");
-    let descriptors = protox::compile(["classic.proto", "switchboard/v1/session.proto"], [&schemas])
-        .expect("valid schemas");
+    let descriptors = protox::compile(
+        ["classic.proto", "switchboard/v1/session.proto", "switchboard/v1/note.proto"],
+        [&schemas],
+    )
+    .expect("valid schemas");
     let out = tempfile::tempdir().expect("a temporary folder");
     prost_build::Config::new()
         .bytes(["."])

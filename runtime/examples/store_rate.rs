@@ -265,6 +265,7 @@ fn new_message([high, low]: [u64; 2], sender: UserId, recipient: UserId) -> Requ
         sender_name: "somebody".into(),
         url: "".into(),
         file_suffix: "".into(),
+        subject: switchboard_engine::Subject::Message,
     }))
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use hyper::Uri;
-use switchboard_engine::{GroupId, UserId};
+use switchboard_engine::{GroupId, Recipient, UserId};
 
 use crate::config::{self, ConfigErrors, Layers, Loaded};
 
@@ -115,6 +115,25 @@ pub struct ChatArgs {
     /// The server
     #[arg(long, default_value = "ws://127.0.0.1:8888", value_parser = ws_url)]
     pub url: Uri,
+    /// Show so many messages of the past at the beginning [default: 20 at a terminal, 0 in a pipe]
+    #[arg(long, value_name = "COUNT")]
+    pub history: Option<u32>,
+    /// Keep messages, and what was not sent yet, in this file, and go on from there; otherwise nothing is kept
+    #[arg(long, value_name = "FILE")]
+    pub store: Option<PathBuf>,
+}
+
+impl ChatArgs {
+    /// The conversation to begin with.
+    #[must_use]
+    pub fn conversation(&self) -> Recipient {
+        match (&self.to, &self.group) {
+            (_, Some(group)) => Recipient::Group(group.clone()),
+            (Some(user), None) => Recipient::User(user.clone()),
+            // The command line asks for one of the two.
+            (None, None) => Recipient::User(self.user.clone()),
+        }
+    }
 }
 
 /// What to do with which server's groups.

@@ -138,16 +138,20 @@ fn serve(data: &Path, listen: &str) -> (Running, SocketAddr) {
     (server, address.parse().unwrap())
 }
 
-/// A server that answers each connection with this, and closes it.
-fn answering(response: &'static str) -> SocketAddr {
+/// A server that answers each connection with this, and closes it. It says so each time.
+fn answering(response: &'static str) -> (SocketAddr, Receiver<()>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
+    let (to_test, answered) = channel();
     thread::spawn(move || {
         for stream in listener.incoming() {
             answer(stream.unwrap(), response);
+            if to_test.send(()).is_err() {
+                return;
+            }
         }
     });
-    address
+    (address, answered)
 }
 
 fn answer(mut stream: TcpStream, response: &str) {
@@ -231,16 +235,87 @@ fn what_is_said_while_the_server_is_down_arrives_when_it_is_back() {
     alice.say("are you there?");
     alice.say("I will wait");
     alice.stderr.wait_for("-- waiting for the connection: \"I will wait\"");
-    // The classic protocol delivers to who is there, so Bob must be back first.
-    alice.signal("STOP");
     let (_server, _) = serve(data.path(), &address.to_string());
-    bob.stderr.wait_for("-- online as bob");
-    alice.signal("CONT");
     assert_eq!(bob.stdout.wait_for("there"), "alice: are you there?");
     assert_eq!(bob.stdout.wait_for("wait"), "alice: I will wait");
-    alice.stderr.wait_for("-- sent: \"I will wait\"");
+    alice.stderr.wait_for("-- ✓ \"I will wait\"");
     alice.end_input();
     assert_eq!(alice.exit().0.code(), Some(0));
+}
+
+#[test]
+fn what_was_said_to_somebody_who_was_away_is_there_when_they_come() {
+    let data = tempfile::tempdir().unwrap();
+    let (_server, address) = serve(data.path(), "127.0.0.1:0");
+    let mut alice = Running::chat("--user alice --to bob", address);
+    for line in ["one", "two", "three"] {
+        alice.say(line);
+    }
+    alice.end_input();
+    assert_eq!(alice.exit().0.code(), Some(0));
+    let mut bob = Running::chat("--user bob --to alice --history 2", address);
+    assert_eq!(bob.stdout.wait_for(""), "alice: two");
+    assert_eq!(bob.stdout.wait_for(""), "alice: three");
+}
+
+#[test]
+fn a_store_remembers_what_was_read_and_keeps_what_was_not_sent() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut server, address) = serve(data.path(), "127.0.0.1:0");
+    let file = data.path().join("bob.db");
+    let args = format!("--user bob --to alice --store {}", file.display());
+    let mut bob = Running::online(&args, address);
+    let mut alice = Running::online("--user alice --to bob", address);
+    alice.say("one");
+    assert_eq!(bob.stdout.wait_for(""), "alice: one");
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+    bob.stderr.wait_for("-- offline: ");
+    bob.say("two");
+    bob.stderr.wait_for("-- waiting for the connection: \"two\"");
+    bob.signal("TERM");
+    let (status, _, stderr) = bob.exit();
+    assert_eq!(status.code(), Some(0), "{stderr:#?}");
+    assert!(stderr.iter().any(|line| line.starts_with("-- not sent yet: \"two\"; kept")), "{stderr:#?}");
+
+    let (_server, _) = serve(data.path(), &address.to_string());
+    alice.say("three");
+    alice.end_input();
+    assert_eq!(alice.exit().0.code(), Some(0));
+    let mut bob = Running::chat(&args, address);
+    bob.stderr.wait_for("-- ✓ \"two\"");
+    // What he has seen is not shown again.
+    assert_eq!(bob.stdout.wait_for(""), "alice: three");
+    bob.end_input();
+    assert_eq!(bob.exit().0.code(), Some(0));
+
+    // It is his, and one chat's at a time.
+    let args = format!("--user carol --to alice --store {}", file.display());
+    let (status, _, stderr) = Running::chat(&args, address).exit();
+    assert_eq!(
+        (status.code(), stderr),
+        (
+            Some(1),
+            vec!["error: this store is bob's, and not carol's: each user needs one of their own".to_owned()]
+        )
+    );
+}
+
+#[test]
+fn what_the_server_does_not_take_is_an_error() {
+    let data = tempfile::tempdir().unwrap();
+    let (_server, address) = serve(data.path(), "127.0.0.1:0");
+    let mut alice = Running::chat("--user alice --group strangers", address);
+    alice.say("hello?");
+    alice.end_input();
+    let (status, _, stderr) = alice.exit();
+    let errors = stderr.join("\n");
+    assert_eq!(status.code(), Some(1), "{errors}");
+    assert!(errors.contains("-- not sent: \"hello?\": the server does not take it: "), "{errors}");
+    assert!(
+        errors.contains("error: not everything was sent; messages that are missing, or may be: 1"),
+        "{errors}"
+    );
 }
 
 #[test]
@@ -275,7 +350,7 @@ fn a_server_that_cannot_be_reached_is_an_error_in_a_pipe() {
 #[test]
 fn a_refusal_for_good_is_told_with_its_text_and_ends_the_chat() {
     let text = "HTTP/1.1 400 Bad Request\r\nContent-Length: 18\r\n\r\nnobody \u{1b}[1mof that\n";
-    let (status, _, stderr) = Running::chat("--user alice --to bob", answering(text)).exit();
+    let (status, _, stderr) = Running::chat("--user alice --to bob", answering(text).0).exit();
     assert_eq!(status.code(), Some(1));
     let errors = stderr.join("\n");
     assert!(!errors.contains("next try"), "{errors}");
@@ -288,13 +363,13 @@ fn a_refusal_for_good_is_told_with_its_text_and_ends_the_chat() {
 #[test]
 fn a_refusal_for_now_is_told_with_its_text_and_tried_again() {
     let text = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 8\r\n\r\nno room\n";
-    let mut alice = Running::chat("--user alice --to bob", answering(text));
+    let (address, answered) = answering(text);
+    let mut alice = Running::chat("--user alice --to bob", address);
+    let line = alice.stderr.wait_for("-- offline: ");
+    let told = "-- offline: the server refused the connection: 503: no room; next try in ";
+    assert!(line.starts_with(told), "{line}");
     for _ in 0..2 {
-        let line = alice.stderr.wait_for("-- offline: ");
-        assert!(
-            line.starts_with("-- offline: the server refused the connection: 503: no room; next try in "),
-            "{line}"
-        );
+        answered.recv_timeout(DEADLINE).unwrap();
     }
 }
 

@@ -143,7 +143,14 @@ fn group(id: &str) -> GroupId {
 #[test]
 fn chat_is_with_a_user_or_with_a_group() {
     let args = |to, group, url: &str| {
-        Command::Chat(ChatArgs { user: user("alice"), to, group, url: url.parse().unwrap() })
+        Command::Chat(ChatArgs {
+            user: user("alice"),
+            to,
+            group,
+            url: url.parse().unwrap(),
+            history: None,
+            store: None,
+        })
     };
     assert_eq!(
         parsed("switchboard chat --user alice --to bob").unwrap(),

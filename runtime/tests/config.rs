@@ -114,7 +114,7 @@ fn every_key_can_be_set_by_its_variable() {
             names += 1;
         }
     }
-    assert_eq!(names, 45);
+    assert_eq!(names, 46);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn values_reach_the_engine() {
                 message_bytes = 2_000\nmessages_per_second = 15\nmessage_burst = 16\nbytes_per_second = 17\n\
                 byte_burst = 0x1000\noutbox_bytes = 4000\nstreams_per_connection = 20\n\
                 pending_per_connection = 21\npending = 22\npending_bytes = 5000\n\
-                lag_bytes = 3000\nfetches_per_connection = 23\npage_messages = 3\npage_bytes = 2400\n\
+                lag_bytes = 3000\nfetches_per_connection = 23\nmarks_per_connection = 25\npage_messages = 3\npage_bytes = 2400\n\
                 cursors_per_hello = 257\nheads_per_frame = 24\n";
     let engine = error_of_file(text).unwrap().config.engine();
     let expected = engine::ServerConfig {
@@ -161,6 +161,7 @@ fn values_reach_the_engine() {
             pending_bytes: 5_000,
             lag_bytes: 3_000,
             fetches_per_connection: 23,
+            marks_per_connection: 25,
             page_messages: 3,
             page_bytes: 2_400,
             cursors_per_hello: 257,

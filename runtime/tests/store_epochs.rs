@@ -273,7 +273,14 @@ fn a_new_group_is_read_from_its_first_message_on_by_its_owner() {
     let new = NewGroup { id: group("chess"), name: "x".into(), notice: String::new(), owner: user("alice") };
     directory.create_group(&new).unwrap();
     let place = fixture.store(message("alice", 1, to_group("chess"), "x"));
-    let expected = Head { conversation: to_group("chess"), epoch: place.epoch, seq: 1, first_seq: 1 };
+    let expected = Head {
+        conversation: to_group("chess"),
+        epoch: place.epoch,
+        seq: 1,
+        first_seq: 1,
+        own: switchboard_engine::Marks::default(),
+        peer: switchboard_engine::Marks::default(),
+    };
     let answer = fixture.ask(Request::LoadHeads { user: user("alice"), after: 0 });
     assert_eq!(answer, Answer::HeadsLoaded { heads: vec![expected], next: None });
 }

@@ -67,6 +67,9 @@ fn both_users_read_the_same_log_with_everything_in_it() {
                 content: "look".into(),
                 url: "0123.png".into(),
                 stored_at_ms: first.stored_at_ms,
+                subject: switchboard_engine::Subject::Message,
+                changed_seq: 0,
+                is_recalled: false,
             },
             StoredMessage {
                 seq: 2,
@@ -76,6 +79,9 @@ fn both_users_read_the_same_log_with_everything_in_it() {
                 content: "nice".into(),
                 url: "".into(),
                 stored_at_ms: second.stored_at_ms,
+                subject: switchboard_engine::Subject::Message,
+                changed_seq: 0,
+                is_recalled: false,
             },
         ],
     };
@@ -166,7 +172,14 @@ fn a_member_reads_from_its_last_joining_on_and_not_after_leaving() {
     let epoch = say(&mut fixture, 1).epoch;
     say(&mut fixture, 2);
     assert!(directory.join(&group("chess"), &user("bob")).unwrap());
-    let expected = Head { conversation: to_group("chess"), epoch, seq: 2, first_seq: 3 };
+    let expected = Head {
+        conversation: to_group("chess"),
+        epoch,
+        seq: 2,
+        first_seq: 3,
+        own: switchboard_engine::Marks::default(),
+        peer: switchboard_engine::Marks::default(),
+    };
     assert_eq!(heads(&mut fixture, "bob"), std::slice::from_ref(&expected));
     let empty = Messages { epoch, head_seq: 2, first_seq: 3, messages: Vec::new() };
     assert_eq!(page(&mut fixture, range("bob", to_group("chess"))), empty);

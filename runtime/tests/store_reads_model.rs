@@ -126,7 +126,14 @@ impl Model {
         let head = |conversation: Recipient| {
             let first_seq = self.first_seq(reader, &conversation)?;
             let (epoch, log) = self.logs.get(&key(reader, &conversation))?;
-            Some(Head { conversation, epoch: *epoch, seq: log.len() as u64, first_seq })
+            Some(Head {
+                conversation,
+                epoch: *epoch,
+                seq: log.len() as u64,
+                first_seq,
+                own: switchboard_engine::Marks::default(),
+                peer: switchboard_engine::Marks::default(),
+            })
         };
         users.chain(groups).filter_map(head).collect()
     }
@@ -207,6 +214,9 @@ impl Chat {
             content: content.into(),
             url: "".into(),
             stored_at_ms,
+            subject: switchboard_engine::Subject::Message,
+            changed_seq: 0,
+            is_recalled: false,
         });
     }
 

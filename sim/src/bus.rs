@@ -61,7 +61,9 @@ impl SimBus {
     pub fn recipients(&self, from: usize, topic: &Topic) -> impl Iterator<Item = usize> + use<> {
         let interested = match topic {
             Topic::Everyone => u64::MAX,
-            Topic::User(_) | Topic::Group(_) => self.subscribers.get(topic).copied().unwrap_or_default(),
+            Topic::User(_) | Topic::Group(_) | Topic::Presence(_) => {
+                self.subscribers.get(topic).copied().unwrap_or_default()
+            }
         };
         (0..self.shards).filter(move |into| *into != from && interested & 1 << into != 0)
     }

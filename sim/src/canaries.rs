@@ -25,12 +25,41 @@ pub enum Bug {
     Store(StoreCanary),
 }
 
+/// Bugs of the engine in what no client of the simulator does yet: no seed can show them. Each has a chat in
+/// `engine/tests/server/canaries` that does. Whoever teaches the simulator to do it takes the bug out of here.
+pub const WITHOUT_STEPS: &[Canary] = &[
+    Canary::EntryToClassic,
+    Canary::ConcernedLeftOut,
+    Canary::NoteForgotten,
+    Canary::MarkToldBeforeStored,
+    Canary::MarkEchoed,
+    Canary::MarksOwnDevicesLeftOut,
+    Canary::MarksNotTold,
+    Canary::GroupMarksTold,
+    Canary::WaitingMarkLost,
+    Canary::MarksUnlimited,
+    Canary::MarksLeftOutOfHeads,
+    Canary::TypingUnchecked,
+    Canary::TypingBelieved,
+    Canary::TypingEchoed,
+    Canary::TypingMakesLag,
+];
+
+/// Bugs of the store in what no client of the simulator asks for yet.
+pub const STORE_WITHOUT_STEPS: &[StoreCanary] = &[
+    StoreCanary::MarksBackwards,
+    StoreCanary::MarksBeyondHead,
+    StoreCanary::MarksOfEveryLog,
+    StoreCanary::MarksOutliveMembers,
+];
+
 impl Bug {
-    /// All of them: those of the engine, and the store's.
+    /// All that the simulator's clients can meet: all but [`WITHOUT_STEPS`] and [`STORE_WITHOUT_STEPS`].
     #[must_use]
     pub fn all() -> Vec<Self> {
-        let store = StoreCanary::ALL.iter().copied().map(Self::Store);
-        Canary::ALL.iter().copied().map(Self::Engine).chain(store).collect()
+        let store = StoreCanary::ALL.iter().copied().filter(|canary| !STORE_WITHOUT_STEPS.contains(canary));
+        let engine = Canary::ALL.iter().copied().filter(|canary| !WITHOUT_STEPS.contains(canary));
+        engine.map(Self::Engine).chain(store.map(Self::Store)).collect()
     }
 
     /// The name that reports use.

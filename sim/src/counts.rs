@@ -2,6 +2,33 @@
 
 use switchboard_engine::{Canary, Probe, Rule, Shipped};
 
+/// Rules of the engine about what no client of the simulator does yet; the engine's own tests reach all of these.
+/// Whoever teaches the simulator to do it takes the rule out of here.
+pub const WITHOUT_STEPS: &[Rule] = &[
+    Rule::NoteUndecodable,
+    Rule::NoteTold,
+    Rule::DeliveredToConcerned,
+    Rule::EntryNotedToGroup,
+    Rule::EntryNotedToConcerned,
+    Rule::EntryNotedToUser,
+    Rule::MarkInvalid,
+    Rule::MarkWaits,
+    Rule::MarksFull,
+    Rule::MarksRequested,
+    Rule::MarksStored,
+    Rule::MarksUnmoved,
+    Rule::MarksRefused,
+    Rule::MarksFailed,
+    Rule::MarksToOwnDevices,
+    Rule::MarksToPeer,
+    Rule::BusOwnMarks,
+    Rule::BusPeerMarks,
+    Rule::TypingRefused,
+    Rule::TypingTold,
+    Rule::TypingDropped,
+    Rule::BusTyping,
+];
+
 /// How often each rule of the engine was reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reached([u64; Rule::ALL.len()]);
@@ -18,9 +45,9 @@ impl Reached {
         self.0.iter_mut().zip(&other.0).for_each(|(sum, count)| *sum += count);
     }
 
-    /// Each rule with how often it was reached, in the engine's order.
+    /// Each rule with how often it was reached, in the engine's order, but for [`WITHOUT_STEPS`].
     pub fn iter(&self) -> impl Iterator<Item = (Rule, u64)> {
-        Rule::ALL.iter().copied().zip(self.0)
+        Rule::ALL.iter().copied().zip(self.0).filter(|(rule, _)| !WITHOUT_STEPS.contains(rule))
     }
 
     pub(crate) const fn count(&mut self, rule: Rule) {

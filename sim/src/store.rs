@@ -10,12 +10,13 @@ use std::collections::BTreeMap;
 
 use data_url::DataUrl;
 use switchboard_engine::{
-    Answer, DirectoryChange, DirectoryChangeKind, FileKind, FileSource, FileUpload, GroupId, NewMessage,
-    Place, Recipient, Request, UserId, UserProfile,
+    Answer, DirectoryChange, DirectoryChangeKind, FileKind, FileSource, FileUpload, GroupId, Marks,
+    NewMessage, Place, Recipient, Request, Subject, UserId, UserProfile,
 };
 
 use crate::check::Table;
 
+mod marks;
 mod reads;
 
 /// Defines the store's deliberate bugs: variant, name, what is wrong.
@@ -55,6 +56,10 @@ canaries! {
     MembershipUnchecked "store-membership-unchecked" "Who has left a group can still write to it."
     ChangeUnannounced "store-change-unannounced" "A change of the directory is not announced."
     RevisionRepeats "store-revision-repeats" "Two changes of the directory have one revision."
+    MarksBackwards "store-marks-backwards" "Marks are what was asked for last, be that earlier."
+    MarksBeyondHead "store-marks-beyond-head" "Marks are taken of messages that nobody has sent."
+    MarksOfEveryLog "store-marks-of-every-log" "Marks of another log are taken."
+    MarksOutliveMembers "store-marks-outlive-members" "Who joins a group again has the marks of before."
     StaleSnapshot "store-stale-snapshot" "A user is loaded as before the last change, with the new revision."
 }
 
@@ -124,6 +129,8 @@ pub struct SimStore {
     groups: Vec<(GroupId, Vec<UserId>)>,
     /// Where members read from who joined when something had been said.
     first_seqs: BTreeMap<(GroupId, UserId), u64>,
+    /// How far users are, as far as they have said so.
+    marks: BTreeMap<(Conversation, UserId), Marks>,
     revision: u64,
     changes: u64,
     heads: BTreeMap<Conversation, u64>,
@@ -148,6 +155,7 @@ impl SimStore {
             users: BTreeMap::new(),
             groups: Vec::new(),
             first_seqs: BTreeMap::new(),
+            marks: BTreeMap::new(),
             revision: 0,
             changes: 0,
             heads: BTreeMap::new(),
@@ -159,8 +167,8 @@ impl SimStore {
         }
     }
 
-    /// Folds what decides its answers into a digest, but for the messages themselves, and for where members read
-    /// from, which only sessions ask.
+    /// Folds what decides its answers into a digest, but for the messages themselves, and for marks and where
+    /// members read from, which only sessions ask.
     pub(crate) fn fold(&self, hasher: &mut impl core::hash::Hasher) {
         use core::hash::Hash as _;
         self.users.iter().for_each(|(user, state)| (user, &state.avatar).hash(hasher));
@@ -192,6 +200,7 @@ impl SimStore {
     pub fn answer(&mut self, request: Request) -> Answer {
         match request {
             Request::LoadUser(user) => self.load(&user),
+            Request::StoreMessage(message) if message.subject != Subject::Message => Answer::Failed,
             Request::StoreMessage(message) => {
                 self.commit_early();
                 let answer = self.store(message);
@@ -202,6 +211,11 @@ impl SimStore {
             Request::StoreFile(upload) => self.keep(&upload),
             Request::LoadHeads { user, after } => self.load_heads(&user, after),
             Request::LoadMessages(range) => self.load_messages(&range),
+            Request::StoreMarks(new) => self.store_marks(&new),
+            Request::StoreSeen(_)
+            | Request::LoadSeen { .. }
+            | Request::StoreReceived(_)
+            | Request::LoadUnreceived { .. } => Answer::Failed,
         }
     }
 
@@ -230,6 +244,9 @@ impl SimStore {
             (Some(place), false) => {
                 members.remove(place);
                 self.first_seqs.remove(&(id.clone(), user.clone()));
+                if self.bug != Some(StoreCanary::MarksOutliveMembers) {
+                    self.marks.remove(&(Conversation::Group(id.clone()), user.clone()));
+                }
                 DirectoryChangeKind::Left(id.clone())
             }
             (Some(_), true) | (None, false) => return None,

@@ -32,6 +32,8 @@ pub struct Gauges {
     pub lagging: u64,
     /// Parts of logs that sessions wait for.
     pub fetches: u64,
+    /// Conversations whose marks are on their way into the store, each counted for each of the sessions.
+    pub marks: u64,
     /// Cursors that are kept while heads are loaded.
     pub cursors: u64,
 }
@@ -74,6 +76,7 @@ impl<P: Probe> Server<P> {
             sessions: self.sessions().count() as u64,
             lagging: self.sessions().filter(|session| session.is_lagging).count() as u64,
             fetches: self.sessions().map(|session| session.fetches() as u64).sum(),
+            marks: self.sessions().map(|session| session.marks() as u64).sum(),
             cursors: self.sessions().map(|session| session.cursors() as u64).sum(),
         }
     }
@@ -101,6 +104,7 @@ impl<P: Probe> Server<P> {
         let ended = stats.pushes_flushed
             + stats.pushes_dropped_full
             + stats.pushes_dropped_lagging
+            + stats.pushes_dropped_typing
             + stats.pushes_dropped_superseded
             + stats.pushes_dropped_closed;
         let there = gauges.unflushed + gauges.held;
@@ -171,6 +175,8 @@ impl<P: Probe> Server<P> {
             hold(connection.user().is_some(), "bounded", "a session ends when it is closed")?;
             let fetches = session.fetches() as u64;
             hold(fetches <= limits.fetches_per_connection.into(), "bounded", "fetches of a session")?;
+            let marks = session.marks() as u64;
+            hold(marks <= limits.marks_per_connection.into(), "bounded", "marks of a session")?;
             let cursors = session.cursors() as u64;
             hold(cursors <= limits.cursors_per_hello.into(), "bounded", "cursors of a session")?;
             let drains = connection.outbox.unflushed_frames() > 0;

@@ -9,7 +9,7 @@ use super::{call::Signal, delivery::Kind};
 use crate::{
     id::{GroupId, MessageId, SYSTEM, UserId},
     probe::{Canary, Probe},
-    storage::{FileKind, FileSource, FileUpload, NewMessage, Recipient},
+    storage::{FileKind, FileSource, FileUpload, NewMessage, Recipient, Subject},
 };
 
 /// The `type` of a heartbeat, as the wire spells it.
@@ -148,6 +148,7 @@ pub(super) fn stored_form(
         sender_name: message.from_username.into_boxed_str(),
         url: message.url.into_boxed_str(),
         file_suffix: message.file_suffix.into_boxed_str(),
+        subject: Subject::Message,
     })
 }
 

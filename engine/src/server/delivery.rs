@@ -3,6 +3,10 @@
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+use switchboard_proto::{
+    Message as _,
+    v1::{self, note},
+};
 
 use super::{
     Server,
@@ -14,7 +18,7 @@ use super::{
 };
 use crate::{
     action::{Action, Frame},
-    bus::Record,
+    bus::{Note, Record, Topic},
     close::CloseReason,
     config::Limits,
     id::{ConnId, UserId},
@@ -23,6 +27,9 @@ use crate::{
     storage::Recipient,
 };
 
+/// Signs of typing are pushed to a session while less waits for it than this part of `lag_bytes`.
+const TYPING_LAG_SHARE: u64 = 4;
+
 /// What a frame is to its recipients' outboxes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind<'a> {
@@ -30,8 +37,10 @@ pub(super) enum Kind<'a> {
     Ordinary,
     /// A live picture of this sender: worth nothing once there is a newer one.
     Stream { sender: &'a UserId, content_type: i32 },
-    /// A stored message, for sessions: they find out what they miss, so they may miss it.
+    /// What the store has, for sessions: they find out what they miss, so they may miss it.
     Delivery,
+    /// Who is typing, for sessions. Worth nothing to who reads slowly, so it never makes anybody lag.
+    Typing,
 }
 
 /// One frame on its way to any number of connections.
@@ -48,7 +57,7 @@ struct FanOut<'a, P> {
 impl<P: Probe> FanOut<'_, P> {
     /// Adds the connection to the recipients if it speaks the frame's protocol, is online and has room.
     fn offer(&mut self, connection: &mut Connection) {
-        if connection.session.is_some() != matches!(self.kind, Kind::Delivery) {
+        if connection.session.is_some() != matches!(self.kind, Kind::Delivery | Kind::Typing) {
             return;
         }
         if connection.is_online() {
@@ -77,6 +86,7 @@ impl<P: Probe> FanOut<'_, P> {
                 }
             }
             Kind::Delivery => self.push_delivery(connection, limit_bytes),
+            Kind::Typing => self.push_typing(connection),
             Kind::Stream { sender, content_type } => {
                 let limit_streams = self.limits.streams_per_connection;
                 let outbox = &mut connection.outbox;
@@ -125,6 +135,22 @@ impl<P: Probe> FanOut<'_, P> {
     }
 }
 
+impl<P: Probe> FanOut<'_, P> {
+    /// Pushes to a session for which less waits than what makes it lag, by far.
+    fn push_typing(&mut self, connection: &mut Connection) {
+        if self.probe.canary(Canary::TypingMakesLag) {
+            return self.push_delivery(connection, self.limits.outbox_bytes);
+        }
+        let is_lagging = connection.session.as_ref().is_none_or(|session| session.is_lagging);
+        let limit_bytes = self.limits.lag_bytes / TYPING_LAG_SHARE;
+        if !is_lagging && connection.outbox.push(self.frame.len(), limit_bytes) {
+            return self.effects.recipient(connection.id);
+        }
+        self.probe.reached(Rule::TypingDropped);
+        self.stats.pushes_dropped_typing += 1;
+    }
+}
+
 /// Borrows the parts of a server that a fan-out changes, so that it can read its recipients from the rest.
 macro_rules! fan_out {
     ($server:ident, $frame:expr, $kind:expr) => {
@@ -160,7 +186,9 @@ impl<P: Probe> Server<P> {
             Recipient::Group(group) => {
                 self.probe.reached(Rule::DeliveredToGroup);
                 let (group, sender) = (group.as_str(), letter.sender);
-                if letter.is_classic() || self.is_any_member(group, |user| user.conns.len() > user.sessions) {
+                if self.has_classic(letter, || {
+                    self.is_any_member(group, |user| user.conns.len() > user.sessions)
+                }) {
                     let frame = letter.classic(&self.probe);
                     self.deliver_to_group(group, frame, Kind::Ordinary, sender, origin);
                 }
@@ -184,15 +212,38 @@ impl<P: Probe> Server<P> {
     }
 
     fn deliver_classic_to_user(&mut self, user: &str, letter: &Letter<'_>, origin: Option<ConnId>) {
-        // What came from a classic client is in its form already.
         let has_classic = |user: &User| user.conns.len() > user.sessions;
-        if letter.is_classic() || self.users.by_id(user).is_some_and(has_classic) {
+        if self.has_classic(letter, || self.users.by_id(user).is_some_and(has_classic)) {
             self.deliver_to_user(user, letter.classic(&self.probe), Kind::Ordinary, origin);
         }
     }
 
+    /// Whether the classic form of a letter is to be delivered, where `is_wanted` tells whether somebody needs it.
+    fn has_classic(&self, letter: &Letter<'_>, is_wanted: impl FnOnce() -> bool) -> bool {
+        if letter.is_for_sessions() && !self.probe.canary(Canary::EntryToClassic) {
+            return false;
+        }
+        // What came from a classic client is in its form already.
+        letter.is_classic() || is_wanted()
+    }
+
+    /// Delivers a change of a group to the sessions of whom it concerns, unless the group's members are told and
+    /// that is one of them.
+    pub(super) fn deliver_to_concerned(&mut self, letter: &Letter<'_>, origin: Option<ConnId>) {
+        let (Some(user), Recipient::Group(group)) = (letter.concerns(), letter.recipient) else { return };
+        let is_told = |key: UserKey| {
+            let group = self.users.group_by_id(group.as_str());
+            group.is_some_and(|group| group.members.contains(&key))
+        };
+        let stranger = self.users.key(user.as_str()).is_some_and(|key| !is_told(key));
+        if stranger && !self.probe.canary(Canary::ConcernedLeftOut) {
+            self.probe.reached(Rule::DeliveredToConcerned);
+            self.deliver_to_devices(user, letter, letter.recipient, origin);
+        }
+    }
+
     /// Delivers to a user's sessions, to whom the conversation is this one.
-    fn deliver_to_devices(
+    pub(super) fn deliver_to_devices(
         &mut self,
         user: &UserId,
         letter: &Letter<'_>,
@@ -256,6 +307,8 @@ impl<P: Probe> Server<P> {
                 (self.users.key(sender.as_str()), origin)
             }
             Kind::Delivery => (None, origin),
+            Kind::Typing if self.probe.canary(Canary::TypingEchoed) => (None, origin),
+            Kind::Typing => (self.users.key(sender.as_str()), None),
             Kind::Ordinary | Kind::Stream { .. } if self.probe.canary(Canary::EchoToSender) => (None, None),
             Kind::Ordinary | Kind::Stream { .. } => (self.users.key(sender.as_str()), None),
         };
@@ -305,6 +358,16 @@ impl<P: Probe> Server<P> {
             self.probe.reached(Rule::Published);
             self.stats.published += 1;
             self.effects.push(Action::Publish(record()));
+        }
+    }
+
+    /// Tells the other engines something that concerns sessions, if there are any.
+    pub(super) fn tell(&mut self, topic: Topic, body: note::Body) {
+        if self.config.peers && !self.probe.canary(Canary::NoteForgotten) {
+            self.probe.reached(Rule::NoteTold);
+            self.stats.notes_told += 1;
+            let note = v1::Note { body: Some(body) }.encode_to_vec().into();
+            self.effects.push(Action::Tell(Note { topic, note }));
         }
     }
 

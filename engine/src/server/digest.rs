@@ -108,6 +108,13 @@ impl<P: Probe> Server<P> {
                 let place = session.and_then(|session| session.fetch_place(ticket));
                 digest.len(place.unwrap_or(usize::MAX));
             }
+            Purpose::Marks(conn) => {
+                digest.word(4);
+                digest.conn(conn);
+                let session = self.connections.get(conn).and_then(|connection| connection.session.as_ref());
+                let place = session.and_then(|session| session.marking_place(ticket));
+                digest.len(place.unwrap_or(usize::MAX));
+            }
         });
     }
 

@@ -35,7 +35,13 @@ impl<P: Probe> Server<P> {
             Answer::MessageStored(_)
             | Answer::FileStored { .. }
             | Answer::HeadsLoaded { .. }
-            | Answer::MessagesLoaded(_) => {
+            | Answer::MessagesLoaded(_)
+            | Answer::MarksStored(_)
+            | Answer::Seen { .. }
+            | Answer::ReceivedStored
+            | Answer::UnreceivedLoaded { .. }
+            | Answer::StoredEarlier(_)
+            | Answer::Denied(_) => {
                 self.stats.driver_faults += 1;
                 self.retry_load(key);
             }

@@ -1,17 +1,22 @@
 //! A stored message on its way to those who are entitled to it, in the form that each understands. A form is
 //! made when somebody needs it, once, however many receive it.
 
-use alloc::{borrow::ToOwned as _, boxed::Box};
+use alloc::{borrow::ToOwned as _, boxed::Box, string::String};
 
 use bytes::Bytes;
-use switchboard_proto::{Message as _, classic::Message, v1::Content};
+use switchboard_proto::{
+    Message as _,
+    classic::Message,
+    v1::{Content, NotedEntry},
+};
 
 use super::{classic, session};
 use crate::{
     digest::Digest,
+    entry,
     id::{MessageId, UserId},
     probe::{Canary, Probe},
-    storage::{Place, Recipient},
+    storage::{Place, Recipient, Subject},
 };
 
 /// A message's contents, in the form in which they came.
@@ -31,6 +36,13 @@ pub(super) enum Form {
         /// The sender's picture at that time, as the directory had it.
         avatar: Box<str>,
     },
+    /// From a session, here or at another engine: what has no classic form.
+    Entry {
+        /// The text of an edit.
+        text: Box<str>,
+        /// What it is, and not a message.
+        subject: Subject,
+    },
 }
 
 impl Form {
@@ -46,6 +58,11 @@ impl Form {
                 digest.word(1);
                 digest.bytes(frame);
                 digest.text(avatar);
+            }
+            Self::Entry { text, subject } => {
+                digest.word(2);
+                digest.text(text);
+                subject.fold(digest);
             }
         }
     }
@@ -67,6 +84,24 @@ impl Letter<'_> {
         matches!(self.form, Form::Classic { .. })
     }
 
+    /// Whether it is something that classic recipients are sent nothing of.
+    pub(super) const fn is_for_sessions(&self) -> bool {
+        matches!(self.form, Form::Entry { .. })
+    }
+
+    /// Whom it concerns beside those whom its conversation concerns: who is a member of its group now, or not any
+    /// more.
+    pub(super) fn concerns(&self) -> Option<&UserId> {
+        match self.form {
+            Form::Entry { subject: Subject::Change(change), .. } => change.concerns(self.sender),
+            Form::Entry {
+                subject: Subject::Message | Subject::Edit { .. } | Subject::Recall { .. }, ..
+            }
+            | Form::Classic { .. }
+            | Form::Session { .. } => None,
+        }
+    }
+
     /// What classic recipients receive.
     pub(super) fn classic(&self, probe: &impl Probe) -> Bytes {
         match (self.form, self.recipient) {
@@ -77,15 +112,23 @@ impl Letter<'_> {
             (Form::Session { frame, avatar }, Recipient::Group(_)) => {
                 classic::group_form(self.message(frame, avatar), probe)
             }
+            // Of these there is no classic form: what a bug makes of them.
+            (Form::Entry { .. }, _) => classic::encode(&self.words(self.content(), "")),
         }
     }
 
-    /// What other engines receive.
+    /// What other engines receive, as a record.
     pub(super) fn record(&self) -> Option<Bytes> {
         match self.form {
             Form::Classic { record, .. } => record.clone(),
             Form::Session { frame, avatar } => Some(classic::encode(&self.message(frame, avatar))),
+            Form::Entry { .. } => None,
         }
+    }
+
+    /// What other engines receive of what has no classic form, as a note.
+    pub(super) fn note(&self) -> NotedEntry {
+        session::frames::noted_entry(self.recipient, self.place, self.id, self.sender, self.content())
     }
 
     /// What the sessions of those receive to whom the conversation is this one.
@@ -106,15 +149,21 @@ impl Letter<'_> {
                 // It was decoded when it came, or was made here.
                 let message = Message::decode(frame.clone()).unwrap_or_default();
                 let kind = u32::try_from(message.content_type).unwrap_or_default();
-                Content { kind, text: message.content, file: message.url }
+                Content { kind, text: message.content, file: message.url, ..Content::default() }
             }
             Form::Session { frame, .. } => session::content_of(frame),
+            Form::Entry { text, subject } => {
+                entry::content(entry::kind(subject), String::from(&**text), String::new(), subject)
+            }
         }
     }
 
     /// A session's message as a classic client would have sent it.
     fn message(&self, submit: &Bytes, avatar: &str) -> Message {
-        let content = session::content_of(submit);
+        self.words(session::content_of(submit), avatar)
+    }
+
+    fn words(&self, content: Content, avatar: &str) -> Message {
         let (to, is_group) = match self.recipient {
             Recipient::User(user) => (user.as_str(), false),
             Recipient::Group(group) => (group.as_str(), true),

@@ -153,6 +153,7 @@ impl<P: Probe> Server<P> {
             Event::Disconnected { conn } => self.disconnected(conn),
             Event::Answered { ticket, answer } => self.answered(ticket, answer),
             Event::Published(record) => self.published(record),
+            Event::Told(note) => self.told(note),
             Event::DirectoryChanged(change) => self.directory_changed(change),
             Event::Shutdown => self.shutdown(),
         }
@@ -269,6 +270,7 @@ impl<P: Probe> Server<P> {
             Purpose::Message(pipeline) => self.message_answered(pipeline, ticket, &answer),
             Purpose::Heads(conn) => self.heads_answered(conn, answer),
             Purpose::Fetch(conn) => self.fetch_answered(conn, ticket, answer),
+            Purpose::Marks(conn) => self.marks_answered(conn, ticket, &answer),
         }
     }
 

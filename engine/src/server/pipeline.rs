@@ -14,7 +14,7 @@ use crate::{
     digest::Digest,
     id::{ConnId, MessageId, Ticket, UserId},
     server::{letter::Form, session::Submission},
-    storage::{FileSource, FileUpload, Place, Recipient},
+    storage::{Denial, FileSource, FileUpload, Place, Recipient},
 };
 
 /// A pipeline's place in the table.
@@ -59,6 +59,8 @@ pub(super) enum Stage {
 pub(super) enum Unstored {
     /// It can never be.
     Refused,
+    /// Its sender may not do this.
+    Denied(Denial),
     /// The store failed, or was silent; it may even have stored it.
     Failed,
 }
@@ -110,6 +112,8 @@ impl Entry {
             }
             Stage::Dropped(Unstored::Refused) => digest.word(5),
             Stage::Dropped(Unstored::Failed) => digest.word(6),
+            Stage::Dropped(Unstored::Denied(Denial::Forbidden)) => digest.word(7),
+            Stage::Dropped(Unstored::Denied(Denial::Conflict)) => digest.word(8),
         }
     }
 }

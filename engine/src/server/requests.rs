@@ -21,6 +21,8 @@ pub(super) enum Purpose {
     Heads(ConnId),
     /// A part of a log that a session has asked for.
     Fetch(ConnId),
+    /// Marks of a session.
+    Marks(ConnId),
 }
 
 /// The open tickets. All wait equally long, so the lowest ticket is the first to expire.

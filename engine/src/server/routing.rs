@@ -222,6 +222,7 @@ impl<P: Probe> Server<P> {
                 let letter = Letter { sender: &sender, recipient: &recipient, id, place, form: &form };
                 self.deliver_to_own_devices(&letter, None);
             }
+            Topic::Presence(_) => self.refuse_record(),
             Topic::User(user) => {
                 self.probe.reached(Rule::BusToUser);
                 if let (Some(signal), Some(user)) =

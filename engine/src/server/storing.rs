@@ -168,7 +168,7 @@ impl<P: Probe> Server<P> {
             {
                 entry.stage = Stage::Stored { place: NOWHERE, parcel };
             }
-            (Stage::Storing { parcel, .. }, Answer::MessageStored(place)) => {
+            (Stage::Storing { parcel, .. }, Answer::MessageStored(place) | Answer::StoredEarlier(place)) => {
                 self.probe.reached(Rule::MessageStored);
                 self.stats.stored += 1;
                 entry.stage = Stage::Stored { place: *place, parcel };
@@ -183,6 +183,11 @@ impl<P: Probe> Server<P> {
                 self.stats.store_refused += 1;
                 entry.stage = Stage::Dropped(Unstored::Refused);
             }
+            (_, Answer::Denied(denial)) => {
+                self.probe.reached(Rule::StoreRefused);
+                self.stats.store_refused += 1;
+                entry.stage = Stage::Dropped(Unstored::Denied(*denial));
+            }
             (_, Answer::Failed) => {
                 self.probe.reached(Rule::StoreFailed);
                 self.stats.store_failed += 1;
@@ -191,9 +196,14 @@ impl<P: Probe> Server<P> {
                 _,
                 Answer::UserLoaded(_)
                 | Answer::MessageStored(_)
+                | Answer::StoredEarlier(_)
                 | Answer::FileStored { .. }
                 | Answer::HeadsLoaded { .. }
-                | Answer::MessagesLoaded(_),
+                | Answer::MessagesLoaded(_)
+                | Answer::MarksStored(_)
+                | Answer::Seen { .. }
+                | Answer::ReceivedStored
+                | Answer::UnreceivedLoaded { .. },
             ) => {
                 self.stats.driver_faults += 1;
             }
@@ -288,7 +298,9 @@ impl<P: Probe> Server<P> {
     fn deliver_everywhere(&mut self, letter: &Letter<'_>, origin: ConnId) {
         let stored = Some((letter.id, letter.place));
         let own_copy = matches!(letter.recipient, Recipient::User(user) if user != letter.sender);
-        if self.config.peers
+        if letter.is_for_sessions() {
+            self.tell_entry(letter);
+        } else if self.config.peers
             && let Some(message) = letter.record()
         {
             let topic = match letter.recipient {
@@ -302,6 +314,7 @@ impl<P: Probe> Server<P> {
             }
         }
         self.deliver(letter, Some(origin));
+        self.deliver_to_concerned(letter, Some(origin));
         if own_copy {
             self.deliver_to_own_devices(letter, Some(origin));
         }

@@ -1,12 +1,16 @@
 //! What a [`Session`](crate::Session) tells its application, and what it knows when it begins.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 use core::fmt;
+
+use switchboard_proto::{Message as _, v1};
 
 use crate::{
     client::{ClientAction, ClosedReason, ConnectionState, LossCause},
+    digest::Digest,
+    entry,
     id::{MessageId, UserId},
-    storage::{Place, Recipient},
+    storage::{GroupChange, Place, Recipient, Subject},
     time::Instant,
 };
 
@@ -60,22 +64,72 @@ pub struct PendingSubmit {
     pub content: Content,
 }
 
-/// What a message says.
+/// What an entry of a log says: a message, or something about an earlier one or about the group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Content {
-    /// 1 text, 2 file, 3 image, 4 audio, 5 video.
+    /// 1 text, 2 file, 3 image, 4 audio, 5 video; 21 an edit, 22 a recall, 23 a change of the group. Others are for
+    /// newer applications than this one, and to be passed over.
     pub kind: u32,
-    /// Its text.
+    /// Its text; of an edit, the new text.
     pub text: Box<str>,
     /// Name of the stored file of a media message; else empty.
     pub file: Box<str>,
+    /// What the entry is. [`Subject::Message`] of a kind that is none: something that this version does not know.
+    pub subject: Subject,
 }
 
 impl Content {
     /// A text message.
     #[must_use]
     pub fn text(text: &str) -> Self {
-        Self { kind: 1, text: text.into(), file: Box::default() }
+        Self { kind: 1, text: text.into(), ..Self::default() }
+    }
+
+    /// New text for a message of this user, which is at this place of the conversation.
+    #[must_use]
+    pub fn edit(target_seq: u64, text: &str) -> Self {
+        Self { text: text.into(), ..Self::of(Subject::Edit { target_seq }) }
+    }
+
+    /// The message at this place of the conversation is taken back.
+    #[must_use]
+    pub fn recall(target_seq: u64) -> Self {
+        Self::of(Subject::Recall { target_seq })
+    }
+
+    /// A change of the group whose conversation it is submitted to.
+    #[must_use]
+    pub fn change(change: GroupChange) -> Self {
+        Self::of(Subject::Change(Box::new(change)))
+    }
+
+    /// What the entry is, as bytes for a store that keeps kind, text and file beside them; empty for a message.
+    #[must_use]
+    pub fn subject_bytes(&self) -> Vec<u8> {
+        match self.subject {
+            Subject::Message => Vec::new(),
+            Subject::Edit { .. } | Subject::Recall { .. } | Subject::Change(_) => {
+                entry::content(self.kind, String::new(), String::new(), &self.subject).encode_to_vec()
+            }
+        }
+    }
+
+    /// An entry as a store has kept it, with the bytes of [`Content::subject_bytes`].
+    #[must_use]
+    pub fn restore(kind: u32, text: Box<str>, file: Box<str>, subject: &[u8]) -> Self {
+        let told = v1::Content::decode(subject).unwrap_or_default();
+        Self { kind, text, file, subject: entry::subject_told(&told) }
+    }
+
+    fn of(subject: Subject) -> Self {
+        Self { kind: entry::kind(&subject), subject, ..Self::default() }
+    }
+
+    pub(super) fn fold(&self, digest: &mut Digest<'_>) {
+        digest.word(self.kind.into());
+        digest.text(&self.text);
+        digest.text(&self.file);
+        self.subject.fold(digest);
     }
 }
 
@@ -94,6 +148,11 @@ pub struct LogMessage {
     pub stored_at_ms: i64,
     /// Whether the sender is this session's user, on whatever device.
     pub own: bool,
+    /// Of a message: place of the last edit or recall of it that the log had when it was read; 0: none. Text and
+    /// file are as that has left them.
+    pub changed_seq: u64,
+    /// Of a message: whether it was recalled by then.
+    pub is_recalled: bool,
 }
 
 /// A request of [`Session::fetch_older`](crate::Session::fetch_older). Never used twice by one session.
@@ -186,6 +245,10 @@ pub enum RejectReason {
     Invalid,
     /// There is no such user or group, or this user is no member of the group.
     NoSuchConversation,
+    /// This user may not do this: its role does not allow it, it is muted, or the message is somebody else's.
+    Forbidden,
+    /// It does not fit what is in the log.
+    Conflict,
     /// It is larger than the server reads. If it was sent before the server had this limit, it may have been
     /// stored.
     TooLarge,

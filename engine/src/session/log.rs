@@ -76,6 +76,7 @@ fn cost(message: &LogMessage) -> u64 {
     FRAME_COST_BYTES
         .saturating_add(length(content.text.len()))
         .saturating_add(length(content.file.len()))
+        .saturating_add(content.subject.len_bytes())
         .saturating_add(length(message.from.as_str().len()))
 }
 
@@ -371,10 +372,10 @@ impl Log {
             digest.word(message.seq);
             digest.bytes(&message.id.0);
             digest.text(message.from.as_str());
-            digest.word(message.content.kind.into());
-            digest.text(&message.content.text);
-            digest.text(&message.content.file);
+            message.content.fold(digest);
             digest.word(message.stored_at_ms.cast_unsigned());
+            digest.word(message.changed_seq);
+            digest.flag(message.is_recalled);
         }
         match self.fetching {
             Fetching::Idle => digest.word(0),

@@ -118,7 +118,7 @@ impl Logs {
 
     /// The server says how far a conversation is.
     pub(super) fn head(&mut self, head: Head, teller: &mut Teller<'_>) {
-        let Head { conversation, epoch, seq, first_seq } = head;
+        let Head { conversation, epoch, seq, first_seq, .. } = head;
         match self.by_conversation.get(&conversation).copied() {
             Some(key) => {
                 self.with(key, teller, |log, room, teller| log.head(epoch, seq, first_seq, room, teller));
@@ -248,9 +248,11 @@ impl Logs {
                         self.older.remove(&id);
                         let reason = match reason {
                             RejectReason::NoSuchConversation => NoOlderReason::NoSuchConversation,
-                            RejectReason::Invalid | RejectReason::TooLarge | RejectReason::Other(_) => {
-                                NoOlderReason::Refused
-                            }
+                            RejectReason::Invalid
+                            | RejectReason::Forbidden
+                            | RejectReason::Conflict
+                            | RejectReason::TooLarge
+                            | RejectReason::Other(_) => NoOlderReason::Refused,
                         };
                         teller.tell(SessionNotification::NoOlder { request: OlderId(id), reason });
                     }

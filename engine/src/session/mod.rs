@@ -211,6 +211,12 @@ impl Session {
         self.down();
     }
 
+    /// What is told from now on of conversations that are new to this device: see [`SessionConfig::history`]. A device
+    /// that has caught up once wants [`History::All`]: what is new to it then was said while it was away.
+    pub const fn set_history(&mut self, history: History) {
+        self.config.history = history;
+    }
+
     /// Takes a message for a conversation. Its id is the caller's: 16 random bytes of the operating system's,
     /// and the same ones whenever the same message is submitted, in whichever session of this user.
     ///
@@ -225,19 +231,32 @@ impl Session {
         content: Content,
     ) -> Result<(), SubmitError> {
         self.advance(now);
-        let bytes = wire::submit_bytes(id, &conversation, &content);
-        let limit_bytes = self.terms.message_bytes;
-        let admitted = match self.submits.admit(id, bytes) {
-            Ok(()) if bytes > limit_bytes => Err(SubmitError::TooLarge { bytes, limit_bytes }),
-            admitted => admitted,
-        };
-        if admitted.is_err() {
+        if let Err(error) = self.admits(id, &conversation, &content) {
             self.stats.refused += 1;
-            return admitted;
+            return Err(error);
         }
+        let bytes = wire::submit_bytes(id, &conversation, &content);
         self.submits.push(PendingSubmit { id, conversation, content }, bytes);
         self.stats.submitted += 1;
         Ok(())
+    }
+
+    /// Whether [`Session::submit`] would take this message now: for an application that keeps it first.
+    ///
+    /// # Errors
+    /// Those of [`Session::submit`].
+    pub fn admits(
+        &self,
+        id: MessageId,
+        conversation: &Recipient,
+        content: &Content,
+    ) -> Result<(), SubmitError> {
+        let bytes = wire::submit_bytes(id, conversation, content);
+        let limit_bytes = self.terms.message_bytes;
+        match self.submits.admit(id, bytes) {
+            Ok(()) if bytes > limit_bytes => Err(SubmitError::TooLarge { bytes, limit_bytes }),
+            admitted => admitted,
+        }
     }
 
     /// Asks for at most `limit` messages of a conversation older than `before_seq`; 0: the newest ones. With a

@@ -131,6 +131,8 @@ impl Session {
             content: entry.content,
             stored_at_ms: place.stored_at_ms,
             own: true,
+            changed_seq: 0,
+            is_recalled: false,
         };
         let Self { logs, stats, actions, config, .. } = self;
         let mut teller = Teller::new(actions, stats, config);

@@ -250,9 +250,7 @@ impl Submits {
                 digest.word(*order);
             }
             digest.bytes(&entry.id.0);
-            digest.word(entry.content.kind.into());
-            digest.text(&entry.content.text);
-            digest.text(&entry.content.file);
+            entry.content.fold(digest);
             digest.instant_or_none(entry.sent_at);
             digest.flag(entry.sent_here);
             if let Some(lane) = self.lanes.get(entry.lane) {

@@ -12,8 +12,9 @@ use switchboard_proto::{
 
 use super::event::{Content, LogCursor, LogMessage, RejectReason};
 use crate::{
+    entry,
     id::{GroupId, MessageId, UserId},
-    storage::{Head, Place, Recipient},
+    storage::{Head, Marks, Place, Recipient},
 };
 
 /// The `reconnect_after_ms` of who is not to come back by itself.
@@ -141,11 +142,12 @@ fn submit_body(id: MessageId, conversation: &Recipient, content: &Content) -> cl
     client_frame::Body::Submit(v1::Submit {
         message_id: Bytes::copy_from_slice(&id.0),
         conversation: Some(conversation_of(conversation)),
-        content: Some(v1::Content {
-            kind: content.kind,
-            text: String::from(&*content.text),
-            file: String::from(&*content.file),
-        }),
+        content: Some(entry::content(
+            content.kind,
+            String::from(&*content.text),
+            String::from(&*content.file),
+            &content.subject,
+        )),
     })
 }
 
@@ -158,6 +160,7 @@ fn cursors_of(cursors: Vec<LogCursor>) -> Vec<v1::Cursor> {
         conversation: Some(conversation_of(&cursor.conversation)),
         epoch: cursor.epoch,
         seq: cursor.seq,
+        ..v1::Cursor::default()
     });
     wired.collect()
 }
@@ -216,6 +219,10 @@ pub(super) fn decode(frame: Bytes, user: &UserId) -> Result<Received, Undecodabl
         server_frame::Body::Unfetched(v1::Unfetched { fetch_id, code, text: _ }) => {
             Received::Unfetched { fetch_id, refusal: refusal_of(code) }
         }
+        server_frame::Body::Marked(_)
+        | server_frame::Body::Typing(_)
+        | server_frame::Body::Presence(_)
+        | server_frame::Body::Call(_) => return Err(Undecodable),
     })
 }
 
@@ -254,19 +261,36 @@ fn read_page(page: v1::Page, user: &UserId) -> Option<Page> {
 fn head_of(head: v1::Head) -> Option<Head> {
     let (epoch, seq, first_seq) = (head.epoch, head.seq, head.first_seq.max(1));
     let conversation = recipient_of(head.conversation)?;
-    (epoch > 0 && seq > 0).then_some(Head { conversation, epoch, seq, first_seq })
+    (epoch > 0 && seq > 0).then_some(Head {
+        conversation,
+        epoch,
+        seq,
+        first_seq,
+        own: Marks::default(),
+        peer: Marks::default(),
+    })
 }
 
 fn message_of(delivery: v1::Delivery, user: &UserId) -> Option<LogMessage> {
-    let content = delivery.content?;
+    let mut content = delivery.content?;
+    let changed_seq = core::mem::take(&mut content.changed_seq);
+    let is_recalled = core::mem::take(&mut content.recalled);
     let from = UserId::new(&delivery.from).ok()?;
     let message = LogMessage {
         seq: delivery.seq,
         id: id_of(&delivery.message_id)?,
         own: from == *user,
         from,
-        content: Content { kind: content.kind, text: content.text.into(), file: content.file.into() },
+        content: Content {
+            kind: content.kind,
+            // A newer server may say what this version does not know. It has its place in the log all the same.
+            subject: entry::subject_told(&content),
+            text: content.text.into(),
+            file: content.file.into(),
+        },
         stored_at_ms: delivery.stored_at_ms,
+        changed_seq,
+        is_recalled,
     };
     (message.seq > 0).then_some(message)
 }
@@ -287,6 +311,8 @@ fn refusal_of(code: i32) -> Refusal {
         Ok(RejectCode::Unavailable | RejectCode::Busy) => Refusal::Transient,
         Ok(RejectCode::Invalid) => Refusal::Final(RejectReason::Invalid),
         Ok(RejectCode::NoSuchConversation) => Refusal::Final(RejectReason::NoSuchConversation),
+        Ok(RejectCode::Forbidden) => Refusal::Final(RejectReason::Forbidden),
+        Ok(RejectCode::Conflict) => Refusal::Final(RejectReason::Conflict),
         Ok(RejectCode::Unspecified) | Err(_) => Refusal::Final(RejectReason::Other(code)),
     }
 }

@@ -154,6 +154,11 @@ fn a_file_is_kept_before_its_message_and_both_before_what_was_sent_after() {
             Request::StoreMessage(_) => "message",
             Request::StoreFile(_) => "file",
             Request::LoadHeads { .. } | Request::LoadMessages(_) => "log",
+            Request::StoreMarks(_)
+            | Request::StoreSeen(_)
+            | Request::LoadSeen { .. }
+            | Request::StoreReceived(_)
+            | Request::LoadUnreceived { .. } => "other",
         };
         world.store.held.iter().map(|(_, request)| name(request)).collect()
     };

@@ -46,6 +46,11 @@ impl Told {
                         Request::StoreFile(upload) => upload.suffix.to_string(),
                         Request::LoadHeads { user, after } => format!("heads of {user} {after}"),
                         Request::LoadMessages(range) => format!("{range:?}"),
+                        other @ (Request::StoreMarks(_)
+                        | Request::StoreSeen(_)
+                        | Request::LoadSeen { .. }
+                        | Request::StoreReceived(_)
+                        | Request::LoadUnreceived { .. }) => format!("{other:?}"),
                     };
                     self.asked.insert(name, ticket);
                 }
@@ -57,6 +62,7 @@ impl Told {
                 Action::Close { .. }
                 | Action::Abort { .. }
                 | Action::Publish(_)
+                | Action::Tell(_)
                 | Action::Subscribe(_)
                 | Action::Unsubscribe(_)
                 | Action::Stopped => {}

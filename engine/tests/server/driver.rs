@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use switchboard_engine::{
-    Action, CloseReason, ConnId, Event, Frame, Gauges, Instant, Record, Request, Server, ServerConfig,
+    Action, CloseReason, ConnId, Event, Frame, Gauges, Instant, Note, Record, Request, Server, ServerConfig,
     Ticket, Topic,
 };
 
@@ -16,6 +16,7 @@ pub(crate) enum Act {
     Abort { conn: ConnId },
     Request { ticket: Ticket, request: Request },
     Publish(Record),
+    Tell(Note),
     Subscribe(Topic),
     Unsubscribe(Topic),
     Stopped,
@@ -29,6 +30,7 @@ impl From<Action<'_>> for Act {
             Action::Abort { conn } => Self::Abort { conn },
             Action::Request { ticket, request } => Self::Request { ticket, request },
             Action::Publish(record) => Self::Publish(record),
+            Action::Tell(note) => Self::Tell(note),
             Action::Subscribe(topic) => Self::Subscribe(topic),
             Action::Unsubscribe(topic) => Self::Unsubscribe(topic),
             Action::Stopped => Self::Stopped,
@@ -152,7 +154,9 @@ impl Driver {
                 assert!(before.is_some(), "{conn} is gone and cannot be aborted");
             }
             Act::Request { ticket, .. } => assert!(self.tickets.insert(*ticket), "{ticket:?} is new"),
-            Act::Publish(_) => assert!(self.server.config().peers, "published without peers: {act:?}"),
+            Act::Publish(_) | Act::Tell(_) => {
+                assert!(self.server.config().peers, "published without peers: {act:?}");
+            }
             Act::Subscribe(topic) => {
                 assert!(self.server.config().peers, "subscribed without peers: {act:?}");
                 assert!(self.subscriptions.insert(topic.clone()), "subscribed twice: {topic:?}");

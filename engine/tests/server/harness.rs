@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use switchboard_engine::{
-    Answer, CloseReason, ConnId, DirectoryChange, DirectoryChangeKind, Event, Frame, PeerFault, Protocol,
-    Record, Server, ServerConfig, Stats,
+    Answer, CloseReason, ConnId, DirectoryChange, DirectoryChangeKind, Event, Frame, Note, PeerFault,
+    Protocol, Record, Server, ServerConfig, Stats,
 };
 use switchboard_proto::{Message as _, classic::Message};
 
@@ -40,6 +40,7 @@ pub(crate) struct World {
     next_slot: u32,
     /// What was handed to the bus.
     pub(crate) published: Vec<Record>,
+    pub(crate) told: Vec<Note>,
     events: VecDeque<Event>,
 }
 
@@ -59,6 +60,7 @@ impl World {
             ended: BTreeMap::new(),
             next_slot: 0,
             published: Vec::new(),
+            told: Vec::new(),
             events: VecDeque::new(),
         }
     }
@@ -211,6 +213,7 @@ impl World {
     pub(crate) fn store_answers(&mut self, nth: usize) {
         let (ticket, request) = self.store.held.remove(nth);
         let answer = self.store.answer(&request);
+        self.directory_follows();
         self.happens(Event::Answered { ticket, answer });
     }
 
@@ -232,6 +235,11 @@ impl World {
     pub(crate) fn directory(&mut self, name: &str, kind: DirectoryChangeKind) {
         self.store.revision += 1;
         self.directory_says(self.store.revision, name, kind);
+    }
+
+    /// The server is to be told of what the store has changed in the directory, before its answer.
+    fn directory_follows(&mut self) {
+        self.events.extend(self.store.changes.drain(..).map(Event::DirectoryChanged));
     }
 
     /// The server is told of a change of the directory.
@@ -297,10 +305,12 @@ impl World {
                         self.store.held.push((ticket, request));
                     } else {
                         let answer = self.store.answer(&request);
+                        self.directory_follows();
                         self.events.push_back(Event::Answered { ticket, answer });
                     }
                 }
                 Act::Publish(record) => self.published.push(record),
+                Act::Tell(note) => self.told.push(note),
                 // The driver keeps count of these.
                 Act::Subscribe(_) | Act::Unsubscribe(_) | Act::Stopped => {}
             }

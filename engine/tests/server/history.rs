@@ -204,7 +204,15 @@ impl History {
         let request = self.model.asked[number].request.clone();
         self.said += 1;
         match (outcome, request) {
-            (Outcome::Failed, _) => Answer::Failed,
+            (Outcome::Failed, _)
+            | (
+                _,
+                Request::StoreMarks(_)
+                | Request::StoreSeen(_)
+                | Request::LoadSeen { .. }
+                | Request::StoreReceived(_)
+                | Request::LoadUnreceived { .. },
+            ) => Answer::Failed,
             (Outcome::Refused, _) => Answer::Refused,
             (Outcome::Done, Request::LoadUser(name)) => {
                 let index = USERS.iter().position(|user| *user == name.as_str()).unwrap();
@@ -266,6 +274,7 @@ impl History {
                 kind: if is_file { 3 } else { 1 },
                 text: format!("{} {}", self.said, "x".repeat(padding)),
                 file,
+                ..Content::default()
             }),
         };
         client_frame::Body::Submit(self.submitted.clone())
@@ -277,7 +286,14 @@ impl History {
         let groups = GROUPS.iter().map(|name| Recipient::Group(group(name)));
         let head = |(index, conversation)| {
             let seq = (self.said + index as u64) % 5;
-            Head { conversation, epoch: place(1).epoch + self.said % 9 / 8, seq, first_seq: 1 }
+            Head {
+                conversation,
+                epoch: place(1).epoch + self.said % 9 / 8,
+                seq,
+                first_seq: 1,
+                own: switchboard_engine::Marks::default(),
+                peer: switchboard_engine::Marks::default(),
+            }
         };
         let skipped = self.said as usize % 7;
         let heads =
@@ -295,6 +311,9 @@ impl History {
             content: format!("{} {}", seq, "x".repeat(self.said as usize % 3 * 200)).into(),
             url: "".into(),
             stored_at_ms: 5,
+            subject: switchboard_engine::Subject::Message,
+            changed_seq: 0,
+            is_recalled: false,
         };
         let messages = (1..=self.said % (u64::from(range.limit) + 1)).map(message).collect();
         Answer::MessagesLoaded(Messages { epoch: 7, head_seq: self.said, first_seq: 1, messages })

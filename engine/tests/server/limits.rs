@@ -269,7 +269,7 @@ fn flushes_of_frames_that_were_never_sent_are_the_drivers_fault() {
 #[test]
 fn a_configuration_that_contradicts_itself_about_sessions_is_refused_by_the_fields_name() {
     type Change = fn(&mut ServerConfig);
-    let wrong: [(&str, Change); 13] = [
+    let wrong: [(&str, Change); 14] = [
         ("hello_timeout", |config| config.hello_timeout = secs(0)),
         ("heartbeat_interval", |config| config.heartbeat_interval = secs(0)),
         ("heartbeat_interval", |config| config.heartbeat_interval = config.idle_timeout),
@@ -279,6 +279,7 @@ fn a_configuration_that_contradicts_itself_about_sessions_is_refused_by_the_fiel
         ("reconnect_spread", |config| config.reconnect_spread = secs(5_000_000)),
         ("lag_bytes", |config| config.limits.lag_bytes = config.limits.outbox_bytes),
         ("fetches_per_connection", |config| config.limits.fetches_per_connection = 0),
+        ("marks_per_connection", |config| config.limits.marks_per_connection = 0),
         ("page_messages", |config| config.limits.page_messages = 0),
         ("page_bytes", |config| config.limits.page_bytes = config.limits.outbox_bytes),
         ("cursors_per_hello", |config| config.limits.cursors_per_hello = 255),

@@ -28,5 +28,8 @@ mod pictures;
 mod properties;
 mod rules;
 mod session_connect;
+mod session_entries;
+mod session_marks;
 mod session_messages;
+mod session_typing;
 mod shutdown;

@@ -49,7 +49,7 @@ fn a_message_reaches_all_devices_of_both_sides_but_the_one_it_came_from() {
 fn a_delivery_says_everything_that_the_log_has() {
     let mut world = World::new();
     let (alice, bob) = (world.signs_in("alice"), world.signs_in("bob"));
-    let content = Content { kind: 3, text: "look".into(), file: "cat.png".into() };
+    let content = Content { kind: 3, text: "look".into(), file: "cat.png".into(), ..Content::default() };
     let message_id = Bytes::from(vec![5; 16]);
     let frame = Submit {
         message_id: message_id.clone(),
@@ -103,7 +103,7 @@ fn sessions_read_what_classic_clients_say_with_its_place() {
     let Body::Delivery(first) = &said[0] else { panic!("a delivery") };
     assert_eq!(first.message_id, world.store.log[0].id.0[..]);
     let Body::Delivery(file) = &said[2] else { panic!("a delivery") };
-    let content = Content { kind: 3, text: "look".into(), file: "file-1".into() };
+    let content = Content { kind: 3, text: "look".into(), file: "file-1".into(), ..Content::default() };
     assert_eq!((file.seq, file.content.as_ref()), (2, Some(&content)));
     assert_eq!(world.sees(phone), ["bob/1 alice: hi", "#crew/1 alice: all", "bob/2 alice: look"]);
     assert_eq!(world.frames(alice), []);
@@ -154,9 +154,11 @@ fn a_wrong_field_is_named_and_changes_nothing() {
     let right = || Submit {
         message_id: vec![1; 16].into(),
         conversation: Some(conversation("bob")),
-        content: Some(Content { kind: 1, text: "hi".into(), file: String::new() }),
+        content: Some(Content { kind: 1, text: "hi".into(), file: String::new(), ..Content::default() }),
     };
-    let content = |kind, text: &str, file: &str| Some(Content { kind, text: text.into(), file: file.into() });
+    let content = |kind, text: &str, file: &str| {
+        Some(Content { kind, text: text.into(), file: file.into(), ..Content::default() })
+    };
     let long = "x".repeat(256);
     let wrong = [
         ("message_id", Submit { message_id: vec![1; 15].into(), ..right() }),

@@ -5,8 +5,9 @@ use switchboard_engine::{CURSORS_FLOOR, ConnId, Frame, Protocol};
 use switchboard_proto::{
     Message as _,
     v1::{
-        ClientFrame, Content, Conversation, Cursor, Delivery, Fetch, Head, Hello, RejectCode, Resync,
-        ServerFrame, Submit, client_frame, conversation::Peer, server_frame::Body,
+        ClientFrame, Content, Conversation, Cursor, Delivery, Fetch, GroupChange, Head, Hello, Mark, Marks,
+        RejectCode, Resync, ServerFrame, Submit, Typing, client_frame, conversation::Peer, group_change,
+        server_frame::Body,
     },
 };
 
@@ -73,6 +74,12 @@ fn peer(conversation: Option<&Conversation>) -> String {
     }
 }
 
+/// `has 3, read 2`.
+fn marks(marks: Option<&Marks>) -> String {
+    let marks = marks.copied().unwrap_or_default();
+    format!("has {}, read {}", marks.delivered_seq, marks.read_seq)
+}
+
 /// What a session is told, in a few words.
 pub(crate) fn short(body: &Body) -> String {
     let code = |code: i32| {
@@ -80,10 +87,19 @@ pub(crate) fn short(body: &Body) -> String {
         name["REJECT_CODE_".len()..].to_lowercase()
     };
     let id = |id: &Bytes| id.first().copied().unwrap_or_default();
-    let text = |d: &Delivery| d.content.as_ref().map_or("?".to_owned(), |content| content.text.clone());
+    let text = |d: &Delivery| d.content.as_ref().map_or("?".to_owned(), saying);
     let in_epoch = |epoch: u64| if epoch == EPOCH { String::new() } else { format!(" in epoch {epoch}") };
     match body {
         Body::Welcome(welcome) => format!("welcome {}", welcome.user),
+        Body::Marked(m) => {
+            let place = format!("{}{}", peer(m.conversation.as_ref()), in_epoch(m.epoch));
+            format!("{place}: {} {}", m.user, marks(m.marks.as_ref()))
+        }
+        Body::Typing(t) => {
+            let does = if t.typing { "types" } else { "stops" };
+            format!("{}: {} {does}", peer(t.conversation.as_ref()), t.user)
+        }
+        Body::Presence(_) | Body::Call(_) => format!("{body:?}"),
         Body::Accepted(a) => {
             let place = format!("{}/{}{}", peer(a.conversation.as_ref()), a.seq, in_epoch(a.epoch));
             format!("accepted {} as {place}", id(&a.message_id))
@@ -101,11 +117,41 @@ pub(crate) fn short(body: &Body) -> String {
         Body::Heartbeat(heartbeat) => format!("heartbeat {}", heartbeat.nonce),
         Body::Goodbye(goodbye) => format!("goodbye, {} ms", goodbye.reconnect_after_ms),
         Body::Heads(heads) => {
-            let head = |head: &Head| format!("{}/{}", peer(head.conversation.as_ref()), head.seq);
+            let mark = |whose: &str, of: Option<&Marks>| {
+                of.map_or_else(String::new, |of| format!(" ({whose} {})", marks(Some(of))))
+            };
+            let head = |head: &Head| {
+                let place = format!("{}/{}", peer(head.conversation.as_ref()), head.seq);
+                format!("{place}{}{}", mark("own", head.own.as_ref()), mark("peer", head.peer.as_ref()))
+            };
             let all: Vec<_> = heads.heads.iter().map(head).collect();
             format!("heads {}{}", all.join(" "), if heads.last { "." } else { "" })
         }
         Body::Unfetched(u) => format!("unfetched {}: {}", u.fetch_id, code(u.code)),
+    }
+}
+
+/// What an entry says.
+fn saying(content: &Content) -> String {
+    let change = || content.change.clone().unwrap_or_default();
+    match content.kind {
+        21 => format!("edits {}: {}", content.target_seq, content.text),
+        22 => format!("recalls {}", content.target_seq),
+        23 => {
+            let GroupChange { user, name, until_ms, .. } = change();
+            match change().kind() {
+                group_change::Kind::Unspecified => "?".to_owned(),
+                group_change::Kind::Create => format!("creates {name}"),
+                group_change::Kind::Join => "joins".to_owned(),
+                group_change::Kind::Leave => "leaves".to_owned(),
+                group_change::Kind::Invite => format!("invites {user}"),
+                group_change::Kind::Kick => format!("kicks {user}"),
+                group_change::Kind::SetRole => format!("makes {user} {:?}", change().role()),
+                group_change::Kind::Mute => format!("mutes {user} until {until_ms}"),
+                group_change::Kind::Rename => format!("renames to {name}"),
+            }
+        }
+        _ => content.text.clone(),
     }
 }
 
@@ -116,6 +162,26 @@ pub(crate) fn conversation(with: &str) -> Conversation {
         None => Peer::User(with.into()),
     };
     Conversation { peer: Some(peer) }
+}
+
+/// An entry for `bob` or `#crew`.
+pub(crate) fn entry(id: u8, to: &str, content: Content) -> client_frame::Body {
+    client_frame::Body::Submit(Submit {
+        message_id: Bytes::from(vec![id; 16]),
+        conversation: Some(conversation(to)),
+        content: Some(content),
+    })
+}
+
+/// A change of a group.
+pub(crate) fn change(kind: group_change::Kind, user: &str) -> Content {
+    let change = GroupChange { kind: kind.into(), user: user.into(), ..GroupChange::default() };
+    Content { kind: 23, change: Some(change), ..Content::default() }
+}
+
+/// New text for an earlier message.
+pub(crate) fn edit(target_seq: u64, text: &str) -> Content {
+    Content { kind: 21, target_seq, text: text.into(), ..Content::default() }
 }
 
 /// A Hello of a device that is this far with these conversations.
@@ -130,7 +196,7 @@ pub(crate) fn resync(at: &[(&str, u64)]) -> client_frame::Body {
 fn cursors(at: &[(&str, u64)]) -> Vec<Cursor> {
     let cursor = |(with, seq): &(&str, u64)| {
         let conversation = Some(conversation(with));
-        Cursor { conversation, epoch: EPOCH, seq: *seq }
+        Cursor { conversation, epoch: EPOCH, seq: *seq, ..Cursor::default() }
     };
     at.iter().map(cursor).collect()
 }
@@ -154,8 +220,19 @@ pub(crate) fn submit(id: u8, to: &str, content: &str) -> client_frame::Body {
     client_frame::Body::Submit(Submit {
         message_id: vec![id; 16].into(),
         conversation: Some(conversation(to)),
-        content: Some(Content { kind: 1, text: content.into(), file: String::new() }),
+        content: Some(Content { kind: 1, text: content.into(), file: String::new(), ..Content::default() }),
     })
+}
+
+/// Says how far the user is with a conversation.
+pub(crate) fn mark(of: &str, delivered_seq: u64, read_seq: u64) -> client_frame::Body {
+    let marks = Some(Marks { delivered_seq, read_seq });
+    client_frame::Body::Mark(Mark { conversation: Some(conversation(of)), epoch: EPOCH, marks })
+}
+
+/// Says that the user types, or has stopped.
+pub(crate) fn typing(to: &str, typing: bool) -> client_frame::Body {
+    client_frame::Body::Typing(Typing { conversation: Some(conversation(to)), typing, user: String::new() })
 }
 
 /// Asks for a conversation from a place on.

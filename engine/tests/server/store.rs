@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use switchboard_engine::{
-    Answer, FileKind, FileUpload, GroupId, Head, MessageId, Messages, NewMessage, Place, Range, Recipient,
-    Request, StoredMessage, Ticket, UserId, UserProfile,
+    Answer, DirectoryChange, DirectoryChangeKind, FileKind, FileUpload, GroupChange, GroupId, Head, Marks,
+    MessageId, Messages, NewMarks, NewMessage, Place, Range, Recipient, Request, StoredMarks, StoredMessage,
+    Subject, Ticket, UserId, UserProfile,
 };
 
 /// What a test knows of the store, and tells it.
@@ -15,6 +16,8 @@ pub(crate) struct Store {
     /// The messages, in the order of their commits.
     pub(crate) log: Vec<NewMessage>,
     pub(crate) files: Vec<FileUpload>,
+    /// By the user and the conversation as the user sees it.
+    pub(crate) marks: BTreeMap<(UserId, Recipient), Marks>,
     /// How many heads it gives at a time; all, if none.
     pub(crate) heads_per_page: Option<usize>,
     /// How often it was asked anything.
@@ -23,6 +26,8 @@ pub(crate) struct Store {
     pub(crate) holds: bool,
     /// Requests that are not answered yet, oldest first.
     pub(crate) held: Vec<(Ticket, Request)>,
+    /// Changes of the directory that the server is to be told before the next answer.
+    pub(crate) changes: Vec<DirectoryChange>,
 }
 
 impl Store {
@@ -59,6 +64,11 @@ impl Store {
             }
             Request::LoadHeads { user, after } => self.heads(user, *after as usize),
             Request::LoadMessages(range) => self.part(range),
+            Request::StoreMarks(new) => self.move_marks(new),
+            Request::StoreSeen(_)
+            | Request::LoadSeen { .. }
+            | Request::StoreReceived(_)
+            | Request::LoadUnreceived { .. } => Answer::Failed,
         }
     }
 
@@ -74,7 +84,46 @@ impl Store {
         }
         let seq = log.len() as u64 + 1;
         self.log.push(message.clone());
+        if let (Subject::Change(change), Recipient::Group(group)) = (&message.subject, &message.recipient) {
+            self.change(&message.sender, change, group);
+        }
         seq
+    }
+
+    /// Moves marks forwards, and not beyond the head.
+    fn move_marks(&mut self, new: &NewMarks) -> Answer {
+        let Answer::HeadsLoaded { heads, .. } = self.heads(&new.user, 0) else { unreachable!() };
+        let is_it = |head: &&Head| head.conversation == new.conversation && head.epoch == new.epoch;
+        let Some(head) = heads.iter().find(is_it) else { return Answer::Refused };
+        let known = self.marks.entry((new.user.clone(), new.conversation.clone())).or_default();
+        let before = *known;
+        let Marks { delivered, read } = known.max_of(new.marks);
+        *known = Marks { delivered: delivered.min(head.seq), read: read.min(head.seq) };
+        Answer::MarksStored(StoredMarks { marks: *known, has_moved: *known != before })
+    }
+
+    fn marks_of(&self, user: &UserId, conversation: &Recipient) -> Marks {
+        self.marks.get(&(user.clone(), conversation.clone())).copied().unwrap_or_default()
+    }
+
+    /// Changes who belongs to a group; whether the sender may, no test of the engine asks.
+    fn change(&mut self, sender: &UserId, change: &GroupChange, to: &GroupId) {
+        let (user, kind) = match change {
+            GroupChange::Create { .. } | GroupChange::Join => {
+                (sender, DirectoryChangeKind::Joined(to.clone()))
+            }
+            GroupChange::Invite(user) => (user, DirectoryChangeKind::Joined(to.clone())),
+            GroupChange::Leave => (sender, DirectoryChangeKind::Left(to.clone())),
+            GroupChange::Kick(user) => (user, DirectoryChangeKind::Left(to.clone())),
+            GroupChange::SetRole(..) | GroupChange::Mute(..) | GroupChange::Rename(_) => return,
+        };
+        self.revision += 1;
+        if let DirectoryChangeKind::Joined(_) = kind {
+            self.add_member(user.as_str(), to.as_str());
+        } else {
+            self.profile(user.as_str()).groups.retain(|group| group != to);
+        }
+        self.changes.push(DirectoryChange { revision: self.revision, user: user.clone(), kind });
     }
 
     /// The heads of a user's conversations, a page at a time, in the order in which they began.
@@ -87,10 +136,22 @@ impl Store {
             };
             match heads.iter_mut().find(|head| head.conversation == of) {
                 Some(head) => head.seq += 1,
-                None => heads.push(Head { conversation: of, epoch: EPOCH, seq: 1, first_seq: 1 }),
+                None => heads.push(Head {
+                    own: self.marks_of(user, &of),
+                    peer: match &of {
+                        Recipient::User(other) if other != user => {
+                            self.marks_of(other, &Recipient::User(user.clone()))
+                        }
+                        Recipient::User(_) | Recipient::Group(_) => Marks::default(),
+                    },
+                    conversation: of,
+                    epoch: EPOCH,
+                    seq: 1,
+                    first_seq: 1,
+                }),
             }
         }
-        let page = self.heads_per_page.unwrap_or(usize::MAX);
+        let page = self.heads_per_page.unwrap_or(usize::MAX - after);
         let rest = heads.split_off(after.min(heads.len()));
         let next = (rest.len() > page).then_some((after + page) as u64);
         Answer::HeadsLoaded { heads: rest.into_iter().take(page).collect(), next }
@@ -163,6 +224,7 @@ fn nothing(sender: &UserId) -> NewMessage {
         sender_name: "".into(),
         url: "".into(),
         file_suffix: "".into(),
+        subject: Subject::Message,
     }
 }
 
@@ -176,6 +238,9 @@ fn kept(seq: u64, message: &NewMessage) -> StoredMessage {
         content: message.content.clone(),
         url: message.url.clone(),
         stored_at_ms: STORED_AT_MS,
+        subject: message.subject.clone(),
+        changed_seq: 0,
+        is_recalled: false,
     }
 }
 

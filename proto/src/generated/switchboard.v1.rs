@@ -2,7 +2,7 @@
 /// What a client sends.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ClientFrame {
-    #[prost(oneof = "client_frame::Body", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "client_frame::Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     pub body: ::core::option::Option<client_frame::Body>,
 }
 /// Nested message and enum types in `ClientFrame`.
@@ -19,12 +19,20 @@ pub mod client_frame {
         Heartbeat(super::Heartbeat),
         #[prost(message, tag = "5")]
         Resync(super::Resync),
+        #[prost(message, tag = "6")]
+        Mark(super::Mark),
+        #[prost(message, tag = "7")]
+        Typing(super::Typing),
+        #[prost(message, tag = "8")]
+        Watch(super::Watch),
+        #[prost(message, tag = "9")]
+        Call(super::Call),
     }
 }
 /// What a server sends.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ServerFrame {
-    #[prost(oneof = "server_frame::Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "server_frame::Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
     pub body: ::core::option::Option<server_frame::Body>,
 }
 /// Nested message and enum types in `ServerFrame`.
@@ -49,6 +57,14 @@ pub mod server_frame {
         Heads(super::Heads),
         #[prost(message, tag = "9")]
         Unfetched(super::Unfetched),
+        #[prost(message, tag = "10")]
+        Marked(super::Marked),
+        #[prost(message, tag = "11")]
+        Typing(super::Typing),
+        #[prost(message, tag = "12")]
+        Presence(super::Presence),
+        #[prost(message, tag = "13")]
+        Call(super::Call),
     }
 }
 /// A conversation: the messages between two users, or those of a group.
@@ -92,6 +108,22 @@ pub struct Cursor {
     /// Place of the last message received without a gap; 0: none.
     #[prost(uint64, tag = "3")]
     pub seq: u64,
+    /// The marks that the device knows of: the user's own, and in a one-to-one conversation those of the other user.
+    /// A conversation is named in the Heads if any of them is not what the store has.
+    #[prost(message, optional, tag = "4")]
+    pub own: ::core::option::Option<Marks>,
+    #[prost(message, optional, tag = "5")]
+    pub peer: ::core::option::Option<Marks>,
+}
+/// How far somebody is with a conversation. Marks only move forwards.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Marks {
+    /// Place of the last message that has arrived at a device of this user without a gap.
+    #[prost(uint64, tag = "1")]
+    pub delivered_seq: u64,
+    /// Place of the last message that this user has seen; never beyond delivered_seq.
+    #[prost(uint64, tag = "2")]
+    pub read_seq: u64,
 }
 /// The answer to Hello.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -139,6 +171,18 @@ pub struct Limits {
     /// Cursors of one Hello or Resync at the most, and at least 256; more are passed over.
     #[prost(uint32, tag = "9")]
     pub cursors: u32,
+    /// The rates of all connections of this user together; 0: not limited beyond those of each connection.
+    #[prost(uint32, tag = "10")]
+    pub user_messages_per_second: u32,
+    #[prost(uint32, tag = "11")]
+    pub user_message_burst: u32,
+    #[prost(uint64, tag = "12")]
+    pub user_bytes_per_second: u64,
+    #[prost(uint64, tag = "13")]
+    pub user_byte_burst: u64,
+    /// Users whose presence one connection may watch at a time.
+    #[prost(uint32, tag = "14")]
+    pub watches: u32,
 }
 /// How far conversations are, and where the client is behind: after the Welcome, after the server could not push
 /// for a while, and as the answer to Resync.
@@ -165,6 +209,11 @@ pub struct Head {
     /// Place of the first message that this user may read: members of a group read from their joining on.
     #[prost(uint64, tag = "4")]
     pub first_seq: u64,
+    /// The user's own marks, and in a one-to-one conversation those of the other user.
+    #[prost(message, optional, tag = "5")]
+    pub own: ::core::option::Option<Marks>,
+    #[prost(message, optional, tag = "6")]
+    pub peer: ::core::option::Option<Marks>,
 }
 /// Asks for the heads of all conversations whose cursors, as given here, are not where the log is.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -183,17 +232,110 @@ pub struct Submit {
     #[prost(message, optional, tag = "3")]
     pub content: ::core::option::Option<Content>,
 }
-/// What a message says.
+/// What an entry of a log says: a message, or something about an earlier one or about the group.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Content {
-    /// As contentType 1 to 5 of the classic protocol: text, file, image, audio, video.
+    /// As contentType 1 to 5 of the classic protocol: text, file, image, audio, video. 21: an edit, 22: a recall,
+    /// 23: a change of the group.
     #[prost(uint32, tag = "1")]
     pub kind: u32,
+    /// Of a message; of an edit, the new text.
     #[prost(string, tag = "2")]
     pub text: ::prost::alloc::string::String,
     /// Name of the stored file of a media message.
     #[prost(string, tag = "3")]
     pub file: ::prost::alloc::string::String,
+    /// Of an edit or a recall: place of the message that it is about.
+    #[prost(uint64, tag = "4")]
+    pub target_seq: u64,
+    /// Of a change of the group.
+    #[prost(message, optional, tag = "5")]
+    pub change: ::core::option::Option<GroupChange>,
+    /// Of a message, told by the server: place of the last edit or recall of it that the log has, 0 if there is none.
+    /// Text and file are as that has left them: empty after a recall.
+    #[prost(uint64, tag = "6")]
+    pub changed_seq: u64,
+    /// Of a message, told by the server: it was recalled.
+    #[prost(bool, tag = "7")]
+    pub recalled: bool,
+}
+/// A change of a group, made by the entry's sender.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GroupChange {
+    #[prost(enumeration = "group_change::Kind", tag = "1")]
+    pub kind: i32,
+    /// Whom it concerns, where that is not the sender.
+    #[prost(string, tag = "2")]
+    pub user: ::prost::alloc::string::String,
+    #[prost(enumeration = "Role", tag = "3")]
+    pub role: i32,
+    /// Of CREATE and RENAME: at most 256 bytes.
+    #[prost(string, tag = "4")]
+    pub name: ::prost::alloc::string::String,
+    /// Of MUTE: a time in milliseconds since 1970-01-01T00:00:00Z.
+    #[prost(int64, tag = "5")]
+    pub until_ms: i64,
+    /// Of CREATE: nobody joins uninvited.
+    #[prost(bool, tag = "6")]
+    pub invite_only: bool,
+}
+/// Nested message and enum types in `GroupChange`.
+pub mod group_change {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+    #[repr(i32)]
+    pub enum Kind {
+        Unspecified = 0,
+        /// The group comes into being, with the sender as its owner. The client has chosen the group's id.
+        Create = 1,
+        /// The sender becomes a member. Only of groups that are open.
+        Join = 2,
+        /// The sender is a member no more.
+        Leave = 3,
+        /// `user` becomes a member, invited by the sender.
+        Invite = 4,
+        /// `user` is a member no more.
+        Kick = 5,
+        /// `user` has `role` from now on.
+        SetRole = 6,
+        /// `user` may not write until `until_ms`; 0: may write again.
+        Mute = 7,
+        /// The group is called `name` from now on.
+        Rename = 8,
+    }
+    impl Kind {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "KIND_UNSPECIFIED",
+                Self::Create => "KIND_CREATE",
+                Self::Join => "KIND_JOIN",
+                Self::Leave => "KIND_LEAVE",
+                Self::Invite => "KIND_INVITE",
+                Self::Kick => "KIND_KICK",
+                Self::SetRole => "KIND_SET_ROLE",
+                Self::Mute => "KIND_MUTE",
+                Self::Rename => "KIND_RENAME",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "KIND_UNSPECIFIED" => Some(Self::Unspecified),
+                "KIND_CREATE" => Some(Self::Create),
+                "KIND_JOIN" => Some(Self::Join),
+                "KIND_LEAVE" => Some(Self::Leave),
+                "KIND_INVITE" => Some(Self::Invite),
+                "KIND_KICK" => Some(Self::Kick),
+                "KIND_SET_ROLE" => Some(Self::SetRole),
+                "KIND_MUTE" => Some(Self::Mute),
+                "KIND_RENAME" => Some(Self::Rename),
+                _ => None,
+            }
+        }
+    }
 }
 /// The message is in the store: it has its place in the conversation, for ever.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -290,6 +432,183 @@ pub struct Unfetched {
     #[prost(string, tag = "3")]
     pub text: ::prost::alloc::string::String,
 }
+/// A client says how far its user is with a conversation. Not answered: what was stored comes back as Marked to the
+/// user's other devices, and to the other user of a one-to-one conversation. What was lost on the way shows in the next
+/// Heads.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Mark {
+    #[prost(message, optional, tag = "1")]
+    pub conversation: ::core::option::Option<Conversation>,
+    /// The log that the places are of; marks of another one are ignored.
+    #[prost(fixed64, tag = "2")]
+    pub epoch: u64,
+    #[prost(message, optional, tag = "3")]
+    pub marks: ::core::option::Option<Marks>,
+}
+/// Somebody's marks have moved: the reader's own, by another device, or those of the other user.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Marked {
+    #[prost(message, optional, tag = "1")]
+    pub conversation: ::core::option::Option<Conversation>,
+    #[prost(fixed64, tag = "2")]
+    pub epoch: u64,
+    /// Whose.
+    #[prost(string, tag = "3")]
+    pub user: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "4")]
+    pub marks: ::core::option::Option<Marks>,
+}
+/// Somebody is typing, or has stopped. Never stored, and not repeated by the server: a client that types says so at
+/// least every 5 s, and one that is told forgets it after 8 s.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Typing {
+    #[prost(message, optional, tag = "1")]
+    pub conversation: ::core::option::Option<Conversation>,
+    #[prost(bool, tag = "2")]
+    pub typing: bool,
+    /// Who, told by the server.
+    #[prost(string, tag = "3")]
+    pub user: ::prost::alloc::string::String,
+}
+/// The users whose presence a client wants to be told, in place of those that it named before.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Watch {
+    #[prost(string, repeated, tag = "1")]
+    pub users: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Whether a user that is watched is here: at the beginning, and whenever it changes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Presence {
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    #[prost(bool, tag = "2")]
+    pub online: bool,
+    /// When the user was last here, in milliseconds since 1970-01-01T00:00:00Z; 0 if that is not known, or not for the
+    /// reader to know.
+    #[prost(int64, tag = "3")]
+    pub last_seen_ms: i64,
+}
+/// A signal of a call between two users, from and to the server. docs/protocol.md has the states.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Call {
+    /// Chosen by the caller, 16 random bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub call_id: ::prost::bytes::Bytes,
+    /// The other user.
+    #[prost(string, tag = "2")]
+    pub user: ::prost::alloc::string::String,
+    #[prost(enumeration = "call::Kind", tag = "3")]
+    pub kind: i32,
+    /// Whether pictures are wanted too.
+    #[prost(bool, tag = "4")]
+    pub video: bool,
+    /// At most 64 KiB.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub payload: ::prost::bytes::Bytes,
+    /// Told by the server: the call is over, and nothing more comes of it. `kind` is KIND_HANG_UP then.
+    #[prost(enumeration = "call::End", tag = "6")]
+    pub end: i32,
+}
+/// Nested message and enum types in `Call`.
+pub mod call {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+    #[repr(i32)]
+    pub enum Kind {
+        Unspecified = 0,
+        /// Rings `user`.
+        Ring = 1,
+        /// Takes the call on this device.
+        Accept = 2,
+        /// Does not take the call.
+        Decline = 3,
+        /// Ends it, whatever its state.
+        HangUp = 4,
+        /// Carries `payload` (SDP, ICE) to the other side of an accepted call.
+        Signal = 5,
+    }
+    impl Kind {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "KIND_UNSPECIFIED",
+                Self::Ring => "KIND_RING",
+                Self::Accept => "KIND_ACCEPT",
+                Self::Decline => "KIND_DECLINE",
+                Self::HangUp => "KIND_HANG_UP",
+                Self::Signal => "KIND_SIGNAL",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "KIND_UNSPECIFIED" => Some(Self::Unspecified),
+                "KIND_RING" => Some(Self::Ring),
+                "KIND_ACCEPT" => Some(Self::Accept),
+                "KIND_DECLINE" => Some(Self::Decline),
+                "KIND_HANG_UP" => Some(Self::HangUp),
+                "KIND_SIGNAL" => Some(Self::Signal),
+                _ => None,
+            }
+        }
+    }
+    /// Why a call has ended, told by the server.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+    #[repr(i32)]
+    pub enum End {
+        Unspecified = 0,
+        HungUp = 1,
+        Declined = 2,
+        /// The other user is in another call.
+        Busy = 3,
+        /// Nobody took it in time.
+        TimedOut = 4,
+        /// The other side has lost its connection and has not come back.
+        PeerGone = 5,
+        /// Another device of the user has taken or declined it.
+        Elsewhere = 6,
+        /// The other user has no session that could ring.
+        Unreachable = 7,
+        /// There is no such call, or it is not in a state for this.
+        NoSuchCall = 8,
+    }
+    impl End {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "END_UNSPECIFIED",
+                Self::HungUp => "END_HUNG_UP",
+                Self::Declined => "END_DECLINED",
+                Self::Busy => "END_BUSY",
+                Self::TimedOut => "END_TIMED_OUT",
+                Self::PeerGone => "END_PEER_GONE",
+                Self::Elsewhere => "END_ELSEWHERE",
+                Self::Unreachable => "END_UNREACHABLE",
+                Self::NoSuchCall => "END_NO_SUCH_CALL",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "END_UNSPECIFIED" => Some(Self::Unspecified),
+                "END_HUNG_UP" => Some(Self::HungUp),
+                "END_DECLINED" => Some(Self::Declined),
+                "END_BUSY" => Some(Self::Busy),
+                "END_TIMED_OUT" => Some(Self::TimedOut),
+                "END_PEER_GONE" => Some(Self::PeerGone),
+                "END_ELSEWHERE" => Some(Self::Elsewhere),
+                "END_UNREACHABLE" => Some(Self::Unreachable),
+                "END_NO_SUCH_CALL" => Some(Self::NoSuchCall),
+                _ => None,
+            }
+        }
+    }
+}
 /// A sign of life; answered with a Heartbeat that carries the same nonce.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Heartbeat {
@@ -309,6 +628,42 @@ pub struct Goodbye {
     #[prost(uint32, tag = "3")]
     pub reconnect_spread_ms: u32,
 }
+/// What a member of a group may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Role {
+    Unspecified = 0,
+    /// Read and write, invite if the group is open, leave.
+    Member = 1,
+    /// Also invite, kick and mute members, rename, and recall what members have said.
+    Admin = 2,
+    /// Also all of this to admins, and give roles. A group with members has an owner at all times.
+    Owner = 3,
+}
+impl Role {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ROLE_UNSPECIFIED",
+            Self::Member => "ROLE_MEMBER",
+            Self::Admin => "ROLE_ADMIN",
+            Self::Owner => "ROLE_OWNER",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ROLE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ROLE_MEMBER" => Some(Self::Member),
+            "ROLE_ADMIN" => Some(Self::Admin),
+            "ROLE_OWNER" => Some(Self::Owner),
+            _ => None,
+        }
+    }
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum RejectCode {
@@ -322,6 +677,12 @@ pub enum RejectCode {
     Unavailable = 3,
     /// Too many messages wait for the store. To be sent again, with the same id, after a pause.
     Busy = 4,
+    /// The sender may not do this: its role does not allow it, or it is muted, or the message is somebody else's.
+    /// Sending it again does not help.
+    Forbidden = 5,
+    /// It does not fit what is in the log: the message to edit is not there or was recalled, the user to invite is a
+    /// member already. Sending it again does not help.
+    Conflict = 6,
 }
 impl RejectCode {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -335,6 +696,8 @@ impl RejectCode {
             Self::NoSuchConversation => "REJECT_CODE_NO_SUCH_CONVERSATION",
             Self::Unavailable => "REJECT_CODE_UNAVAILABLE",
             Self::Busy => "REJECT_CODE_BUSY",
+            Self::Forbidden => "REJECT_CODE_FORBIDDEN",
+            Self::Conflict => "REJECT_CODE_CONFLICT",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -345,7 +708,93 @@ impl RejectCode {
             "REJECT_CODE_NO_SUCH_CONVERSATION" => Some(Self::NoSuchConversation),
             "REJECT_CODE_UNAVAILABLE" => Some(Self::Unavailable),
             "REJECT_CODE_BUSY" => Some(Self::Busy),
+            "REJECT_CODE_FORBIDDEN" => Some(Self::Forbidden),
+            "REJECT_CODE_CONFLICT" => Some(Self::Conflict),
             _ => None,
         }
     }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Note {
+    #[prost(oneof = "note::Body", tags = "1, 2, 3, 4, 5")]
+    pub body: ::core::option::Option<note::Body>,
+}
+/// Nested message and enum types in `Note`.
+pub mod note {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Body {
+        #[prost(message, tag = "1")]
+        Entry(super::NotedEntry),
+        #[prost(message, tag = "2")]
+        Marks(super::NotedMarks),
+        #[prost(message, tag = "3")]
+        Typing(super::NotedTyping),
+        #[prost(message, tag = "4")]
+        Presence(super::NotedPresence),
+        #[prost(message, tag = "5")]
+        Call(super::NotedCall),
+    }
+}
+/// An entry of a log that is no classic message: an edit, a recall, a change of a group.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NotedEntry {
+    /// As its sender sees it.
+    #[prost(message, optional, tag = "1")]
+    pub conversation: ::core::option::Option<Conversation>,
+    #[prost(fixed64, tag = "2")]
+    pub epoch: u64,
+    #[prost(uint64, tag = "3")]
+    pub seq: u64,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub message_id: ::prost::bytes::Bytes,
+    #[prost(string, tag = "5")]
+    pub from: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "6")]
+    pub content: ::core::option::Option<Content>,
+    #[prost(int64, tag = "7")]
+    pub stored_at_ms: i64,
+}
+/// Marks that the store has.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NotedMarks {
+    /// As the one whose marks they are sees it.
+    #[prost(message, optional, tag = "1")]
+    pub conversation: ::core::option::Option<Conversation>,
+    #[prost(fixed64, tag = "2")]
+    pub epoch: u64,
+    #[prost(string, tag = "3")]
+    pub user: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "4")]
+    pub marks: ::core::option::Option<Marks>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NotedTyping {
+    /// As the one who types sees it.
+    #[prost(message, optional, tag = "1")]
+    pub conversation: ::core::option::Option<Conversation>,
+    #[prost(bool, tag = "2")]
+    pub typing: bool,
+    #[prost(string, tag = "3")]
+    pub user: ::prost::alloc::string::String,
+}
+/// Whether a user is here, or the question whether somebody knows that.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NotedPresence {
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    #[prost(bool, tag = "2")]
+    pub question: bool,
+    #[prost(bool, tag = "3")]
+    pub online: bool,
+    #[prost(int64, tag = "4")]
+    pub last_seen_ms: i64,
+}
+/// A signal of a call on its way from one user's engine to the other's.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NotedCall {
+    /// Whose signal it is; `call.user` is who it is for.
+    #[prost(string, tag = "1")]
+    pub from: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub call: ::core::option::Option<Call>,
 }

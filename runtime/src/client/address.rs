@@ -1,5 +1,7 @@
 //! Where a server is, and what a client asks it for.
 
+use std::str::FromStr;
+
 use hyper::Uri;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use switchboard_engine::UserId;
@@ -19,6 +21,9 @@ pub enum UrlError {
     /// There is no host in it.
     #[error("the URL must name a host, like ws://HOST:PORT")]
     Host,
+    /// It is no URL.
+    #[error("not a URL: it must be like ws://HOST:PORT")]
+    Syntax,
 }
 
 /// A server's URL: host, port, and the folder under which its addresses are.
@@ -66,6 +71,14 @@ impl ServerUrl {
             Some(query) => format!("{folder}/socket.io?{query}&user={user}"),
             None => format!("{folder}/socket.io?user={user}"),
         }
+    }
+}
+
+impl FromStr for ServerUrl {
+    type Err = UrlError;
+
+    fn from_str(url: &str) -> Result<Self, UrlError> {
+        Self::new(&url.parse().map_err(|_| UrlError::Syntax)?)
     }
 }
 

@@ -10,13 +10,12 @@ use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::{
     Request, Response, StatusCode,
     body::Incoming,
-    header::{CONNECTION, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE},
+    header::{CONNECTION, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE},
 };
 use hyper_util::rt::TokioIo;
-use switchboard_engine::UserId;
 use tokio::net::TcpStream;
 
-use super::address::ServerUrl;
+use super::link::Target;
 
 /// So much of a refusal's text is read.
 const REFUSAL_LIMIT_BYTES: usize = 4096;
@@ -54,6 +53,14 @@ pub enum ConnectError {
         /// Who.
         address: String,
     },
+    /// The server speaks WebSocket, and not the protocol that was asked for.
+    #[error("{address} does not speak {subprotocol}: it is another kind of server, or an older one")]
+    NoSubprotocol {
+        /// Who.
+        address: String,
+        /// The WebSocket subprotocol that was offered.
+        subprotocol: &'static str,
+    },
     /// The request cannot be made from this URL.
     #[error("cannot make a request for {address}")]
     Request {
@@ -65,7 +72,8 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// Whether another try with the same request is pointless: the server says that the request is at fault.
+    /// Whether another try with the same request is pointless: the server says that the request is at fault, or
+    /// is of another kind.
     #[must_use]
     pub fn is_permanent(&self) -> bool {
         match self {
@@ -73,7 +81,7 @@ impl ConnectError {
                 // 408, 425 and 429 ask for another try.
                 status.is_client_error() && !matches!(status.as_u16(), 408 | 425 | 429)
             }
-            Self::Request { .. } => true,
+            Self::Request { .. } | Self::NoSubprotocol { .. } => true,
             Self::Tcp { .. } | Self::Handshake { .. } | Self::NotWebSocket { .. } => false,
         }
     }
@@ -95,7 +103,8 @@ pub(super) struct Connected {
 }
 
 /// Opens a WebSocket. Takes as long as the network does: the caller sets the time limit.
-pub(super) async fn connect(server: &ServerUrl, user: &UserId) -> Result<Connected, ConnectError> {
+pub(super) async fn connect(target: &Target) -> Result<Connected, ConnectError> {
+    let Target { server, user, subprotocol } = target;
     let address = server.authority();
     let handshake_failed =
         |source: hyper::Error| ConnectError::Handshake { address: server.authority(), source };
@@ -105,12 +114,16 @@ pub(super) async fn connect(server: &ServerUrl, user: &UserId) -> Result<Connect
     // A chat's frames are small and should leave at once; a failure only makes them slower.
     let _ = stream.set_nodelay(true);
 
-    let request = Request::get(server.socket_of(user))
+    let mut request = Request::get(server.socket_of(user))
         .header(HOST, &address)
         .header(UPGRADE, "websocket")
         .header(CONNECTION, "Upgrade")
         .header(SEC_WEBSOCKET_KEY, fastwebsockets::handshake::generate_key())
-        .header(SEC_WEBSOCKET_VERSION, "13")
+        .header(SEC_WEBSOCKET_VERSION, "13");
+    if let Some(subprotocol) = subprotocol {
+        request = request.header(SEC_WEBSOCKET_PROTOCOL, *subprotocol);
+    }
+    let request = request
         .body(Empty::<Bytes>::new())
         .map_err(|source| ConnectError::Request { address: address.clone(), source })?;
 
@@ -130,6 +143,12 @@ pub(super) async fn connect(server: &ServerUrl, user: &UserId) -> Result<Connect
     let upgrade = response.headers().get(UPGRADE).ok_or_else(not_websocket)?;
     if !upgrade.as_bytes().eq_ignore_ascii_case(b"websocket") {
         return Err(not_websocket());
+    }
+    if let Some(subprotocol) = subprotocol {
+        let chosen = response.headers().get(SEC_WEBSOCKET_PROTOCOL);
+        if chosen.is_none_or(|chosen| chosen != subprotocol) {
+            return Err(ConnectError::NoSubprotocol { address, subprotocol });
+        }
     }
     let upgraded = hyper::upgrade::on(response).await.map_err(handshake_failed)?;
     let parts = upgraded.downcast::<TokioIo<TcpStream>>().map_err(|_| not_websocket())?;

@@ -21,6 +21,18 @@ use super::{
 /// Messages that may be read ahead of the machine; then reading waits, and with it the server.
 const READ_AHEAD: usize = 16;
 
+/// The largest message taken from a server: its default limit for uploads, and room for what it adds.
+const MESSAGE_LIMIT_BYTES: usize = 9 << 20;
+
+/// Where to connect, and as whom.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) server: ServerUrl,
+    pub(super) user: UserId,
+    /// The WebSocket subprotocol to insist on; the classic protocol has none.
+    pub(super) subprotocol: Option<&'static str>,
+}
+
 /// Why a link ended, in more detail than the machine needs.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
@@ -41,6 +53,17 @@ pub enum LinkError {
     /// The task that read it has died: a defect of this library.
     #[error("the task that reads the connection has ended")]
     Task,
+}
+
+impl LinkError {
+    /// Whether the next attempt will most likely fail as well: see [`ConnectError::is_permanent`].
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::Connect(error) => error.is_permanent(),
+            Self::Read(_) | Self::Closed { .. } | Self::Task => false,
+        }
+    }
 }
 
 /// What the task of a link says.
@@ -78,13 +101,13 @@ impl Drop for Link {
 }
 
 impl Link {
-    /// Begins to connect. Messages may have up to `limit_bytes`.
-    pub(super) fn dial(id: LinkId, server: ServerUrl, user: UserId, limit_bytes: usize) -> Self {
-        let (to_session, from_task) = mpsc::channel(READ_AHEAD);
+    /// Begins to connect.
+    pub(super) fn dial(id: LinkId, target: Target) -> Self {
+        let (to_driver, from_task) = mpsc::channel(READ_AHEAD);
         let task: JoinHandle<()> = tokio::spawn(async move {
-            if let Err(error) = run(&server, &user, limit_bytes, &to_session).await {
-                // Without a session there is nobody to tell.
-                let _ = to_session.send(FromTask::Failed(error)).await;
+            if let Err(error) = run(&target, &to_driver).await {
+                // Without a driver there is nobody to tell.
+                let _ = to_driver.send(FromTask::Failed(error)).await;
             }
         });
         Self { id, from_task, writer: None, task: task.abort_handle() }
@@ -145,22 +168,17 @@ impl Link {
 }
 
 /// Connects, then reads to the end.
-async fn run(
-    server: &ServerUrl,
-    user: &UserId,
-    limit_bytes: usize,
-    session: &mpsc::Sender<FromTask>,
-) -> Result<(), LinkError> {
-    let Connected { stream, read_ahead } = connect(server, user).await?;
+async fn run(target: &Target, driver: &mpsc::Sender<FromTask>) -> Result<(), LinkError> {
+    let Connected { stream, read_ahead } = connect(target).await?;
     let (read, write) = stream.into_split();
-    if session.send(FromTask::Opened(write)).await.is_err() {
+    if driver.send(FromTask::Opened(write)).await.is_err() {
         return Ok(());
     }
-    let mut reader = Reader::new(io::Cursor::new(read_ahead).chain(read), limit_bytes);
+    let mut reader = Reader::new(io::Cursor::new(read_ahead).chain(read), MESSAGE_LIMIT_BYTES);
     loop {
         let arrival = reader.next().await?;
         let last = matches!(arrival, Arrival::Close { .. });
-        if session.send(FromTask::Arrived(arrival)).await.is_err() || last {
+        if driver.send(FromTask::Arrived(arrival)).await.is_err() || last {
             return Ok(());
         }
     }

@@ -1,22 +1,38 @@
-//! A client of a Switchboard server, for applications on tokio: the engine's `Client` machine with sockets and a
-//! clock around it. The machine decides; this module dials, reads, writes, and waits.
+//! A client of a Switchboard server, for applications on tokio: a [`Client`] handle, its [`Events`], and a
+//! [`Store`] that lets a restarted client go on where it stopped.
 //!
 //! ```no_run
-//! use switchboard::client::{Event, ServerUrl, Session};
-//! use switchboard_engine::{ClientConfig, Notification, UserId};
+//! use switchboard::client::{Client, Content, Event, Recipient, SqliteStore, UserId};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let url = ServerUrl::new(&"ws://127.0.0.1:8888".parse()?)?;
-//! let mut session = Session::new(ClientConfig::new(UserId::new("alice")?), url, 42);
-//! session.connect();
-//! loop {
-//!     match session.next().await {
-//!         Event::Notification(Notification::Message(message)) => println!("{}", message.sender()),
+//! let (client, mut events) = Client::builder("ws://127.0.0.1:8888".parse()?, UserId::new("alice")?)
+//!     .store(SqliteStore::open("alice.db")?)
+//!     .start()
+//!     .await?;
+//! let bob = Recipient::User(UserId::new("bob")?);
+//! client.submit(bob, Content::text("hello")).await?;
+//! while let Some(event) = events.next().await {
+//!     match event {
+//!         Event::Message { message, .. } => println!("{}: {}", message.from, message.content.text),
 //!         event => println!("{event:?}"),
 //!     }
 //! }
+//! # Ok(())
 //! # }
 //! ```
+//!
+//! # What it promises
+//! The client's half of what docs/protocol.md promises:
+//! - what was submitted is in the store, and is sent until it has one fate, across lost connections and restarts;
+//! - each message of each conversation is told once, in order, and is in the store before it is told;
+//! - everything is bounded: what is pending ([`SessionLimits`](switchboard_engine::SessionLimits)), the commands
+//!   that wait (64, then callers wait), and the events ([`ClientBuilder::event_limits`], then the connection waits).
+//!
+//! An application that stops between reading an event and acting on it is not told again: what is in the store is
+//! the truth, and events say that there is something new.
+//!
+//! # The classic protocol
+//! [`Classic`] speaks it, over the same connections. It knows no acknowledgements, no order and no history.
 //!
 //! | part | what it does |
 //! | --- | --- |
@@ -25,17 +41,37 @@
 //! | `reader` | bytes to messages |
 //! | `writer` | frames to bytes, and how far they have left |
 //! | `link` | one connection: the task that dials and reads, and the writer |
-//! | `session` | the machine and its link |
+//! | `driver` | a machine of the engine and its link, for either protocol |
+//! | `classic` | the classic protocol's client |
+//! | `builder`, `handle`, `event` | what applications see of a session protocol's client |
+//! | `task`, `queue` | what is behind it: the session with its store, and the events on their way |
+//! | `store` | what is kept: in memory, in an SQLite file, or by the application |
 
 mod address;
+mod builder;
+mod classic;
 mod connect;
+mod driver;
+mod event;
+mod handle;
 mod link;
+mod queue;
 mod reader;
-mod session;
+mod store;
+mod task;
 mod writer;
 
 pub use address::{ServerUrl, UrlError};
+pub use builder::{ClientBuilder, StartError};
+pub use classic::{Classic, ClassicEvent};
 pub use connect::ConnectError;
+pub use event::{Event, State};
+pub use handle::{Client, Ended, Older, OlderError, SubmitError, Submitted, Unaccepted};
 pub use link::LinkError;
+pub use queue::Events;
 pub use reader::ReadError;
-pub use session::{Event, Session};
+pub use store::{Change, MemoryStore, SqliteStore, Store, StoreError};
+pub use switchboard_engine::{
+    ClosedReason, Content, GroupId, History, LogMessage, LossCause, MessageId, PendingSubmit, Place,
+    Recipient, RejectReason, Resume, UserId,
+};

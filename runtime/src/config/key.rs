@@ -75,6 +75,7 @@ pub(super) const KEYS: &[Key] = &[
     key("limits.pending_bytes", BYTES),
     key("limits.lag_bytes", BYTES),
     key("limits.fetches_per_connection", COUNT),
+    key("limits.marks_per_connection", COUNT),
     key("limits.page_messages", COUNT),
     key("limits.page_bytes", BYTES),
     key("limits.cursors_per_hello", CURSORS),

@@ -160,6 +160,8 @@ pub struct Limits {
     pub lag_bytes: u64,
     /// Fetches of one session that wait for the store; at least 1.
     pub fetches_per_connection: u32,
+    /// Conversations of which one session's marks wait for the store; marks of more are dropped; at least 1.
+    pub marks_per_connection: u32,
     /// Messages of one page of a log; at least 1.
     pub page_messages: u32,
     /// Bytes of content of one page of a log, unless its only message is larger; at least 1, and with 512 for
@@ -258,6 +260,7 @@ impl Default for Limits {
             pending_bytes,
             lag_bytes,
             fetches_per_connection,
+            marks_per_connection,
             page_messages,
             page_bytes,
             cursors_per_hello,
@@ -279,6 +282,7 @@ impl Default for Limits {
             pending_bytes,
             lag_bytes,
             fetches_per_connection,
+            marks_per_connection,
             page_messages,
             page_bytes,
             cursors_per_hello,
@@ -352,6 +356,7 @@ impl Config {
                 pending_bytes: limits.pending_bytes,
                 lag_bytes: limits.lag_bytes,
                 fetches_per_connection: limits.fetches_per_connection,
+                marks_per_connection: limits.marks_per_connection,
                 page_messages: limits.page_messages,
                 page_bytes: limits.page_bytes,
                 cursors_per_hello: limits.cursors_per_hello,

@@ -136,7 +136,12 @@ fn run(shared: &Shared, folder: &MediaFolder) {
                 Request::LoadUser(_)
                 | Request::StoreMessage(_)
                 | Request::LoadHeads { .. }
-                | Request::LoadMessages(_) => Answer::Failed,
+                | Request::LoadMessages(_)
+                | Request::StoreMarks(_)
+                | Request::StoreSeen(_)
+                | Request::LoadSeen { .. }
+                | Request::StoreReceived(_)
+                | Request::LoadUnreceived { .. } => Answer::Failed,
             };
             // Before the shard knows: what it asks next must find its place in the queue.
             shared.queue.done(Load { requests: 1, bytes: job.bytes });

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use switchboard_engine::{Record, Topic};
+use switchboard_engine::{Carried, Topic};
 use tokio::sync::mpsc;
 
 /// The most shards that one node has: the subscribers of a topic are a set of 64 bits.
@@ -21,14 +21,14 @@ pub const SHARD_LIMIT: usize = 64;
 #[derive(Debug)]
 pub struct Bus {
     subscribers: RwLock<HashMap<Topic, u64>>,
-    shards: Vec<mpsc::Sender<Record>>,
+    shards: Vec<mpsc::Sender<Carried>>,
     dropped: AtomicU64,
 }
 
 impl Bus {
     /// A bus with a queue of so many records, at least 1, to each of so many shards, at most [`SHARD_LIMIT`];
     /// and the receiving ends in the shards' order.
-    pub fn new(shards: usize, queue_records: usize) -> (Self, Vec<mpsc::Receiver<Record>>) {
+    pub fn new(shards: usize, queue_records: usize) -> (Self, Vec<mpsc::Receiver<Carried>>) {
         let (senders, receivers) = (0..shards.min(SHARD_LIMIT)).map(|_| mpsc::channel(queue_records)).unzip();
         let bus = Self { subscribers: RwLock::default(), shards: senders, dropped: AtomicU64::new(0) };
         (bus, receivers)
@@ -51,19 +51,19 @@ impl Bus {
         }
     }
 
-    /// Queues a record of a shard for every other shard that is subscribed to its topic; for every other one if
+    /// Queues a record or note of a shard for every other shard that is subscribed to its topic; for every other one if
     /// that is [`Topic::Everyone`]. Records of one shard keep their order.
-    pub fn publish(&self, from: usize, record: &Record) {
-        let interested = match &record.topic {
+    pub fn publish(&self, from: usize, carried: &Carried) {
+        let interested = match carried.topic() {
             Topic::Everyone => u64::MAX,
-            topic @ (Topic::User(_) | Topic::Group(_)) => {
+            topic @ (Topic::User(_) | Topic::Group(_) | Topic::Presence(_)) => {
                 let subscribers = self.subscribers.read().unwrap_or_else(PoisonError::into_inner);
                 subscribers.get(topic).copied().unwrap_or_default()
             }
         };
         let others = self.shards.iter().enumerate().filter(|(shard, _)| *shard != from);
         for (_, queue) in others.filter(|(shard, _)| interested & bit(*shard) != 0) {
-            if queue.try_send(record.clone()).is_err() && self.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
+            if queue.try_send(carried.clone()).is_err() && self.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
                 tracing::warn!("a shard's bus queue is full: live deliveries to it are dropped and counted");
             }
         }
@@ -83,12 +83,12 @@ fn bit(shard: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use switchboard_engine::UserId;
+    use switchboard_engine::{Record, UserId};
 
     use super::*;
 
-    fn record(topic: Topic) -> Record {
-        Record { topic, stored: None, message: Bytes::new() }
+    fn record(topic: Topic) -> Carried {
+        Carried::Record(Record { topic, stored: None, message: Bytes::new() })
     }
 
     #[test]
@@ -102,7 +102,7 @@ mod tests {
         bus.unsubscribe(1, &topic);
         bus.publish(0, &record(topic));
         bus.publish(0, &record(Topic::Everyone));
-        let received: Vec<_> = queues.iter_mut().map(|q| q.try_recv().map(|r| r.topic)).collect();
+        let received: Vec<_> = queues.iter_mut().map(|q| q.try_recv().map(|r| r.topic().clone())).collect();
         assert_eq!(
             received,
             [Err(mpsc::error::TryRecvError::Empty), Ok(Topic::Everyone), Ok(Topic::Everyone)]

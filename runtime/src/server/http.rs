@@ -17,6 +17,7 @@ use switchboard_engine::{Protocol, UserId};
 
 use super::gateway::{Handshakes, Shards, hand_over};
 use crate::store::StoreHealth;
+use crate::websocket::SESSION_SUBPROTOCOL;
 
 /// What the routes work with.
 #[derive(Clone, Debug)]
@@ -56,9 +57,6 @@ struct SocketQuery {
     #[serde(default)]
     user: String,
 }
-
-/// The subprotocol of sessions. There is none for the classic protocol.
-const SESSION_SUBPROTOCOL: &str = "switchboard.v1";
 
 /// `GET /socket.io?user=ID`: the WebSocket, of the session protocol for whoever offers its subprotocol, of the
 /// classic protocol for all others. Any Origin.

@@ -73,10 +73,16 @@ impl StoreHandle {
     /// being stored, it may see or not.
     pub fn submit(&self, shard: usize, ticket: Ticket, request: Request) {
         let shared = match &request {
-            Request::LoadHeads { .. } | Request::LoadMessages(_) => {
-                self.reader.as_ref().unwrap_or(&self.shared)
-            }
-            Request::LoadUser(_) | Request::StoreMessage(_) | Request::StoreFile(_) => &self.shared,
+            Request::LoadHeads { .. }
+            | Request::LoadMessages(_)
+            | Request::LoadSeen { .. }
+            | Request::LoadUnreceived { .. } => self.reader.as_ref().unwrap_or(&self.shared),
+            Request::LoadUser(_)
+            | Request::StoreMessage(_)
+            | Request::StoreFile(_)
+            | Request::StoreMarks(_)
+            | Request::StoreSeen(_)
+            | Request::StoreReceived(_) => &self.shared,
         };
         let bytes = size_bytes(&request);
         let job = Job { shard, ticket, bytes, request };
@@ -189,7 +195,14 @@ impl Replies {
 fn size_bytes(request: &Request) -> usize {
     REQUEST_COST_BYTES
         + match request {
-            Request::LoadUser(_) | Request::LoadHeads { .. } | Request::LoadMessages(_) => 0,
+            Request::LoadUser(_)
+            | Request::LoadHeads { .. }
+            | Request::LoadMessages(_)
+            | Request::StoreMarks(_)
+            | Request::StoreSeen(_)
+            | Request::LoadSeen { .. }
+            | Request::StoreReceived(_)
+            | Request::LoadUnreceived { .. } => 0,
             Request::StoreMessage(message) => {
                 message.content.len()
                     + message.sender_name.len()

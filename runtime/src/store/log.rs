@@ -1,4 +1,6 @@
-//! What one transaction does: messages into their conversations' logs, users out of the directory.
+//! What one transaction does: messages into their conversations' logs, marks, users out of the directory.
+
+mod marks;
 
 use std::collections::{HashMap, HashSet};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -6,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Statement, params};
 use switchboard_engine::{
     Answer, DirectoryChange, DirectoryChangeKind, GroupId, MessageId, NewMessage, Place, Recipient, Request,
-    UserId, UserProfile,
+    Subject, UserId, UserProfile,
 };
 
 /// Cached entries of one kind at which the caches are emptied.
@@ -133,6 +135,7 @@ impl<'c> Log<'c> {
     pub(crate) fn apply(&mut self, request: &Request) -> rusqlite::Result<Answer> {
         match request {
             Request::LoadUser(user) => self.load_user(user),
+            Request::StoreMessage(message) if message.subject != Subject::Message => Ok(Answer::Failed),
             Request::StoreMessage(message) => match self.store_message(message) {
                 Err(error) => match error.sqlite_error_code() {
                     // The message alone is at fault: it is larger than SQLite's largest row.
@@ -146,10 +149,15 @@ impl<'c> Log<'c> {
                 },
                 answer => answer,
             },
+            Request::StoreMarks(new) => self.store_marks(new),
             // Files have a store of their own, `crate::media`, and reading has a thread of its own.
-            Request::StoreFile(_) | Request::LoadHeads { .. } | Request::LoadMessages(_) => {
-                Ok(Answer::Failed)
-            }
+            Request::StoreFile(_)
+            | Request::LoadHeads { .. }
+            | Request::LoadMessages(_)
+            | Request::StoreSeen(_)
+            | Request::LoadSeen { .. }
+            | Request::StoreReceived(_)
+            | Request::LoadUnreceived { .. } => Ok(Answer::Failed),
         }
     }
 
@@ -206,15 +214,24 @@ impl<'c> Log<'c> {
 
     /// The user's number; none if there is no such user and none is to be made.
     fn user(&mut self, user: &UserId) -> rusqlite::Result<Option<i64>> {
+        if let Some(id) = self.known_user(user)? {
+            return Ok(Some(id));
+        }
+        if !self.provision {
+            return Ok(None);
+        }
+        let id = self.statements.insert_user.insert(params![user.as_str(), self.now_ms])?;
+        self.wrote = true;
+        self.cache.users.insert(user.clone(), id);
+        Ok(Some(id))
+    }
+
+    /// The user's number, if there is such a user.
+    fn known_user(&mut self, user: &UserId) -> rusqlite::Result<Option<i64>> {
         if let Some(&id) = self.cache.users.get(user) {
             return Ok(Some(id));
         }
-        let mut found = self.statements.user.query_row([user.as_str()], number).optional()?;
-        if found.is_none() && self.provision {
-            let id = self.statements.insert_user.insert(params![user.as_str(), self.now_ms])?;
-            self.wrote = true;
-            found = Some(id);
-        }
+        let found = self.statements.user.query_row([user.as_str()], number).optional()?;
         if let Some(id) = found {
             self.cache.users.insert(user.clone(), id);
         }
@@ -355,6 +372,7 @@ struct Statements<'c> {
     revision: Statement<'c>,
     changes: Statement<'c>,
     data_version: Statement<'c>,
+    marks: marks::MarkStatements<'c>,
 }
 
 impl<'c> Statements<'c> {
@@ -412,6 +430,7 @@ impl<'c> Statements<'c> {
                  WHERE revision > ?1 ORDER BY revision LIMIT ?2",
             )?,
             data_version: prepare("PRAGMA data_version")?,
+            marks: marks::MarkStatements::prepare(connection)?,
         })
     }
 

@@ -3,7 +3,7 @@
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
 use switchboard_engine::{
-    Answer, GroupId, Head, MessageId, Messages, Range, Recipient, Request, StoredMessage, UserId,
+    Answer, GroupId, Head, Marks, MessageId, Messages, Range, Recipient, Request, StoredMessage, UserId,
 };
 
 use super::log::valid;
@@ -71,7 +71,14 @@ impl<'c> Reads<'c> {
             Request::LoadHeads { user, after } => self.load_heads(user, *after),
             Request::LoadMessages(range) => self.load_messages(range),
             // The other threads'.
-            Request::LoadUser(_) | Request::StoreMessage(_) | Request::StoreFile(_) => Ok(Answer::Failed),
+            Request::LoadUser(_)
+            | Request::StoreMessage(_)
+            | Request::StoreFile(_)
+            | Request::StoreMarks(_)
+            | Request::StoreSeen(_)
+            | Request::LoadSeen { .. }
+            | Request::StoreReceived(_)
+            | Request::LoadUnreceived { .. } => Ok(Answer::Failed),
         }
     }
 
@@ -189,7 +196,8 @@ impl Place {
     }
 }
 
-/// A head from a row of number, epoch, head, first place and the other's id; none if that makes no sense.
+/// A head from a row of number, epoch, head, first place, the other's id, and both sides' marks; none if that makes
+/// no sense.
 fn head(row: &Row<'_>, list: usize) -> rusqlite::Result<Option<Head>> {
     let id = row.get_ref(4)?.as_str()?;
     let conversation = if list == sql::GROUPS {
@@ -203,7 +211,16 @@ fn head(row: &Row<'_>, list: usize) -> rusqlite::Result<Option<Head>> {
         epoch: row.get::<_, i64>(1)?.cast_unsigned(),
         seq: row.get::<_, i64>(2)?.unsigned_abs(),
         first_seq: row.get::<_, i64>(3)?.unsigned_abs(),
+        own: marks(row, 5)?,
+        // The one side of a conversation with oneself has the user's own.
+        peer: if list == sql::GROUPS { Marks::default() } else { marks(row, 7)? },
     }))
+}
+
+/// Marks from a row's columns from this one on.
+fn marks(row: &Row<'_>, column: usize) -> rusqlite::Result<Marks> {
+    let place = |column| Ok::<_, rusqlite::Error>(row.get::<_, i64>(column)?.unsigned_abs());
+    Ok(Marks { delivered: place(column)?, read: place(column + 1)? })
 }
 
 fn readable(row: &Row<'_>) -> rusqlite::Result<Readable> {
@@ -222,6 +239,9 @@ fn message(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
         content: row.get(4)?,
         url: row.get(5)?,
         stored_at_ms: row.get(6)?,
+        subject: switchboard_engine::Subject::Message,
+        changed_seq: 0,
+        is_recalled: false,
     })
 }
 
@@ -254,15 +274,15 @@ mod sql {
     pub(super) const GROUPS: usize = 2;
 
     pub(super) const HEADS: [&str; 3] = [
-        "SELECT conversations.id, epoch, head_seq, 1, users.uuid
+        "SELECT conversations.id, epoch, head_seq, 1, users.uuid, low_delivered, low_read, high_delivered, high_read
          FROM conversations INDEXED BY conversations_by_low CROSS JOIN users ON users.id = user_high
          WHERE user_low = ?1 AND conversations.id > ?2 AND head_seq > 0 ORDER BY conversations.id LIMIT ?3",
         // The conversation with oneself is in the first list.
-        "SELECT conversations.id, epoch, head_seq, 1, users.uuid
+        "SELECT conversations.id, epoch, head_seq, 1, users.uuid, high_delivered, high_read, low_delivered, low_read
          FROM conversations INDEXED BY conversations_by_high CROSS JOIN users ON users.id = user_low
          WHERE user_high = ?1 AND user_low <> ?1 AND conversations.id > ?2 AND head_seq > 0
          ORDER BY conversations.id LIMIT ?3",
-        "SELECT groups.id, epoch, head_seq, first_seq, groups.uuid
+        "SELECT groups.id, epoch, head_seq, first_seq, groups.uuid, delivered_seq, read_seq
          FROM members CROSS JOIN groups ON groups.id = members.group_id
              CROSS JOIN conversations ON conversations.group_id = members.group_id
          WHERE members.user_id = ?1 AND members.group_id > ?2 AND head_seq > 0

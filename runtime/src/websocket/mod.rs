@@ -23,6 +23,9 @@
 //!
 //! A crate's reader would not do: fastwebsockets keeps 8 KiB per connection and takes unmasked client frames.
 
+/// The subprotocol of sessions (RFC 6455 section 1.9). There is none for the classic protocol.
+pub const SESSION_SUBPROTOCOL: &str = "switchboard.v1";
+
 mod decode;
 mod encode;
 

@@ -139,7 +139,12 @@ fn submit(id: u8, to: &Conversation, content: &str) -> said::Body {
     said::Body::Submit(Submit {
         message_id: vec![id; 16].into(),
         conversation: Some(to.clone()),
-        content: Some(Content { kind: 1, text: content.to_owned(), file: String::new() }),
+        content: Some(Content {
+            kind: 1,
+            text: content.to_owned(),
+            file: String::new(),
+            ..Content::default()
+        }),
     })
 }
 
@@ -242,7 +247,13 @@ async fn a_message_submitted_again_over_another_connection_keeps_its_place() {
     first.submit(2, &with_user("bob"), "and on").await;
     drop(first);
     let (mut second, _, heads) = Device::sign_in(server.address, "alice").await;
-    let expected = Head { conversation: Some(with_user("bob")), epoch: accepted.epoch, seq: 2, first_seq: 1 };
+    let expected = Head {
+        conversation: Some(with_user("bob")),
+        epoch: accepted.epoch,
+        seq: 2,
+        first_seq: 1,
+        ..Head::default()
+    };
     assert_eq!(heads, [expected]);
     assert_eq!(second.submit(1, &with_user("bob"), "once").await, accepted);
     let page = second.fetch(all_of(&with_user("bob"))).await;

@@ -51,6 +51,7 @@ pub(crate) fn message(sender: &str, id: u64, recipient: Recipient, content: &str
         sender_name: format!("the {sender}").into(),
         url: "".into(),
         file_suffix: "".into(),
+        subject: switchboard_engine::Subject::Message,
     }))
 }
 

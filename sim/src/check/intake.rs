@@ -247,6 +247,12 @@ impl Check {
                     | Answer::FileStored { .. }
                     | Answer::HeadsLoaded { .. }
                     | Answer::MessagesLoaded(_)
+                    | Answer::MarksStored(_)
+                    | Answer::Seen { .. }
+                    | Answer::ReceivedStored
+                    | Answer::UnreceivedLoaded { .. }
+                    | Answer::Denied(_)
+                    | Answer::StoredEarlier(_)
                     | Answer::Refused
                     | Answer::Failed => None,
                 };
@@ -258,11 +264,17 @@ impl Check {
                 | Answer::MessageStored(_)
                 | Answer::HeadsLoaded { .. }
                 | Answer::MessagesLoaded(_)
+                | Answer::MarksStored(_)
+                | Answer::Seen { .. }
+                | Answer::ReceivedStored
+                | Answer::UnreceivedLoaded { .. }
+                | Answer::Denied(_)
+                | Answer::StoredEarlier(_)
                 | Answer::Refused
                 | Answer::Failed => self.settle(conn, ticket, State::Failed),
             },
             Use::Store(conn, message) => match answer {
-                Answer::MessageStored(place) => {
+                Answer::MessageStored(place) | Answer::StoredEarlier(place) => {
                     let seq = &place.seq;
                     self.settle(conn, ticket, State::Stored { seq: *seq });
                     if !self.said[message as usize].seqs.contains(seq) {
@@ -276,6 +288,11 @@ impl Check {
                 | Answer::FileStored { .. }
                 | Answer::HeadsLoaded { .. }
                 | Answer::MessagesLoaded(_)
+                | Answer::MarksStored(_)
+                | Answer::Seen { .. }
+                | Answer::ReceivedStored
+                | Answer::UnreceivedLoaded { .. }
+                | Answer::Denied(_)
                 | Answer::Refused
                 | Answer::Failed => self.settle(conn, ticket, State::Failed),
             },
@@ -311,9 +328,18 @@ impl Check {
             }
             Action::Send { .. }
             | Action::Request {
-                request: Request::LoadUser(_) | Request::LoadHeads { .. } | Request::LoadMessages(_),
+                request:
+                    Request::LoadUser(_)
+                    | Request::LoadHeads { .. }
+                    | Request::LoadMessages(_)
+                    | Request::StoreMarks(_)
+                    | Request::StoreSeen(_)
+                    | Request::LoadSeen { .. }
+                    | Request::StoreReceived(_)
+                    | Request::LoadUnreceived { .. },
                 ..
             }
+            | Action::Tell(_)
             | Action::Close { .. }
             | Action::Abort { .. }
             | Action::Subscribe(_)

@@ -419,6 +419,7 @@ impl Check {
             Action::Abort { conn } => self.aborts(shard, *conn),
             Action::Request { ticket, request } => self.requests(shard, ticket.0, request),
             Action::Publish(record) => self.publishes(shard, record),
+            Action::Tell(_) => {}
             Action::Subscribe(topic) => self.subscribes(shard, topic, true),
             Action::Unsubscribe(topic) => self.subscribes(shard, topic, false),
             Action::Stopped => self.stops(shard),

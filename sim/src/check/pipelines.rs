@@ -130,6 +130,14 @@ impl Check {
             }
             Request::LoadHeads { user, .. } => self.asks_heads(shard, ticket, user),
             Request::LoadMessages(range) => self.asks_messages(ticket, range),
+            Request::StoreMarks(_)
+            | Request::StoreSeen(_)
+            | Request::LoadSeen { .. }
+            | Request::StoreReceived(_)
+            | Request::LoadUnreceived { .. } => {
+                self.fail("protocol", |_| format!("nobody needs {request:?}"));
+                None
+            }
         };
         let Some(purpose) = purpose else { return };
         let watch = &mut self.watches[shard];
@@ -322,7 +330,7 @@ impl Check {
             (Topic::User(user), Route::Call) => number(user.as_str()) == call_peer,
             (Topic::Group(group), Route::Group(to)) => number(group.as_str()) == Some(to),
             (Topic::Everyone, Route::Everyone) => true,
-            (Topic::User(_) | Topic::Group(_) | Topic::Everyone, _) => false,
+            (Topic::User(_) | Topic::Group(_) | Topic::Everyone | Topic::Presence(_), _) => false,
         };
         if !right || !self.peers {
             self.fail("no-leak", |_| format!("{token} for {route:?} is published to {:?}", record.topic));
@@ -452,6 +460,15 @@ pub(crate) fn answer_name(answer: &Answer) -> String {
         Answer::HeadsLoaded { heads, .. } => format!("{} heads", heads.len()),
         Answer::MessagesLoaded(part) => format!("{} messages", part.messages.len()),
         Answer::FileStored { name, .. } => format!("file kept as {name}"),
+        Answer::StoredEarlier(place) => format!("stored earlier as {}", place.seq),
+        Answer::MarksStored(stored) => {
+            let moved = if stored.has_moved { "" } else { " already" };
+            format!("marks are {} and {}{moved}", stored.marks.delivered, stored.marks.read)
+        }
+        Answer::Seen { at_ms } => format!("seen at {at_ms:?}"),
+        Answer::ReceivedStored => "kept".to_owned(),
+        Answer::UnreceivedLoaded { unreceived, .. } => format!("{} unreceived", unreceived.len()),
+        Answer::Denied(denial) => format!("denied: {denial:?}"),
         Answer::Refused => "refused".to_owned(),
         Answer::Failed => "failed".to_owned(),
     }

@@ -292,7 +292,7 @@ impl Check {
             Topic::Group(group) => {
                 wire::index(group.as_str()).and_then(|group| watch.group_subs.get_mut(group as usize))
             }
-            Topic::Everyone => None,
+            Topic::Everyone | Topic::Presence(_) => None,
         };
         let changed = flag.is_some_and(|flag| core::mem::replace(flag, on) != on);
         if !changed {

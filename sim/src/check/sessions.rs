@@ -126,6 +126,11 @@ impl Check {
                     self.fail("protocol", |check| format!("{} is told heads unasked", check.name(conn)));
                 }
             }
+            // Nobody asks for marks, presence or calls yet, or says that somebody types.
+            Body::Marked(_) | Body::Typing(_) | Body::Presence(_) | Body::Call(_) => {
+                let what = session::server_name(bytes);
+                self.fail("protocol", |check| format!("{} is told unasked: {what}", check.name(conn)));
+            }
             // Looked at already.
             Body::Delivery(_) => {}
         }
@@ -342,6 +347,12 @@ impl Check {
             | Answer::MessageStored(_)
             | Answer::FileStored { .. }
             | Answer::MessagesLoaded(_)
+            | Answer::StoredEarlier(_)
+            | Answer::MarksStored(_)
+            | Answer::Seen { .. }
+            | Answer::ReceivedStored
+            | Answer::UnreceivedLoaded { .. }
+            | Answer::Denied(_)
             | Answer::Failed => session.heads_failed_ns = Some(now_ns),
         }
     }
@@ -421,7 +432,11 @@ impl Check {
     fn rejects(&mut self, conn: ConnKey, rejected: &Rejected) {
         match rejected.code() {
             RejectCode::Invalid | RejectCode::Busy => self.answers_at_once(conn),
-            RejectCode::Unspecified | RejectCode::NoSuchConversation | RejectCode::Unavailable => {
+            RejectCode::Unspecified
+            | RejectCode::NoSuchConversation
+            | RejectCode::Forbidden
+            | RejectCode::Conflict
+            | RejectCode::Unavailable => {
                 let Some(state) = self.answers_submit(conn, &rejected.message_id) else { return };
                 if state != State::Failed {
                     self.fail("protocol", |check| {

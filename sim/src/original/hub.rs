@@ -298,6 +298,7 @@ impl OriginalHub {
             sender_name: message.from_username.as_str().into(),
             url: message.url.as_str().into(),
             file_suffix: message.file_suffix.as_str().into(),
+            subject: switchboard_engine::Subject::Message,
         };
         self.ask(Request::StoreMessage(Box::new(stored)), Work::Stored(message));
     }

@@ -212,7 +212,7 @@ impl OriginalHub {
             Event::Published(record) => self.consume(record.message),
             Event::Shutdown => self.end(Life::Stopping),
             // A Pong is read and forgotten; the directory is asked anew for every message.
-            Event::Pong { .. } | Event::DirectoryChanged(_) => {}
+            Event::Pong { .. } | Event::DirectoryChanged(_) | Event::Told(_) => {}
         }
         self.schedule();
     }

@@ -190,6 +190,11 @@ impl Spec {
                 head,
             },
             client_frame::Body::Heartbeat(heartbeat) => Asked::Heartbeat { nonce: heartbeat.nonce },
+            // Nobody says any of these yet.
+            client_frame::Body::Mark(_)
+            | client_frame::Body::Typing(_)
+            | client_frame::Body::Watch(_)
+            | client_frame::Body::Call(_) => return,
             client_frame::Body::Resync(_) => {
                 talk.asked_heads_us = now_us;
                 let due_us = now_us + self.limits.answer_us;
@@ -278,6 +283,10 @@ impl Spec {
             }
             Body::Heads(heads) => self.hears_heads(conn, heads),
             Body::Unfetched(unfetched) => self.hears_unfetched(conn, unfetched),
+            Body::Marked(_) | Body::Typing(_) | Body::Presence(_) | Body::Call(_) => {
+                let what = wire::session::server_name(bytes);
+                self.fail("protocol", |spec| format!("{} hears unasked: {what}", spec.name(conn)));
+            }
         }
     }
 
@@ -316,24 +325,35 @@ impl Spec {
     }
 
     fn hears_rejected(&mut self, conn: ConnKey, rejected: &Rejected, check: &Check) {
-        let asked = |asked: &Asked| matches!(asked, Asked::Submit { id, .. } if *id == rejected.message_id);
-        // An invalid one may have the id of a valid one, and is answered at once.
-        let at_once = |asked: &Asked| matches!(asked, Asked::Submit { id, valid: false, .. } if *id == rejected.message_id);
-        let is_invalid = rejected.code() == RejectCode::Invalid;
-        let question =
-            self.talk(conn).and_then(|talk| talk.take(|a| if is_invalid { at_once(a) } else { asked(a) }));
-        let Some(Question { asked: Asked::Submit { valid, ahead, .. }, since_us }) = question else {
-            return self.fail("protocol", |spec| format!("{} hears {rejected:?} unasked", spec.name(conn)));
+        let (code, pending) = (rejected.code(), self.limits.pending);
+        // What is turned away at once may have the id of one that waits.
+        let asked = |asked: &Asked| match asked {
+            Asked::Submit { id, valid, ahead } if *id == rejected.message_id => match code {
+                RejectCode::Invalid => !valid,
+                RejectCode::Busy => *valid && *ahead >= pending,
+                RejectCode::Unspecified
+                | RejectCode::NoSuchConversation
+                | RejectCode::Forbidden
+                | RejectCode::Conflict
+                | RejectCode::Unavailable => *valid,
+            },
+            Asked::Hello | Asked::Submit { .. } | Asked::Fetch { .. } | Asked::Heartbeat { .. } => false,
+        };
+        let question = self.talk(conn).and_then(|talk| talk.take(asked));
+        let Some(Question { since_us, .. }) = question else {
+            return self.fail("protocol", |spec| {
+                format!("{} hears {rejected:?} unasked, or without cause", spec.name(conn))
+            });
         };
         let key = token_of(&rejected.message_id).and_then(|token| check.message(token));
         let route = key.map(|key| check.said[key as usize].route);
         let user = self.lines[conn as usize].user;
-        let holds = match rejected.code() {
-            RejectCode::Invalid => !valid,
-            RejectCode::NoSuchConversation => valid && self.may_be_nowhere(user, route, since_us),
-            RejectCode::Unavailable => valid && self.may_be_unavailable(conn, since_us),
-            RejectCode::Busy => valid && ahead >= self.limits.pending,
-            RejectCode::Unspecified => false,
+        let holds = match code {
+            RejectCode::Invalid | RejectCode::Busy => true,
+            RejectCode::NoSuchConversation => self.may_be_nowhere(user, route, since_us),
+            RejectCode::Unavailable => self.may_be_unavailable(conn, since_us),
+            // Of edits, recalls and changes of groups, which nobody submits yet.
+            RejectCode::Unspecified | RejectCode::Forbidden | RejectCode::Conflict => false,
         };
         if !holds {
             self.fail("isolation", |spec| format!("{} hears {rejected:?} without cause", spec.name(conn)));
@@ -503,7 +523,8 @@ impl Spec {
                 let talk = self.lines[conn as usize].talk.as_ref();
                 of.is_some() && (ahead >= self.limits.fetches || talk.is_some_and(|talk| talk.peak_bytes > 0))
             }
-            RejectCode::Unspecified => false,
+            // Of edits, recalls and changes of groups, which nobody submits yet.
+            RejectCode::Unspecified | RejectCode::Forbidden | RejectCode::Conflict => false,
         };
         if !holds {
             self.fail("isolation", |spec| format!("{} hears {unfetched:?} without cause", spec.name(conn)));

@@ -1,6 +1,6 @@
 //! What sessions read of a store: how far their user's conversations are, and parts of their logs.
 
-use switchboard_engine::{Answer, GroupId, Head, Messages, Range, Recipient, StoredMessage, UserId};
+use switchboard_engine::{Answer, GroupId, Head, Marks, Messages, Range, Recipient, StoredMessage, UserId};
 
 use super::{Conversation, SimStore, Stored};
 
@@ -31,7 +31,17 @@ impl SimStore {
             if heads.len() == HEADS_AT_A_TIME {
                 return Answer::HeadsLoaded { heads, next: Some(place as u64) };
             }
-            heads.push(Head { conversation: other_side, epoch: conversation.epoch(), seq: *seq, first_seq });
+            heads.push(Head {
+                epoch: conversation.epoch(),
+                seq: *seq,
+                first_seq,
+                own: self.marks_of(conversation, user),
+                peer: match &other_side {
+                    Recipient::User(other) if other != user => self.marks_of(conversation, other),
+                    Recipient::User(_) | Recipient::Group(_) => Marks::default(),
+                },
+                conversation: other_side,
+            });
         }
         Answer::HeadsLoaded { heads, next: None }
     }
@@ -94,5 +104,8 @@ fn message(stored: &Stored) -> StoredMessage {
         content: message.content.clone(),
         url: message.url.clone(),
         stored_at_ms: stored.stored_at_ms,
+        subject: switchboard_engine::Subject::Message,
+        changed_seq: 0,
+        is_recalled: false,
     }
 }

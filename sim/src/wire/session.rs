@@ -111,24 +111,12 @@ pub(crate) fn token_in(content: Option<&Content>) -> Option<Token> {
 
 /// The messages that a server's frame brings.
 pub(crate) fn tokens_of(bytes: &Bytes) -> Vec<Token> {
-    match read(bytes) {
-        Some(server_frame::Body::Delivery(delivery)) => {
-            token_in(delivery.content.as_ref()).into_iter().collect()
-        }
-        Some(server_frame::Body::Page(page)) => {
-            page.messages.iter().filter_map(|message| token_in(message.content.as_ref())).collect()
-        }
-        Some(
-            server_frame::Body::Welcome(_)
-            | server_frame::Body::Accepted(_)
-            | server_frame::Body::Rejected(_)
-            | server_frame::Body::Heartbeat(_)
-            | server_frame::Body::Goodbye(_)
-            | server_frame::Body::Heads(_)
-            | server_frame::Body::Unfetched(_),
-        )
-        | None => Vec::new(),
+    let body = read(bytes);
+    if let Some(server_frame::Body::Delivery(delivery)) = &body {
+        return token_in(delivery.content.as_ref()).into_iter().collect();
     }
+    let Some(server_frame::Body::Page(page)) = &body else { return Vec::new() };
+    page.messages.iter().filter_map(|message| token_in(message.content.as_ref())).collect()
 }
 
 fn encode(body: client_frame::Body) -> Bytes {
@@ -186,6 +174,7 @@ fn senseless(count: u32) -> Vec<Cursor> {
         }),
         epoch: keyed(u64::from(number), 0, 0xe),
         seq: if number.is_multiple_of(3) { u64::MAX } else { u64::from(number) },
+        ..Cursor::default()
     };
     (0..count).map(cursor).collect()
 }
@@ -206,6 +195,9 @@ pub(crate) fn client_name(bytes: &Bytes) -> String {
         }
         Some(Body::Heartbeat(heartbeat)) => format!("Heartbeat {}", heartbeat.nonce),
         Some(Body::Resync(resync)) => format!("Resync, {} cursors", resync.cursors.len()),
+        Some(other @ (Body::Mark(_) | Body::Typing(_) | Body::Watch(_) | Body::Call(_))) => {
+            format!("{other:?}")
+        }
     }
 }
 
@@ -250,6 +242,9 @@ pub(crate) fn server_name(bytes: &Bytes) -> String {
         }
         Some(Body::Unfetched(unfetched)) => {
             format!("Unfetched {}: {}", unfetched.fetch_id, unfetched.code().as_str_name())
+        }
+        Some(other @ (Body::Marked(_) | Body::Typing(_) | Body::Presence(_) | Body::Call(_))) => {
+            format!("{other:?}")
         }
     }
 }

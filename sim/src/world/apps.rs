@@ -340,7 +340,8 @@ impl<T: Sut> World<'_, T> {
                 // Whoever has the same user can submit the same again.
                 key.inspect(|key| self.check.said[*key as usize].submit = bytes.clone()).map(Payload::Said)
             }
-            None => None,
+            // No application says any of these yet.
+            Some(Body::Mark(_) | Body::Typing(_) | Body::Watch(_) | Body::Call(_)) | None => None,
         };
         known.unwrap_or_else(|| {
             self.check.fail("no-spoof", |_| format!("c{} sends what it was not told to", client.0));
@@ -441,7 +442,7 @@ pub(super) fn content(speech: Speech) -> Content {
     let kind = speech.content_type.unsigned_abs();
     let file = speech.carrier.map(|_| format!("f-{}", speech.token)).unwrap_or_default();
     let text = if speech.carrier.is_some() { speech.token.to_string() } else { text(speech) };
-    Content { kind, text: text.into(), file: file.into() }
+    Content { kind, text: text.into(), file: file.into(), ..Content::default() }
 }
 
 fn notification_name(notification: &SessionNotification) -> String {

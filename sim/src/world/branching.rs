@@ -182,6 +182,11 @@ impl<T: Sut> World<'_, T> {
                     Request::StoreFile(upload) => format!("to keep the file of {}", upload.suffix),
                     Request::LoadHeads { user, .. } => format!("to load heads of {user}"),
                     Request::LoadMessages(range) => format!("to load messages for {}", range.reader),
+                    other @ (Request::StoreMarks(_)
+                    | Request::StoreSeen(_)
+                    | Request::LoadSeen { .. }
+                    | Request::StoreReceived(_)
+                    | Request::LoadUnreceived { .. }) => format!("{other:?}"),
                 };
                 format!("{}'s request {what}", shard(life.shard))
             }
@@ -189,7 +194,7 @@ impl<T: Sut> World<'_, T> {
                 format!("{} is answered late: {answer:?}", shard(life.shard))
             }
             Happening::Record { from, life, record } => {
-                let message = super::drive::message_name(&record.message);
+                let message = super::drive::record_name(record);
                 format!("{} is told by {}: {message}", shard(life.shard), shard(*from))
             }
             Happening::Directory { life, change } => {

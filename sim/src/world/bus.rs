@@ -1,7 +1,7 @@
 //! When records arrive, and everything that a broker between nodes may do to them: who receives them is up to
 //! [`SimBus`].
 
-use switchboard_engine::{Record, Topic};
+use switchboard_engine::{Carried, Topic};
 
 use super::{
     Draw, Happening, Node,
@@ -95,18 +95,21 @@ impl Bus {
         nodes: &[Node],
         now_us: u64,
         from: usize,
-        record: &Record,
+        record: &Carried,
     ) {
         let per_node = self.per_node;
         let lane = |shard: usize| Lane::Shard((shard / per_node) as u16, (shard % per_node) as u16);
         let mut heard = false;
         self.draws += 1;
         // By message where it has a name, so that removing another one changes nothing about this.
-        let item = check.known_message(&record.message).map_or(self.draws, |key| {
-            let token = check.said[key as usize].token;
-            u64::from(token.step) << 24 | u64::from(token.nth)
-        });
-        for into in self.model.recipients(from, &record.topic) {
+        let item = super::drive::message_of(record).and_then(|message| check.known_message(message)).map_or(
+            self.draws,
+            |key| {
+                let token = check.said[key as usize].token;
+                u64::from(token.step) << 24 | u64::from(token.nth)
+            },
+        );
+        for into in self.model.recipients(from, record.topic()) {
             heard = true;
             let way = (lane(from), lane(into));
             let (near, far) = (from / self.per_node, into / self.per_node);

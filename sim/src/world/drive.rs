@@ -1,7 +1,7 @@
 //! The driver of each engine, as the runtime has it: an event in, then all its actions, in order.
 
 use switchboard_engine::{
-    Action, Answer, CloseReason, Event, Frame, Instant, Recipient, Record, Request, Topic, UserId,
+    Action, Answer, Carried, CloseReason, Event, Frame, Instant, Recipient, Request, Topic, UserId,
 };
 
 use super::{
@@ -107,7 +107,12 @@ impl<T: Sut> World<'_, T> {
                     store.submit(schedule, check, queue, now_us, life, ticket.0, request);
                 }
                 Action::Publish(record) => {
-                    bus.publish(schedule, check, queue, trace, nodes, now_us, shard_no, &record);
+                    let carried = Carried::Record(record);
+                    bus.publish(schedule, check, queue, trace, nodes, now_us, shard_no, &carried);
+                }
+                Action::Tell(note) => {
+                    let carried = Carried::Note(note);
+                    bus.publish(schedule, check, queue, trace, nodes, now_us, shard_no, &carried);
                 }
                 Action::Subscribe(topic) => bus.subscribe(shard_no, topic, true),
                 Action::Unsubscribe(topic) => bus.subscribe(shard_no, topic, false),
@@ -186,12 +191,16 @@ impl<T: Sut> World<'_, T> {
     }
 
     /// A record arrives over the bus.
-    pub(super) fn record(&mut self, life: Life, record: Record) {
+    pub(super) fn carried(&mut self, life: Life, carried: Carried) {
         if !self.bus.model.arrive(life.shard, life.incarnation) || !self.lives(life) {
             return;
         }
         self.trace.arrived(self.now_us);
         self.begin(life.shard);
+        let record = match carried {
+            Carried::Record(record) => record,
+            note @ Carried::Note(_) => return self.feed(life.shard, note.into()),
+        };
         let is_copy = record.stored.is_some()
             && View::read(&record.message).is_some_and(|view| is_own_copy(&record, &view));
         match self.check.known_message(&record.message) {
@@ -236,14 +245,26 @@ fn frame_name(frame: &Frame, is_session: bool) -> (Via, String) {
     }
 }
 
-/// What a record is called in traces.
-pub(super) fn record_name(record: &Record) -> String {
-    let topic = match &record.topic {
+/// The classic message that a record carries.
+pub(super) fn message_of(carried: &Carried) -> Option<&[u8]> {
+    match carried {
+        Carried::Record(record) => Some(&record.message),
+        Carried::Note(_) => None,
+    }
+}
+
+/// What a record or note is called in traces.
+pub(super) fn record_name(carried: &Carried) -> String {
+    let topic = match carried.topic() {
         Topic::Everyone => "all",
         Topic::User(user) => user.as_str(),
         Topic::Group(group) => group.as_str(),
+        Topic::Presence(user) => user.as_str(),
     };
-    format!("{} for {topic}", message_name(&record.message))
+    match carried {
+        Carried::Record(record) => format!("{} for {topic}", message_name(&record.message)),
+        Carried::Note(note) => format!("a note of {} bytes for {topic}", note.note.len()),
+    }
 }
 
 /// What a message is called in traces.
@@ -282,6 +303,11 @@ fn request_name(request: &Request) -> String {
         Request::StoreFile(upload) => format!("keep the file of {}", upload.suffix),
         Request::LoadHeads { user, .. } => format!("load heads of {user}"),
         Request::LoadMessages(range) => format!("load messages for {}", range.reader),
+        other @ (Request::StoreMarks(_)
+        | Request::StoreSeen(_)
+        | Request::LoadSeen { .. }
+        | Request::StoreReceived(_)
+        | Request::LoadUnreceived { .. }) => format!("{other:?}"),
     }
 }
 
@@ -326,11 +352,20 @@ impl Digest {
                         self.word(*after);
                     }
                     Request::LoadMessages(range) => self.bytes(format!("{range:?}").as_bytes()),
+                    other @ (Request::StoreMarks(_)
+                    | Request::StoreSeen(_)
+                    | Request::LoadSeen { .. }
+                    | Request::StoreReceived(_)
+                    | Request::LoadUnreceived { .. }) => self.bytes(format!("{other:?}").as_bytes()),
                 }
             }
             Action::Publish(record) => {
                 self.word(5 + (record_seq(record).unwrap_or(0) << 8));
                 self.bytes(&record.message);
+            }
+            Action::Tell(note) => {
+                self.word(8);
+                self.bytes(&note.note);
             }
             Action::Subscribe(topic) | Action::Unsubscribe(topic) => {
                 self.word(6 + (u64::from(matches!(action, Action::Subscribe(_))) << 8));
@@ -338,6 +373,7 @@ impl Digest {
                     switchboard_engine::Topic::Everyone => {}
                     switchboard_engine::Topic::User(user) => self.bytes(user.as_str().as_bytes()),
                     switchboard_engine::Topic::Group(group) => self.bytes(group.as_str().as_bytes()),
+                    switchboard_engine::Topic::Presence(user) => self.bytes(user.as_str().as_bytes()),
                 }
             }
             Action::Stopped => self.word(7),

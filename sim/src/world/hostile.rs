@@ -106,8 +106,8 @@ impl<T: Sut> World<'_, T> {
     pub(super) fn invalid(&mut self, client: ClientNo, token: Token, kind: u32) {
         let id = Bytes::copy_from_slice(&message_id(token).0);
         let to = Some(Peer::User(0));
-        let text = || Content { kind: 1, text: "nothing".to_owned(), file: String::new() };
-        let file = |name: &str| Content { kind: 2, text: String::new(), file: name.to_owned() };
+        let text = || Content { kind: 1, text: "nothing".to_owned(), ..Content::default() };
+        let file = |name: &str| Content { kind: 2, file: name.to_owned(), ..Content::default() };
         let frame = match kind % INVALID_KINDS {
             0 => session::submit(id.slice(..15), to, Some(text())),
             1 => session::submit(Bytes::from(vec![7; 40]), to, Some(text())),
@@ -142,5 +142,6 @@ impl<T: Sut> World<'_, T> {
 
 /// What a message says, as frames have it.
 fn content_of(content: switchboard_engine::Content) -> Content {
-    Content { kind: content.kind, text: String::from(content.text), file: String::from(content.file) }
+    let (text, file) = (String::from(content.text), String::from(content.file));
+    Content { kind: content.kind, text, file, ..Content::default() }
 }

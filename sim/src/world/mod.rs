@@ -417,7 +417,7 @@ impl<'s, T: Sut> World<'s, T> {
             Happening::ClientTimeout { client } => self.client_timeout(client),
             Happening::Commit { life, ticket, request, fate } => self.commit(life, ticket, *request, fate),
             Happening::Answer { life, ticket, answer } => self.answer(life, ticket, answer),
-            Happening::Record { from: _, life, record } => self.record(life, record),
+            Happening::Record { from: _, life, record } => self.carried(life, record),
             Happening::Directory { life, change } => self.announce(life, change),
             Happening::Say { client, message } => self.say(client, message),
             Happening::Redial { client } => self.redial(client),

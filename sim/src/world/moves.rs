@@ -367,7 +367,10 @@ impl<T: Sut> World<'_, T> {
                     }
                 }
                 Happening::Record { record, .. } => {
-                    live.extend(self.check.known_message(&record.message));
+                    live.extend(
+                        super::drive::message_of(record)
+                            .and_then(|message| self.check.known_message(message)),
+                    );
                 }
                 Happening::ToServer { .. }
                 | Happening::Step(_)

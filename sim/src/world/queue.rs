@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use bytes::Bytes;
-use switchboard_engine::{Answer, DirectoryChange, LinkId, Record, Request};
+use switchboard_engine::{Answer, Carried, DirectoryChange, LinkId, Request};
 
 use crate::check::{ConnKey, MessageKey, Payload};
 use crate::schedule::{ClientNo, Misdeed, NodeNo};
@@ -64,7 +64,7 @@ pub(crate) enum Happening {
     /// The store's answer arrives.
     Answer { life: Life, ticket: u64, answer: Answer },
     /// A record arrives over the bus.
-    Record { from: usize, life: Life, record: Record },
+    Record { from: usize, life: Life, record: Carried },
     /// A change of the directory is announced.
     Directory { life: Life, change: DirectoryChange },
     /// A client says something that an earlier step began.

@@ -13,7 +13,7 @@
 use core::hash::{Hash as _, Hasher as _};
 use std::hash::DefaultHasher;
 
-use switchboard_engine::{Answer, ConnId, Instant, Probe, Recipient, Request, Topic};
+use switchboard_engine::{Answer, Carried, ConnId, Instant, Probe, Recipient, Request, Topic};
 
 use super::{
     Happening, World,
@@ -159,7 +159,12 @@ impl<P: Probe + Counts + Clone + core::fmt::Debug> World<'_, Engine<P>> {
                 Some(None)
             }
             Happening::Record { from, life, record } => {
-                (&record.topic, record_seq(record), &record.message[..]).hash(hash);
+                match record {
+                    Carried::Record(record) => {
+                        (&record.topic, record_seq(record), &record.message[..]).hash(hash);
+                    }
+                    Carried::Note(note) => (&note.topic, &note.note[..]).hash(hash),
+                }
                 Some(Some(keyed((from << 16 | life.shard) as u64, 0, 2)))
             }
             Happening::Directory { life, change } => {
@@ -240,7 +245,13 @@ fn fold_request(request: &Request, hash: &mut DefaultHasher) {
             (new.sender.as_str(), recipient, new.content_type, &new.content).hash(hash);
         }
         Request::StoreFile(upload) => upload.suffix.hash(hash),
-        Request::LoadHeads { .. } | Request::LoadMessages(_) => format!("{request:?}").hash(hash),
+        Request::LoadHeads { .. }
+        | Request::LoadMessages(_)
+        | Request::StoreMarks(_)
+        | Request::StoreSeen(_)
+        | Request::LoadSeen { .. }
+        | Request::StoreReceived(_)
+        | Request::LoadUnreceived { .. } => format!("{request:?}").hash(hash),
     }
 }
 
@@ -251,6 +262,13 @@ fn fold_answer(answer: &Answer, hash: &mut DefaultHasher) {
         Answer::FileStored { name, kind } => (2, name, kind).hash(hash),
         Answer::Refused => hash.write_u8(3),
         Answer::Failed => hash.write_u8(4),
-        Answer::HeadsLoaded { .. } | Answer::MessagesLoaded(_) => (5, format!("{answer:?}")).hash(hash),
+        Answer::StoredEarlier(place) => (6, place.seq).hash(hash),
+        Answer::HeadsLoaded { .. }
+        | Answer::MessagesLoaded(_)
+        | Answer::MarksStored(_)
+        | Answer::Seen { .. }
+        | Answer::ReceivedStored
+        | Answer::UnreceivedLoaded { .. }
+        | Answer::Denied(_) => (5, format!("{answer:?}")).hash(hash),
     }
 }

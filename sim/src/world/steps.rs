@@ -3,7 +3,7 @@
 use core::fmt::Write as _;
 
 use bytes::Bytes;
-use switchboard_engine::{Body, Event, Outgoing, Record, SignalKind, Target, Topic};
+use switchboard_engine::{Body, Carried, Event, Outgoing, Record, SignalKind, Target, Topic};
 use switchboard_proto::classic::Message;
 
 use super::{
@@ -426,6 +426,7 @@ impl<T: Sut> World<'_, T> {
             self.trace.sends(self.now_us, self.queue.coming(), (lane, lane), || {
                 (Via::Bus, "garbage over the bus".to_owned())
             });
+            let record = Carried::Record(record);
             self.queue.push(self.now_us, Happening::Record { from: shard, life, record });
         }
     }

@@ -143,6 +143,11 @@ impl Store {
             Request::StoreFile(upload) => Token::read(&upload.suffix),
             Request::LoadHeads { user, .. } => return self.read_item(user, 0),
             Request::LoadMessages(range) => return self.read_item(&range.reader, 1),
+            Request::StoreMarks(_)
+            | Request::StoreSeen(_)
+            | Request::LoadSeen { .. }
+            | Request::StoreReceived(_)
+            | Request::LoadUnreceived { .. } => None,
         };
         let times =
             token.and_then(|token| check.message(token)).map_or(0, |key| check.said[key as usize].stored);
@@ -170,7 +175,12 @@ impl Store {
             Request::LoadUser(_)
             | Request::StoreMessage(_)
             | Request::LoadHeads { .. }
-            | Request::LoadMessages(_) => None,
+            | Request::LoadMessages(_)
+            | Request::StoreMarks(_)
+            | Request::StoreSeen(_)
+            | Request::LoadSeen { .. }
+            | Request::StoreReceived(_)
+            | Request::LoadUnreceived { .. } => None,
         };
         let mut answer = self.model.answer(request);
         for stored in self.model.log().get(before..).unwrap_or_default() {

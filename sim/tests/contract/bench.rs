@@ -73,7 +73,7 @@ impl Bench {
                 profile.groups.sort();
                 assert!(profile.revision >= self.newest, "a load of before what was announced");
             }
-            Answer::MessageStored(place) => {
+            Answer::MessageStored(place) | Answer::StoredEarlier(place) => {
                 place.epoch = self.epoch(place.epoch);
                 self.level_time(place.epoch, place.seq, &mut place.stored_at_ms);
             }
@@ -87,7 +87,19 @@ impl Bench {
                     self.level_time(part.epoch, message.seq, &mut message.stored_at_ms);
                 }
             }
-            Answer::FileStored { .. } | Answer::Refused | Answer::Failed => {}
+            Answer::UnreceivedLoaded { unreceived, .. } => {
+                for (head, received) in unreceived {
+                    head.epoch = self.epoch(head.epoch);
+                    received.epoch = self.epoch(received.epoch);
+                }
+            }
+            Answer::FileStored { .. }
+            | Answer::MarksStored(_)
+            | Answer::Seen { .. }
+            | Answer::ReceivedStored
+            | Answer::Denied(_)
+            | Answer::Refused
+            | Answer::Failed => {}
         }
     }
 
@@ -102,6 +114,13 @@ impl Bench {
             self.epochs.push(epoch);
         }
         place as u64 + 1
+    }
+
+    /// The epoch of this number as the store has it; of 0, and of numbers not met yet, one that no log has.
+    pub(crate) fn real_epoch(&self, number: u64) -> u64 {
+        let place = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
+        // The model's are odd, and no random number of the other store's will be this one.
+        place.and_then(|place| self.epochs.get(place)).copied().unwrap_or(2)
     }
 
     fn level_time(&mut self, epoch: u64, seq: u64, stored_at_ms: &mut i64) {

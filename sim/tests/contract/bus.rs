@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 use switchboard::server::bus::Bus;
-use switchboard_engine::{MessageId, Place, Record, Topic};
+use switchboard_engine::{Carried, MessageId, Note, Place, Record, Topic};
 use switchboard_sim::bus::SimBus;
 
 use super::{group, user};
@@ -13,9 +13,9 @@ use super::{group, user};
 trait Side {
     fn subscribe(&mut self, shard: usize, topic: Topic);
     fn unsubscribe(&mut self, shard: usize, topic: &Topic);
-    fn publish(&mut self, from: usize, record: &Record);
+    fn publish(&mut self, from: usize, record: &Carried);
     /// What has come for a shard.
-    fn receive(&mut self, shard: usize) -> Vec<Record>;
+    fn receive(&mut self, shard: usize) -> Vec<Carried>;
     /// The node dies, and comes back.
     fn restart(&mut self);
     /// Records lost for lack of room since the node has started.
@@ -43,7 +43,7 @@ struct Flight {
     at_us: u64,
     into: usize,
     life: u32,
-    record: Record,
+    record: Carried,
 }
 
 /// The simulator's model, with delays that would turn the order round.
@@ -88,7 +88,7 @@ impl Model {
             Topic::Group(group) if self.flaw == Some(Flaw::MixesUsersAndGroups) => {
                 Topic::User(user(group.as_str()))
             }
-            Topic::Everyone | Topic::User(_) | Topic::Group(_) => topic.clone(),
+            Topic::Everyone | Topic::User(_) | Topic::Group(_) | Topic::Presence(_) => topic.clone(),
         }
     }
 }
@@ -106,9 +106,9 @@ impl Side for Model {
         }
     }
 
-    fn publish(&mut self, from: usize, record: &Record) {
+    fn publish(&mut self, from: usize, record: &Carried) {
         self.now_us += 1;
-        for into in self.recipients(from, &self.meant(&record.topic)) {
+        for into in self.recipients(from, &self.meant(record.topic())) {
             let delay_us = self.now_us * 37 % 64;
             let keeps_order = self.flaw != Some(Flaw::Reorders);
             let at_us = self.bus.arrival_us(from, into, self.now_us + delay_us, keeps_order);
@@ -118,7 +118,7 @@ impl Side for Model {
         }
     }
 
-    fn receive(&mut self, shard: usize) -> Vec<Record> {
+    fn receive(&mut self, shard: usize) -> Vec<Carried> {
         let mut mine: Vec<Flight> = Vec::new();
         for flight in std::mem::take(&mut self.flights) {
             if flight.into == shard { mine.push(flight) } else { self.flights.push(flight) }
@@ -146,7 +146,7 @@ impl Side for Model {
 /// The runtime's bus. A node's shards live and die with its process, and so does the bus between them.
 struct Runtime {
     bus: Bus,
-    receive: Vec<Box<dyn FnMut() -> Option<Record>>>,
+    receive: Vec<Box<dyn FnMut() -> Option<Carried>>>,
     shards: usize,
     queue_records: usize,
 }
@@ -155,7 +155,7 @@ impl Runtime {
     fn open(shards: usize, queue_records: usize) -> Self {
         let (bus, queues) = Bus::new(shards, queue_records);
         let receive = queues.into_iter().map(|mut queue| {
-            let receive: Box<dyn FnMut() -> Option<Record>> = Box::new(move || queue.try_recv().ok());
+            let receive: Box<dyn FnMut() -> Option<Carried>> = Box::new(move || queue.try_recv().ok());
             receive
         });
         Self { bus, receive: receive.collect(), shards, queue_records }
@@ -171,11 +171,11 @@ impl Side for Runtime {
         self.bus.unsubscribe(shard, topic);
     }
 
-    fn publish(&mut self, from: usize, record: &Record) {
+    fn publish(&mut self, from: usize, record: &Carried) {
         self.bus.publish(from, record);
     }
 
-    fn receive(&mut self, shard: usize) -> Vec<Record> {
+    fn receive(&mut self, shard: usize) -> Vec<Carried> {
         std::iter::from_fn(&mut self.receive[shard]).collect()
     }
 
@@ -235,8 +235,9 @@ fn stored(seq: u64) -> (MessageId, Place) {
 }
 
 /// A record with a number by which it is known again.
-fn record(topic: Topic, number: u64) -> Record {
-    Record { topic, stored: Some(stored(number)), message: Bytes::from(format!("message {number}")) }
+fn record(topic: Topic, number: u64) -> Carried {
+    let message = Bytes::from(format!("message {number}"));
+    Carried::Record(Record { topic, stored: Some(stored(number)), message })
 }
 
 /// The numbers of what each shard has received.
@@ -244,8 +245,12 @@ fn received(bus: &mut dyn Side) -> [Vec<u64>; SHARDS] {
     std::array::from_fn(|shard| numbers(&bus.receive(shard)))
 }
 
-fn numbers(records: &[Record]) -> Vec<u64> {
-    records.iter().map(|record| record.stored.unwrap().1.seq).collect()
+fn numbers(carried: &[Carried]) -> Vec<u64> {
+    let number = |carried: &Carried| match carried {
+        Carried::Record(record) => record.stored.unwrap().1.seq,
+        Carried::Note(_) => 0,
+    };
+    carried.iter().map(number).collect()
 }
 
 fn only_subscribers_receive(bus: &mut dyn Side) {
@@ -262,8 +267,13 @@ fn only_subscribers_receive(bus: &mut dyn Side) {
 fn a_record_arrives_as_it_was(bus: &mut dyn Side) {
     bus.subscribe(1, of_user("alice"));
     let sent = [
-        Record { topic: of_user("alice"), stored: None, message: Bytes::from_static(b"unstored") },
-        Record { topic: Topic::Everyone, stored: Some(stored(7)), message: Bytes::new() },
+        Carried::Record(Record {
+            topic: of_user("alice"),
+            stored: None,
+            message: Bytes::from_static(b"unstored"),
+        }),
+        Carried::Record(Record { topic: Topic::Everyone, stored: Some(stored(7)), message: Bytes::new() }),
+        Carried::Note(Note { topic: of_user("alice"), note: Bytes::from_static(b"a note") }),
     ];
     sent.iter().for_each(|record| bus.publish(0, record));
     assert_eq!(bus.receive(1), sent);

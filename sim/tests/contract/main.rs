@@ -6,6 +6,7 @@
 
 mod bench;
 mod bus;
+mod marks;
 mod random;
 mod reads;
 mod sides;
@@ -46,6 +47,7 @@ fn message(sender: &str, id: u8, recipient: Recipient, content: &str) -> Request
         sender_name: format!("the {sender}").into(),
         url: "".into(),
         file_suffix: "".into(),
+        subject: switchboard_engine::Subject::Message,
     }))
 }
 

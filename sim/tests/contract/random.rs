@@ -8,6 +8,7 @@ use switchboard_engine::{Answer, FileSource, Range, Recipient};
 use switchboard_sim::store::StoreCanary;
 
 use super::bench::{Bench, model};
+use super::marks::{at, mark};
 use super::sides::{GROUPS, Sqlite, Strangers, USERS};
 
 use super::{file, load, message, to_group, to_user, user};
@@ -26,6 +27,11 @@ enum Step {
         user: &'static str,
         member: bool,
     },
+    /// Leaves a group if it can, and joins it.
+    Rejoin {
+        group: &'static str,
+        user: &'static str,
+    },
     Avatar {
         user: &'static str,
         avatar: &'static str,
@@ -35,6 +41,13 @@ enum Step {
         suffix: &'static str,
     },
     Heads(&'static str),
+    Mark {
+        user: &'static str,
+        of: Recipient,
+        /// None: the one that it is.
+        log: Option<u64>,
+        marks: (u64, u64),
+    },
     Read {
         reader: &'static str,
         of: Recipient,
@@ -60,11 +73,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => name().prop_map(Step::Load),
         4 => (to(), name(), any::<bool>())
             .prop_map(|(group, user, member)| Step::Member { group, user, member }),
+        2 => (to(), name()).prop_map(|(group, user)| Step::Rejoin { group, user }),
         2 => (name(), prop::sample::select(&["", "one.png", "two.png"][..]))
             .prop_map(|(user, avatar)| Step::Avatar { user, avatar }),
         1 => (prop::sample::select(contents.to_vec()), prop::sample::select(&["png", "mp4", "html", ""][..]))
             .prop_map(|(contents, suffix)| Step::File { contents, suffix }),
-        2 => name().prop_map(Step::Heads),
+        4 => name().prop_map(Step::Heads),
+        6 => (name(), recipient.clone(), prop::option::weighted(0.2, 0..6_u64), (0..6_u64, 0..6_u64))
+            .prop_map(|(user, of, log, marks)| Step::Mark { user, of, log, marks }),
         4 => (name(), recipient, 0..6_u64, any::<bool>(), 1..4_u32).prop_map(
             |(reader, of, from_seq, backwards, limit)| Step::Read { reader, of, from_seq, backwards, limit }
         ),
@@ -87,6 +103,10 @@ fn take(store: &mut Bench, place: usize, step: &Step) -> String {
         }
         Step::Load(user) => format!("{:?}", store.ask(load(user))),
         Step::Member { group, user, member } => store.set_member(group, user, *member).to_string(),
+        Step::Rejoin { group, user } => {
+            let left = store.set_member(group, user, false);
+            format!("{left} {} {:?}", store.set_member(group, user, true), store.heads(user))
+        }
         Step::Avatar { user, avatar } => store.set_avatar(user, avatar).to_string(),
         Step::File { contents, suffix } => {
             let answer = store.ask(file(FileSource::Bytes((*contents).into()), suffix));
@@ -96,6 +116,12 @@ fn take(store: &mut Bench, place: usize, step: &Step) -> String {
             } else {
                 format!("{answer:?}")
             }
+        }
+        Step::Mark { user, of, log, marks: (delivered, read) } => {
+            let heads = store.heads(user);
+            let right = heads.iter().find(|head| head.conversation == *of).map(|head| head.epoch);
+            let log = &log.or(right).unwrap_or(0);
+            format!("{:?}", mark(store, user, of.clone(), *log, at(*delivered, *read)))
         }
         Step::Heads(user) => format!("{:?}", store.heads(user)),
         Step::Read { reader, of, from_seq, backwards, limit } => {

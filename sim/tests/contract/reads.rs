@@ -20,7 +20,14 @@ fn whole(reader: &str, conversation: Recipient) -> Range {
 }
 
 fn head(conversation: Recipient, epoch: u64, seq: u64, first_seq: u64) -> Head {
-    Head { conversation, epoch, seq, first_seq }
+    Head {
+        conversation,
+        epoch,
+        seq,
+        first_seq,
+        own: switchboard_engine::Marks::default(),
+        peer: switchboard_engine::Marks::default(),
+    }
 }
 
 /// The places of what was read; none if the reader takes no part.

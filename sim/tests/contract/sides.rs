@@ -183,7 +183,12 @@ impl Side for Sqlite {
             Request::LoadUser(_)
             | Request::StoreMessage(_)
             | Request::LoadHeads { .. }
-            | Request::LoadMessages(_) => self.store.handle().submit(0, ticket, request),
+            | Request::LoadMessages(_)
+            | Request::StoreMarks(_)
+            | Request::StoreSeen(_)
+            | Request::LoadSeen { .. }
+            | Request::StoreReceived(_)
+            | Request::LoadUnreceived { .. } => self.store.handle().submit(0, ticket, request),
         }
     }
 

@@ -9,6 +9,7 @@ use switchboard_engine::{
 use switchboard_sim::store::StoreCanary;
 
 use super::bench::{Bench, model};
+use super::marks::*;
 use super::reads::*;
 use super::sides::{Sqlite, Strangers};
 use super::{change, file, group, load, message, message_id, to_group, to_user, user};
@@ -68,6 +69,12 @@ cases! {
     what_nobody_has_begun_is_empty_and_has_no_epoch
     every_log_has_an_epoch_of_its_own_that_outlives_crashes
     a_message_is_read_as_it_was_stored_first
+    marks_only_move_forwards_and_say_whether_they_have
+    nobody_has_what_was_not_said
+    heads_have_the_marks_of_both_sides
+    of_a_group_and_of_oneself_the_heads_have_only_ones_own_marks
+    marks_are_refused_of_what_is_not_ones_own_log
+    a_new_joining_begins_without_marks
 }
 
 /// The answer about a message with this place in the log that the bench has met first.
@@ -449,6 +456,10 @@ fn every_planted_bug_fails_the_case_that_is_there_for_it() {
             MembershipUnchecked => "only_members_write_to_a_group_at_the_time_of_the_commit",
             ChangeUnannounced => "changes_are_announced_whole_and_in_order",
             RevisionRepeats => "revisions_increase_over_the_changes_of_all_users",
+            MarksBackwards => "marks_only_move_forwards_and_say_whether_they_have",
+            MarksBeyondHead => "nobody_has_what_was_not_said",
+            MarksOfEveryLog => "marks_are_refused_of_what_is_not_ones_own_log",
+            MarksOutliveMembers => "a_new_joining_begins_without_marks",
             StaleSnapshot => "a_load_has_picture_groups_and_revision",
         };
         let failed = failed_by(*bug);

@@ -207,7 +207,12 @@ impl Chat {
             Request::LoadUser(_)
             | Request::StoreFile(_)
             | Request::LoadHeads { .. }
-            | Request::LoadMessages(_) => None,
+            | Request::LoadMessages(_)
+            | Request::StoreMarks(_)
+            | Request::StoreSeen(_)
+            | Request::LoadSeen { .. }
+            | Request::StoreReceived(_)
+            | Request::LoadUnreceived { .. } => None,
         };
         self.asked.iter().filter_map(stored).collect()
     }
@@ -242,7 +247,9 @@ impl Chat {
                     }
                     Action::Publish(record) => self.published.push_back(record.message),
                     Action::Stopped => self.stopped = true,
-                    Action::Subscribe(_) | Action::Unsubscribe(_) => panic!("the original has no topics"),
+                    Action::Subscribe(_) | Action::Tell(_) | Action::Unsubscribe(_) => {
+                        panic!("the original has no topics")
+                    }
                 }
             }
             let Some(event) = self.pending.pop_front() else { return };
@@ -271,7 +278,13 @@ fn answer(store: Store, groups: &BTreeMap<&'static str, Vec<GroupId>>, request: 
             }),
             Request::StoreMessage(_) => Answer::MessageStored(PLACE),
             Request::StoreFile(_) => Answer::FileStored { name: "kept.png".into(), kind: FileKind::Image },
-            Request::LoadHeads { .. } | Request::LoadMessages(_) => {
+            Request::LoadHeads { .. }
+            | Request::LoadMessages(_)
+            | Request::StoreMarks(_)
+            | Request::StoreSeen(_)
+            | Request::LoadSeen { .. }
+            | Request::StoreReceived(_)
+            | Request::LoadUnreceived { .. } => {
                 unreachable!("the original has no sessions")
             }
         }),

@@ -106,7 +106,13 @@ impl<P: Probe> Server<P> {
             Answer::UserLoaded(_)
             | Answer::MessageStored(_)
             | Answer::FileStored { .. }
-            | Answer::HeadsLoaded { .. } => {
+            | Answer::HeadsLoaded { .. }
+            | Answer::MarksStored(_)
+            | Answer::Seen { .. }
+            | Answer::ReceivedStored
+            | Answer::UnreceivedLoaded { .. }
+            | Answer::StoredEarlier(_)
+            | Answer::Denied(_) => {
                 self.stats.driver_faults += 1;
                 (RejectCode::Unavailable, "the store cannot be asked now")
             }

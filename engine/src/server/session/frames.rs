@@ -8,23 +8,21 @@ use switchboard_proto::{
     Message as _,
     v1::{
         Accepted, ClientFrame, Content, Conversation, Delivery, Goodbye, Head, Heads, Heartbeat, Limits,
-        Page, RejectCode, Rejected, ServerFrame, Unfetched, Welcome, client_frame, conversation::Peer,
-        server_frame::Body,
+        Mark, Marked, NotedEntry, Page, RejectCode, Rejected, ServerFrame, Typing, Unfetched, Welcome,
+        client_frame, conversation::Peer, server_frame::Body,
     },
 };
 
 use crate::{
     close::CloseReason,
     config::ServerConfig,
+    entry,
     id::{GroupId, MessageId, UserId},
-    storage::{self, Messages, Place, Recipient, StoredMessage},
+    storage::{self, Marks, Messages, Place, Recipient, StoredMessage},
 };
 
 /// `reconnect_after_ms` for those who must not come back by themselves.
 const NEVER_MS: u32 = u32::MAX;
-
-/// The longest name of a stored file, in bytes: that of most file systems.
-const FILE_NAME_LIMIT_BYTES: usize = 255;
 
 /// What a client's frame says, if it is one and says anything.
 pub(super) fn decode(bytes: Bytes) -> Option<client_frame::Body> {
@@ -57,25 +55,6 @@ pub(super) fn message_id(bytes: &[u8]) -> Option<MessageId> {
     bytes.try_into().ok().map(MessageId)
 }
 
-/// What is wrong with a message's content, if anything is.
-pub(super) fn content_fault(content: Option<&Content>) -> Option<&'static str> {
-    let Some(content) = content else { return Some("content is missing") };
-    match content.kind {
-        1 if content.text.is_empty() => Some("content.text is empty"),
-        1 if !content.file.is_empty() => Some("content.file is for media: a text has none"),
-        1 => None,
-        2..=5 if !is_file_name(&content.file) => Some("content.file is not the name of a stored file"),
-        2..=5 => None,
-        _ => Some("content.kind is not 1 to 5"),
-    }
-}
-
-/// Whether a text can be the name of a stored file: one path component, safe to print.
-fn is_file_name(name: &str) -> bool {
-    let is_component = !matches!(name, "" | "." | "..") && !name.contains(['/', '\\']);
-    is_component && name.len() <= FILE_NAME_LIMIT_BYTES && !name.chars().any(char::is_control)
-}
-
 /// The answer to a Hello.
 pub(super) fn welcome(session_id: &[u8; 16], user: &UserId, config: &ServerConfig) -> Bytes {
     let l = &config.limits;
@@ -94,6 +73,7 @@ pub(super) fn welcome(session_id: &[u8; 16], user: &UserId, config: &ServerConfi
             fetches: l.fetches_per_connection,
             page_messages: l.page_messages,
             cursors: l.cursors_per_hello,
+            ..Limits::default()
         }),
     }))
 }
@@ -145,6 +125,25 @@ pub(in crate::server) fn delivery(
     }))
 }
 
+/// What other engines are told of an entry that stands in a log at `place`.
+pub(in crate::server) fn noted_entry(
+    to: &Recipient,
+    place: Place,
+    id: MessageId,
+    from: &UserId,
+    content: Content,
+) -> NotedEntry {
+    NotedEntry {
+        conversation: Some(conversation(to)),
+        epoch: place.epoch,
+        seq: place.seq,
+        message_id: Bytes::copy_from_slice(&id.0),
+        from: from.as_str().to_owned(),
+        content: Some(content),
+        stored_at_ms: place.stored_at_ms,
+    }
+}
+
 pub(super) fn page(fetch_id: u64, of: &Recipient, part: Messages) -> Bytes {
     let Messages { epoch, head_seq, first_seq, messages } = part;
     let messages = messages.into_iter().map(page_message).collect();
@@ -161,9 +160,14 @@ fn page_message(message: StoredMessage) -> Delivery {
         message_id: Bytes::copy_from_slice(&message.id.0),
         from: message.sender.as_str().to_owned(),
         content: Some(Content {
-            kind: message.content_type.into(),
-            text: String::from(message.content),
-            file: String::from(message.url),
+            changed_seq: message.changed_seq,
+            recalled: message.is_recalled,
+            ..entry::content(
+                message.content_type.into(),
+                String::from(message.content),
+                String::from(message.url),
+                &message.subject,
+            )
         }),
         stored_at_ms: message.stored_at_ms,
     }
@@ -175,8 +179,44 @@ pub(super) fn heads(heads: &[storage::Head], last: bool) -> Bytes {
         epoch: head.epoch,
         seq: head.seq,
         first_seq: head.first_seq,
+        own: some_marks(head.own),
+        peer: some_marks(head.peer),
     });
     encode(Body::Heads(Heads { heads: heads.collect(), last }))
+}
+
+/// Marks as they are on the wire.
+pub(super) const fn wired(marks: Marks) -> switchboard_proto::v1::Marks {
+    switchboard_proto::v1::Marks { delivered_seq: marks.delivered, read_seq: marks.read }
+}
+
+/// The same, left out if they are at the beginning.
+fn some_marks(marks: Marks) -> Option<switchboard_proto::v1::Marks> {
+    (marks != Marks::default()).then_some(wired(marks))
+}
+
+/// Marks from the wire, where the beginning may be left out.
+pub(super) fn unwired(marks: Option<switchboard_proto::v1::Marks>) -> Marks {
+    marks.map_or_else(Marks::default, |marks| Marks { delivered: marks.delivered_seq, read: marks.read_seq })
+}
+
+/// What a client marks, if it can be: nobody has read what has not arrived.
+pub(super) fn marks_of(mark: &Mark) -> Option<(Recipient, Marks)> {
+    let (conversation, marks) = (recipient(mark.conversation.as_ref())?, unwired(mark.marks));
+    let is_right = mark.epoch > 0 && marks.delivered > 0 && marks.read <= marks.delivered;
+    is_right.then_some((conversation, marks))
+}
+
+/// Somebody's marks, told to a reader of this conversation.
+pub(super) fn marked(of: &Recipient, epoch: u64, user: &UserId, marks: Marks) -> Bytes {
+    let (conversation, user) = (Some(conversation(of)), user.as_str().to_owned());
+    encode(Body::Marked(Marked { conversation, epoch, user, marks: Some(wired(marks)) }))
+}
+
+/// Who is typing, told to a reader of this conversation.
+pub(super) fn typing(of: &Recipient, typing: bool, user: &UserId) -> Bytes {
+    let (conversation, user) = (Some(conversation(of)), user.as_str().to_owned());
+    encode(Body::Typing(Typing { conversation, typing, user }))
 }
 
 /// The last frame before a close; none where the peer would not understand it, or has said goodbye itself.

@@ -9,9 +9,9 @@ use crate::{
     action::Frame,
     digest::Digest,
     id::{ConnId, Ticket},
-    probe::{Probe, Rule},
+    probe::{Canary, Probe, Rule},
     server::{Server, requests::Purpose, timers::Due},
-    storage::{Answer, Head, Recipient, Request},
+    storage::{Answer, Head, Marks, Recipient, Request},
     time::Instant,
 };
 
@@ -25,11 +25,21 @@ use crate::{
 /// ```
 #[derive(Clone, Debug)]
 pub(super) struct HeadsRun {
-    /// How far the client says that it is: conversation, epoch, seq; sorted.
-    cursors: Vec<(Recipient, u64, u64)>,
+    /// How far the client says that it is, sorted by the conversations.
+    cursors: Vec<Known>,
     /// Where the store is to go on.
     after: u64,
     stage: Stage,
+}
+
+/// How far a client says that it is with one conversation.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Known {
+    conversation: Recipient,
+    epoch: u64,
+    seq: u64,
+    own: Marks,
+    peer: Marks,
 }
 
 #[derive(Clone, Debug)]
@@ -51,20 +61,23 @@ impl HeadsRun {
         self.cursors.len()
     }
 
-    /// Whether the client is where the log is.
-    fn is_known(&self, head: &Head) -> bool {
-        let place = self.cursors.binary_search_by(|(of, ..)| of.cmp(&head.conversation));
-        let cursor = place.ok().and_then(|place| self.cursors.get(place));
-        cursor.is_some_and(|(_, epoch, seq)| (*epoch, *seq) == (head.epoch, head.seq))
+    /// Whether the client is where the log and the marks are.
+    fn is_known(&self, head: &Head, without_marks: bool) -> bool {
+        let place = self.cursors.binary_search_by(|known| known.conversation.cmp(&head.conversation));
+        let known = place.ok().and_then(|place| self.cursors.get(place));
+        known.is_some_and(|known| {
+            let has_marks = (known.own, known.peer) == (head.own, head.peer) || without_marks;
+            (known.epoch, known.seq) == (head.epoch, head.seq) && has_marks
+        })
     }
 
     /// Which request that is, the requests tell.
     pub(super) fn fold(&self, digest: &mut Digest<'_>) {
         digest.len(self.cursors.len());
-        for (of, epoch, seq) in &self.cursors {
-            of.fold(digest);
-            digest.word(*epoch);
-            digest.word(*seq);
+        for Known { conversation, epoch, seq, own, peer } in &self.cursors {
+            conversation.fold(digest);
+            let words = [*epoch, *seq, own.delivered, own.read, peer.delivered, peer.read];
+            words.into_iter().for_each(|word| digest.word(word));
         }
         digest.word(self.after);
         match self.stage {
@@ -78,14 +91,19 @@ impl HeadsRun {
 }
 
 /// What a client says of where it is, as far as it makes sense. Of two cursors of one conversation any counts.
-fn read(cursors: &[Cursor]) -> Vec<(Recipient, u64, u64)> {
-    let cursor = |cursor: &Cursor| {
-        let of = frames::recipient(cursor.conversation.as_ref())?;
-        Some((of, cursor.epoch, cursor.seq))
+fn read(cursors: &[Cursor]) -> Vec<Known> {
+    let known = |cursor: &Cursor| {
+        Some(Known {
+            conversation: frames::recipient(cursor.conversation.as_ref())?,
+            epoch: cursor.epoch,
+            seq: cursor.seq,
+            own: frames::unwired(cursor.own),
+            peer: frames::unwired(cursor.peer),
+        })
     };
-    let mut read: Vec<_> = cursors.iter().filter_map(cursor).collect();
+    let mut read: Vec<_> = cursors.iter().filter_map(known).collect();
     read.sort();
-    read.dedup_by(|later, earlier| later.0 == earlier.0);
+    read.dedup_by(|later, earlier| later.conversation == earlier.conversation);
     read
 }
 
@@ -103,7 +121,7 @@ impl<P: Probe> Server<P> {
         self.ask_heads(conn, read(cursors), 0);
     }
 
-    fn ask_heads(&mut self, conn: ConnId, cursors: Vec<(Recipient, u64, u64)>, after: u64) {
+    fn ask_heads(&mut self, conn: ConnId, cursors: Vec<Known>, after: u64) {
         let user = self.connections.get(conn).and_then(|connection| connection.user());
         let Some(user) = user.and_then(|user| self.users.get(user)).map(|user| user.id.clone()) else {
             return;
@@ -149,12 +167,19 @@ impl<P: Probe> Server<P> {
             Answer::UserLoaded(_)
             | Answer::MessageStored(_)
             | Answer::FileStored { .. }
-            | Answer::MessagesLoaded(_) => {
+            | Answer::MessagesLoaded(_)
+            | Answer::MarksStored(_)
+            | Answer::Seen { .. }
+            | Answer::ReceivedStored
+            | Answer::UnreceivedLoaded { .. }
+            | Answer::StoredEarlier(_)
+            | Answer::Denied(_) => {
                 self.stats.driver_faults += 1;
                 return self.retry_heads(conn, run);
             }
         };
-        heads.retain(|head| !run.is_known(head));
+        let without_marks = self.probe.canary(Canary::MarksLeftOutOfHeads);
+        heads.retain(|head| !run.is_known(head, without_marks));
         self.send_heads(conn, &heads, next.is_none());
         match next {
             Some(after) => {

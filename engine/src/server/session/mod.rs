@@ -1,21 +1,28 @@
 //! The session protocol: `switchboard.v1`. What a connection that speaks it may ask for and is told;
 //! `docs/protocol.md` has the rules.
 
+mod entries;
 mod fetch;
 pub(in crate::server) mod frames;
 mod heads;
+mod marks;
 mod submit;
+mod typing;
 
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 
 use bytes::Bytes;
 use rand_xoshiro::rand_core::Rng as _;
-use switchboard_proto::v1::{Hello, client_frame::Body};
+use switchboard_proto::{
+    Message as _,
+    v1::{Hello, client_frame::Body, note},
+};
 
-use self::{fetch::Fetching, heads::HeadsRun};
+use self::{fetch::Fetching, heads::HeadsRun, marks::Marking};
 use super::{Server, users::UserKey};
 use crate::{
     action::Frame,
+    bus::Note,
     close::CloseReason,
     digest::Digest,
     id::{ConnId, Ticket},
@@ -36,21 +43,34 @@ pub(super) struct Session {
     heads: Option<Box<HeadsRun>>,
     /// What it has asked for and the store has not answered, oldest first.
     fetches: Vec<Fetching>,
+    /// What it has marked and the store has not answered, oldest first.
+    markings: Vec<Marking>,
 }
 
 impl Session {
     pub(super) const fn new(hello_by: Instant) -> Self {
-        Self { hello_by, is_lagging: false, heads: None, fetches: Vec::new() }
+        Self { hello_by, is_lagging: false, heads: None, fetches: Vec::new(), markings: Vec::new() }
     }
 
     /// Requests that are waited for.
     pub(super) fn requests(&self) -> usize {
-        self.fetches.len() + usize::from(self.heads.as_ref().is_some_and(|run| run.ticket().is_some()))
+        let heads = self.heads.as_ref().is_some_and(|run| run.ticket().is_some());
+        self.fetches.len() + self.markings.len() + usize::from(heads)
     }
 
     /// Which of the open fetches waits for this answer.
     pub(super) fn fetch_place(&self, ticket: Ticket) -> Option<usize> {
         self.fetches.iter().position(|fetching| fetching.ticket == ticket)
+    }
+
+    /// Which of the marks on their way wait for this answer.
+    pub(super) fn marking_place(&self, ticket: Ticket) -> Option<usize> {
+        self.markings.iter().position(|marking| marking.ticket == ticket)
+    }
+
+    /// Conversations whose marks are on their way.
+    pub(super) fn marks(&self) -> usize {
+        self.markings.len()
     }
 
     /// Fetches that are waited for.
@@ -72,6 +92,8 @@ impl Session {
         }
         digest.len(self.fetches.len());
         self.fetches.iter().for_each(|fetching| fetching.fold(digest));
+        digest.len(self.markings.len());
+        self.markings.iter().for_each(|marking| marking.fold(digest));
     }
 }
 
@@ -99,12 +121,41 @@ impl<P: Probe> Server<P> {
                 self.stats.heartbeats += 1;
                 self.deliver_to_conn(conn, Frame::Message(frames::heartbeat(heartbeat.nonce)));
             }
+            Body::Mark(mark) => self.mark(conn, user, &mark),
+            Body::Typing(typing) => self.typing(user, &typing),
+            Body::Watch(_) | Body::Call(_) => {
+                self.stats.undecodable += 1;
+                self.close(conn, CloseReason::UndecodableFrame);
+            }
             Body::Resync(resync) => {
                 if !self.probe.canary(Canary::ResyncIgnored) {
                     self.tell_heads(conn, &resync.cursors);
                 }
             }
         }
+    }
+
+    /// Another engine tells something that concerns sessions.
+    pub(in crate::server) fn told(&mut self, note: Note) {
+        let Note { topic, note } = note;
+        self.stats.notes_received += 1;
+        let body = switchboard_proto::v1::Note::decode(note).ok().and_then(|note| note.body);
+        let is_right = match body {
+            Some(note::Body::Entry(entry)) => return self.entry_noted(topic, entry),
+            Some(note::Body::Marks(noted)) => self.marks_noted(&topic, &noted),
+            Some(note::Body::Typing(noted)) => self.typing_noted(&topic, &noted),
+            // What other engines say about presence and calls.
+            Some(note::Body::Presence(_) | note::Body::Call(_)) | None => false,
+        };
+        if !is_right {
+            self.refuse_note();
+        }
+    }
+
+    /// What another engine has told is no note, or not for anybody here to understand.
+    fn refuse_note(&mut self) {
+        self.probe.reached(Rule::NoteUndecodable);
+        self.stats.notes_undecodable += 1;
     }
 
     /// A session introduces itself: it is online from here on.
@@ -164,6 +215,9 @@ impl<P: Probe> Server<P> {
         let Some(session) = self.connections.get_mut(conn).and_then(|c| c.session.as_mut()) else { return };
         for fetching in core::mem::take(&mut session.fetches) {
             self.requests.close(fetching.ticket);
+        }
+        for marking in core::mem::take(&mut session.markings) {
+            self.requests.close(marking.ticket);
         }
     }
 

@@ -8,6 +8,7 @@ use switchboard_proto::v1::{RejectCode, Submit, client_frame::Body};
 use super::frames;
 use crate::{
     action::Frame,
+    entry,
     id::{ConnId, MessageId},
     probe::{Canary, Probe, Rule},
     server::{
@@ -17,7 +18,7 @@ use crate::{
         storing::NOWHERE,
         users::UserKey,
     },
-    storage::{NewMessage, Place, Recipient},
+    storage::{Denial, NewMessage, Place, Recipient, Subject},
 };
 
 /// A session's message that waits for the store.
@@ -37,15 +38,17 @@ impl<P: Probe> Server<P> {
         let (sender, avatar) = (user.id.clone(), user.avatar.clone());
         let id = frames::message_id(&submit.message_id);
         let recipient = frames::recipient(submit.conversation.as_ref());
-        let fault = match (id, &recipient) {
-            (None, _) => Some("message_id is not 16 bytes long"),
-            (_, None) => Some("conversation is missing, or is not an id"),
-            (Some(_), Some(_)) => frames::content_fault(submit.content.as_ref()),
+        let subject = match (id, &recipient) {
+            (None, _) => Err("message_id is not 16 bytes long"),
+            (_, None) => Err("conversation is missing, or is not an id"),
+            (Some(_), Some(recipient)) => entry::subject(submit.content.as_ref(), recipient),
         };
-        let (Some(id), Some(recipient), Some(content), None) = (id, recipient, submit.content, fault) else {
+        let text = subject.as_ref().err().copied().unwrap_or_default();
+        let (Some(id), Some(recipient), Some(content), Ok(subject)) =
+            (id, recipient, submit.content, subject)
+        else {
             self.probe.reached(Rule::SubmitInvalid);
             self.stats.refused_invalid += 1;
-            let text = fault.unwrap_or_default();
             return self.rejected(conn, &submit.message_id, RejectCode::Invalid, text);
         };
         let cost_bytes = bytes.len() as u64;
@@ -54,6 +57,12 @@ impl<P: Probe> Server<P> {
             self.stats.refused_pending += 1;
             let text = "too many messages wait for the store";
             return self.rejected(conn, &submit.message_id, RejectCode::Busy, text);
+        };
+        let form = match &subject {
+            Subject::Message => Form::Session { frame: bytes, avatar },
+            Subject::Edit { .. } | Subject::Recall { .. } | Subject::Change(_) => {
+                Form::Entry { text: content.text.as_str().into(), subject: subject.clone() }
+            }
         };
         let new = NewMessage {
             id,
@@ -64,8 +73,9 @@ impl<P: Probe> Server<P> {
             url: content.file.into_boxed_str(),
             file_suffix: Box::default(),
             sender,
+            subject,
         };
-        let parcel = Parcel { id, form: Form::Session { frame: bytes, avatar } };
+        let parcel = Parcel { id, form };
         let stage = self.store(key, Box::new(new), parcel);
         let submission = Some(Submission { id, is_delivered: false });
         if self.probe.canary(Canary::AckBeforeCommit) {
@@ -101,6 +111,12 @@ impl<P: Probe> Server<P> {
                 RejectCode::NoSuchConversation,
                 "there is no such user or group, or you are no member",
             ),
+            Unstored::Denied(Denial::Forbidden) => {
+                (Rule::SubmitRefused, RejectCode::Forbidden, "you may not do this in this conversation")
+            }
+            Unstored::Denied(Denial::Conflict) => {
+                (Rule::SubmitRefused, RejectCode::Conflict, "it does not fit what is in the log")
+            }
             Unstored::Failed => {
                 (Rule::SubmitUnavailable, RejectCode::Unavailable, "the store cannot take it now")
             }
@@ -119,7 +135,6 @@ pub(in crate::server) fn content_of(frame: &Bytes) -> switchboard_proto::v1::Con
     match frames::decode(frame.clone()) {
         Some(Body::Submit(Submit { content: Some(content), .. })) => content,
         // Only submits with a content are kept.
-        Some(Body::Submit(_) | Body::Hello(_) | Body::Fetch(_) | Body::Heartbeat(_) | Body::Resync(_))
-        | None => switchboard_proto::v1::Content::default(),
+        Some(_) | None => switchboard_proto::v1::Content::default(),
     }
 }

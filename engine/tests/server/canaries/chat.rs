@@ -56,6 +56,7 @@ pub(crate) struct Chat {
     pub(crate) server: Server<Watch>,
     pub(crate) store: Store,
     pub(crate) published: Vec<Record>,
+    pub(super) told: Vec<switchboard_engine::Note>,
     pub(crate) stopped: bool,
     now: switchboard_engine::Instant,
     sessions: BTreeMap<ConnId, Session>,
@@ -71,6 +72,7 @@ impl Chat {
             server: server(canary, |_| {}),
             store: Store::default(),
             published: Vec::new(),
+            told: Vec::new(),
             stopped: false,
             now: START,
             sessions: BTreeMap::new(),
@@ -211,6 +213,7 @@ impl Chat {
     pub(crate) fn store_answers(&mut self, nth: usize) {
         let (ticket, request) = self.store.held.remove(nth);
         let answer = self.store.answer(&request);
+        self.directory_follows();
         self.happens(Event::Answered { ticket, answer });
     }
 
@@ -226,6 +229,11 @@ impl Chat {
         while !self.store.held.is_empty() {
             self.store_answers(0);
         }
+    }
+
+    /// The server is to be told of what the store has changed in the directory, before its answer.
+    fn directory_follows(&mut self) {
+        self.events.extend(self.store.changes.drain(..).map(Event::DirectoryChanged));
     }
 
     /// The server is told of a change of the directory.
@@ -249,6 +257,11 @@ impl Chat {
     pub(crate) fn bus_says(&mut self, topic: Topic, message: &Message) {
         let message = message.encode_to_vec().into();
         self.happens(Event::Published(Record { topic, stored: None, message }));
+    }
+
+    /// Another engine tells this.
+    pub(crate) fn bus_tells(&mut self, topic: Topic, note: &'static [u8]) {
+        self.happens(Event::Told(switchboard_engine::Note { topic, note: Bytes::from_static(note) }));
     }
 
     /// Time passes, and the server does on time what is due.
@@ -306,10 +319,12 @@ impl Chat {
                         self.store.held.push((ticket, request));
                     } else {
                         let answer = self.store.answer(&request);
+                        self.events.extend(self.store.changes.drain(..).map(Event::DirectoryChanged));
                         self.events.push_back(Event::Answered { ticket, answer });
                     }
                 }
                 Action::Publish(record) => self.published.push(record),
+                Action::Tell(note) => self.told.push(note),
                 Action::Subscribe(topic) => {
                     self.topics.insert(topic);
                 }

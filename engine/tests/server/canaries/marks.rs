@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use switchboard_engine::{Answer, DirectoryChangeKind, Event, PeerFault, Topic};
-use switchboard_proto::v1::{Heartbeat, client_frame};
+use switchboard_proto::v1::{Heartbeat, client_frame, group_change::Kind};
 
 use super::chat::Chat;
 use crate::{
     harness::{narrows, relayed, shout, signal, text, upload},
-    session_words::{crowded, fetch, hello, resync},
+    session_words::{change, crowded, edit, entry, fetch, hello, mark, resync, typing},
     store::{group, user},
 };
 
@@ -24,8 +24,11 @@ pub(super) const CHATS: &[fn(&mut Chat)] = &[
     sessions_at_the_door,
     submits_that_go_wrong,
     copies_for_devices,
+    entries_of_other_engines,
     heads_and_pages,
     sessions_that_read_slowly,
+    marks_that_go_wrong,
+    marks_and_typing_over_the_bus,
 ];
 
 fn what_the_transport_finds_wrong(chat: &mut Chat) {
@@ -147,6 +150,17 @@ fn copies_for_devices(chat: &mut Chat) {
     }
 }
 
+fn entries_of_other_engines(chat: &mut Chat) {
+    chat.found("crew", &["alice", "bob"]);
+    let alice = chat.signs_in("alice");
+    chat.signs_in("bob");
+    chat.frame(alice, entry(1, "bob", edit(1, "hi!")));
+    chat.frame(alice, entry(2, "#crew", change(Kind::Kick, "bob")));
+    for note in core::mem::take(&mut chat.told) {
+        chat.happens(Event::Told(note));
+    }
+}
+
 fn heads_and_pages(chat: &mut Chat) {
     chat.with(|config| {
         config.limits.cursors_per_hello = 256;
@@ -185,8 +199,31 @@ fn sessions_that_read_slowly(chat: &mut Chat) {
     (1..=99).for_each(|id| chat.submits(alice, id, "", "to nobody"));
 }
 
+fn marks_that_go_wrong(chat: &mut Chat) {
+    let alice = chat.signs_in("alice");
+    chat.submits(alice, 1, "bob", "hi");
+    chat.frame(alice, mark("bob", 1, 2));
+    chat.frame(alice, typing("#crew", true));
+    (0..2).for_each(|_| chat.frame(alice, mark("bob", 1, 0)));
+    chat.frame(alice, mark("carol", 1, 0));
+    chat.store.holds = true;
+    chat.frame(alice, mark("bob", 1, 1));
+    chat.store_says(0, Answer::Failed);
+}
+
+fn marks_and_typing_over_the_bus(chat: &mut Chat) {
+    let (alice, bob) = (chat.signs_in("alice"), chat.signs_in("bob"));
+    chat.submits(alice, 1, "bob", "hi");
+    chat.frame(bob, mark("alice", 1, 1));
+    chat.frame(bob, typing("alice", true));
+    for note in core::mem::take(&mut chat.told) {
+        chat.happens(Event::Told(note));
+    }
+}
+
 fn the_end(chat: &mut Chat) {
     let alice = chat.arrives("alice");
+    chat.bus_tells(Topic::Everyone, b"\x07garbled");
     chat.signs_in("carol");
     chat.is_stuck(alice);
     chat.happens(Event::Shutdown);

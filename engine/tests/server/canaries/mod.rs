@@ -6,6 +6,7 @@ mod connections;
 mod delivery;
 mod directory;
 mod marks;
+mod progress;
 mod session;
 mod storing;
 
@@ -24,9 +25,16 @@ struct Trial {
 }
 
 fn trials() -> impl Iterator<Item = &'static Trial> {
-    [connections::TRIALS, delivery::TRIALS, storing::TRIALS, directory::TRIALS, session::TRIALS]
-        .into_iter()
-        .flatten()
+    [
+        connections::TRIALS,
+        delivery::TRIALS,
+        storing::TRIALS,
+        directory::TRIALS,
+        session::TRIALS,
+        progress::TRIALS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! Bugs in what sessions are told, and in what they may ask for.
 
 use switchboard_engine::{Canary, ConnId};
+use switchboard_proto::v1::group_change::Kind;
 
 use super::{Trial, chat::Chat};
 use crate::{
     harness::narrows,
-    session_words::{fetch, resync, submit},
+    session_words::{change, edit, entry, fetch, resync, submit},
 };
 
 /// Alice with two sessions and a classic connection, and Bob with a session; one of hers has said something to him.
@@ -122,5 +123,39 @@ pub(super) const TRIALS: &[Trial] = &[
         },
         healthy: "page 1 alice of 0: ",
         sick: "page 1 alice of 1: 1 my secret",
+    },
+    Trial {
+        canary: Canary::EntryToClassic,
+        chat: |chat| {
+            let [alice, ..] = said(chat);
+            let bob = chat.arrives("bob");
+            chat.frame(alice, entry(2, "bob", edit(1, "hi!")));
+            chat.hears(bob)
+        },
+        healthy: "",
+        sick: "hi!",
+    },
+    Trial {
+        canary: Canary::ConcernedLeftOut,
+        chat: |chat| {
+            chat.found("crew", &["alice", "bob"]);
+            let (alice, bob) = (chat.signs_in("alice"), chat.signs_in("bob"));
+            chat.frame(alice, entry(1, "#crew", change(Kind::Kick, "bob")));
+            chat.sees(bob)
+        },
+        healthy: "#crew/1 alice: kicks bob",
+        sick: "",
+    },
+    Trial {
+        canary: Canary::NoteForgotten,
+        chat: |chat| {
+            chat.found("crew", &["alice"]);
+            let alice = chat.signs_in("alice");
+            chat.frame(alice, entry(1, "#crew", change(Kind::Leave, "")));
+            let topic = |note: &switchboard_engine::Note| format!("{:?}", note.topic);
+            chat.told.iter().map(topic).collect::<Vec<_>>().join(", ")
+        },
+        healthy: r#"Group("crew"), User("alice")"#,
+        sick: "",
     },
 ];

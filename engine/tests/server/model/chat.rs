@@ -329,6 +329,7 @@ impl Model {
         let stored = record.stored.map(|(id, place)| (Bytes::from(id.0.to_vec()), place));
         match &record.topic {
             Topic::Everyone => self.deliver_to_everyone(&message),
+            Topic::Presence(_) => {}
             Topic::User(to)
                 if record.stored.is_some() && to.as_str() == message.from && message.to != message.from =>
             {
@@ -473,7 +474,13 @@ impl Model {
             | Answer::MessageStored(_)
             | Answer::FileStored { .. }
             | Answer::HeadsLoaded { .. }
-            | Answer::MessagesLoaded(_) => {
+            | Answer::MessagesLoaded(_)
+            | Answer::StoredEarlier(_)
+            | Answer::MarksStored(_)
+            | Answer::Seen { .. }
+            | Answer::ReceivedStored
+            | Answer::UnreceivedLoaded { .. }
+            | Answer::Denied(_) => {
                 person.load = Load::Failed(now);
                 self.welcome(name);
                 return self.forget();
@@ -512,6 +519,7 @@ impl Entry {
             sender_name: self.message.from_username.as_str().into(),
             url: self.message.url.as_str().into(),
             file_suffix: self.message.file_suffix.as_str().into(),
+            subject: switchboard_engine::Subject::Message,
         }
     }
 }

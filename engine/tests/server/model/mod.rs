@@ -300,6 +300,7 @@ impl Model {
             }
             Event::Answered { .. } => unreachable!("answers have numbers here"),
             Event::Published(record) => self.published(record),
+            Event::Told(_) => {}
             Event::DirectoryChanged(change) => self.directory_changed(change),
             Event::Shutdown => {
                 self.stopping.get_or_insert(self.now + self.config.close_timeout);

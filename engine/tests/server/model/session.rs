@@ -80,6 +80,7 @@ pub(super) fn delivery(of: &Recipient, place: Place, id: Bytes, message: &Messag
             kind: message.content_type.cast_unsigned(),
             text: message.content.clone(),
             file: message.url.clone(),
+            ..Content::default()
         }),
         stored_at_ms: place.stored_at_ms,
     }))
@@ -109,6 +110,11 @@ impl Model {
                 self.send(conn, &encode(Body::Heartbeat(Heartbeat { nonce })));
             }
             client_frame::Body::Resync(resync) => self.tell_heads(conn, &resync.cursors),
+            // Left out: the histories have none of these.
+            client_frame::Body::Mark(_)
+            | client_frame::Body::Typing(_)
+            | client_frame::Body::Watch(_)
+            | client_frame::Body::Call(_) => {}
         }
     }
 
@@ -129,6 +135,7 @@ impl Model {
                 fetches: limits.fetches_per_connection,
                 page_messages: limits.page_messages,
                 cursors: limits.cursors_per_hello,
+                ..Limits::default()
             }),
         }))
     }
@@ -222,7 +229,11 @@ impl Model {
             | Body::Page(_)
             | Body::Heartbeat(_)
             | Body::Goodbye(_)
-            | Body::Heads(_) => unreachable!("only refusals have words"),
+            | Body::Heads(_)
+            | Body::Marked(_)
+            | Body::Typing(_)
+            | Body::Presence(_)
+            | Body::Call(_) => unreachable!("only refusals have words"),
         };
         // Those of fields that are wrong are told apart by the scenarios; here one is wrong in one way only.
         *text = match (RejectCode::try_from(code).unwrap(), is_fetch) {
@@ -234,6 +245,8 @@ impl Model {
             (RejectCode::Unavailable, true) => "the store cannot be asked now",
             (RejectCode::Busy, false) => "too many messages wait for the store",
             (RejectCode::Busy, true) => "too many fetches are open",
+            (RejectCode::Forbidden, _) => "you may not do this in this conversation",
+            (RejectCode::Conflict, _) => "it does not fit what is in the log",
             (RejectCode::Unspecified, _) => unreachable!("every refusal has a reason"),
         }
         .into();
@@ -283,7 +296,13 @@ impl Model {
             | Answer::UserLoaded(_)
             | Answer::MessageStored(_)
             | Answer::FileStored { .. }
-            | Answer::HeadsLoaded { .. } => self.unfetched(conn, fetch_id, RejectCode::Unavailable),
+            | Answer::HeadsLoaded { .. }
+            | Answer::StoredEarlier(_)
+            | Answer::MarksStored(_)
+            | Answer::Seen { .. }
+            | Answer::ReceivedStored
+            | Answer::UnreceivedLoaded { .. }
+            | Answer::Denied(_) => self.unfetched(conn, fetch_id, RejectCode::Unavailable),
         }
     }
 
@@ -328,7 +347,13 @@ impl Model {
             | Answer::UserLoaded(_)
             | Answer::MessageStored(_)
             | Answer::FileStored { .. }
-            | Answer::MessagesLoaded(_) => {
+            | Answer::MessagesLoaded(_)
+            | Answer::StoredEarlier(_)
+            | Answer::MarksStored(_)
+            | Answer::Seen { .. }
+            | Answer::ReceivedStored
+            | Answer::UnreceivedLoaded { .. }
+            | Answer::Denied(_) => {
                 (run.asked, run.retry_at) = (None, Some(retry_at));
                 self.session(conn).unwrap().heads = Some(run);
                 return;
@@ -342,6 +367,7 @@ impl Model {
             epoch: head.epoch,
             seq: head.seq,
             first_seq: head.first_seq,
+            ..Head::default()
         });
         let heads: Vec<_> = heads.collect();
         let mut frames: Vec<_> =
@@ -409,6 +435,7 @@ fn page(fetch_id: u64, of: &Recipient, part: &Messages) -> Frame {
             kind: message.content_type.into(),
             text: message.content.to_string(),
             file: message.url.to_string(),
+            ..Content::default()
         }),
         stored_at_ms: message.stored_at_ms,
         ..Delivery::default()

@@ -1,14 +1,19 @@
-//! What the user is told: from what a session says to lines. Knows no terminal, no socket and no clock.
+//! What the user is told: from what a client says to lines. Knows no terminal, no socket and no clock.
 
-use std::{collections::BTreeMap, time::Duration};
-
-use switchboard_engine::{
-    Body, ClosedReason, ConnectionState, DropReason, Instant, Notification, Outgoing, SendError, SendId,
-    Target, UserId,
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    error::Error,
+    sync::Arc,
+    time::Duration,
 };
 
+use switchboard_engine::{ClosedReason, LogMessage, MessageId, Recipient, UserId};
+
 use super::text::{Style, name, quote};
-use crate::client::LinkError;
+use crate::client::{Event, State};
+
+/// The mark of a message that the server has.
+const ACCEPTED: &str = "✓";
 
 /// A line to show, without what depends on where it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,9 +24,27 @@ pub(super) enum Line {
     Status(String),
 }
 
-/// A message that is neither flushed nor dropped.
+/// Times as they are shown.
+pub(super) trait Clock {
+    /// A time in milliseconds since 1970-01-01T00:00:00Z.
+    fn time(&self, unix_ms: i64) -> String;
+    /// How long it is until then.
+    fn until(&self, at: std::time::Instant) -> Duration;
+}
+
+/// What is worth telling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Manner {
+    /// Somebody reads along: each message is told to be accepted, and what the user says elsewhere is shown. In a
+    /// pipe, the exit code says the one, and nobody wants the other.
+    pub(super) interactive: bool,
+    /// The store is older than this chat: what is new in it was missed.
+    pub(super) remembers: bool,
+}
+
+/// A message without a fate.
 #[derive(Debug)]
-struct Unsent {
+struct Unaccepted {
     quote: String,
     /// The user was told that it waits.
     told: bool,
@@ -32,62 +55,83 @@ struct Unsent {
 pub(super) struct Conversation {
     me: UserId,
     server: String,
-    target: Target,
+    current: Recipient,
     style: Style,
-    unsent: BTreeMap<SendId, Unsent>,
-    /// Messages that will not be sent (again).
+    manner: Manner,
+    unaccepted: BTreeMap<MessageId, Unaccepted>,
+    /// Said here, so that it needs not be shown when it comes back.
+    said_here: BTreeSet<MessageId>,
+    /// The place of the oldest message shown of the current conversation; none if none was.
+    oldest_shown: Option<u64>,
+    /// The place of the newest message shown of the current conversation.
+    newest_shown: u64,
+    /// Why the connection was lost, as it was told last.
+    loss_told: String,
+    /// Messages of other conversations that came while what was missed was fetched.
+    missed: BTreeMap<Recipient, u64>,
+    caught_up: bool,
+    /// Messages that were turned away.
     lost: usize,
     was_online: bool,
-    /// The server has greeted this link.
-    greeted: bool,
     /// The user is leaving: there will be no next try.
     leaving: bool,
-    link_error: Option<LinkError>,
 }
 
 impl Conversation {
-    pub(super) fn new(me: UserId, server: String, target: Target, style: Style) -> Self {
-        let unsent = BTreeMap::new();
+    pub(super) fn new(me: UserId, server: String, current: Recipient, style: Style, manner: Manner) -> Self {
         Self {
             me,
             server,
-            target,
+            current,
             style,
-            unsent,
+            manner,
+            unaccepted: BTreeMap::new(),
+            said_here: BTreeSet::new(),
+            oldest_shown: None,
+            newest_shown: 0,
+            loss_told: String::new(),
+            missed: BTreeMap::new(),
+            caught_up: false,
             lost: 0,
             was_online: false,
-            greeted: false,
             leaving: false,
-            link_error: None,
         }
     }
 
     pub(super) fn prompt(&self) -> String {
-        format!("{}> ", name(&self.target))
+        format!("{}> ", name(&self.current))
+    }
+
+    pub(super) const fn current(&self) -> &Recipient {
+        &self.current
     }
 
     pub(super) const fn was_online(&self) -> bool {
         self.was_online
     }
 
-    /// Whether the server has a session for the link that is open: what was sent over it before counts only now.
-    pub(super) const fn is_greeted(&self) -> bool {
-        self.greeted
-    }
-
-    /// Messages that were to be sent and were not, or not surely.
+    /// Messages that were turned away.
     pub(super) const fn lost(&self) -> usize {
         self.lost
     }
 
-    /// Why the last link ended, if nobody was told yet.
-    pub(super) const fn take_link_error(&mut self) -> Option<LinkError> {
-        self.link_error.take()
+    /// What has no fate, for a person to read; none if there is nothing.
+    pub(super) fn left_behind(&self) -> Option<String> {
+        let quote = &self.unaccepted.values().next()?.quote;
+        Some(match self.unaccepted.len() {
+            1 => quote.clone(),
+            count => format!("{quote} and {} more", count - 1),
+        })
     }
 
-    /// Remembers why a link ended; what that means comes with the session's next state.
-    pub(super) fn link_ended(&mut self, error: LinkError) {
-        self.link_error = Some(error);
+    /// Messages said here, or by an earlier client of the store, without a fate.
+    pub(super) fn unaccepted(&self) -> usize {
+        self.unaccepted.len()
+    }
+
+    /// The place before which older messages of the current conversation are; 0 if none of it was shown.
+    pub(super) fn oldest_shown(&self) -> u64 {
+        self.oldest_shown.unwrap_or(0)
     }
 
     /// From now on, only the end of the connection is worth telling.
@@ -96,120 +140,168 @@ impl Conversation {
     }
 
     /// Talks to somebody else from now on.
-    pub(super) fn turn_to(&mut self, target: Target) -> Line {
-        self.target = target;
-        Line::Status(format!("talking to {}", name(&self.target)))
+    pub(super) fn turn_to(&mut self, conversation: Recipient) -> Line {
+        self.missed.remove(&conversation);
+        self.current = conversation;
+        (self.oldest_shown, self.newest_shown) = (None, 0);
+        Line::Status(format!("talking to {}", name(&self.current)))
     }
 
-    /// What to send for a text.
-    pub(super) fn outgoing(&self, text: &str) -> Outgoing {
-        Outgoing::Message { to: self.target.clone(), body: Body::Text(text.into()) }
-    }
-
-    /// A text was accepted for sending.
-    pub(super) fn accepted(&mut self, id: SendId, text: &str, state: ConnectionState) -> Option<Line> {
-        let waits = match state {
-            ConnectionState::Online | ConnectionState::Closing => false,
-            // The first attempt is under way: most likely there is nothing to tell.
-            ConnectionState::Connecting { failures } => failures > 0,
-            ConnectionState::Waiting { .. } | ConnectionState::Closed(_) => true,
-        };
-        self.unsent.insert(id, Unsent { quote: quote(text), told: waits });
+    /// A text was taken: it is pending. `waits` if there is no connection to send it over.
+    pub(super) fn taken(&mut self, id: MessageId, text: &str, waits: bool) -> Option<Line> {
+        self.unaccepted.insert(id, Unaccepted { quote: quote(text), told: waits });
+        self.said_here.insert(id);
         waits.then(|| Line::Status(format!("waiting for the connection: {}", quote(text))))
     }
 
-    /// A text was not accepted for sending.
-    pub(super) fn refused(&mut self, text: &str, error: &SendError) -> Line {
-        self.lost += 1;
-        Line::Status(format!("not sent: {}: {error}", quote(text)))
+    /// A text that an earlier client has left in the store.
+    pub(super) fn left_over(&mut self, id: MessageId, text: &str) -> Line {
+        self.unaccepted.insert(id, Unaccepted { quote: quote(text), told: true });
+        Line::Status(format!("waiting for the connection: {}", quote(text)))
     }
 
-    /// What the session says; `time` is the time of day, and `until` tells how long it is to an instant.
-    pub(super) fn notified(
-        &mut self,
-        notification: Notification,
-        time: &str,
-        until: impl Fn(Instant) -> Duration,
-    ) -> Vec<Line> {
-        match notification {
-            Notification::StateChanged(state) => self.state_changed(state, until),
-            // Not when the link opens: only now is there a session that messages come to.
-            Notification::Welcomed => {
-                self.greeted = true;
-                vec![Line::Status(format!("online as {}", self.me))]
+    /// A text was not taken.
+    pub(super) fn refused(&mut self, text: &str, error: &dyn Error) -> Line {
+        self.lost += 1;
+        Line::Status(format!("not sent: {}: {}", quote(text), chain(error)))
+    }
+
+    /// Messages of the current conversation from before those that were shown.
+    pub(super) fn history(&mut self, messages: &[Arc<LogMessage>], clock: &impl Clock) -> Vec<Line> {
+        if let Some(first) = messages.first() {
+            self.oldest_shown = Some(first.seq);
+        }
+        if let Some(last) = messages.last() {
+            self.newest_shown = self.newest_shown.max(last.seq);
+        }
+        messages.iter().map(|message| self.line(&self.current, message, clock)).collect()
+    }
+
+    /// What the client says.
+    pub(super) fn told(&mut self, event: Event, clock: &impl Clock) -> Vec<Line> {
+        match event {
+            Event::State(state) => self.state_changed(&state, clock),
+            Event::Message { conversation, message, .. } => {
+                self.heard(&conversation, &message, clock).into_iter().collect()
             }
-            Notification::Message(incoming) => {
-                self.style.message(&incoming, &self.target, time).map(Line::Message).into_iter().collect()
+            Event::Reset { conversation } => {
+                if conversation == self.current {
+                    (self.oldest_shown, self.newest_shown) = (None, 0);
+                }
+                let name = name(&conversation);
+                vec![Line::Status(format!("the server has lost messages with {name}; what it has follows"))]
             }
-            Notification::Flushed { id } => match self.unsent.remove(&id) {
-                Some(Unsent { quote, told: true }) => vec![Line::Status(format!("sent: {quote}"))],
-                Some(Unsent { told: false, .. }) | None => Vec::new(),
+            Event::Accepted { id, .. } => match self.unaccepted.remove(&id) {
+                Some(Unaccepted { quote, told }) if self.manner.interactive || told => {
+                    vec![Line::Status(format!("{ACCEPTED} {quote}"))]
+                }
+                Some(_) | None => Vec::new(),
             },
-            Notification::Dropped { id, reason } => {
+            Event::Rejected { id, text, .. } => {
                 self.lost += 1;
-                let quote = self.unsent.remove(&id).map_or_else(String::new, |unsent| unsent.quote);
-                let why = match reason {
-                    DropReason::Closed => "the connection is closed",
-                    DropReason::Refused => "the server refused it",
-                    DropReason::LinkLost => "the connection was lost",
-                    DropReason::Superseded => "a newer one came",
-                };
-                vec![Line::Status(format!("not sent: {quote}: {why}"))]
+                self.said_here.remove(&id);
+                let quote = self.unaccepted.remove(&id).map_or_else(String::new, |message| message.quote);
+                vec![Line::Status(format!("not sent: {quote}: the server does not take it: {text}"))]
             }
+            Event::CaughtUp => {
+                self.caught_up = true;
+                std::mem::take(&mut self.missed)
+                    .iter()
+                    .map(|(conversation, count)| missed(conversation, *count))
+                    .collect()
+            }
+            Event::Skipped { .. } | Event::Stalled => Vec::new(),
         }
     }
 
-    fn state_changed(&mut self, state: ConnectionState, until: impl Fn(Instant) -> Duration) -> Vec<Line> {
-        self.greeted = false;
+    fn heard(&mut self, conversation: &Recipient, message: &LogMessage, clock: &impl Clock) -> Option<Line> {
+        if *conversation == self.current {
+            self.oldest_shown.get_or_insert(message.seq);
+            // It may have been shown as a part of the past, right after it was stored.
+            if message.seq <= self.newest_shown {
+                self.said_here.remove(&message.id);
+                return None;
+            }
+            self.newest_shown = message.seq;
+        }
+        if message.own && (self.said_here.remove(&message.id) || !self.manner.interactive) {
+            return None;
+        }
+        if *conversation != self.current && !self.caught_up {
+            if self.manner.remembers && !message.own {
+                *self.missed.entry(conversation.clone()).or_default() += 1;
+            }
+            return None;
+        }
+        Some(self.line(conversation, message, clock))
+    }
+
+    fn line(&self, conversation: &Recipient, message: &LogMessage, clock: &impl Clock) -> Line {
+        let time = clock.time(message.stored_at_ms);
+        Line::Message(self.style.message(conversation, message, &self.current, &time))
+    }
+
+    fn state_changed(&mut self, state: &State, clock: &impl Clock) -> Vec<Line> {
         let text = match state {
-            ConnectionState::Connecting { .. } | ConnectionState::Waiting { .. } if self.leaving => {
-                return Vec::new();
-            }
-            ConnectionState::Connecting { failures: 0 } => format!("connecting to {}", self.server),
+            State::Connecting { .. } | State::Waiting { .. } if self.leaving => return Vec::new(),
+            State::Connecting { failures: 0 } => format!("connecting to {}", self.server),
             // When the next try would come was told.
-            ConnectionState::Connecting { .. } | ConnectionState::Closing => return Vec::new(),
-            ConnectionState::Online => {
+            State::Connecting { .. } | State::Greeting | State::Closing => return Vec::new(),
+            State::CatchingUp => {
                 self.was_online = true;
-                self.link_error = None;
+                self.loss_told.clear();
                 return Vec::new();
             }
-            ConnectionState::Waiting { until: at, cause, .. } => {
-                let cause = self.link_error.as_ref().map_or_else(|| cause.to_string(), chain);
-                format!("offline: {cause}; next try in {}", seconds(until(at)))
+            // What was missed stands above this line.
+            State::Online => {
+                self.was_online = true;
+                self.loss_told.clear();
+                format!("online as {}", self.me)
             }
-            ConnectionState::Closed(ClosedReason::TakenOver) => {
+            State::Waiting { until, cause, error, .. } => {
+                let cause = error.as_ref().map_or_else(|| cause.to_string(), |error| chain(error));
+                // The same again every few seconds would bury the conversation.
+                if self.loss_told == cause {
+                    return self.tell_unaccepted().into_iter().collect();
+                }
+                self.loss_told.clone_from(&cause);
+                format!("offline: {cause}; next try in {}", seconds(clock.until(*until)))
+            }
+            State::Closed(ClosedReason::TakenOver) => {
                 "taken over: a newer connection of the same user took this one's place".to_owned()
             }
-            ConnectionState::Closed(ClosedReason::TooManyDevices) => {
+            State::Closed(ClosedReason::TooManyDevices) => {
                 "closed: the user has too many connections, and this was the oldest".to_owned()
             }
-            ConnectionState::Closed(ClosedReason::Dismissed) => {
+            State::Closed(ClosedReason::Dismissed) => {
                 "closed: the server asks not to be dialled again".to_owned()
             }
-            ConnectionState::Closed(ClosedReason::Application | ClosedReason::NotStarted) => {
-                "closed".to_owned()
-            }
+            State::Closed(ClosedReason::Application | ClosedReason::NotStarted) => "closed".to_owned(),
+            State::Failed(error) => chain(error),
         };
         let mut lines = vec![Line::Status(text)];
         lines.extend(match state {
-            ConnectionState::Waiting { .. }
-            | ConnectionState::Closed(
+            State::Waiting { .. }
+            | State::Closed(
                 ClosedReason::TakenOver | ClosedReason::TooManyDevices | ClosedReason::Dismissed,
-            ) => self.tell_unsent(),
-            ConnectionState::Closed(ClosedReason::Application | ClosedReason::NotStarted)
-            | ConnectionState::Connecting { .. }
-            | ConnectionState::Closing
-            | ConnectionState::Online => None,
+            ) => self.tell_unaccepted(),
+            State::Closed(ClosedReason::Application | ClosedReason::NotStarted)
+            | State::Connecting { .. }
+            | State::Greeting
+            | State::CatchingUp
+            | State::Online
+            | State::Closing
+            | State::Failed(_) => None,
         });
         lines
     }
 
     /// Of what waits because the connection was lost, the user has not been told yet.
-    fn tell_unsent(&mut self) -> Option<Line> {
-        let mut untold = self.unsent.values_mut().filter(|unsent| !unsent.told);
+    fn tell_unaccepted(&mut self) -> Option<Line> {
+        let mut untold = self.unaccepted.values_mut().filter(|message| !message.told);
         let first = untold.next()?;
         first.told = true;
-        let others = untold.map(|unsent| unsent.told = true).count();
+        let others = untold.map(|message| message.told = true).count();
         let quote = &first.quote;
         Some(Line::Status(match others {
             0 => format!("waiting for the connection: {quote}"),
@@ -218,29 +310,44 @@ impl Conversation {
     }
 
     /// Who, with whom, and how.
-    pub(super) fn who_am_i(&self, state: ConnectionState, until: impl Fn(Instant) -> Duration) -> Line {
+    pub(super) fn who_am_i(&self, state: &State, clock: &impl Clock) -> Line {
         let state = match state {
-            ConnectionState::Online => "online".to_owned(),
-            ConnectionState::Connecting { .. } => "connecting".to_owned(),
-            ConnectionState::Closing => "closing".to_owned(),
-            ConnectionState::Closed(_) => "closed".to_owned(),
-            ConnectionState::Waiting { until: at, .. } => {
-                format!("offline, next try in {}", seconds(until(at)))
+            State::Online => "online".to_owned(),
+            State::CatchingUp => "online, fetching what was missed".to_owned(),
+            State::Connecting { .. } | State::Greeting => "connecting".to_owned(),
+            State::Closing => "closing".to_owned(),
+            State::Closed(_) | State::Failed(_) => "closed".to_owned(),
+            State::Waiting { until, .. } => {
+                format!("offline, next try in {}", seconds(clock.until(*until)))
             }
         };
-        let Self { me, server, target, unsent, .. } = self;
-        let waiting = match unsent.len() {
+        let Self { me, server, current, unaccepted, .. } = self;
+        let waiting = match unaccepted.len() {
             0 => String::new(),
             count => format!("; not sent yet: {count}"),
         };
-        Line::Status(format!("you are {me}, talking to {}; {server}: {state}{waiting}", name(target)))
+        Line::Status(format!("you are {me}, talking to {}; {server}: {state}{waiting}", name(current)))
     }
 }
 
+/// What came in a conversation that is not the current one.
+fn missed(conversation: &Recipient, count: u64) -> Line {
+    let messages = if count == 1 { "1 message".to_owned() } else { format!("{count} messages") };
+    let command = match conversation {
+        Recipient::User(_) => "/to",
+        Recipient::Group(_) => "/group",
+    };
+    let id = match conversation {
+        Recipient::User(user) => user.as_str(),
+        Recipient::Group(group) => group.as_str(),
+    };
+    Line::Status(format!("{messages} in another conversation: {command} {id}"))
+}
+
 /// An error with its causes, on one line.
-pub(super) fn chain(error: &LinkError) -> String {
+pub(super) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
+    let mut cause = error.source();
     while let Some(error) = cause {
         text += &format!(": {error}");
         cause = error.source();
@@ -256,89 +363,175 @@ fn seconds(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use switchboard_engine::LossCause;
+    use std::time::Instant;
+    use switchboard_engine::{Content, LossCause, Place, RejectReason};
 
-    fn conversation() -> Conversation {
+    struct NoClock(Instant);
+
+    impl Clock for NoClock {
+        fn time(&self, _: i64) -> String {
+            String::new()
+        }
+
+        fn until(&self, at: Instant) -> Duration {
+            at - self.0
+        }
+    }
+
+    struct Talk {
+        conversation: Conversation,
+        clock: NoClock,
+    }
+
+    fn user(id: &str) -> Recipient {
+        Recipient::User(UserId::new(id).unwrap())
+    }
+
+    fn talk(manner: Manner) -> Talk {
         let style = Style { colours: false, times: false };
-        let target = Target::User(UserId::new("bob").unwrap());
-        Conversation::new(UserId::new("alice").unwrap(), "ws://h:1".to_owned(), target, style)
+        let me = UserId::new("alice").unwrap();
+        let conversation = Conversation::new(me, "ws://h:1".to_owned(), user("bob"), style, manner);
+        Talk { conversation, clock: NoClock(Instant::now()) }
     }
 
-    fn told(conversation: &mut Conversation, notification: Notification) -> Vec<String> {
-        let lines = conversation.notified(notification, "", |at| at.saturating_since(Instant::ZERO));
-        lines
-            .into_iter()
-            .map(|line| match line {
-                Line::Message(text) | Line::Status(text) => text,
-            })
-            .collect()
+    const TERMINAL: Manner = Manner { interactive: true, remembers: true };
+    const PIPE: Manner = Manner { interactive: false, remembers: false };
+    const ID: MessageId = MessageId([1; 16]);
+
+    impl Talk {
+        fn told(&mut self, event: Event) -> Vec<String> {
+            self.conversation.told(event, &self.clock).into_iter().map(text).collect()
+        }
+
+        fn waiting(&self) -> Event {
+            let until = self.clock.0 + Duration::from_millis(2_100);
+            Event::State(State::Waiting { until, failures: 1, cause: LossCause::Broken, error: None })
+        }
+
+        fn says(&mut self, conversation: &Recipient, id: MessageId, from: &str) -> Vec<String> {
+            let from = UserId::new(from).unwrap();
+            let own = from.as_str() == "alice";
+            let seq = id.0[0].into();
+            let message = LogMessage {
+                seq,
+                id,
+                from,
+                content: Content::text("hi"),
+                stored_at_ms: 0,
+                own,
+                changed_seq: 0,
+                is_recalled: false,
+            };
+            let conversation = conversation.clone();
+            self.told(Event::Message { conversation, epoch: 1, message: Arc::new(message) })
+        }
     }
 
-    fn waiting() -> ConnectionState {
-        let until = Instant::from_nanos(2_100_000_000);
-        ConnectionState::Waiting { until, failures: 1, cause: LossCause::Broken }
+    fn text(line: Line) -> String {
+        match line {
+            Line::Message(text) | Line::Status(text) => text,
+        }
     }
 
-    fn changed(state: ConnectionState) -> Notification {
-        Notification::StateChanged(state)
+    fn accepted() -> Event {
+        Event::Accepted { id: ID, place: Place { epoch: 1, seq: 1, stored_at_ms: 0 } }
     }
 
     #[test]
-    fn a_message_typed_offline_is_told_to_wait_and_told_to_be_sent() {
-        let mut talk = conversation();
-        let line = talk.accepted(SendId(0), "hi", waiting()).unwrap();
-        assert_eq!(line, Line::Status("waiting for the connection: \"hi\"".to_owned()));
-        assert!(told(&mut talk, changed(ConnectionState::Online)).is_empty());
-        assert!(talk.was_online() && !talk.is_greeted());
-        assert_eq!(told(&mut talk, Notification::Welcomed), ["online as alice"]);
-        assert!(talk.is_greeted());
-        assert_eq!(told(&mut talk, Notification::Flushed { id: SendId(0) }), ["sent: \"hi\""]);
+    fn a_message_typed_offline_is_told_to_wait_and_ticked_when_the_server_has_it() {
+        for manner in [TERMINAL, PIPE] {
+            let mut talk = talk(manner);
+            let line = talk.conversation.taken(ID, "hi", true).unwrap();
+            assert_eq!(text(line), "waiting for the connection: \"hi\"");
+            assert!(talk.told(Event::State(State::CatchingUp)).is_empty());
+            assert!(talk.conversation.was_online());
+            assert_eq!(talk.told(Event::State(State::Online)), ["online as alice"]);
+            assert_eq!(talk.told(accepted()), ["✓ \"hi\""]);
+            assert_eq!((talk.conversation.unaccepted(), talk.conversation.lost()), (0, 0));
+        }
     }
 
     #[test]
-    fn nothing_is_told_of_a_message_that_goes_out_at_once() {
-        let mut talk = conversation();
-        assert_eq!(talk.accepted(SendId(0), "hi", ConnectionState::Online), None);
-        assert!(told(&mut talk, Notification::Flushed { id: SendId(0) }).is_empty());
+    fn in_a_pipe_nothing_is_told_of_a_message_that_goes_out_at_once() {
+        let mut talk = talk(PIPE);
+        assert_eq!(talk.conversation.taken(ID, "hi", false), None);
+        assert!(talk.told(accepted()).is_empty());
+        assert!(talk.says(&user("bob"), ID, "alice").is_empty());
+        assert_eq!(talk.says(&user("bob"), MessageId([2; 16]), "bob"), ["bob: hi"]);
     }
 
     #[test]
     fn messages_caught_by_a_lost_connection_are_told_once() {
-        let mut talk = conversation();
-        for id in 0..3 {
-            assert_eq!(talk.accepted(SendId(id), "hi", ConnectionState::Online), None);
+        let mut talk = talk(TERMINAL);
+        for id in 1..=3 {
+            assert_eq!(talk.conversation.taken(MessageId([id; 16]), "hi", false), None);
         }
-        let lines = told(&mut talk, changed(waiting()));
         let offline = "offline: the connection broke; next try in 3 s";
-        assert_eq!(lines, [offline, "waiting for the connection: \"hi\" and 2 more"]);
-        assert_eq!(told(&mut talk, changed(waiting())), [offline]);
-        assert_eq!(told(&mut talk, Notification::Flushed { id: SendId(1) }), ["sent: \"hi\""]);
+        let waiting = talk.waiting();
+        assert_eq!(talk.told(waiting.clone()), [offline, "waiting for the connection: \"hi\" and 2 more"]);
+        assert!(talk.told(waiting).is_empty());
+        assert_eq!(talk.told(accepted()), ["✓ \"hi\""]);
     }
 
     #[test]
-    fn what_is_dropped_is_told_and_counted() {
-        let mut talk = conversation();
-        talk.accepted(SendId(0), "hi", ConnectionState::Online);
-        let dropped = Notification::Dropped { id: SendId(0), reason: DropReason::Refused };
-        assert_eq!(told(&mut talk, dropped), ["not sent: \"hi\": the server refused it"]);
-        assert_eq!(talk.lost(), 1);
+    fn what_is_turned_away_is_told_with_the_reason_and_counted() {
+        let mut talk = talk(TERMINAL);
+        talk.conversation.taken(ID, "hi", false);
+        let reason = RejectReason::NoSuchConversation;
+        let rejected = Event::Rejected { id: ID, reason, text: "no such group".into() };
+        assert_eq!(talk.told(rejected), ["not sent: \"hi\": the server does not take it: no such group"]);
+        assert_eq!((talk.conversation.unaccepted(), talk.conversation.lost()), (0, 1));
+    }
+
+    #[test]
+    fn what_was_said_here_is_not_shown_again_and_what_was_said_elsewhere_is() {
+        let mut talk = talk(TERMINAL);
+        talk.told(Event::CaughtUp);
+        talk.conversation.taken(ID, "hi", false);
+        assert!(talk.says(&user("bob"), ID, "alice").is_empty());
+        assert_eq!(talk.says(&user("bob"), MessageId([2; 16]), "alice"), ["you: hi"]);
+        assert_eq!(talk.says(&user("carol"), MessageId([3; 16]), "alice"), ["[to carol] you: hi"]);
+    }
+
+    #[test]
+    fn what_was_shown_as_the_past_is_not_shown_again() {
+        let mut talk = talk(TERMINAL);
+        let from = UserId::new("bob").unwrap();
+        let content = Content::text("hi");
+        let message = LogMessage {
+            seq: 2,
+            id: ID,
+            from,
+            content,
+            stored_at_ms: 0,
+            own: false,
+            changed_seq: 0,
+            is_recalled: false,
+        };
+        assert_eq!(talk.conversation.history(&[Arc::new(message)], &talk.clock).len(), 1);
+        assert_eq!(talk.conversation.oldest_shown(), 2);
+        assert!(talk.says(&user("bob"), MessageId([2; 16]), "bob").is_empty());
+        assert_eq!(talk.says(&user("bob"), MessageId([3; 16]), "bob"), ["bob: hi"]);
+    }
+
+    #[test]
+    fn what_was_missed_elsewhere_is_counted_until_everything_was_told() {
+        let mut talk = talk(TERMINAL);
+        assert_eq!(talk.says(&user("bob"), ID, "bob"), ["bob: hi"]);
+        for id in 1..=2 {
+            assert!(talk.says(&user("carol"), MessageId([id; 16]), "carol").is_empty());
+        }
+        assert_eq!(talk.told(Event::CaughtUp), ["2 messages in another conversation: /to carol"]);
+        assert_eq!(talk.says(&user("carol"), MessageId([3; 16]), "carol"), ["[to you] carol: hi"]);
     }
 
     #[test]
     fn no_next_try_is_announced_to_whoever_leaves() {
-        let mut talk = conversation();
-        talk.leave();
-        assert!(told(&mut talk, changed(waiting())).is_empty());
-        assert_eq!(told(&mut talk, changed(ConnectionState::Closed(ClosedReason::Application))), ["closed"]);
-    }
-
-    #[test]
-    fn the_reason_of_a_lost_link_is_told_in_the_words_of_whoever_knows_it_best() {
-        let mut talk = conversation();
-        talk.link_ended(LinkError::Closed { code: Some(1001), text: "bye".to_owned() });
-        let line = "offline: the server closed the connection: 1001 bye; next try in 3 s";
-        assert_eq!(told(&mut talk, changed(waiting())), [line]);
-        let taken_over = ConnectionState::Closed(ClosedReason::TakenOver);
-        assert!(told(&mut talk, changed(taken_over))[0].starts_with("taken over: "));
+        let mut talk = talk(TERMINAL);
+        talk.conversation.leave();
+        let waiting = talk.waiting();
+        assert!(talk.told(waiting).is_empty());
+        let closed = Event::State(State::Closed(ClosedReason::Application));
+        assert_eq!(talk.told(closed), ["closed"]);
     }
 }

@@ -15,11 +15,6 @@ use tokio::sync::mpsc;
 const LINES_AHEAD: usize = 64;
 /// The longest line of a pipe. A message may have 8 MiB; nobody types as much.
 const LINE_LIMIT_BYTES: u64 = 1 << 20;
-/// The shortest time from one line of a pipe to the next: half of the messages per second that a server takes by
-/// default.
-const LINE_INTERVAL: Duration = Duration::from_millis(2);
-/// Bytes per second of a pipe: half of what a server takes by default.
-const BYTES_PER_SECOND: u32 = 4 << 20;
 /// How long the editor waits for what a line gives rise to, before it asks for the next one.
 const READY_TIMEOUT: Duration = Duration::from_millis(500);
 /// Lines that the editor remembers.
@@ -61,6 +56,8 @@ pub(super) enum Command {
     Quit,
     WhoAmI,
     Connect,
+    /// To see older messages.
+    More,
     /// To talk to this user from now on.
     To(UserId),
     /// To talk to this group from now on.
@@ -70,9 +67,10 @@ pub(super) enum Command {
 }
 
 /// What `/help` says.
-pub(super) const HELP: [&str; 7] = [
+pub(super) const HELP: [&str; 8] = [
     "/to USER      talk to a user from now on",
     "/group GROUP  talk to a group from now on",
+    "/more         older messages of this conversation",
     "/whoami       who you are, whom you talk to, and the state of the connection",
     "/connect      connect now, instead of waiting for the next try",
     "/quit         leave; so do Ctrl-D and Ctrl-C",
@@ -98,6 +96,7 @@ impl Command {
             ("quit" | "exit", true) => Self::Quit,
             ("whoami" | "who-am-i", true) => Self::WhoAmI,
             ("connect", true) => Self::Connect,
+            ("more", true) => Self::More,
             ("to", false) => match UserId::new(rest) {
                 Ok(user) => Self::To(user),
                 Err(error) => Self::Wrong(format!("/to USER: {error}")),
@@ -108,7 +107,7 @@ impl Command {
             },
             ("to", true) => Self::Wrong("/to needs a user: /to USER".to_owned()),
             ("group", true) => Self::Wrong("/group needs a group: /group GROUP".to_owned()),
-            ("help" | "quit" | "exit" | "whoami" | "who-am-i" | "connect", false) => {
+            ("help" | "quit" | "exit" | "whoami" | "who-am-i" | "connect" | "more", false) => {
                 Self::Wrong(format!("/{word} takes nothing"))
             }
             _ => Self::Wrong(format!("there is no /{word}: see /help, or send it with //{word}")),
@@ -166,26 +165,13 @@ pub(super) fn from_pipe() -> mpsc::Receiver<Input> {
                 Ok(None) => Input::End,
                 Err(error) => Input::Failed(error),
             };
-            let pause = pause_after(&input);
             let last = !matches!(input, Input::Command(_));
             if to_app.blocking_send(input).is_err() || last {
                 return;
             }
-            thread::sleep(pause);
         }
     });
     inputs
-}
-
-/// How long to wait after a line, so that a long input keeps to what a server takes.
-fn pause_after(input: &Input) -> Duration {
-    match input {
-        Input::Command(Command::Say(text)) => {
-            let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
-            LINE_INTERVAL.max(Duration::from_secs(1) * bytes / BYTES_PER_SECOND)
-        }
-        Input::Command(_) | Input::End | Input::Failed(_) => Duration::ZERO,
-    }
 }
 
 /// The next line without its end; none at the end of the input. What is not UTF-8 becomes U+FFFD.
@@ -221,6 +207,7 @@ mod tests {
         assert_eq!(Command::parse("/quit"), Command::Quit);
         assert_eq!(Command::parse("/who-am-i"), Command::WhoAmI);
         assert_eq!(Command::parse("/connect"), Command::Connect);
+        assert_eq!(Command::parse("/more"), Command::More);
     }
 
     #[test]
@@ -228,14 +215,6 @@ mod tests {
         for line in ["/", "/too bob", "/to", "/group", "/quit now", "/help me"] {
             assert!(matches!(Command::parse(line), Command::Wrong(_)), "{line}");
         }
-    }
-
-    #[test]
-    fn a_pipe_keeps_to_half_of_what_a_server_takes() {
-        let say = |bytes: usize| Input::Command(Command::Say("x".repeat(bytes)));
-        assert_eq!(pause_after(&say(10)), Duration::from_millis(2));
-        assert_eq!(pause_after(&say(1 << 20)), Duration::from_millis(250));
-        assert_eq!(pause_after(&Input::End), Duration::ZERO);
     }
 
     #[test]

@@ -3,41 +3,40 @@
 //! | part | what it does |
 //! | --- | --- |
 //! | `input` | what the user types, to commands |
-//! | `conversation` | what the session says, to lines |
+//! | `conversation` | what the client says, to lines |
 //! | `text` | how lines look, and what a peer's text must not do |
 //! | `output` | lines to the screen |
-//! | this file | brings them together with a [`Session`] |
+//! | `terminal` | the terminal, the clock on the wall, signals |
+//! | this file | brings them together with a [`Client`] |
 
 mod conversation;
 mod input;
 mod output;
+mod terminal;
 mod text;
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
-    sync::mpsc::sync_channel,
+    io::{self, IsTerminal as _},
+    sync::Arc,
     time::Duration,
 };
 
-use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
-use switchboard_engine::{
-    ClientConfig, ClosedReason, ConnectionState, Notification, Outgoing, SendError, Target,
-};
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc,
-    time::Instant,
-};
+use switchboard_engine::{self as engine, ClosedReason, Content, History, LogMessage, Recipient};
+use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
 use self::{
-    conversation::{Conversation, Line},
+    conversation::{Conversation, Line, Manner},
     input::{Command, Input},
     output::Output,
+    terminal::{LocalTime, Signals, TerminalGuard, terminal},
     text::Style,
 };
 use crate::{
     cli::ChatArgs,
-    client::{Event, LinkError, ServerUrl, Session, UrlError},
+    client::{
+        Client, Event, Events, LinkError, MemoryStore, OlderError, ServerUrl, SqliteStore, StartError, State,
+        Store, StoreError, SubmitError, UrlError,
+    },
 };
 
 pub use input::InputError;
@@ -45,12 +44,14 @@ pub use output::OutputClosed;
 
 /// In a pipe: the server must be reached within this time.
 const REACH_TIMEOUT: Duration = Duration::from_secs(10);
-/// In a pipe: at the end of the input, everything must be sent within this time.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long leaving may take, with the close frame.
+/// In a pipe: at the end of the input, everything must be accepted within this time.
+const ACCEPT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long leaving a terminal waits for what was just typed, and then for the close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Switches bracketed paste off, which the line editor switches on.
-const BRACKETED_PASTE_OFF: &[u8] = b"\x1b[?2004l";
+/// The longest wait for the next try: somebody sits there and waits with it.
+const RECONNECT_CAP: Duration = Duration::from_secs(10);
+/// Messages of the past that are shown at a terminal, unless it is said otherwise.
+const HISTORY_MESSAGES: u32 = 20;
 
 /// Why a chat ended otherwise than its user wanted.
 #[derive(Debug, thiserror::Error)]
@@ -66,19 +67,25 @@ pub enum ChatError {
         /// What it says.
         source: io::Error,
     },
-    /// The operating system has no random numbers.
-    #[error("cannot seed the connection's jitter: {0}")]
-    Random(getrandom::Error),
+    /// The client cannot start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The store cannot be opened, or has failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store has failed on the way.
+    #[error("the chat has ended")]
+    StoreFailed(#[source] Arc<StoreError>),
     /// The server was never reached within the time that a pipe has for it.
     #[error("the server could not be reached within {} s", REACH_TIMEOUT.as_secs())]
-    Unreachable(#[source] Option<LinkError>),
+    Unreachable(#[source] Option<Arc<LinkError>>),
     /// The server says that it never wants this connection.
     #[error("cannot chat")]
-    Unwanted(#[source] LinkError),
+    Unwanted(#[source] Arc<LinkError>),
     /// Another connection of the user took the place of this one, which is a pipe's.
     #[error("{0}")]
     Displaced(&'static str),
-    /// Messages were not sent, or not surely.
+    /// Messages were not accepted by the server, or not known to be.
     #[error("not everything was sent; messages that are missing, or may be: {0}")]
     Unsent(usize),
     /// The input cannot be read.
@@ -90,11 +97,12 @@ pub enum ChatError {
 }
 
 /// Chats until the user leaves: at a terminal, with Ctrl-D, Ctrl-C or `/quit`; in a pipe, when the input has
-/// ended and everything was sent.
+/// ended and the server has everything.
 ///
 /// # Errors
-/// In a pipe: if the server cannot be reached in time, or something was not sent. In both: if the server refuses
-/// the connection for good, if something was not sent when the user left, or if the input or the system fails.
+/// In a pipe: if the server cannot be reached in time, or does not have everything. In both: if the server refuses
+/// the connection for good, if something was not sent when the user left and is not kept in a file, or if the
+/// store, the input or the system fails.
 pub fn chat(args: &ChatArgs) -> Result<(), ChatError> {
     let system = |doing| move |source| ChatError::System { doing, source };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -103,80 +111,123 @@ pub fn chat(args: &ChatArgs) -> Result<(), ChatError> {
         .map_err(system("start the event loop"))?;
     let result = runtime.block_on(async {
         let signals = Signals::new().map_err(system("listen for signals"))?;
-        Chat::start(args)?.run(signals).await
+        match &args.store {
+            Some(file) => Chat::start(args, SqliteStore::open(file)?).await?.run(signals).await,
+            None => Chat::start(args, MemoryStore::default()).await?.run(signals).await,
+        }
     });
     // A host name that is still being looked up must not keep the user waiting.
     runtime.shutdown_background();
     result
 }
 
-/// What ends a chat, or the wait for something.
+/// What happens next.
 enum Turn {
-    Session(Event),
+    Told(Option<Event>),
+    Older(Result<Vec<Arc<LogMessage>>, OlderError>),
     Input(Option<Input>),
     Deadline,
     Signal,
 }
 
+type Fetch = JoinHandle<Result<Vec<Arc<LogMessage>>, OlderError>>;
+
 struct Chat {
-    session: Session,
+    client: Client,
+    events: Events,
     conversation: Conversation,
+    /// Messages of the past to show.
+    history: u32,
+    /// Older messages on their way.
+    older: Option<Fetch>,
     input: mpsc::Receiver<Input>,
     input_ended: bool,
     output: Output,
     style: Style,
-    /// A text that the session has no room for yet; in a pipe.
+    /// A text that the client has no room for yet; in a pipe.
     held: Option<String>,
-    /// In a pipe: when the server must have been reached, or everything have been sent.
+    /// In a pipe: when the server must have been reached, or have accepted everything. At a terminal: when
+    /// whoever leaves has waited long enough.
     deadline: Option<Instant>,
+    /// Whether what is not sent is kept.
+    kept: bool,
     /// Gives the terminal back; none in a pipe.
     terminal: Option<TerminalGuard>,
 }
 
 impl Chat {
-    fn start(args: &ChatArgs) -> Result<Self, ChatError> {
+    async fn start(args: &ChatArgs, store: impl Store) -> Result<Self, ChatError> {
         let server = ServerUrl::new(&args.url)?;
-        let target = match (&args.to, &args.group) {
-            (_, Some(group)) => Target::Group(group.clone()),
-            (Some(user), None) => Target::User(user.clone()),
-            // The command line asks for one of the two.
-            (None, None) => Target::Everyone,
-        };
         let url = format!("ws://{}", server.authority());
-        let mut seed = [0; 8];
-        getrandom::fill(&mut seed).map_err(ChatError::Random)?;
-        let mut config = ClientConfig::new(args.user.clone());
-        // Front-ends show this name, and would show an empty one otherwise.
-        config.username = args.user.as_str().into();
-        config.close_timeout = CLOSE_TIMEOUT;
-        let session = Session::new(config, server, u64::from_ne_bytes(seed));
-
         let at_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+        let kept = args.store.is_some();
+        let history = args.history.unwrap_or(if at_terminal { HISTORY_MESSAGES } else { 0 });
+        let (client, events) = Client::builder(server, args.user.clone())
+            .store(store)
+            .history(History::Latest(history))
+            .configure(|config| {
+                config.close_timeout = CLOSE_TIMEOUT;
+                config.reconnect.cap = RECONNECT_CAP;
+            })
+            .start()
+            .await?;
+
         // https://no-color.org: set and not empty.
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let style = Style { colours: at_terminal && !plain, times: at_terminal };
-        let conversation = Conversation::new(args.user.clone(), url, target, style);
+        let manner = Manner { interactive: at_terminal, remembers: kept };
+        let conversation = Conversation::new(args.user.clone(), url, args.conversation(), style, manner);
         let ends = at_terminal.then(|| terminal(conversation.prompt())).flatten();
         let (input, output, terminal) = match ends {
             Some((input, output, terminal)) => (input, output, Some(terminal)),
             None => (input::from_pipe(), Output::to_streams(), None),
         };
         let deadline = terminal.is_none().then(|| Instant::now() + REACH_TIMEOUT);
-        let (input_ended, held) = (false, None);
-        Ok(Self { session, conversation, input, input_ended, output, style, held, deadline, terminal })
+        Ok(Self {
+            client,
+            events,
+            conversation,
+            history,
+            older: None,
+            input,
+            input_ended: false,
+            output,
+            style,
+            held: None,
+            deadline,
+            kept,
+            terminal,
+        })
     }
 
     async fn run(mut self, mut signals: Signals) -> Result<(), ChatError> {
-        self.session.connect();
-        let result = self.converse(&mut signals).await;
+        let mut result = self.recall().await;
+        if result.is_ok() {
+            result = self.converse(&mut signals).await;
+        }
         let told = self.leave().await;
         self.output.finish().await;
         drop(self.terminal);
         result.and(told)?;
-        match self.conversation.lost() {
+        let unsent =
+            if self.kept { 0 } else { self.conversation.unaccepted() + usize::from(self.held.is_some()) };
+        match self.conversation.lost() + unsent {
             0 => Ok(()),
             count => Err(ChatError::Unsent(count)),
         }
+    }
+
+    /// Shows what is in the store from before.
+    async fn recall(&mut self) -> Result<(), ChatError> {
+        if self.terminal.is_some() {
+            let messages = self.client.messages(self.conversation.current().clone(), 0, self.history).await?;
+            self.show_history(&messages).await?;
+        }
+        for submit in self.client.pending().await.unwrap_or_default() {
+            let line = self.conversation.left_over(submit.id, &submit.content.text);
+            self.show(line).await?;
+        }
+        Ok(())
     }
 
     /// Until it is time to leave.
@@ -185,91 +236,115 @@ impl Chat {
             if self.is_done() {
                 return Ok(());
             }
-            let Self { session, input, input_ended, held, deadline, .. } = self;
+            let Self { events, older, input, input_ended, held, deadline, .. } = self;
             let expired = async {
                 match deadline {
                     Some(at) => tokio::time::sleep_until(*at).await,
                     None => std::future::pending().await,
                 }
             };
+            let fetched = async {
+                match older {
+                    Some(fetch) => fetch.await.unwrap_or(Ok(Vec::new())),
+                    None => std::future::pending().await,
+                }
+            };
             let turn = tokio::select! {
-                event = session.next() => Turn::Session(event),
+                event = events.next() => Turn::Told(event),
+                fetched = fetched => Turn::Older(fetched),
                 input = input.recv(), if !*input_ended && held.is_none() => Turn::Input(input),
                 () = expired => Turn::Deadline,
                 () = signals.next() => Turn::Signal,
             };
             match turn {
-                Turn::Session(event) => self.told(event).await?,
-                Turn::Input(Some(Input::Command(Command::Quit))) | Turn::Signal => return Ok(()),
+                Turn::Told(Some(event)) => self.told(event).await?,
+                // The store's failure was told.
+                Turn::Told(None) => return Ok(()),
+                Turn::Older(fetched) => {
+                    self.older = None;
+                    self.fetched(fetched).await?;
+                }
+                Turn::Input(Some(Input::Command(Command::Quit))) => self.end_input(),
+                Turn::Signal => return Ok(()),
                 Turn::Input(Some(Input::Command(command))) => self.command(command).await?,
                 Turn::Input(Some(Input::Failed(error))) => return Err(error.into()),
-                Turn::Input(Some(Input::End) | None) => {
-                    self.input_ended = true;
-                    if self.conversation.was_online() && self.terminal.is_none() {
-                        self.deadline = Some(Instant::now() + FLUSH_TIMEOUT);
-                    }
-                }
-                Turn::Deadline if self.conversation.was_online() => return Ok(()),
-                Turn::Deadline => {
-                    return Err(ChatError::Unreachable(self.conversation.take_link_error()));
-                }
+                Turn::Input(Some(Input::End) | None) => self.end_input(),
+                Turn::Deadline if self.terminal.is_some() || self.conversation.was_online() => return Ok(()),
+                Turn::Deadline => return Err(ChatError::Unreachable(link_error(&self.client.state()))),
             }
         }
     }
 
-    /// At a terminal, whoever ends the input wants to leave now; in a pipe, everything is sent before, and the
-    /// server's greeting awaited: a server may forget what came from a user whom it was still loading.
-    fn is_done(&self) -> bool {
-        let sent = self.held.is_none() && self.session.pending_messages() == 0;
-        self.input_ended && (self.terminal.is_some() || (sent && self.conversation.is_greeted()))
+    fn end_input(&mut self) {
+        self.input_ended = true;
+        let patience = if self.terminal.is_some() { CLOSE_TIMEOUT } else { ACCEPT_TIMEOUT };
+        // A pipe that has not reached the server yet has a deadline already.
+        if self.terminal.is_some() || self.conversation.was_online() {
+            self.deadline = Some(Instant::now() + patience);
+        }
     }
 
-    /// Closes the session and shows what it still says, within [`CLOSE_TIMEOUT`].
+    /// Whoever ends the input wants to leave once everything is accepted: at a terminal at once if there is no
+    /// connection, in a pipe when the server has answered.
+    fn is_done(&self) -> bool {
+        if !self.input_ended {
+            return false;
+        }
+        let sent = self.held.is_none() && self.conversation.unaccepted() == 0;
+        match self.terminal {
+            Some(_) => sent || !self.client.state().is_connected(),
+            None => sent && self.conversation.was_online(),
+        }
+    }
+
+    /// Ends the client and shows what it still says.
     async fn leave(&mut self) -> Result<(), ChatError> {
-        self.session.close();
         self.conversation.leave();
-        if let Some(text) = self.held.take() {
-            let outgoing = Box::new(self.conversation.outgoing(&text));
-            let line = self.conversation.refused(&text, &SendError::Closed(outgoing));
+        self.client.close().await;
+        while let Some(event) = self.events.next().await {
+            self.show_event(event).await?;
+        }
+        if let Some(text) = &self.held {
+            let text = text.clone();
+            let line = self.conversation.refused(&text, &SubmitError::from(engine::SubmitError::QueueFull));
+            self.held = None;
             self.show(line).await?;
         }
-        // Nothing is told of what was closed before.
-        while !matches!(self.session.state(), ConnectionState::Closed(_)) {
-            let event = self.session.next().await;
-            self.show_event(event).await?;
-        }
-        // What the session has told itself while closing waits to be fetched; there is no more to wait for.
-        while let Some(event) = self.session.try_next() {
-            self.show_event(event).await?;
-        }
-        Ok(())
+        let Some(quote) = self.conversation.left_behind() else { return Ok(()) };
+        let line = match self.kept {
+            true => format!("not sent yet: {quote}; kept, and sent when you chat with this store again"),
+            false => format!("not sent: {quote}"),
+        };
+        self.show(Line::Status(line)).await
     }
 
-    /// Something happened to the session.
+    /// The client says something.
     async fn told(&mut self, event: Event) -> Result<(), ChatError> {
-        if let Event::LinkEnded(LinkError::Connect(error)) = &event
+        let state = match &event {
+            Event::State(state) => Some(state.clone()),
+            Event::Message { .. }
+            | Event::Skipped { .. }
+            | Event::Reset { .. }
+            | Event::Accepted { .. }
+            | Event::Rejected { .. }
+            | Event::CaughtUp
+            | Event::Stalled => None,
+        };
+        if let Some(State::Waiting { error: Some(error), .. }) = &state
             && error.is_permanent()
             && !self.conversation.was_online()
-            && let Event::LinkEnded(error) = event
         {
-            return Err(ChatError::Unwanted(error));
+            return Err(ChatError::Unwanted(Arc::clone(error)));
         }
-        let state = match &event {
-            Event::Notification(Notification::StateChanged(state)) => Some(*state),
-            Event::Notification(_) | Event::LinkEnded(_) => None,
-        };
         self.show_event(event).await?;
         match state {
-            Some(ConnectionState::Online) => {
+            Some(State::CatchingUp | State::Online) => {
                 self.deadline =
-                    (self.terminal.is_none() && self.input_ended).then(|| Instant::now() + FLUSH_TIMEOUT);
+                    (self.terminal.is_none() && self.input_ended).then(|| Instant::now() + ACCEPT_TIMEOUT);
             }
-            Some(ConnectionState::Closed(reason)) => self.displaced(reason).await?,
-            Some(
-                ConnectionState::Connecting { .. }
-                | ConnectionState::Closing
-                | ConnectionState::Waiting { .. },
-            )
+            Some(State::Closed(reason)) => self.displaced(reason).await?,
+            Some(State::Failed(error)) => return Err(ChatError::StoreFailed(error)),
+            Some(State::Connecting { .. } | State::Greeting | State::Closing | State::Waiting { .. })
             | None => {}
         }
         if let Some(text) = self.held.take() {
@@ -293,17 +368,7 @@ impl Chat {
     }
 
     async fn show_event(&mut self, event: Event) -> Result<(), ChatError> {
-        let lines = match event {
-            Event::LinkEnded(error) => {
-                self.conversation.link_ended(error);
-                Vec::new()
-            }
-            Event::Notification(notification) => {
-                let session = &self.session;
-                self.conversation.notified(notification, &time_of_day(), |at| session.until(at))
-            }
-        };
-        for line in lines {
+        for line in self.conversation.told(event, &LocalTime) {
             self.show(line).await?;
         }
         Ok(())
@@ -312,7 +377,14 @@ impl Chat {
     async fn show(&self, line: Line) -> Result<(), ChatError> {
         match line {
             Line::Message(line) => self.output.message(line).await?,
-            Line::Status(text) => self.output.status(self.style.status(&text, &time_of_day())).await?,
+            Line::Status(text) => self.output.status(self.style.status(&text, &LocalTime::now())).await?,
+        }
+        Ok(())
+    }
+
+    async fn show_history(&mut self, messages: &[Arc<LogMessage>]) -> Result<(), ChatError> {
+        for line in self.conversation.history(messages, &LocalTime) {
+            self.show(line).await?;
         }
         Ok(())
     }
@@ -327,30 +399,78 @@ impl Chat {
                 }
             }
             Command::WhoAmI => {
-                let session = &self.session;
-                let line = self.conversation.who_am_i(session.state(), |at| session.until(at));
+                let line = self.conversation.who_am_i(&self.client.state(), &LocalTime);
                 self.show(line).await?;
             }
-            Command::Connect => self.session.connect(),
-            Command::To(user) => {
-                let line = self.conversation.turn_to(Target::User(user));
-                self.show(line).await?;
-            }
-            Command::Group(group) => {
-                let line = self.conversation.turn_to(Target::Group(group));
-                self.show(line).await?;
-            }
+            // A client that has ended tells so by its events.
+            Command::Connect => self.client.connect().await.unwrap_or_default(),
+            Command::More => self.more().await?,
+            Command::To(user) => self.turn_to(Recipient::User(user)).await?,
+            Command::Group(group) => self.turn_to(Recipient::Group(group)).await?,
             Command::Wrong(why) => self.show(Line::Status(why)).await?,
         }
         Ok(self.output.prompt(self.conversation.prompt()).await?)
     }
 
+    async fn turn_to(&mut self, conversation: Recipient) -> Result<(), ChatError> {
+        let line = self.conversation.turn_to(conversation.clone());
+        self.show(line).await?;
+        let messages = self.client.messages(conversation, 0, self.history).await?;
+        self.show_history(&messages).await?;
+        if messages.is_empty() && self.client.state().is_connected() { self.more().await } else { Ok(()) }
+    }
+
+    /// Shows older messages: those of the store, or else the server's, once they come.
+    async fn more(&mut self) -> Result<(), ChatError> {
+        let (conversation, before) = (self.conversation.current().clone(), self.conversation.oldest_shown());
+        let count = if self.history == 0 { HISTORY_MESSAGES } else { self.history };
+        let messages = match before {
+            0 => Vec::new(),
+            before => self.client.messages(conversation.clone(), before, count).await?,
+        };
+        if !messages.is_empty() {
+            return self.show_history(&messages).await;
+        }
+        if let Some(earlier) = self.older.take() {
+            earlier.abort();
+        }
+        let client = self.client.clone();
+        self.older = Some(tokio::spawn(async move {
+            client.fetch_older(conversation, before, count).await.map(|older| older.messages)
+        }));
+        Ok(())
+    }
+
+    async fn fetched(&mut self, fetched: Result<Vec<Arc<LogMessage>>, OlderError>) -> Result<(), ChatError> {
+        let nothing = match fetched {
+            Ok(messages) if !messages.is_empty() => return self.show_history(&messages).await,
+            Ok(_) | Err(OlderError::Refused(engine::FetchError::NothingOlder)) => {
+                "this is the beginning".to_owned()
+            }
+            Err(OlderError::NoSuchConversation) => "nothing was said here yet".to_owned(),
+            Err(error) => format!("no older messages: {error}"),
+        };
+        self.show(Line::Status(nothing)).await
+    }
+
     /// Sends a text. In a pipe, one that finds no room is held until there is some; nothing is read meanwhile.
     async fn say(&mut self, text: String) -> Result<(), ChatError> {
-        let outgoing: Outgoing = self.conversation.outgoing(&text);
-        let line = match self.session.send(outgoing) {
-            Ok(id) => self.conversation.accepted(id, &text, self.session.state()),
-            Err(SendError::QueueFull(_)) if self.terminal.is_none() => {
+        let conversation = self.conversation.current().clone();
+        let line = match self.client.submit(conversation, Content::text(&text)).await {
+            Ok(submitted) => {
+                let waits = match self.client.state() {
+                    State::CatchingUp
+                    | State::Online
+                    | State::Greeting
+                    | State::Closing
+                    | State::Closed(ClosedReason::NotStarted) => false,
+                    // The first attempt is under way: most likely there is nothing to tell.
+                    State::Connecting { failures } => failures > 0,
+                    State::Waiting { .. } | State::Closed(_) | State::Failed(_) => true,
+                };
+                self.conversation.taken(submitted.id(), &text, waits)
+            }
+            Err(SubmitError::Refused(engine::SubmitError::QueueFull)) if self.terminal.is_none() => {
                 self.held = Some(text);
                 None
             }
@@ -363,68 +483,16 @@ impl Chat {
     }
 }
 
-/// A line editor in this terminal, and what it prints with; none if the terminal cannot do that.
-fn terminal(prompt: String) -> Option<(mpsc::Receiver<Input>, Output, TerminalGuard)> {
-    let guard = TerminalGuard::new()?;
-    let mut editor = input::editor().ok()?;
-    let printer = editor.create_external_printer().ok()?;
-    let (to_editor, prompts) = sync_channel(1);
-    let output = Output::to_terminal(printer, to_editor);
-    Some((input::from_terminal(editor, prompt, prompts), output, guard))
-}
-
-/// Gives the terminal back as it was: the line editor cannot be interrupted, and leaves it as it needs it.
-struct TerminalGuard {
-    before: Termios,
-}
-
-impl TerminalGuard {
-    fn new() -> Option<Self> {
-        Some(Self { before: tcgetattr(io::stdin()).ok()? })
-    }
-}
-
-impl Drop for TerminalGuard {
-    fn drop(&mut self) {
-        // A terminal that is gone needs nothing back.
-        let edited = tcgetattr(io::stdin()).is_ok_and(|now| now != self.before);
-        if edited {
-            let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &self.before);
-            let mut stdout = io::stdout().lock();
-            let _ = stdout.write_all(BRACKETED_PASTE_OFF);
-            // The line being typed stays where it is.
-            let _ = stdout.write_all(b"\n");
-            let _ = stdout.flush();
-        }
-    }
-}
-
-/// The local time, to the minute.
-fn time_of_day() -> String {
-    jiff::Zoned::now().strftime("%H:%M").to_string()
-}
-
-/// The signals that end a chat.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hang_up: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = self.hang_up.recv() => {}
-        }
+/// Why the last connection ended, if that is known.
+fn link_error(state: &State) -> Option<Arc<LinkError>> {
+    match state {
+        State::Waiting { error, .. } => error.clone(),
+        State::Closed(_)
+        | State::Connecting { .. }
+        | State::Greeting
+        | State::CatchingUp
+        | State::Online
+        | State::Closing
+        | State::Failed(_) => None,
     }
 }

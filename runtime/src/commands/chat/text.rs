@@ -1,8 +1,8 @@
 //! What stands on the screen: texts of other people made harmless, and lines made of them.
 
-use switchboard_engine::{Incoming, IncomingKind, Media, Scope, SignalKind, Target};
+use switchboard_engine::{Content, LogMessage, Recipient};
 
-/// A display name of a peer is cut to this many characters.
+/// A name or file of a peer is cut to this many characters.
 const NAME_LIMIT_CHARS: usize = 64;
 /// An own message is quoted with this many characters.
 const QUOTE_LIMIT_CHARS: usize = 40;
@@ -48,11 +48,10 @@ pub(super) fn quote(text: &str) -> String {
 }
 
 /// A conversation's name, for the prompt and for status lines.
-pub(super) fn name(target: &Target) -> String {
-    match target {
-        Target::User(user) => neutral(user.as_str()),
-        Target::Group(group) => format!("group {}", neutral(group.as_str())),
-        Target::Everyone => "everyone".to_owned(),
+pub(super) fn name(conversation: &Recipient) -> String {
+    match conversation {
+        Recipient::User(user) => neutral(user.as_str()),
+        Recipient::Group(group) => format!("group {}", neutral(group.as_str())),
     }
 }
 
@@ -69,6 +68,7 @@ pub(super) struct Style {
 const DIM: &str = "2";
 const BOLD_CYAN: &str = "1;36";
 const YELLOW: &str = "33";
+const GREEN: &str = "32";
 
 impl Style {
     fn paint(self, parameters: &str, text: &str) -> String {
@@ -84,93 +84,90 @@ impl Style {
         self.with_time(&self.paint(DIM, &format!("-- {}", neutral(text))), time)
     }
 
-    /// A message of the conversation with `current`, or of another one, which is said; none for what a
-    /// terminal has no use for.
-    pub(super) fn message(self, incoming: &Incoming, current: &Target, time: &str) -> Option<String> {
-        let content = content(&incoming.kind)?;
-        let sender = self.paint(BOLD_CYAN, &sender(incoming));
-        let line = match mark(incoming, current) {
+    /// A message of a conversation, while the user talks in `current`.
+    pub(super) fn message(
+        self,
+        conversation: &Recipient,
+        message: &LogMessage,
+        current: &Recipient,
+        time: &str,
+    ) -> String {
+        let sender =
+            if message.own { "you".to_owned() } else { short(message.from.as_str(), NAME_LIMIT_CHARS) };
+        let sender = self.paint(if message.own { GREEN } else { BOLD_CYAN }, &sender);
+        let content = content(&message.content);
+        let line = match mark(conversation, message, current) {
             Some(mark) => format!("{} {sender}: {content}", self.paint(YELLOW, &mark)),
             None => format!("{sender}: {content}"),
         };
-        Some(self.with_time(&line, time))
+        self.with_time(&line, time)
     }
-}
-
-/// The sender's id, which the server vouches for, and the display name, which it does not.
-fn sender(incoming: &Incoming) -> String {
-    let id = short(incoming.sender(), NAME_LIMIT_CHARS);
-    let username = short(&incoming.username, NAME_LIMIT_CHARS);
-    if username.is_empty() || username == id { id } else { format!("{id} ({username})") }
 }
 
 /// Which conversation a message belongs to, if not to the current one.
-fn mark(incoming: &Incoming, current: &Target) -> Option<String> {
-    match (incoming.scope, current) {
-        (Scope::Direct, Target::User(user)) if user.as_str() == incoming.sender() => None,
-        (Scope::Group, Target::Group(group)) if incoming.group() == Some(group.as_str()) => None,
-        (Scope::Direct, _) => Some("[to you]".to_owned()),
-        (Scope::Group, _) => {
-            Some(format!("[group {}]", short(incoming.group().unwrap_or_default(), NAME_LIMIT_CHARS)))
+fn mark(conversation: &Recipient, message: &LogMessage, current: &Recipient) -> Option<String> {
+    match conversation {
+        _ if conversation == current => None,
+        Recipient::User(user) if message.own => {
+            Some(format!("[to {}]", short(user.as_str(), NAME_LIMIT_CHARS)))
         }
-        (Scope::Everyone, _) => Some("[to everyone]".to_owned()),
+        Recipient::User(_) => Some("[to you]".to_owned()),
+        Recipient::Group(group) => Some(format!("[group {}]", short(group.as_str(), NAME_LIMIT_CHARS))),
     }
 }
 
-fn content(kind: &IncomingKind) -> Option<String> {
-    match kind {
-        IncomingKind::Text(text) => Some(neutral(text)),
-        IncomingKind::File(media) => Some(file("file", media)),
-        IncomingKind::Image(media) => Some(file("image", media)),
-        IncomingKind::Audio(media) => Some(file("audio", media)),
-        IncomingKind::Video(media) => Some(file("video", media)),
-        // The rest of a call, pictures above all, comes many times a second.
-        IncomingKind::Signal { kind: SignalKind::Dialling(_), .. } => {
-            Some("[a call: a terminal cannot take it]".to_owned())
-        }
-        IncomingKind::Signal { .. } => None,
-        IncomingKind::Other { content_type, .. } => Some(format!("[content type {content_type}]")),
+fn content(content: &Content) -> String {
+    match content.kind {
+        1 => neutral(&content.text),
+        2 => file("file", content),
+        3 => file("image", content),
+        4 => file("audio", content),
+        5 => file("video", content),
+        other => format!("[content kind {other}]"),
     }
 }
 
-fn file(what: &str, media: &Media) -> String {
-    let name = if media.caption.is_empty() { &media.url } else { &media.caption };
+fn file(what: &str, content: &Content) -> String {
+    let name = if content.text.is_empty() { &content.file } else { &content.text };
     if name.is_empty() { format!("[{what}]") } else { format!("[{what} {}]", short(name, NAME_LIMIT_CHARS)) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use switchboard_engine::{GroupId, UserId};
+    use switchboard_engine::{GroupId, MessageId, UserId};
 
     const PLAIN: Style = Style { colours: false, times: false };
 
-    fn text(scope: Scope, from: &str, to: &str, text: &str) -> Incoming {
-        Incoming {
-            from: from.to_owned(),
-            to: to.to_owned(),
-            scope,
-            username: String::new(),
-            avatar: String::new(),
-            kind: IncomingKind::Text(text.to_owned()),
+    fn message(from: &str, content: Content) -> LogMessage {
+        let from = UserId::new(from).unwrap();
+        let own = from.as_str() == "alice";
+        LogMessage {
+            seq: 1,
+            id: MessageId([1; 16]),
+            from,
+            content,
+            stored_at_ms: 0,
+            own,
+            changed_seq: 0,
+            is_recalled: false,
         }
     }
 
-    fn user(id: &str) -> Target {
-        Target::User(UserId::new(id).unwrap())
+    fn user(id: &str) -> Recipient {
+        Recipient::User(UserId::new(id).unwrap())
     }
 
-    fn shown(incoming: &Incoming, current: &Target) -> String {
-        PLAIN.message(incoming, current, "").unwrap()
+    fn group(id: &str) -> Recipient {
+        Recipient::Group(GroupId::new(id).unwrap())
+    }
+
+    fn shown(conversation: &Recipient, from: &str, content: Content, current: &Recipient) -> String {
+        PLAIN.message(conversation, &message(from, content), current, "")
     }
 
     #[test]
-    fn no_control_character_survives() {
-        for c in (0..=0x9f).filter_map(char::from_u32).filter(|c| c.is_control()) {
-            let shown = neutral(&format!("a{c}b"));
-            assert!(!shown.chars().any(char::is_control), "{c:?} became {shown:?}");
-            assert_eq!(shown.chars().count(), 3, "{c:?} became {shown:?}");
-        }
+    fn a_text_of_a_peer_cannot_drive_the_terminal() {
         assert_eq!(
             neutral("\x1b[2J\x07\r\nx\u{9b}31m\u{202e}txt\tend"),
             "␛[2J␇␍␊x\u{fffd}31m\u{fffd}txt end"
@@ -179,63 +176,52 @@ mod tests {
     }
 
     #[test]
-    fn names_captions_and_groups_of_peers_cannot_drive_the_terminal() {
-        let mut incoming = text(Scope::Group, "g\x1b[1m", "bob\x1b]0;x\x07", "hi\x1bc");
-        incoming.username = "B\nob".to_owned();
-        let line = PLAIN.message(&incoming, &user("carol"), "").unwrap();
-        assert_eq!(line, "[group g␛[1m] bob␛]0;x␇ (B␊ob): hi␛c");
-        let media =
-            Media { caption: "a\x1b.png".into(), url: "u".into(), suffix: "png".into(), file: [][..].into() };
-        incoming.kind = IncomingKind::Image(media);
-        assert!(shown(&incoming, &user("carol")).ends_with("[image a␛.png]"));
+    fn files_and_texts_of_peers_cannot_drive_the_terminal_and_colours_are_closed() {
+        let media = Content { kind: 3, text: "a\x1b.png".into(), file: "u".into(), ..Content::default() };
+        assert!(shown(&user("bob"), "bob", media.clone(), &user("bob")).ends_with("[image a␛.png]"));
         let coloured = Style { colours: true, times: true };
-        let escapes = coloured.message(&incoming, &user("carol"), "12:00").unwrap().matches('\x1b').count();
+        let line = coloured.message(&group("g"), &message("bob", media), &user("carol"), "12:00");
         // Time, mark and sender: each one on and one off.
-        assert_eq!(escapes, 6);
+        assert_eq!(line.matches('\x1b').count(), 6);
     }
 
     #[test]
     fn messages_of_other_conversations_say_where_they_belong() {
-        let group = Target::Group(GroupId::new("g").unwrap());
-        let direct = text(Scope::Direct, "bob", "alice", "hi");
-        assert_eq!(shown(&direct, &user("bob")), "bob: hi");
-        assert_eq!(shown(&direct, &user("carol")), "[to you] bob: hi");
-        assert_eq!(shown(&direct, &group), "[to you] bob: hi");
-        let in_group = text(Scope::Group, "g", "bob", "hi");
-        assert_eq!(shown(&in_group, &group), "bob: hi");
+        let hi = || Content::text("hi");
+        assert_eq!(shown(&user("bob"), "bob", hi(), &user("bob")), "bob: hi");
+        assert_eq!(shown(&user("bob"), "bob", hi(), &user("carol")), "[to you] bob: hi");
+        assert_eq!(shown(&user("bob"), "bob", hi(), &group("g")), "[to you] bob: hi");
+        assert_eq!(shown(&user("bob"), "alice", hi(), &user("bob")), "you: hi");
+        assert_eq!(shown(&user("bob"), "alice", hi(), &user("carol")), "[to bob] you: hi");
+        assert_eq!(shown(&group("g"), "bob", hi(), &group("g")), "bob: hi");
         // A group may be called like the user one talks to.
-        assert_eq!(shown(&text(Scope::Group, "bob", "eve", "hi"), &user("bob")), "[group bob] eve: hi");
-        assert_eq!(shown(&in_group, &user("bob")), "[group g] bob: hi");
-        assert_eq!(shown(&text(Scope::Everyone, "bob", "", "hi"), &user("bob")), "[to everyone] bob: hi");
+        assert_eq!(shown(&group("bob"), "eve", hi(), &user("bob")), "[group bob] eve: hi");
     }
 
     #[test]
-    fn files_are_named_and_the_stream_of_a_call_is_left_out() {
-        let mut incoming = text(Scope::Direct, "bob", "alice", "");
-        let media = |caption: &str| Media {
-            caption: caption.into(),
-            url: "f3.bin".into(),
-            suffix: String::new(),
-            file: [][..].into(),
+    fn files_are_named_and_what_is_unknown_is_said_to_be() {
+        let media = |kind, text: &str| Content {
+            kind,
+            text: text.into(),
+            file: "f3.bin".into(),
+            ..Content::default()
         };
-        for (kind, line) in [
-            (IncomingKind::File(media("a.txt")), "bob: [file a.txt]"),
-            (IncomingKind::Image(media("")), "bob: [image f3.bin]"),
-            (IncomingKind::Audio(media("a.mp3")), "bob: [audio a.mp3]"),
-            (IncomingKind::Video(media("a.mp4")), "bob: [video a.mp4]"),
+        for (content, line) in [
+            (media(2, "a.txt"), "bob: [file a.txt]"),
+            (media(3, ""), "bob: [image f3.bin]"),
+            (media(4, "a.mp3"), "bob: [audio a.mp3]"),
+            (media(5, "a.mp4"), "bob: [video a.mp4]"),
+            (media(77, "?"), "bob: [content kind 77]"),
         ] {
-            incoming.kind = kind;
-            assert_eq!(shown(&incoming, &user("bob")), line);
+            assert_eq!(shown(&user("bob"), "bob", content, &user("bob")), line);
         }
-        incoming.kind = IncomingKind::Signal { kind: SignalKind::ScreenFrame, content: "x".into() };
-        assert_eq!(PLAIN.message(&incoming, &user("bob"), ""), None);
     }
 
     #[test]
     fn long_names_and_quotes_are_cut() {
-        let mut incoming = text(Scope::Direct, "bob", "alice", "hi");
-        incoming.username = "x".repeat(1000);
-        assert_eq!(shown(&incoming, &user("bob")).chars().count(), "bob (): hi".len() + 64 + 1);
+        let name = "x".repeat(100);
+        let line = shown(&user(&name), &name, Content::text("hi"), &user(&name));
+        assert_eq!(line, format!("{}…: hi", "x".repeat(64)));
         assert_eq!(quote(&"y".repeat(41)), format!("\"{}…\"", "y".repeat(40)));
         assert_eq!(quote("short"), "\"short\"");
     }

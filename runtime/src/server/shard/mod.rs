@@ -29,7 +29,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use switchboard_engine::{Event, Instant, Protocol, Record, Server, ServerConfig, UserId};
+use switchboard_engine::{Carried, Event, Instant, Protocol, Server, ServerConfig, UserId};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use self::state::State;
@@ -53,7 +53,7 @@ pub(crate) struct ShardParts {
     pub(crate) store: StoreHandle,
     pub(crate) media: StoreHandle,
     pub(crate) bus: Arc<Bus>,
-    pub(crate) bus_records: mpsc::Receiver<Record>,
+    pub(crate) bus_records: mpsc::Receiver<Carried>,
     pub(crate) store_events: mpsc::UnboundedReceiver<StoreEvent>,
 }
 
@@ -226,7 +226,7 @@ async fn mailbox(
     shard: &Rc<Shard>,
     mut connections: mpsc::Receiver<NewConnection>,
     mut store: mpsc::UnboundedReceiver<StoreEvent>,
-    mut bus: mpsc::Receiver<Record>,
+    mut bus: mpsc::Receiver<Carried>,
     mut stop: oneshot::Receiver<()>,
 ) {
     let mut new_connections = Vec::new();
@@ -248,7 +248,7 @@ async fn mailbox(
             }
             n = bus.recv_many(&mut records, MAIL_PER_TURN), if !bus.is_closed() || !bus.is_empty() => {
                 if n == 0 { continue }
-                records.drain(..).for_each(|record| shard.handle(Event::Published(record)));
+                records.drain(..).for_each(|record| shard.handle(record.into()));
             }
             n = connections.recv_many(&mut new_connections, MAIL_PER_TURN), if !connections.is_closed() || !connections.is_empty() => {
                 if n == 0 { continue }

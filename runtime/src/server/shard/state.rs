@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use switchboard_engine::{Action, CloseReason, ConnId, Event, Instant, Request, Server};
+use switchboard_engine::{Action, Carried, CloseReason, ConnId, Event, Instant, Request, Server};
 use tokio::{net::tcp::OwnedWriteHalf, sync::Notify};
 
 use super::{Place, ShardParts, socket::Socket, sockets::Sockets};
@@ -141,12 +141,18 @@ impl State {
                     Request::LoadUser(_)
                     | Request::StoreMessage(_)
                     | Request::LoadHeads { .. }
-                    | Request::LoadMessages(_) => {
+                    | Request::LoadMessages(_)
+                    | Request::StoreMarks(_)
+                    | Request::StoreSeen(_)
+                    | Request::LoadSeen { .. }
+                    | Request::StoreReceived(_)
+                    | Request::LoadUnreceived { .. } => {
                         self.store.submit(self.index, ticket, request);
                     }
                     Request::StoreFile(_) => self.media.submit(self.index, ticket, request),
                 },
-                Action::Publish(record) => self.bus.publish(self.index, &record),
+                Action::Publish(record) => self.bus.publish(self.index, &Carried::Record(record)),
+                Action::Tell(note) => self.bus.publish(self.index, &Carried::Note(note)),
                 Action::Subscribe(topic) => self.bus.subscribe(self.index, topic),
                 Action::Unsubscribe(topic) => self.bus.unsubscribe(self.index, &topic),
                 Action::Stopped => self.stopped.notify_one(),

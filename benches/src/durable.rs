@@ -1,0 +1,131 @@
+//! What a durable, acknowledged message costs beside a relayed one: the same load, alternately.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::direct::{self, DirectOptions, DirectReport, Kind, as_seconds};
+use crate::report::{Spread, latency_row, row, shortfall_rows};
+use crate::{BenchError, Progress, Target};
+
+/// What to measure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DurableOptions {
+    /// Runs of each kind.
+    pub runs: usize,
+    /// Messages per second of all clients together, sent when they are due.
+    pub rate_per_second: u64,
+    /// Clients; even, each sends to its neighbour.
+    pub clients: usize,
+    /// Size of a message as it stands in its WebSocket frame, in bytes.
+    pub payload_bytes: usize,
+    /// Time that clients may take to be connected and welcomed.
+    #[serde(rename = "connect_seconds", serialize_with = "as_seconds")]
+    pub connect_limit: Duration,
+    /// Time of each run that is not measured at first.
+    #[serde(rename = "warmup_seconds", serialize_with = "as_seconds")]
+    pub warmup: Duration,
+    /// Time of each run that is measured.
+    #[serde(rename = "seconds", serialize_with = "as_seconds")]
+    pub duration: Duration,
+}
+
+impl Default for DurableOptions {
+    fn default() -> Self {
+        let DirectOptions { clients, payload_bytes, connect_limit, warmup, duration, .. } =
+            DirectOptions::default();
+        Self { runs: 5, rate_per_second: 10_000, clients, payload_bytes, connect_limit, warmup, duration }
+    }
+}
+
+impl DurableOptions {
+    fn of(&self, kind: Kind) -> DirectOptions {
+        DirectOptions {
+            kind,
+            clients: self.clients,
+            rate_per_second: Some(self.rate_per_second),
+            payload_bytes: self.payload_bytes,
+            connect_limit: self.connect_limit,
+            warmup: self.warmup,
+            duration: self.duration,
+            ..DirectOptions::default()
+        }
+    }
+}
+
+/// What was measured.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DurableReport {
+    /// What was asked for.
+    pub options: DurableOptions,
+    /// CPU time of the server for each relayed message, in microseconds.
+    pub relayed_us: Option<Spread>,
+    /// CPU time of the server for each durable message, in microseconds.
+    pub durable_us: Option<Spread>,
+    /// The second median by the first.
+    pub ratio: Option<f64>,
+    /// The runs with relayed messages, in their order.
+    pub relayed: Vec<DirectReport>,
+    /// The runs with durable messages, each after the one of the same place above.
+    pub durable: Vec<DirectReport>,
+    /// What was asked for and not reached, in words; empty after good runs.
+    pub shortfalls: Vec<String>,
+}
+
+/// Runs both loads in turns against one server, whose log grows with each.
+///
+/// # Errors
+/// As [`direct::run`].
+pub fn run(
+    options: &DurableOptions,
+    target: &Target,
+    progress: &mut Progress,
+) -> Result<DurableReport, BenchError> {
+    if options.runs == 0 {
+        return Err(BenchError::Option { option: "--runs", rule: "at least 1" });
+    }
+    let (mut relayed, mut durable) = (Vec::new(), Vec::new());
+    for _ in 0..options.runs {
+        relayed.push(direct::run(&options.of(Kind::Relay), target, progress)?);
+        durable.push(direct::run(&options.of(Kind::Session), target, progress)?);
+    }
+    let cpu = |runs: &[DirectReport]| Spread::of(runs.iter().filter_map(|run| run.server_cpu_us_per_message));
+    let (relayed_us, durable_us) = (cpu(&relayed), cpu(&durable));
+    let shortfalls = relayed.iter().chain(&durable).flat_map(|run| run.shortfalls.clone()).collect();
+    Ok(DurableReport {
+        options: options.clone(),
+        relayed_us,
+        durable_us,
+        ratio: relayed_us.zip(durable_us).map(|(relayed, durable)| durable.median / relayed.median),
+        relayed,
+        durable,
+        shortfalls,
+    })
+}
+
+impl fmt::Display for DurableReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let DurableOptions { runs, rate_per_second, clients, payload_bytes, .. } = &self.options;
+        writeln!(
+            f,
+            "durable: {clients} clients, {payload_bytes} bytes, open loop, {rate_per_second}/s, {runs} runs each"
+        )?;
+        match (self.relayed_us, self.durable_us, self.ratio) {
+            (Some(relayed), Some(durable), Some(ratio)) => {
+                row(f, "relayed, CPU us/message", format_args!("{relayed}"))?;
+                row(f, "durable, CPU us/message", format_args!("{durable}"))?;
+                row(f, "ratio of the medians", format_args!("{ratio:.2}"))?;
+            }
+            _ => row(f, "server", format_args!("not measured: its process is not known or has ended"))?,
+        }
+        if let (Some(relayed), Some(durable)) = (self.relayed.last(), self.durable.last()) {
+            latency_row(f, "last relayed, us", &relayed.latency)?;
+            latency_row(f, "last durable, us", &durable.latency)?;
+            if let Some(acknowledged) = &durable.acknowledged {
+                latency_row(f, "until accepted, us", &acknowledged.latency)?;
+            }
+        }
+        shortfall_rows(f, &self.shortfalls)
+    }
+}

@@ -1,0 +1,127 @@
+//! The measurements of the session protocol, small, against the real server in this process.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a panic is a failed test, and clippy's leave for tests ends at their bodies"
+)]
+
+use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use switchboard::config::Config;
+use switchboard::server::{Server, StopHandle};
+use switchboard_benches::direct::{self, DirectOptions, Kind};
+use switchboard_benches::durable::{self, DurableOptions};
+use switchboard_benches::idle::{self, IdleOptions, IdlePair};
+use switchboard_benches::resume::{self, ResumeOptions};
+use switchboard_benches::{Process, Progress, Protocol, Target};
+use tempfile::TempDir;
+
+/// A server on a thread of its own, stopped when it is dropped.
+struct TestServer {
+    target: Target,
+    stop: StopHandle,
+    thread: Option<JoinHandle<()>>,
+    _data: TempDir,
+}
+
+impl TestServer {
+    fn start() -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let mut config = Config {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            data: data.path().to_owned(),
+            ..Config::default()
+        };
+        config.limits.messages_per_second = 1_000_000;
+        config.limits.message_burst = 1_000_000;
+        let (sender, started) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let server = Server::start(&config).unwrap();
+                sender.send((server.local_addr().unwrap(), server.stop_handle())).unwrap();
+                server.run().await.unwrap();
+            });
+        });
+        let (address, stop) = started.recv().unwrap();
+        let target = Target::running(address, Some(Process::this().unwrap())).unwrap();
+        Self { target, stop, thread: Some(thread), _data: data }
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        self.stop.stop();
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+#[test]
+fn every_message_of_a_session_is_accepted_and_delivered() {
+    let server = TestServer::start();
+    let options = DirectOptions {
+        kind: Kind::Session,
+        clients: 4,
+        in_flight: 4,
+        warmup: Duration::from_millis(20),
+        duration: Duration::from_millis(200),
+        ..DirectOptions::default()
+    };
+    let report = direct::run(&options, &server.target, &mut Progress::silent()).unwrap();
+    assert_eq!(report.shortfalls, [""; 0]);
+    let acknowledged = report.acknowledged.unwrap();
+    assert!(report.delivered > 0 && acknowledged.accepted > 0);
+    assert_eq!((report.undelivered, report.unexpected), (0, 0));
+    assert_eq!((acknowledged.unanswered, acknowledged.rejected), (0, 0));
+}
+
+#[test]
+fn durable_messages_are_measured_beside_relayed_ones() {
+    let server = TestServer::start();
+    let options = DurableOptions {
+        runs: 2,
+        rate_per_second: 200,
+        clients: 4,
+        warmup: Duration::from_millis(20),
+        duration: Duration::from_millis(150),
+        ..DurableOptions::default()
+    };
+    let report = durable::run(&options, &server.target, &mut Progress::silent()).unwrap();
+    // A machine that is busy elsewhere may fall behind the rate; nothing may be lost all the same.
+    for run in report.relayed.iter().chain(&report.durable) {
+        assert!(run.delivered > 0);
+        assert_eq!((run.undelivered, run.unexpected), (0, 0));
+    }
+    assert!(report.relayed.iter().all(|run| run.acknowledged.is_none()));
+    assert!(report.durable.iter().all(|run| run.acknowledged.unwrap().accepted > 0));
+    assert!(report.ratio.unwrap() > 0.0);
+    assert!(report.to_string().contains("ratio of the medians"));
+}
+
+#[test]
+fn who_comes_back_gets_all_that_was_missed() {
+    let server = TestServer::start();
+    let options = ResumeOptions { messages: 500, conversations: 7, text_bytes: 40, runs: 2 };
+    let report = resume::run(&options, &server.target, &mut Progress::silent()).unwrap();
+    assert_eq!(report.shortfalls, [""; 0]);
+    let found: Vec<_> = report.parts.iter().map(|part| (part.messages, part.heads)).collect();
+    assert_eq!(found, [(500, 1), (500, 7), (0, 500)]);
+    assert!(report.parts.iter().all(|part| part.server_cpu_ms.unwrap().median > 0.0));
+}
+
+#[test]
+fn idle_sessions_are_weighed_beside_classic_connections() {
+    let reports = [Protocol::Classic, Protocol::Session].map(|protocol| {
+        let server = TestServer::start();
+        let settle = Duration::from_millis(50);
+        let options = IdleOptions { protocol, connections: 20, settle, ..IdleOptions::default() };
+        idle::run(&options, &server.target, &mut Progress::silent()).unwrap()
+    });
+    let [classic, session] = reports;
+    assert_eq!((classic.open, session.open), (20, 20));
+    assert_eq!((classic.shortfalls.len(), session.shortfalls.len()), (0, 0));
+    assert!(IdlePair::of(classic, session).difference_kib.is_some());
+}

@@ -1,0 +1,315 @@
+//! The handle by which an application uses its client.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use switchboard_engine::{
+    self as engine, Content, LogMessage, MessageId, NoOlderReason, PendingSubmit, Place, Recipient,
+    RejectReason, Session, SessionStats, UserId,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{
+    address::ServerUrl,
+    builder::ClientBuilder,
+    event::State,
+    store::{StoreError, StoreThread},
+    task::Command,
+};
+
+/// One device of one user: what it submits is sent until it has a fate, and what is said in its conversations is
+/// told, once and in order, whatever becomes of connections and servers in between.
+///
+/// This is a handle: cheap to clone, and usable from any task. The client itself is a task of the tokio runtime
+/// in which it was started; it ends with [`Client::close`], or when the last handle is dropped, which closes the
+/// connection politely in the background.
+///
+/// Every method can be cancelled by dropping its future. What it has asked for may be done all the same.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub(super) user: UserId,
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) state: watch::Receiver<State>,
+    pub(super) store: StoreThread,
+}
+
+/// The client has ended: it was closed, or its store has failed ([`State::Failed`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the client has ended")]
+pub struct Ended;
+
+/// Why a message was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// Too many are pending, or it can never be sent as it is; see there.
+    #[error(transparent)]
+    Refused(#[from] engine::SubmitError),
+    /// The operating system has no random numbers for its id.
+    #[error("cannot make an id for a message")]
+    Random(#[source] getrandom::Error),
+    /// The client has ended. The message may be in the store, and is then submitted by the next client.
+    #[error(transparent)]
+    Ended(#[from] Ended),
+}
+
+/// Why a submitted message is not stored by the server, or not known to be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unaccepted {
+    /// It will not be sent again.
+    #[error("the server does not take the message: {text}")]
+    Rejected {
+        /// Why.
+        reason: RejectReason,
+        /// The same for a person to read; the server's own text, so not fit for a terminal as it is.
+        text: Arc<str>,
+    },
+    /// The client has ended before. The message is pending in the store; the next client submits it.
+    #[error(transparent)]
+    Ended(#[from] Ended),
+}
+
+/// Why older messages cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OlderError {
+    /// Too many requests wait, or there is nothing older.
+    #[error(transparent)]
+    Refused(#[from] engine::FetchError),
+    /// There is no such user or group, the user is no member of the group, or nothing was said yet.
+    #[error("there is no such conversation for this user")]
+    NoSuchConversation,
+    /// The conversation has a new log now: the place asked for means nothing in it.
+    #[error("the conversation has begun anew")]
+    Reset,
+    /// The server does not understand the request, or answers it wrongly.
+    #[error("the server does not understand the request")]
+    NotUnderstood,
+    /// The client has ended.
+    #[error(transparent)]
+    Ended(#[from] Ended),
+}
+
+impl From<NoOlderReason> for OlderError {
+    fn from(reason: NoOlderReason) -> Self {
+        match reason {
+            NoOlderReason::NoSuchConversation => Self::NoSuchConversation,
+            NoOlderReason::Reset => Self::Reset,
+            NoOlderReason::Refused => Self::NotUnderstood,
+        }
+    }
+}
+
+/// Older messages of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Older {
+    /// Which log of the conversation.
+    pub epoch: u64,
+    /// In ascending order, without gaps; empty if there are none. May be fewer than asked for: there are more
+    /// while the first one's place is above `first_seq`.
+    pub messages: Vec<Arc<LogMessage>>,
+    /// Place of the first message that the user may read.
+    pub first_seq: u64,
+}
+
+impl Client {
+    /// A client of this user at this server.
+    pub fn builder(server: ServerUrl, user: UserId) -> ClientBuilder {
+        ClientBuilder::new(server, user)
+    }
+
+    /// Whose client this is.
+    #[must_use]
+    pub const fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    /// What has become of the connection.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state.borrow().clone()
+    }
+
+    /// Waits until the state is one of those wanted, and gives it.
+    ///
+    /// # Errors
+    /// If the client has ended.
+    pub async fn state_when(&self, wanted: impl FnMut(&State) -> bool) -> Result<State, Ended> {
+        let mut state = self.state.clone();
+        let reached = state.wait_for(wanted).await;
+        reached.map(|state| state.clone()).map_err(|_| Ended)
+    }
+
+    /// Submits a message: see [`Client::submit_as`]. Its id is made of random numbers of the operating system.
+    ///
+    /// ```no_run
+    /// # use switchboard::client::{Client, Content, Recipient, UserId};
+    /// # async fn example(client: Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let bob = Recipient::User(UserId::new("bob")?);
+    /// let submitted = client.submit(bob, Content::text("hello")).await?; // kept: a restart does not lose it
+    /// let place = submitted.await?; // stored by the server
+    /// println!("number {} of the conversation", place.seq);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Client::submit_as`], or if there are no random numbers.
+    pub async fn submit(&self, conversation: Recipient, content: Content) -> Result<Submitted, SubmitError> {
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).map_err(SubmitError::Random)?;
+        self.submit_as(MessageId(id), conversation, content).await
+    }
+
+    /// Submits a message under an id: the same id whenever it is the same message, for the server stores one
+    /// message under one id of a user. Waits until the message is in the store, and does not wait for a
+    /// connection.
+    ///
+    /// From then on it is sent, and sent again after a lost connection or in the next client, until it has its
+    /// fate: see [`Submitted`]. Messages of one conversation are stored in the order in which they were
+    /// submitted.
+    ///
+    /// # Errors
+    /// If as many messages or bytes are pending as may be
+    /// ([`SessionLimits::pending_messages`](engine::SessionLimits::pending_messages),
+    /// [`SessionLimits::pending_bytes`](engine::SessionLimits::pending_bytes)), one with this id is, or it is too
+    /// large; nothing has happened then. If the client has ended.
+    pub async fn submit_as(
+        &self,
+        id: MessageId,
+        conversation: Recipient,
+        content: Content,
+    ) -> Result<Submitted, SubmitError> {
+        let submit = PendingSubmit { id, conversation, content };
+        let (fate, told) = oneshot::channel();
+        self.ask(|taken| Command::Submit { submit, taken, fate }).await??;
+        Ok(Submitted { id, fate: told })
+    }
+
+    /// At most `limit` messages of a conversation before the place `before_seq` (0: from the newest one on), from
+    /// the server, connected or not: waits for the connection if there is none. They are put into the store. With
+    /// a `limit` of 0, as many as the server gives at once.
+    ///
+    /// # Errors
+    /// If too many requests wait ([`SessionLimits::older`](engine::SessionLimits::older)), there can be nothing
+    /// older, the conversation cannot be read, or the client has ended.
+    pub async fn fetch_older(
+        &self,
+        conversation: Recipient,
+        before_seq: u64,
+        limit: u32,
+    ) -> Result<Older, OlderError> {
+        self.ask(|answer| Command::Older { conversation, before_seq, limit, answer }).await?
+    }
+
+    /// At most `limit` messages of a conversation before the place `before_seq` (0: from the newest one on), from
+    /// the store alone: [`Store::messages`](super::Store::messages).
+    ///
+    /// # Errors
+    /// If the store fails, or the client has ended ([`StoreError::Thread`]).
+    pub async fn messages(
+        &self,
+        conversation: Recipient,
+        before_seq: u64,
+        limit: u32,
+    ) -> Result<Vec<Arc<LogMessage>>, StoreError> {
+        self.store.call(move |store| store.messages(&conversation, before_seq, limit)).await
+    }
+
+    /// At most `limit` conversations, those in which something was said last first:
+    /// [`Store::conversations`](super::Store::conversations).
+    ///
+    /// # Errors
+    /// If the store fails, or the client has ended ([`StoreError::Thread`]).
+    pub async fn conversations(&self, limit: u32) -> Result<Vec<Recipient>, StoreError> {
+        self.store.call(move |store| store.conversations(limit)).await
+    }
+
+    /// Messages without a fate, those of earlier clients of the store too, in the order in which they were
+    /// submitted.
+    ///
+    /// # Errors
+    /// If the client has ended.
+    pub async fn pending(&self) -> Result<Vec<PendingSubmit>, Ended> {
+        self.with(|session| session.resume().submits).await
+    }
+
+    /// What was counted so far.
+    ///
+    /// # Errors
+    /// If the client has ended.
+    pub async fn stats(&self) -> Result<SessionStats, Ended> {
+        self.with(|session| *session.stats()).await
+    }
+
+    /// Wants a connection from now on, as after the start. While waiting for the next attempt, makes it now.
+    ///
+    /// # Errors
+    /// If the client has ended.
+    pub async fn connect(&self) -> Result<(), Ended> {
+        self.ask(|done| Command::Connect { done }).await
+    }
+
+    /// Wants no connection until [`Client::connect`]. What is pending stays pending, and what is submitted joins
+    /// it. [`State::Closed`] tells when the connection is closed.
+    ///
+    /// # Errors
+    /// If the client has ended.
+    pub async fn disconnect(&self) -> Result<(), Ended> {
+        self.ask(|done| Command::Disconnect { done }).await
+    }
+
+    /// Closes the connection, within [`SessionConfig::close_timeout`](engine::SessionConfig::close_timeout), and
+    /// the store, and ends the client, for all its handles. What is pending is in the store. Once this returns,
+    /// another client can be started on the store.
+    pub async fn close(&self) {
+        // An error says that the client has ended, which is what is wanted.
+        let _ = self.ask(|done| Command::End { done }).await;
+    }
+
+    async fn ask<R>(&self, command: impl FnOnce(oneshot::Sender<R>) -> Command) -> Result<R, Ended> {
+        let (answer, answered) = oneshot::channel();
+        self.commands.send(command(answer)).await.map_err(|_| Ended)?;
+        answered.await.map_err(|_| Ended)
+    }
+
+    async fn with<R: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Session) -> R + Send + 'static,
+    ) -> Result<R, Ended> {
+        let look = |answer: oneshot::Sender<R>| {
+            Command::Look(Box::new(move |session| {
+                // Whoever asked may have stopped waiting.
+                let _ = answer.send(look(session));
+            }))
+        };
+        self.ask(look).await
+    }
+}
+
+/// A message on its way. As a future, its fate: where the server has stored it, or why it has not. Can be
+/// dropped: the message is sent all the same, and [`Event::Accepted`](super::Event::Accepted) or
+/// [`Event::Rejected`](super::Event::Rejected) tell its fate as well.
+#[derive(Debug)]
+pub struct Submitted {
+    id: MessageId,
+    fate: oneshot::Receiver<Result<Place, Unaccepted>>,
+}
+
+impl Submitted {
+    /// The message's id.
+    #[must_use]
+    pub const fn id(&self) -> MessageId {
+        self.id
+    }
+}
+
+impl Future for Submitted {
+    type Output = Result<Place, Unaccepted>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.fate).poll(context).map(|told| told.unwrap_or(Err(Ended.into())))
+    }
+}

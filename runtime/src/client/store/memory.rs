@@ -1,0 +1,189 @@
+//! A store that is forgotten with the process.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use switchboard_engine::{LogCursor, LogMessage, MessageId, PendingSubmit, Recipient, Resume, UserId};
+
+use super::{Change, Store, StoreError};
+
+/// Messages kept of each conversation, unless it is said otherwise.
+const MESSAGES_PER_CONVERSATION: usize = 1_000;
+
+/// A store in memory. Its clones are one store: a client that is started on a clone goes on where the last one
+/// stopped. If that one has not stopped, its store fails from then on.
+///
+/// Of each conversation it keeps the newest 1,000 messages, or as many as [`MemoryStore::keeping`] says; older
+/// ones can be fetched from the server. The number of conversations is limited by
+/// [`SessionLimits::conversations`](switchboard_engine::SessionLimits::conversations).
+#[derive(Clone, Debug)]
+pub struct MemoryStore {
+    memory: Arc<Mutex<Memory>>,
+    messages_per_conversation: usize,
+    /// Which opening of the store this clone's client has made.
+    opening: u64,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    owner: Option<(UserId, [u8; 16])>,
+    /// Openings so far.
+    openings: u64,
+    logs: BTreeMap<Recipient, Log>,
+    /// Moves of cursors so far.
+    moves: u64,
+    submits: Vec<PendingSubmit>,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    epoch: u64,
+    cursor: u64,
+    /// The move that set the cursor.
+    moved: u64,
+    messages: BTreeMap<u64, Arc<LogMessage>>,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::keeping(MESSAGES_PER_CONVERSATION)
+    }
+}
+
+impl MemoryStore {
+    /// An empty store that keeps so many messages of each conversation.
+    #[must_use]
+    pub fn keeping(messages_per_conversation: usize) -> Self {
+        Self { memory: Arc::default(), messages_per_conversation, opening: 0 }
+    }
+
+    fn with<R>(&self, act: impl FnOnce(&mut Memory) -> R) -> R {
+        act(&mut self.memory.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Memory {
+    fn apply(&mut self, change: &Change, keep: usize) {
+        match change {
+            Change::Submit(submit) => self.submits.push(submit.clone()),
+            Change::Withdraw { id } | Change::Accepted { id, .. } | Change::Rejected { id, .. } => {
+                self.forget_submit(*id);
+            }
+            Change::Message { conversation, epoch, message } => {
+                let log = self.moved(conversation, *epoch, message.seq);
+                log.messages.insert(message.seq, Arc::clone(message));
+                while log.messages.len() > keep {
+                    log.messages.pop_first();
+                }
+            }
+            Change::Skipped { conversation, epoch, seq } => {
+                self.moved(conversation, *epoch, *seq);
+            }
+            Change::Reset { conversation } => {
+                self.logs.remove(conversation);
+            }
+            Change::Older { conversation, epoch, messages } => {
+                if let Some(log) = self.logs.get_mut(conversation).filter(|log| log.epoch == *epoch) {
+                    // Newest first, so that there is no gap where the room ends.
+                    for message in messages.iter().rev() {
+                        if log.messages.len() < keep && message.seq <= log.cursor {
+                            log.messages.insert(message.seq, Arc::clone(message));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn forget_submit(&mut self, id: MessageId) {
+        self.submits.retain(|submit| submit.id != id);
+    }
+
+    fn moved(&mut self, conversation: &Recipient, epoch: u64, seq: u64) -> &mut Log {
+        self.moves += 1;
+        let log = self.logs.entry(conversation.clone()).or_default();
+        (log.epoch, log.cursor, log.moved) = (epoch, seq, self.moves);
+        log
+    }
+
+    /// Those that moved last first.
+    fn by_move(&self) -> Vec<(&Recipient, &Log)> {
+        let mut logs: Vec<_> = self.logs.iter().collect();
+        logs.sort_unstable_by_key(|(_, log)| std::cmp::Reverse(log.moved));
+        logs
+    }
+}
+
+impl Store for MemoryStore {
+    fn open(&mut self, user: &UserId, new_device_id: [u8; 16]) -> Result<Resume, StoreError> {
+        let (resume, opening) = self.with(|memory| {
+            let (owner, device_id) =
+                memory.owner.get_or_insert_with(|| (user.clone(), new_device_id)).clone();
+            if owner != *user {
+                return Err(StoreError::OtherUser { owner, user: user.clone() });
+            }
+            let cursor = |(conversation, log): (&Recipient, &Log)| LogCursor {
+                conversation: conversation.clone(),
+                epoch: log.epoch,
+                seq: log.cursor,
+            };
+            let cursors = memory.by_move().into_iter().map(cursor).collect();
+            memory.openings += 1;
+            Ok((Resume { device_id, cursors, submits: memory.submits.clone() }, memory.openings))
+        })?;
+        self.opening = opening;
+        Ok(resume)
+    }
+
+    fn apply(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        let (keep, opening) = (self.messages_per_conversation, self.opening);
+        self.with(|memory| {
+            if memory.openings != opening {
+                let source = "another client has opened it since".into();
+                return Err(StoreError::Failed { doing: "write to", source });
+            }
+            changes.iter().for_each(|change| memory.apply(change, keep));
+            Ok(())
+        })
+    }
+
+    fn messages(
+        &mut self,
+        conversation: &Recipient,
+        before_seq: u64,
+        limit: u32,
+    ) -> Result<Vec<Arc<LogMessage>>, StoreError> {
+        let newest_first = self.with(|memory| {
+            let Some(log) = memory.logs.get(conversation) else { return Vec::new() };
+            let end = if before_seq == 0 { log.cursor.saturating_add(1) } else { before_seq };
+            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+            log.messages.range(..end).rev().map(|(_, message)| Arc::clone(message)).take(limit).collect()
+        });
+        Ok(run_before(before_seq, newest_first))
+    }
+
+    fn conversations(&mut self, limit: u32) -> Result<Vec<Recipient>, StoreError> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let newest_first = |memory: &mut Memory| {
+            memory.by_move().into_iter().map(|(conversation, _)| conversation.clone()).take(limit).collect()
+        };
+        Ok(self.with(newest_first))
+    }
+}
+
+/// Of messages in descending order, those without a gap up to `before_seq` (0: the first of them), ascending.
+pub(super) fn run_before(before_seq: u64, newest_first: Vec<Arc<LogMessage>>) -> Vec<Arc<LogMessage>> {
+    let mut next = before_seq.checked_sub(1).or_else(|| newest_first.first().map(|message| message.seq));
+    let mut run: Vec<_> = newest_first
+        .into_iter()
+        .take_while(|message| {
+            let fits = next == Some(message.seq);
+            next = next.and_then(|seq| seq.checked_sub(1));
+            fits
+        })
+        .collect();
+    run.reverse();
+    run
+}

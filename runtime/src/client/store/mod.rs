@@ -1,0 +1,119 @@
+//! What a client keeps of itself and its conversations, so that it goes on after a restart where it stopped.
+
+mod error;
+mod memory;
+mod sqlite;
+mod thread;
+
+use std::sync::Arc;
+
+use switchboard_engine::{
+    LogMessage, MessageId, PendingSubmit, Place, Recipient, RejectReason, Resume, UserId,
+};
+
+pub use error::StoreError;
+pub use memory::MemoryStore;
+pub use sqlite::SqliteStore;
+pub(super) use thread::StoreThread;
+
+/// Where a client keeps its device's id, cursors, messages, and what it has submitted.
+///
+/// A store belongs to one user at one server, and to one client at a time. Its methods are called on a thread of
+/// the client's own, one after the other, and may block. [`MemoryStore`] and [`SqliteStore`] are here; an
+/// application that has a database of its own can put a client's data into it.
+///
+/// A method that fails ends the client, which then has told nothing that the store does not have: a client that
+/// is started on the store again goes on from there.
+pub trait Store: Send + 'static {
+    /// The first call: what an earlier client has kept. If there was none, `new_device_id` names this device
+    /// from now on.
+    ///
+    /// # Errors
+    /// [`StoreError::OtherUser`] if the store belongs to somebody else, and whatever keeps it from being read.
+    fn open(&mut self, user: &UserId, new_device_id: [u8; 16]) -> Result<Resume, StoreError>;
+
+    /// Keeps all of these changes or, if it fails or the process ends, none of them. When it returns they are as
+    /// durable as this store makes them.
+    ///
+    /// # Errors
+    /// Whatever keeps the changes from being kept.
+    fn apply(&mut self, changes: &[Change]) -> Result<(), StoreError>;
+
+    /// At most `limit` messages of a conversation before the place `before_seq` (0: from the newest one on), in
+    /// ascending order and without gaps: those beyond a gap are not given. The last one is `before_seq - 1`, or
+    /// there are none.
+    ///
+    /// # Errors
+    /// Whatever keeps them from being read.
+    fn messages(
+        &mut self,
+        conversation: &Recipient,
+        before_seq: u64,
+        limit: u32,
+    ) -> Result<Vec<Arc<LogMessage>>, StoreError>;
+
+    /// Conversations of which something was received, those that moved last first; at most `limit`.
+    ///
+    /// # Errors
+    /// Whatever keeps them from being read.
+    fn conversations(&mut self, limit: u32) -> Result<Vec<Recipient>, StoreError>;
+}
+
+/// Something that a store is to keep.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A message is about to be submitted: it is pending, after those that are.
+    Submit(PendingSubmit),
+    /// A submitted message was not taken after all: it is not pending.
+    Withdraw {
+        /// Which.
+        id: MessageId,
+    },
+    /// A submitted message is stored by the server: it is no longer pending.
+    Accepted {
+        /// Which.
+        id: MessageId,
+        /// Where.
+        place: Place,
+    },
+    /// A submitted message will not be sent again: it is no longer pending.
+    Rejected {
+        /// Which.
+        id: MessageId,
+        /// Why.
+        reason: RejectReason,
+    },
+    /// The next message of a conversation; the conversation's cursor is its place.
+    Message {
+        /// The conversation.
+        conversation: Recipient,
+        /// Which log of the conversation.
+        epoch: u64,
+        /// The message.
+        message: Arc<LogMessage>,
+    },
+    /// The conversation's cursor is this place, without messages up to there.
+    Skipped {
+        /// The conversation.
+        conversation: Recipient,
+        /// Which log of the conversation.
+        epoch: u64,
+        /// The place.
+        seq: u64,
+    },
+    /// Nothing of the conversation is true any more, its cursor neither. What is pending stays.
+    Reset {
+        /// The conversation.
+        conversation: Recipient,
+    },
+    /// Older messages, in ascending order and without gaps. They move no cursor, and mean nothing if the
+    /// conversation's cursor has another epoch.
+    Older {
+        /// The conversation.
+        conversation: Recipient,
+        /// Which log of the conversation.
+        epoch: u64,
+        /// The messages.
+        messages: Vec<Arc<LogMessage>>,
+    },
+}

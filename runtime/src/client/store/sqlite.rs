@@ -1,0 +1,325 @@
+//! A store in one SQLite file.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, Transaction, params};
+use switchboard_engine::{
+    Content, GroupId, LogCursor, LogMessage, MessageId, PendingSubmit, Recipient, Resume, UserId,
+};
+
+use super::{Change, Store, StoreError, memory::run_before};
+
+/// Marks a database as a client's ("SWBC").
+const APPLICATION_ID: i32 = 0x5357_4243;
+/// The version of the schema.
+const VERSION: i32 = 1;
+const SCHEMA: &str = include_str!("schema.sql");
+/// How long a client waits for one that is just closing the same file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A store in one file, which survives the process and the power: what was applied has been synced to the disk.
+///
+/// The file belongs to one user at one server, and is locked while a client has it; `FILE-wal` beside it is a
+/// part of it. There is no limit to its size. It is checked from end to end when it is opened, which takes a
+/// second for some hundred megabytes.
+#[derive(Debug)]
+pub struct SqliteStore {
+    connection: Connection,
+    file: PathBuf,
+}
+
+impl SqliteStore {
+    /// Opens the file, or makes it. Blocks while it does.
+    ///
+    /// # Errors
+    /// If the file cannot be opened or made, is in use, damaged, not a client's store, or of a newer version.
+    pub fn open(file: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let file = file.as_ref().to_owned();
+        let found = Connection::open(&file)
+            .and_then(|connection| inspect(&connection).map(|found| (connection, found)));
+        let (mut connection, found) = found.map_err(|error| classify(&file, "open", error))?;
+        match found {
+            Found::Foreign => return Err(StoreError::Foreign { file }),
+            Found::Version(found) if found > VERSION => {
+                return Err(StoreError::Newer { file, found, known: VERSION });
+            }
+            Found::Version(_) => {}
+        }
+        match prepare(&mut connection, found == Found::Version(0)) {
+            Ok(None) => Ok(Self { connection, file }),
+            Ok(Some(damage)) => Err(StoreError::Damaged { file, source: damage.into() }),
+            Err(error) => Err(classify(&file, "open", error)),
+        }
+    }
+
+    /// What failed, in the store's terms.
+    fn failed(&self, doing: &'static str) -> impl Fn(rusqlite::Error) -> StoreError + use<> {
+        let file = self.file.clone();
+        move |error| classify(&file, doing, error)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Foreign,
+    /// 0 if the file is new.
+    Version(i32),
+}
+
+/// Looks at a file without changing it.
+fn inspect(connection: &Connection) -> rusqlite::Result<Found> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    // Held until the connection ends; without shared memory beside the file.
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let objects: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let new = (application, version, objects) == (0, 0, 0);
+    Ok(if new || (application == APPLICATION_ID && version > 0) {
+        Found::Version(version)
+    } else {
+        Found::Foreign
+    })
+}
+
+/// Takes the lock, makes the schema if the file is new, and says what is damaged.
+fn prepare(connection: &mut Connection, new: bool) -> rusqlite::Result<Option<String>> {
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Exclusive)?;
+    if new {
+        transaction.execute_batch(SCHEMA)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
+    }
+    transaction.commit()?;
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    Ok((verdict != "ok").then_some(verdict))
+}
+
+fn classify(file: &Path, doing: &'static str, error: rusqlite::Error) -> StoreError {
+    let file = file.to_owned();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => StoreError::NotADatabase { file },
+        Some(ErrorCode::DatabaseCorrupt) => StoreError::Damaged { file, source: error.into() },
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::InUse { file },
+        // What a column holds is not what was put there.
+        None if !matches!(error, rusqlite::Error::InvalidPath(_)) => {
+            StoreError::Damaged { file, source: error.into() }
+        }
+        _ => StoreError::Failed { doing, source: error.into() },
+    }
+}
+
+impl Store for SqliteStore {
+    fn open(&mut self, user: &UserId, new_device_id: [u8; 16]) -> Result<Resume, StoreError> {
+        let failed = self.failed("read");
+        let owner = self
+            .connection
+            .query_row("SELECT user, device_id FROM owner", [], |row| Ok((user_at(row, 0)?, row.get(1)?)))
+            .optional()
+            .map_err(&failed)?;
+        let device_id = match owner {
+            Some((owner, device_id)) if owner == *user => device_id,
+            Some((owner, _)) => return Err(StoreError::OtherUser { owner, user: user.clone() }),
+            None => {
+                let insert = "INSERT INTO owner (only, user, device_id) VALUES (1, ?1, ?2)";
+                self.connection
+                    .execute(insert, params![user.as_str(), new_device_id])
+                    .map_err(self.failed("write"))?;
+                new_device_id
+            }
+        };
+        let cursors =
+            self.all("SELECT is_group, peer, epoch, seq FROM logs ORDER BY moved DESC", [], |row| {
+                Ok(LogCursor {
+                    conversation: conversation_at(row, 0)?,
+                    epoch: u64_at(row, 2)?,
+                    seq: u64_at(row, 3)?,
+                })
+            });
+        let submits = "SELECT id, is_group, peer, kind, text, file, subject FROM submits ORDER BY position";
+        let submits = self.all(submits, [], |row| {
+            let (id, conversation) = (MessageId(row.get(0)?), conversation_at(row, 1)?);
+            Ok(PendingSubmit { id, conversation, content: content_at(row, 3)? })
+        });
+        Ok(Resume { device_id, cursors: cursors.map_err(&failed)?, submits: submits.map_err(&failed)? })
+    }
+
+    fn apply(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        let failed = self.failed("write");
+        let transaction = self.connection.transaction().map_err(&failed)?;
+        changes.iter().try_for_each(|change| apply(&transaction, change)).map_err(&failed)?;
+        transaction.commit().map_err(&failed)
+    }
+
+    fn messages(
+        &mut self,
+        conversation: &Recipient,
+        before_seq: u64,
+        limit: u32,
+    ) -> Result<Vec<Arc<LogMessage>>, StoreError> {
+        let (is_group, peer) = key(conversation);
+        let end =
+            if before_seq == 0 { i64::MAX } else { before_seq.min(i64::MAX.unsigned_abs()).cast_signed() };
+        let select =
+            "SELECT seq, id, sender, kind, text, file, subject, stored_at_ms, own, changed_seq, is_recalled
+                      FROM messages
+                      WHERE is_group = ?1 AND peer = ?2 AND seq < ?3 ORDER BY seq DESC LIMIT ?4";
+        let newest_first = self.all(select, params![is_group, peer, end, limit], |row| {
+            Ok(Arc::new(LogMessage {
+                seq: u64_at(row, 0)?,
+                id: MessageId(row.get(1)?),
+                from: user_at(row, 2)?,
+                content: content_at(row, 3)?,
+                stored_at_ms: row.get(7)?,
+                own: row.get(8)?,
+                changed_seq: u64_at(row, 9)?,
+                is_recalled: row.get(10)?,
+            }))
+        });
+        Ok(run_before(before_seq, newest_first.map_err(self.failed("read"))?))
+    }
+
+    fn conversations(&mut self, limit: u32) -> Result<Vec<Recipient>, StoreError> {
+        let select = "SELECT is_group, peer FROM logs ORDER BY moved DESC LIMIT ?1";
+        self.all(select, [limit], |row| conversation_at(row, 0)).map_err(self.failed("read"))
+    }
+}
+
+impl SqliteStore {
+    fn all<T>(
+        &self,
+        select: &str,
+        params: impl rusqlite::Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Vec<T>> {
+        self.connection.prepare_cached(select)?.query_map(params, read)?.collect()
+    }
+}
+
+fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
+    match change {
+        Change::Submit(PendingSubmit { id, conversation, content }) => {
+            let (is_group, peer) = key(conversation);
+            let insert = "INSERT INTO submits (id, is_group, peer, kind, text, file, subject) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+            let (Content { kind, text, file, .. }, subject) = (content, content.subject_bytes());
+            let params = params![id.0, is_group, peer, kind, text, file, subject];
+            transaction.prepare_cached(insert)?.execute(params)?;
+        }
+        Change::Withdraw { id } | Change::Accepted { id, .. } | Change::Rejected { id, .. } => {
+            transaction.prepare_cached("DELETE FROM submits WHERE id = ?1")?.execute([id.0])?;
+        }
+        Change::Message { conversation, epoch, message } => {
+            moved(transaction, conversation, *epoch, message.seq)?;
+            insert(transaction, conversation, message)?;
+        }
+        Change::Skipped { conversation, epoch, seq } => moved(transaction, conversation, *epoch, *seq)?,
+        Change::Reset { conversation } => {
+            let conversation = key(conversation);
+            for delete in [
+                "DELETE FROM logs WHERE is_group = ?1 AND peer = ?2",
+                "DELETE FROM messages WHERE is_group = ?1 AND peer = ?2",
+            ] {
+                transaction.prepare_cached(delete)?.execute(conversation)?;
+            }
+        }
+        Change::Older { conversation, epoch, messages } => {
+            let (is_group, peer) = key(conversation);
+            let known: Option<i64> = transaction
+                .prepare_cached("SELECT epoch FROM logs WHERE is_group = ?1 AND peer = ?2")?
+                .query_row((is_group, peer), |row| row.get(0))
+                .optional()?;
+            if known == Some(epoch.cast_signed()) {
+                messages.iter().try_for_each(|message| insert(transaction, conversation, message))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn moved(
+    transaction: &Transaction<'_>,
+    conversation: &Recipient,
+    epoch: u64,
+    seq: u64,
+) -> rusqlite::Result<()> {
+    let (is_group, peer) = key(conversation);
+    let upsert = "INSERT INTO logs (is_group, peer, epoch, seq, moved)
+                  VALUES (?1, ?2, ?3, ?4, (SELECT coalesce(max(moved), 0) + 1 FROM logs))
+                  ON CONFLICT DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq, moved = excluded.moved";
+    let params = params![is_group, peer, epoch.cast_signed(), seq.cast_signed()];
+    transaction.prepare_cached(upsert)?.execute(params)?;
+    Ok(())
+}
+
+fn insert(
+    transaction: &Transaction<'_>,
+    conversation: &Recipient,
+    message: &LogMessage,
+) -> rusqlite::Result<()> {
+    let (is_group, peer) = key(conversation);
+    let insert = "INSERT OR REPLACE INTO messages
+                  (is_group, peer, seq, id, sender, kind, text, file, subject, stored_at_ms, own, changed_seq,
+                   is_recalled)
+                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+    let LogMessage { seq, id, from, content, stored_at_ms, own, changed_seq, is_recalled } = message;
+    let (Content { kind, text, file, .. }, subject) = (content, content.subject_bytes());
+    let params = params![
+        is_group,
+        peer,
+        seq.cast_signed(),
+        id.0,
+        from.as_str(),
+        kind,
+        text,
+        file,
+        subject,
+        stored_at_ms,
+        own,
+        changed_seq.cast_signed(),
+        is_recalled,
+    ];
+    transaction.prepare_cached(insert)?.execute(params)?;
+    Ok(())
+}
+
+/// Users and groups may have the same ids.
+fn key(conversation: &Recipient) -> (bool, &str) {
+    match conversation {
+        Recipient::User(user) => (false, user.as_str()),
+        Recipient::Group(group) => (true, group.as_str()),
+    }
+}
+
+fn conversation_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Recipient> {
+    if row.get(first)? {
+        let group: String = row.get(first + 1)?;
+        GroupId::new(&group).map(Recipient::Group).map_err(|error| unreadable(first + 1, error))
+    } else {
+        user_at(row, first + 1).map(Recipient::User)
+    }
+}
+
+fn user_at(row: &Row<'_>, column: usize) -> rusqlite::Result<UserId> {
+    let user: String = row.get(column)?;
+    UserId::new(&user).map_err(|error| unreadable(column, error))
+}
+
+fn u64_at(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    row.get(column).map(i64::cast_unsigned)
+}
+
+fn content_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Content> {
+    let (text, file): (String, String) = (row.get(first + 1)?, row.get(first + 2)?);
+    let subject = row.get_ref(first + 3)?.as_blob()?;
+    Ok(Content::restore(row.get(first)?, text.into(), file.into(), subject))
+}
+
+fn unreadable(column: usize, error: switchboard_engine::IdError) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error.into())
+}

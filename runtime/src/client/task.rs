@@ -1,0 +1,381 @@
+//! The task in which a client lives: between the application's handles, the session with its connection, and the
+//! store.
+//!
+//! What the session tells is put into the store first and into the queue of events afterwards, in batches: while
+//! the store writes one, the next one gathers. So whatever an application was told is in the store.
+
+use std::{collections::HashMap, mem, pin::Pin, sync::Arc};
+
+use switchboard_engine::{
+    History, LogMessage, MessageId, OlderId, PendingSubmit, Place, Recipient, Session, SessionNotification,
+    SessionState,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{
+    driver::{Driver, Told},
+    event::{Event, State},
+    handle::{Ended, Older, OlderError, SubmitError, Unaccepted},
+    link::LinkError,
+    queue::EventSender,
+    store::{Change, StoreError, StoreThread},
+};
+
+/// Things that may wait for the store; then nothing more is taken from the connection or the application.
+const BATCH_LIMIT: usize = 1_024;
+
+/// What a handle asks for. Each is answered once, or dropped when the client ends.
+pub(super) enum Command {
+    Submit {
+        submit: PendingSubmit,
+        taken: oneshot::Sender<Result<(), SubmitError>>,
+        fate: oneshot::Sender<Result<Place, Unaccepted>>,
+    },
+    Older {
+        conversation: Recipient,
+        before_seq: u64,
+        limit: u32,
+        answer: oneshot::Sender<Result<Older, OlderError>>,
+    },
+    /// To look at the session.
+    Look(Box<dyn FnOnce(&Session) + Send>),
+    Connect {
+        done: oneshot::Sender<()>,
+    },
+    Disconnect {
+        done: oneshot::Sender<()>,
+    },
+    End {
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// What is done once the changes that belong to it are in the store.
+enum Then {
+    Tell(Event),
+    Fate { id: MessageId, fate: Result<Place, Unaccepted> },
+    HandOver { submit: PendingSubmit, taken: oneshot::Sender<Result<(), SubmitError>> },
+    Answer { answer: oneshot::Sender<Result<Older, OlderError>>, older: Result<Older, OlderError> },
+}
+
+/// Changes that go into the store together, and what follows.
+#[derive(Default)]
+struct Batch {
+    changes: Vec<Change>,
+    then: Vec<Then>,
+}
+
+/// The store's answer to a batch, and what follows from it.
+type Commit = Pin<Box<dyn Future<Output = (Result<(), StoreError>, Vec<Then>)> + Send>>;
+
+pub(super) struct Task {
+    driver: Driver<Session>,
+    store: StoreThread,
+    commands: mpsc::Receiver<Command>,
+    events: EventSender,
+    states: watch::Sender<State>,
+    /// What gathers for the store.
+    batch: Batch,
+    /// Who waits for the fate of a message that was submitted.
+    fates: HashMap<MessageId, oneshot::Sender<Result<Place, Unaccepted>>>,
+    /// Who waits for older messages.
+    older: HashMap<OlderId, oneshot::Sender<Result<Older, OlderError>>>,
+    /// Why the last link ended.
+    link_error: Option<Arc<LinkError>>,
+    stalled: bool,
+    /// The client ends as soon as the connection is closed and the store has everything.
+    ending: bool,
+    /// Who waits for the end.
+    ended: Vec<oneshot::Sender<()>>,
+}
+
+impl Task {
+    pub(super) fn new(
+        driver: Driver<Session>,
+        store: StoreThread,
+        commands: mpsc::Receiver<Command>,
+        events: EventSender,
+        states: watch::Sender<State>,
+    ) -> Self {
+        Self {
+            driver,
+            store,
+            commands,
+            events,
+            states,
+            batch: Batch::default(),
+            fates: HashMap::new(),
+            older: HashMap::new(),
+            link_error: None,
+            stalled: false,
+            ending: false,
+            ended: Vec::new(),
+        }
+    }
+
+    /// Lives until the client is closed, its last handle is dropped, or its store fails.
+    pub(super) async fn run(mut self, connect: bool) {
+        if connect {
+            self.driver.command(Session::connect);
+        }
+        if let Err(error) = self.serve().await {
+            tracing::error!(error = &error as &dyn std::error::Error, "a client's store has failed");
+            let state = State::Failed(Arc::new(error));
+            self.states.send_replace(state.clone());
+            self.events.push(Event::State(state));
+        }
+        self.store.close().await;
+        // Nobody is to find the handles' end of the channel open and the task gone.
+        self.commands.close();
+        for done in self.ended {
+            let _ = done.send(());
+        }
+    }
+
+    async fn serve(&mut self) -> Result<(), StoreError> {
+        let mut commit: Option<Commit> = None;
+        loop {
+            self.gather();
+            if commit.is_none() {
+                commit = self.commit();
+            }
+            let closed = matches!(self.driver.machine().state(), SessionState::Closed(_));
+            if self.ending && closed && commit.is_none() {
+                return Ok(());
+            }
+            let full = self.batch.then.len() >= BATCH_LIMIT;
+            let stalled = self.is_stalled();
+            let Self { driver, commands, events, .. } = self;
+            let written = async {
+                match &mut commit {
+                    Some(commit) => commit.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                command = commands.recv(), if !full && !self.ending => self.command(command),
+                (written, then) = written => {
+                    commit = None;
+                    written?;
+                    then.into_iter().for_each(|then| self.follow(then));
+                }
+                () = driver.step(), if !full && !stalled => {}
+                () = events.room(), if stalled => {}
+            }
+        }
+    }
+
+    /// Whether the application reads its events too slowly. Nothing is read from the connection meanwhile; but
+    /// who ends is not kept from it.
+    fn is_stalled(&mut self) -> bool {
+        let stalled = self.events.is_full() && !self.ending;
+        if stalled && !self.stalled {
+            tracing::debug!("a client's events are not read: its connection waits");
+            self.events.push(Event::Stalled);
+        }
+        self.stalled = stalled;
+        stalled
+    }
+
+    /// Takes what the session tells into the batch.
+    fn gather(&mut self) {
+        while let Some(told) = self.driver.try_next() {
+            match told {
+                Told::Notification(notification) => self.notified(notification),
+                Told::LinkEnded(error) => self.link_error = Some(Arc::new(error)),
+            }
+        }
+    }
+
+    /// Gives the batch to the store, if there is something for it; does what has nothing to wait for.
+    fn commit(&mut self) -> Option<Commit> {
+        loop {
+            let Batch { changes, then } = mem::take(&mut self.batch);
+            if !changes.is_empty() {
+                let store = self.store.clone();
+                return Some(Box::pin(async move {
+                    (store.call(move |store| store.apply(&changes)).await, then)
+                }));
+            }
+            if then.is_empty() {
+                return None;
+            }
+            then.into_iter().for_each(|then| self.follow(then));
+            self.gather();
+        }
+    }
+
+    fn notified(&mut self, notification: SessionNotification) {
+        match notification {
+            SessionNotification::StateChanged(state) => {
+                let state = self.state(state);
+                self.tell(Event::State(state));
+            }
+            SessionNotification::Message { conversation, epoch, message } => {
+                let message: Arc<LogMessage> = Arc::from(message);
+                self.keep(Change::Message {
+                    conversation: conversation.clone(),
+                    epoch,
+                    message: Arc::clone(&message),
+                });
+                self.tell(Event::Message { conversation, epoch, message });
+            }
+            SessionNotification::Skipped { conversation, epoch, seq } => {
+                self.keep(Change::Skipped { conversation: conversation.clone(), epoch, seq });
+                self.tell(Event::Skipped { conversation, epoch, seq });
+            }
+            SessionNotification::Reset { conversation } => {
+                self.keep(Change::Reset { conversation: conversation.clone() });
+                self.tell(Event::Reset { conversation });
+            }
+            SessionNotification::Accepted { id, place } => {
+                self.keep(Change::Accepted { id, place });
+                self.batch.then.push(Then::Fate { id, fate: Ok(place) });
+            }
+            SessionNotification::Rejected { id, code, text } => {
+                self.keep(Change::Rejected { id, reason: code });
+                let fate = Err(Unaccepted::Rejected { reason: code, text: text.into() });
+                self.batch.then.push(Then::Fate { id, fate });
+            }
+            SessionNotification::Older { request, conversation, epoch, messages, first_seq } => {
+                let messages: Vec<_> = messages.into_iter().map(Arc::new).collect();
+                self.keep(Change::Older { conversation, epoch, messages: messages.clone() });
+                self.answer(request, Ok(Older { epoch, messages, first_seq }));
+            }
+            SessionNotification::NoOlder { request, reason } => self.answer(request, Err(reason.into())),
+            SessionNotification::CaughtUp => {
+                // A conversation that turns up from now on was begun after this device.
+                self.driver.command(|session, _| session.set_history(History::All));
+                self.tell(Event::CaughtUp);
+            }
+        }
+    }
+
+    fn keep(&mut self, change: Change) {
+        self.batch.changes.push(change);
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.batch.then.push(Then::Tell(event));
+    }
+
+    fn answer(&mut self, request: OlderId, older: Result<Older, OlderError>) {
+        if let Some(answer) = self.older.remove(&request) {
+            self.batch.then.push(Then::Answer { answer, older });
+        }
+    }
+
+    /// The session's state in the application's terms.
+    fn state(&mut self, state: SessionState) -> State {
+        match state {
+            SessionState::Closed(reason) => State::Closed(reason),
+            SessionState::Connecting { failures } => State::Connecting { failures },
+            SessionState::Greeting => {
+                self.link_error = None;
+                State::Greeting
+            }
+            SessionState::Resyncing => State::CatchingUp,
+            SessionState::Online => State::Online,
+            SessionState::Closing => State::Closing,
+            SessionState::Waiting { until, failures, cause } => {
+                let until = std::time::Instant::now() + self.driver.until(until);
+                State::Waiting { until, failures, cause, error: self.link_error.clone() }
+            }
+        }
+    }
+
+    fn follow(&mut self, then: Then) {
+        // An answer that nobody waits for any more is not missed.
+        match then {
+            Then::Tell(event) => {
+                if let Event::State(state) = &event {
+                    self.states.send_replace(state.clone());
+                }
+                self.events.push(event);
+            }
+            Then::Fate { id, fate } => {
+                self.events.push(match fate.clone() {
+                    Ok(place) => Event::Accepted { id, place },
+                    Err(Unaccepted::Rejected { reason, text }) => Event::Rejected { id, reason, text },
+                    Err(Unaccepted::Ended(Ended)) => return,
+                });
+                if let Some(waiting) = self.fates.remove(&id) {
+                    let _ = waiting.send(fate);
+                }
+            }
+            Then::HandOver { submit, taken } => {
+                let id = submit.id;
+                let PendingSubmit { conversation, content, .. } = submit;
+                let handed =
+                    self.driver.command(|session, now| session.submit(now, id, conversation, content));
+                if handed.is_err() {
+                    self.fates.remove(&id);
+                    self.keep(Change::Withdraw { id });
+                }
+                let _ = taken.send(handed.map_err(SubmitError::from));
+            }
+            Then::Answer { answer, older } => {
+                let _ = answer.send(older);
+            }
+        }
+    }
+
+    /// Does what a handle asks for; without a handle, ends.
+    fn command(&mut self, command: Option<Command>) {
+        match command {
+            Some(Command::Submit { submit, taken, fate }) => self.submit(submit, taken, fate),
+            Some(Command::Older { conversation, before_seq, limit, answer }) => {
+                let fetch =
+                    |session: &mut Session, now| session.fetch_older(now, conversation, before_seq, limit);
+                match self.driver.command(fetch) {
+                    Ok(request) => {
+                        self.older.insert(request, answer);
+                    }
+                    Err(error) => {
+                        let _ = answer.send(Err(error.into()));
+                    }
+                }
+            }
+            Some(Command::Look(look)) => look(self.driver.machine()),
+            Some(Command::Connect { done }) => {
+                self.driver.command(Session::connect);
+                let _ = done.send(());
+            }
+            Some(Command::Disconnect { done }) => {
+                self.driver.command(Session::close);
+                let _ = done.send(());
+            }
+            Some(Command::End { done }) => {
+                self.ended.push(done);
+                self.end();
+            }
+            None => self.end(),
+        }
+    }
+
+    fn end(&mut self) {
+        self.ending = true;
+        self.driver.command(Session::close);
+    }
+
+    /// Keeps a message before the session has it.
+    fn submit(
+        &mut self,
+        submit: PendingSubmit,
+        taken: oneshot::Sender<Result<(), SubmitError>>,
+        fate: oneshot::Sender<Result<Place, Unaccepted>>,
+    ) {
+        let PendingSubmit { id, conversation, content } = &submit;
+        let admitted = match self.fates.contains_key(id) {
+            true => Err(switchboard_engine::SubmitError::AlreadyPending),
+            false => self.driver.machine().admits(*id, conversation, content),
+        };
+        if let Err(error) = admitted {
+            let _ = taken.send(Err(error.into()));
+            return;
+        }
+        self.fates.insert(*id, fate);
+        self.keep(Change::Submit(submit.clone()));
+        self.batch.then.push(Then::HandOver { submit, taken });
+    }
+}

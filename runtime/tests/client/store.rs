@@ -1,0 +1,253 @@
+//! What stores keep. Both kinds hold the same.
+
+use std::sync::Arc;
+
+use switchboard::client::{
+    Change, Content, GroupId, LogMessage, MemoryStore, MessageId, PendingSubmit, Place, Recipient,
+    RejectReason, SqliteStore, Store, StoreError,
+};
+use switchboard_engine::LogCursor;
+
+use crate::harness::{folder, texts, user, with};
+
+const DEVICE: [u8; 16] = [7; 16];
+
+/// Does the same with both kinds of store. `again` gives the store as a later client finds it.
+fn both(check: impl Fn(&mut dyn FnMut() -> Box<dyn Store>)) {
+    let memory = MemoryStore::default();
+    check(&mut || Box::new(memory.clone()));
+    let data = folder();
+    let file = data.path().join("client.db");
+    check(&mut || Box::new(SqliteStore::open(&file).unwrap()));
+}
+
+fn message(seq: u64, text: &str) -> Arc<LogMessage> {
+    Arc::new(LogMessage {
+        seq,
+        id: MessageId([u8::try_from(seq).unwrap(); 16]),
+        from: user("bob"),
+        content: Content::edit(7, text),
+        stored_at_ms: 1_700_000_000_000,
+        own: false,
+        changed_seq: u64::MAX,
+        is_recalled: true,
+    })
+}
+
+fn told(conversation: &Recipient, epoch: u64, seq: u64) -> Change {
+    Change::Message {
+        conversation: conversation.clone(),
+        epoch,
+        message: message(seq, &format!("text {seq}")),
+    }
+}
+
+fn submit(id: u8) -> PendingSubmit {
+    PendingSubmit { id: MessageId([id; 16]), conversation: with("bob"), content: Content::text("hello") }
+}
+
+#[test]
+fn a_new_device_keeps_its_id() {
+    both(|again| {
+        let resume = again().open(&user("alice"), DEVICE).unwrap();
+        assert_eq!((resume.device_id, resume.cursors.len(), resume.submits.len()), (DEVICE, 0, 0));
+        assert_eq!(again().open(&user("alice"), [8; 16]).unwrap().device_id, DEVICE);
+    });
+}
+
+#[test]
+fn a_store_is_one_users() {
+    both(|again| {
+        again().open(&user("alice"), DEVICE).unwrap();
+        let error = again().open(&user("bob"), DEVICE).unwrap_err();
+        assert!(matches!(error, StoreError::OtherUser { .. }), "{error}");
+        assert_eq!(
+            error.to_string(),
+            "this store is alice's, and not bob's: each user needs one of their own"
+        );
+    });
+}
+
+#[test]
+fn messages_come_with_their_cursors_and_those_that_moved_last_come_first() {
+    both(|again| {
+        let group = Recipient::Group(GroupId::new("bob").unwrap());
+        let mut store = again();
+        store.open(&user("alice"), DEVICE).unwrap();
+        let epoch = u64::MAX - 5;
+        store.apply(&[told(&with("bob"), 9, 1), told(&group, epoch, 1), told(&with("bob"), 9, 2)]).unwrap();
+        drop(store);
+        let mut store = again();
+        let cursors = store.open(&user("alice"), DEVICE).unwrap().cursors;
+        let cursor = |conversation, epoch, seq| LogCursor { conversation, epoch, seq };
+        assert_eq!(cursors, [cursor(with("bob"), 9, 2), cursor(group.clone(), epoch, 1)]);
+        assert_eq!(
+            store.messages(&with("bob"), 0, 10).unwrap(),
+            [message(1, "text 1"), message(2, "text 2")]
+        );
+        assert_eq!(store.messages(&with("bob"), 0, 1).unwrap(), [message(2, "text 2")]);
+        assert_eq!(store.messages(&with("bob"), 2, 10).unwrap(), [message(1, "text 1")]);
+        assert_eq!(store.messages(&with("carol"), 0, 10).unwrap(), []);
+        assert_eq!(store.conversations(10).unwrap(), [with("bob"), group]);
+        assert_eq!(store.conversations(1).unwrap(), [with("bob")]);
+    });
+}
+
+#[test]
+fn messages_beyond_a_gap_are_not_given() {
+    both(|again| {
+        let mut store = again();
+        store.open(&user("alice"), DEVICE).unwrap();
+        let skipped = Change::Skipped { conversation: with("bob"), epoch: 9, seq: 4 };
+        store.apply(&[told(&with("bob"), 9, 1), skipped, told(&with("bob"), 9, 5)]).unwrap();
+        assert_eq!(texts(&store.messages(&with("bob"), 0, 10).unwrap()), ["text 5"]);
+        assert!(store.messages(&with("bob"), 5, 10).unwrap().is_empty());
+        let older = |epoch, messages| Change::Older { conversation: with("bob"), epoch, messages };
+        // Of another log: means nothing here.
+        store.apply(&[older(8, vec![message(4, "other")])]).unwrap();
+        store.apply(&[older(9, vec![message(3, "three"), message(4, "four")])]).unwrap();
+        assert_eq!(texts(&store.messages(&with("bob"), 0, 10).unwrap()), ["three", "four", "text 5"]);
+        let cursors = again_cursors(store);
+        assert_eq!(cursors[0].seq, 5);
+    });
+
+    fn again_cursors(mut store: Box<dyn Store>) -> Vec<LogCursor> {
+        store.open(&user("alice"), DEVICE).unwrap().cursors
+    }
+}
+
+#[test]
+fn a_reset_forgets_a_conversation_and_nothing_else() {
+    both(|again| {
+        let mut store = again();
+        store.open(&user("alice"), DEVICE).unwrap();
+        let reset = Change::Reset { conversation: with("bob") };
+        let changes =
+            [told(&with("bob"), 9, 1), told(&with("carol"), 9, 1), Change::Submit(submit(1)), reset];
+        store.apply(&changes).unwrap();
+        assert!(store.messages(&with("bob"), 0, 10).unwrap().is_empty());
+        assert_eq!(store.conversations(10).unwrap(), [with("carol")]);
+        assert_eq!(store.open(&user("alice"), DEVICE).unwrap().submits, [submit(1)]);
+    });
+}
+
+#[test]
+fn a_submit_is_kept_in_its_order_until_it_has_its_fate() {
+    both(|again| {
+        let mut store = again();
+        store.open(&user("alice"), DEVICE).unwrap();
+        store.apply(&[5, 3, 4, 2].map(|id| Change::Submit(submit(id)))).unwrap();
+        let place = Place { epoch: 1, seq: 1, stored_at_ms: 0 };
+        let [two, three] = [2, 3].map(|id| MessageId([id; 16]));
+        store.apply(&[Change::Accepted { id: three, place }]).unwrap();
+        store.apply(&[Change::Rejected { id: two, reason: RejectReason::Invalid }]).unwrap();
+        drop(store);
+        let mut store = again();
+        assert_eq!(store.open(&user("alice"), DEVICE).unwrap().submits, [submit(5), submit(4)]);
+        store.apply(&[Change::Withdraw { id: MessageId([5; 16]) }]).unwrap();
+        assert_eq!(store.open(&user("alice"), DEVICE).unwrap().submits, [submit(4)]);
+    });
+}
+
+#[test]
+fn memory_keeps_the_newest_messages() {
+    let mut store = MemoryStore::keeping(3);
+    store.open(&user("alice"), DEVICE).unwrap();
+    for seq in 1..=5 {
+        store.apply(&[told(&with("bob"), 9, seq)]).unwrap();
+    }
+    assert_eq!(texts(&store.messages(&with("bob"), 0, 10).unwrap()), ["text 3", "text 4", "text 5"]);
+    let older = Change::Older { conversation: with("bob"), epoch: 9, messages: vec![message(2, "two")] };
+    store.apply(&[older]).unwrap();
+    assert_eq!(store.messages(&with("bob"), 0, 10).unwrap().len(), 3);
+}
+
+#[test]
+fn memory_belongs_to_the_client_that_opened_it_last() {
+    let mut old = MemoryStore::default();
+    old.open(&user("alice"), DEVICE).unwrap();
+    old.apply(&[told(&with("bob"), 9, 1)]).unwrap();
+    let mut new = old.clone();
+    assert_eq!(new.open(&user("alice"), DEVICE).unwrap().cursors[0].seq, 1);
+    // A batch that was still on its way.
+    assert!(old.apply(&[told(&with("bob"), 9, 2)]).is_err());
+    new.apply(&[told(&with("bob"), 9, 2)]).unwrap();
+}
+
+#[test]
+fn a_change_that_fails_leaves_nothing_of_its_batch() {
+    let data = folder();
+    let mut store = SqliteStore::open(data.path().join("client.db")).unwrap();
+    store.open(&user("alice"), DEVICE).unwrap();
+    // One id cannot be pending twice.
+    let changes = [told(&with("bob"), 9, 1), Change::Submit(submit(1)), Change::Submit(submit(1))];
+    assert!(matches!(store.apply(&changes), Err(StoreError::Failed { .. })));
+    let resume = store.open(&user("alice"), DEVICE).unwrap();
+    assert!(resume.cursors.is_empty() && resume.submits.is_empty());
+}
+
+#[test]
+fn a_file_is_one_clients_at_a_time() {
+    let data = folder();
+    let file = data.path().join("client.db");
+    let first = SqliteStore::open(&file).unwrap();
+    let error = SqliteStore::open(&file).unwrap_err();
+    assert!(matches!(error, StoreError::InUse { .. }), "{error:?}");
+    assert!(error.to_string().contains("in use by another client"), "{error}");
+    drop(first);
+    SqliteStore::open(&file).unwrap();
+}
+
+#[test]
+fn other_files_are_refused_and_left_as_they_are() {
+    let data = folder();
+    let file = data.path().join("other");
+    let open = || SqliteStore::open(&file).unwrap_err();
+
+    std::fs::write(&file, "Dear diary, ".repeat(1000)).unwrap();
+    assert!(matches!(open(), StoreError::NotADatabase { .. }));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "Dear diary, ".repeat(1000));
+
+    std::fs::remove_file(&file).unwrap();
+    let other = rusqlite::Connection::open(&file).unwrap();
+    other.execute_batch("CREATE TABLE other (x)").unwrap();
+    drop(other);
+    let before = std::fs::read(&file).unwrap();
+    assert!(matches!(open(), StoreError::Foreign { .. }));
+    assert_eq!(std::fs::read(&file).unwrap(), before);
+
+    let missing = SqliteStore::open(data.path().join("no").join("such")).unwrap_err();
+    assert!(matches!(missing, StoreError::Failed { doing: "open", .. }), "{missing:?}");
+}
+
+#[test]
+fn newer_files_are_refused() {
+    let data = folder();
+    let file = data.path().join("client.db");
+    drop(SqliteStore::open(&file).unwrap());
+    let newer = rusqlite::Connection::open(&file).unwrap();
+    newer.pragma_update(None, "user_version", 99).unwrap();
+    drop(newer);
+    let error = SqliteStore::open(&file).unwrap_err();
+    assert!(matches!(error, StoreError::Newer { found: 99, .. }), "{error:?}");
+    assert!(error.to_string().contains("use a newer program"), "{error}");
+}
+
+#[test]
+fn damaged_files_are_refused() {
+    let data = folder();
+    let file = data.path().join("client.db");
+    let mut store = SqliteStore::open(&file).unwrap();
+    store.open(&user("alice"), DEVICE).unwrap();
+    for seq in 1..=200 {
+        store.apply(&[told(&with("bob"), 9, seq)]).unwrap();
+    }
+    drop(store);
+    let mut bytes = std::fs::read(&file).unwrap();
+    // All pages but the first, which has the schema.
+    bytes[4096..].fill(0x55);
+    std::fs::write(&file, bytes).unwrap();
+    let error = SqliteStore::open(&file).unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}");
+    assert!(error.to_string().contains("is damaged: move it away"), "{error}");
+}
