@@ -30,6 +30,8 @@ pub enum CloseReason {
     TooManyPending,
     /// The unfinished messages of all peers together are larger than the server has room for.
     ServerFull,
+    /// More clients connect at the moment than are taken in.
+    NotAdmitted,
     /// A newer connection of the same user took over.
     TakenOver,
     /// The user opened more connections than one user may have; the oldest is closed.
@@ -52,7 +54,7 @@ impl CloseReason {
             Self::Undecodable | Self::UndecodableFrame => 1007,
             Self::TooManyMessages | Self::TooManyBytes => 1008,
             Self::MessageTooLarge => 1009,
-            Self::SlowReader | Self::TooManyPending | Self::ServerFull => 1013,
+            Self::SlowReader | Self::TooManyPending | Self::ServerFull | Self::NotAdmitted => 1013,
             Self::TakenOver => 4000,
             Self::TooManyDevices => 4001,
             Self::Idle => 4002,
@@ -79,6 +81,7 @@ impl CloseReason {
             Self::SlowReader => "you read too slowly: too many bytes are waiting; reconnect and read",
             Self::TooManyPending => "too many of your messages are waiting to be stored; try again later",
             Self::ServerFull => "the server has no room for this at the moment; try again later",
+            Self::NotAdmitted => "too many clients are connecting at the moment; reconnect later",
             Self::TakenOver => "a newer connection of the same user took over",
             Self::TooManyDevices => "the user has too many connections; the oldest was closed",
             Self::Idle => "no sign of life: not even an answer to a ping",

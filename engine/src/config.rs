@@ -32,6 +32,8 @@ pub struct ServerConfig {
     pub reconnect_after: Duration,
     /// ... plus a random part of this one, so that those of a server that restarts do not come all at once.
     pub reconnect_spread: Duration,
+    /// Over how long a shutdown closes the connections, in equal steps; zero closes all of them at once.
+    pub drain_time: Duration,
     /// Whether there are other engines: without them, nothing is published or subscribed to.
     pub peers: bool,
     /// The limits.
@@ -53,6 +55,7 @@ impl Default for ServerConfig {
             resync_interval: Duration::from_secs(60),
             reconnect_after: Duration::from_secs(1),
             reconnect_spread: Duration::from_secs(10),
+            drain_time: Duration::from_secs(1),
             peers: false,
             limits: Limits::default(),
         }
@@ -87,6 +90,20 @@ pub struct Limits {
     pub bytes_per_second: u64,
     /// Bytes that a connection may send at once after a pause; at least `message_bytes`.
     pub byte_burst: u64,
+    /// Messages per second of all connections of one user together, sustained; 0: as many as each may send.
+    pub user_messages_per_second: u32,
+    /// Messages that the connections of a user may send at once after a pause, if that is limited.
+    pub user_message_burst: u32,
+    /// Bytes per second of all connections of one user together, sustained; 0: as many as each may send.
+    pub user_bytes_per_second: u64,
+    /// Bytes that the connections of a user may send at once after a pause, if that is limited; at least
+    /// `message_bytes` then.
+    pub user_byte_burst: u64,
+    /// Connections that are taken in per second, sustained; 0: as many as come. The others are closed before anything
+    /// is asked about them, and told when there will be a place.
+    pub admissions_per_second: u32,
+    /// Connections that are taken in at once after a pause, if that is limited.
+    pub admission_burst: u32,
     /// Bytes waiting to be written to one connection, [`FRAME_COST_BYTES`] for each frame included; at
     /// least `message_bytes` and that. At the limit the connection is closed.
     pub outbox_bytes: u64,
@@ -137,6 +154,12 @@ impl Default for Limits {
             message_burst: 2_000,
             bytes_per_second: 8 << 20,
             byte_burst: 32 << 20,
+            user_messages_per_second: 0,
+            user_message_burst: 4_000,
+            user_bytes_per_second: 0,
+            user_byte_burst: 64 << 20,
+            admissions_per_second: 0,
+            admission_burst: 1_000,
             outbox_bytes: (8 << 20) + (64 << 10),
             streams_per_connection: 8,
             pending_per_connection: 2_048,
@@ -201,12 +224,23 @@ impl ServerConfig {
                 l.pending_bytes >= l.message_bytes.saturating_add(1024)
             }),
         ];
-        let sessions = self.session_rules();
-        let mut rules = rules.into_iter().chain(sessions);
+        let (flow, sessions) = (self.flow_rules(), self.session_rules());
+        let mut rules = rules.into_iter().chain(flow).chain(sessions);
         match rules.find(|(_, _, holds)| !holds) {
             Some((field, rule, _)) => Err(ConfigError { field, rule }),
             None => Ok(()),
         }
+    }
+
+    /// What is required of limits that need not be set.
+    fn flow_rules(&self) -> [(&'static str, &'static str, bool); 3] {
+        let l = &self.limits;
+        let (messages, bytes) = (l.user_messages_per_second > 0, l.user_bytes_per_second > 0);
+        [
+            ("user_message_burst", "at least 1", l.user_message_burst >= 1 || !messages),
+            ("user_byte_burst", "at least message_bytes", l.user_byte_burst >= l.message_bytes || !bytes),
+            ("admission_burst", "at least 1", l.admission_burst >= 1 || l.admissions_per_second == 0),
+        ]
     }
 
     /// What is required of what only sessions have.

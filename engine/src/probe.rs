@@ -138,6 +138,14 @@ catalogue! {
         OwnCopyToClassic "own-copy-to-classic" "The sender's classic connections get what another device has sent."
         HeadsForgottenAfterLag "heads-forgotten-after-lag" "A session that has lagged is not told the heads."
         ResyncIgnored "resync-ignored" "A resync is not answered."
+        UserRateUnlimited "user-rate-unlimited" "The rates of a user's connections together are ignored."
+        UserRatePerConnection "user-rate-per-connection" "Each connection of a user has the whole rate of the user to itself."
+        DeviceNotReplaced "device-not-replaced" "A device that comes back leaves its old session open."
+        DeviceReplacedAny "device-replaced-any" "A device that comes closes the user's sessions on other devices too."
+        AdmissionUnlimited "admission-unlimited" "However many clients connect at once, all are taken in."
+        AdmissionSamePlace "admission-same-place" "All who are not taken in are told to come back at the same time."
+        DrainAtOnce "drain-at-once" "A stopping server closes all connections at once."
+        EarlierDeliveredAgain "earlier-delivered-again" "A submit that was stored earlier is sent to classic clients again."
         PageOfOtherConversation "page-of-other-conversation" "A log is read for the other user, not for who asks."
         EntryToClassic "entry-to-classic" "Classic clients are sent what has no classic form."
         ConcernedLeftOut "concerned-left-out" "Who was removed from a group is not told."
@@ -165,6 +173,8 @@ catalogue! {
         MessageTooLarge "message-too-large" "A message is larger than the limit."
         MessagesTooFast "messages-too-fast" "A connection sends more messages than its rate."
         BytesTooFast "bytes-too-fast" "A connection sends more bytes than its rate."
+        UserMessagesTooFast "user-messages-too-fast" "The connections of a user together send more messages than its rate."
+        UserBytesTooFast "user-bytes-too-fast" "The connections of a user together send more bytes than its rate."
         SenderCorrected "sender-corrected" "`from` was not the sender and was corrected."
         RecipientRefused "recipient-refused" "The recipient cannot be an id."
         NotMember "not-member" "A message to a group that the sender does not belong to is refused."
@@ -208,6 +218,10 @@ catalogue! {
         PictureDiscarded "picture-discarded" "A held picture ends with its connection."
         UserArrived "user-arrived" "A user's first connection opens."
         DeviceArrived "device-arrived" "A user's further connection opens."
+        DeviceReplaced "device-replaced" "A session of a device that has another one takes its place."
+        AdmissionRefused "admission-refused" "A connection is told to come back when there is a place."
+        AdmissionsPromised "admissions-promised" "So many places are promised that the next is told the longest time."
+        DrainStep "drain-step" "A stopping server closes some of its connections, and the next ones later."
         ArrivedDuringStop "arrived-during-stop" "A connection opens during a shutdown."
         Welcomed "welcomed" "A connection is welcomed."
         Pinged "pinged" "A silent connection is pinged."
@@ -229,6 +243,7 @@ catalogue! {
         ClosedSlowReader "closed-slow-reader" "Closed: reads too slowly."
         ClosedTooManyPending "closed-too-many-pending" "Closed: too many messages wait."
         ClosedServerFull "closed-server-full" "Closed: no room."
+        ClosedNotAdmitted "closed-not-admitted" "Closed: too many clients are connecting."
         ClosedTakenOver "closed-taken-over" "Closed: a newer connection took over."
         ClosedTooManyDevices "closed-too-many-devices" "Closed: too many connections of one user."
         ClosedIdle "closed-idle" "Closed: no sign of life."
@@ -263,6 +278,7 @@ catalogue! {
         SubmitAccepted "submit-accepted" "A submit is answered with its place in the log."
         SubmitRefused "submit-refused" "A submit is rejected as the store refuses it."
         SubmitUnavailable "submit-unavailable" "A submit is rejected as the store fails or is silent."
+        SubmitStoredEarlier "submit-stored-earlier" "A submit is accepted that was stored earlier: no classic client is sent it again."
         SubmitRepeated "submit-repeated" "A submit is stored that was delivered a moment ago."
         DeliveredToSession "delivered-to-session" "A stored message is delivered to sessions."
         DeliveredToOwnDevices "delivered-to-own-devices" "A stored message is delivered to its sender's other sessions."
@@ -328,6 +344,7 @@ impl Rule {
             CloseReason::SlowReader => Self::ClosedSlowReader,
             CloseReason::TooManyPending => Self::ClosedTooManyPending,
             CloseReason::ServerFull => Self::ClosedServerFull,
+            CloseReason::NotAdmitted => Self::ClosedNotAdmitted,
             CloseReason::TakenOver => Self::ClosedTakenOver,
             CloseReason::TooManyDevices => Self::ClosedTooManyDevices,
             CloseReason::Idle => Self::ClosedIdle,

@@ -20,6 +20,8 @@ macro_rules! stats {
 stats! {
     /// Connections that were opened.
     connects,
+    /// Of those, ones that were told to come back later, as too many came at once.
+    refused_admission,
     /// Connections that are gone.
     disconnects,
     /// Connections that the engine asked to close.

@@ -114,7 +114,7 @@ fn every_key_can_be_set_by_its_variable() {
             names += 1;
         }
     }
-    assert_eq!(names, 46);
+    assert_eq!(names, 53);
 }
 
 #[test]
@@ -123,10 +123,12 @@ fn values_reach_the_engine() {
                 [timeouts]\nping_interval_ms = 1\nidle_timeout_ms = 2\nclose_timeout_ms = 3\n\
                 request_timeout_ms = 4\nreload_interval_ms = 5\nring_timeout_ms = 6\n\
                 hello_timeout_ms = 7\nheartbeat_interval_ms = 1\nresync_interval_ms = 8\n\
-                reconnect_after_ms = 9\nreconnect_spread_ms = 0\n\
+                reconnect_after_ms = 9\nreconnect_spread_ms = 0\ndrain_time_ms = 10\n\
                 [limits]\nconnections = 11\nconnections_per_user = 12\ngroups_per_user = 13\n\
                 message_bytes = 2_000\nmessages_per_second = 15\nmessage_burst = 16\nbytes_per_second = 17\n\
-                byte_burst = 0x1000\noutbox_bytes = 4000\nstreams_per_connection = 20\n\
+                byte_burst = 0x1000\nuser_messages_per_second = 25\nuser_message_burst = 26\n\
+                user_bytes_per_second = 27\nuser_byte_burst = 28000\nadmissions_per_second = 29\n\
+                admission_burst = 30\noutbox_bytes = 4000\nstreams_per_connection = 20\n\
                 pending_per_connection = 21\npending = 22\npending_bytes = 5000\n\
                 lag_bytes = 3000\nfetches_per_connection = 23\nmarks_per_connection = 25\npage_messages = 3\npage_bytes = 2400\n\
                 cursors_per_hello = 257\nheads_per_frame = 24\n";
@@ -144,6 +146,7 @@ fn values_reach_the_engine() {
         resync_interval: Duration::from_millis(8),
         reconnect_after: Duration::from_millis(9),
         reconnect_spread: Duration::ZERO,
+        drain_time: Duration::from_millis(10),
         peers: true,
         limits: engine::Limits {
             connections: 11,
@@ -154,6 +157,12 @@ fn values_reach_the_engine() {
             message_burst: 16,
             bytes_per_second: 17,
             byte_burst: 4_096,
+            user_messages_per_second: 25,
+            user_message_burst: 26,
+            user_bytes_per_second: 27,
+            user_byte_burst: 28_000,
+            admissions_per_second: 29,
+            admission_burst: 30,
             outbox_bytes: 4_000,
             streams_per_connection: 20,
             pending_per_connection: 21,

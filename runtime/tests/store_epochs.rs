@@ -11,8 +11,8 @@ use std::path::Path;
 
 use rusqlite::Connection;
 use store_common::{
-    Fixture, group, heads, message, open_authentication, page, range, stored, to_group, to_user, user,
-    wait_until,
+    Fixture, earlier, group, heads, message, open_authentication, page, range, stored, to_group, to_user,
+    user, wait_until,
 };
 use switchboard::cli::StoreCommand;
 use switchboard::commands::{self, StoreError};
@@ -128,7 +128,7 @@ fn the_mark_follows_while_the_store_runs_and_is_not_ahead() {
     }
     wait_until("the mark has come up", || mark(folder.path()) == 5);
     // Answers that store nothing count nothing.
-    assert_eq!(fixture.ask(message("alice", 5, to_user("bob"), "x")), stored(5));
+    assert_eq!(fixture.ask(message("alice", 5, to_user("bob"), "x")), earlier(5));
     fixture.store.stop();
     assert_eq!((mark(folder.path()), commits(folder.path())), (5, 5));
 }

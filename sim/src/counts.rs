@@ -29,6 +29,16 @@ pub const WITHOUT_STEPS: &[Rule] = &[
     Rule::BusTyping,
 ];
 
+/// Rules of the engine that the simulator's worlds leave out, as they set no limits of this kind.
+pub const OF_FLOW: [Rule; 6] = [
+    Rule::UserMessagesTooFast,
+    Rule::UserBytesTooFast,
+    Rule::AdmissionRefused,
+    Rule::AdmissionsPromised,
+    Rule::ClosedNotAdmitted,
+    Rule::DrainStep,
+];
+
 /// How often each rule of the engine was reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reached([u64; Rule::ALL.len()]);
@@ -47,7 +57,11 @@ impl Reached {
 
     /// Each rule with how often it was reached, in the engine's order, but for [`WITHOUT_STEPS`].
     pub fn iter(&self) -> impl Iterator<Item = (Rule, u64)> {
-        Rule::ALL.iter().copied().zip(self.0).filter(|(rule, _)| !WITHOUT_STEPS.contains(rule))
+        Rule::ALL
+            .iter()
+            .copied()
+            .zip(self.0)
+            .filter(|(rule, _)| !WITHOUT_STEPS.contains(rule) && !OF_FLOW.contains(rule))
     }
 
     pub(crate) const fn count(&mut self, rule: Rule) {

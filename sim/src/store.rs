@@ -330,7 +330,7 @@ impl SimStore {
         let id = (message.sender.clone(), message.id.0);
         // A message that was stored once stays stored, even if its sender has left the group since.
         if let Some(place) = self.ids.get(&id).filter(|_| !self.has(StoreCanary::ForgetsIds)) {
-            return Answer::MessageStored(*place);
+            return Answer::StoredEarlier(*place);
         }
         let conversation = match &message.recipient {
             Recipient::User(user) if self.has(StoreCanary::SplitsDirections) => {

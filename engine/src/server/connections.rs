@@ -56,10 +56,10 @@ pub(super) enum Phase {
 }
 
 impl Connection {
-    pub(super) fn new(id: ConnId, user: UserKey, now: Instant, session: Option<Box<Session>>) -> Self {
+    pub(super) fn new(id: ConnId, phase: Phase, now: Instant, session: Option<Box<Session>>) -> Self {
         Self {
             id,
-            phase: Phase::Loading { user, early: VecDeque::new() },
+            phase,
             received_at: now,
             pinged_at: now,
             deadline: None,

@@ -1,6 +1,6 @@
 //! The digests of a server's state. What each part folds of itself is beside that part.
 
-use super::{Server, Stopping, requests::Purpose, timers::Due};
+use super::{Server, requests::Purpose, timers::Due};
 use crate::{
     digest::{Digest, Extent, as_named},
     id::{ConnId, Ticket},
@@ -61,15 +61,8 @@ impl<P: Probe> Server<P> {
     }
 
     fn fold(&self, digest: &mut Digest<'_>) {
-        match self.stopping {
-            Stopping::Running => digest.word(0),
-            Stopping::Settling { until } => {
-                digest.word(1);
-                digest.instant(until);
-            }
-            Stopping::Draining => digest.word(2),
-            Stopping::Stopped => digest.word(3),
-        }
+        self.stopping.fold(digest);
+        self.admissions.fold(digest);
         digest.word(self.early_bytes);
         self.connections.fold(digest, &self.users);
         self.users.fold(digest);

@@ -1,14 +1,15 @@
 //! Connections from their first event to their last, and the timers that watch them.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 
 use bytes::Bytes;
 
 use super::{
-    Server, Stopping, classic,
+    Server, classic,
     connections::{Connection, Phase},
     requests::Purpose,
     session::Session,
+    shutdown::Stopping,
     timers::Due,
     users::{Departed, Load, UserKey},
 };
@@ -28,12 +29,16 @@ impl<P: Probe> Server<P> {
     pub(super) fn connected(&mut self, conn: ConnId, id: UserId, protocol: Protocol) {
         self.stats.connects += 1;
         let running = self.stopping == Stopping::Running;
+        if running && let Err(wait) = self.take_admission() {
+            return self.turn_away(conn, protocol, wait);
+        }
         let known = self.users.key(id.as_str());
         let user = known.unwrap_or_else(|| self.users.add(id.clone(), Load::Done));
         let is_session = protocol == Protocol::Session;
         let hello_by = self.now + self.config.hello_timeout;
         let session = is_session.then(|| Box::new(Session::new(hello_by)));
-        let connection = Connection::new(conn, user, self.now, session);
+        let loading = Phase::Loading { user, early: VecDeque::new() };
+        let connection = Connection::new(conn, loading, self.now, session);
         if self.connections.add(connection, self.config.limits.connections).is_err() {
             // The slot is not one that a driver may use: there is no place to keep a deadline either.
             self.stats.driver_faults += 1;
@@ -220,14 +225,19 @@ impl<P: Probe> Server<P> {
                 self.probe.reached(Rule::PictureDiscarded);
             }
         }
+        self.end(conn, reason);
+        if !self.probe.canary(Canary::DetachForgotten) {
+            self.detach(conn, user, is_session, phase);
+        }
+    }
+
+    /// Asks the driver to end a connection that is closing, and sets the time limit for it.
+    pub(super) fn end(&mut self, conn: ConnId, reason: CloseReason) {
         self.probe.reached(Rule::closed(reason));
         self.stats.closes += 1;
         self.effects.push(Action::Close { conn, reason });
         let at_once = self.probe.canary(Canary::AbortedAtOnce);
         self.set_deadline(conn, Some(if at_once { self.now } else { self.now + self.config.close_timeout }));
-        if !self.probe.canary(Canary::DetachForgotten) {
-            self.detach(conn, user, is_session, phase);
-        }
     }
 
     /// The connection is gone.
@@ -377,19 +387,6 @@ impl<P: Probe> Server<P> {
         }
         if let Some(at) = deadline {
             self.timers.set(at, Due::Connection(conn));
-        }
-    }
-
-    /// Accepts nothing more; the rest follows when what was accepted is settled.
-    pub(super) fn shutdown(&mut self) {
-        if self.stopping == Stopping::Running {
-            self.stopping = Stopping::Settling { until: self.now + self.config.close_timeout };
-        }
-    }
-
-    pub(super) fn close_all(&mut self, reason: CloseReason) {
-        for conn in self.connections.iter().map(|connection| connection.id).collect::<Vec<_>>() {
-            self.close(conn, reason);
         }
     }
 

@@ -1,5 +1,6 @@
 //! The server's side of routing and delivery.
 
+mod admission;
 mod call;
 mod check;
 mod classic;
@@ -16,6 +17,7 @@ mod rate;
 mod requests;
 mod routing;
 mod session;
+mod shutdown;
 mod storing;
 mod timers;
 mod users;
@@ -29,10 +31,12 @@ use rand_xoshiro::{
 };
 
 use self::{
+    admission::Admissions,
     connections::Connections,
     effects::Effects,
     pipeline::Pipelines,
     requests::{Purpose, Requests},
+    shutdown::Stopping,
     timers::{Due, Timers},
     users::Users,
 };
@@ -68,6 +72,7 @@ pub struct Server<P: Probe = Shipped> {
     timers: Timers,
     effects: Effects,
     stats: Stats,
+    admissions: Admissions,
     stopping: Stopping,
     /// The answer to every heartbeat.
     pong: Bytes,
@@ -75,22 +80,6 @@ pub struct Server<P: Probe = Shipped> {
     early_bytes: u64,
     /// Connections that the current fan-out found without room; empty between fan-outs.
     overfull: Vec<crate::id::ConnId>,
-}
-
-/// How far a shutdown is.
-///
-/// `Running ──► Settling ──► Draining ──► Stopped`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stopping {
-    Running,
-    /// Connections stay open until what was accepted from them is stored and delivered, or until then.
-    /// Nothing more is accepted.
-    Settling {
-        until: Instant,
-    },
-    /// All connections are closed or closing.
-    Draining,
-    Stopped,
 }
 
 impl Server {
@@ -124,6 +113,7 @@ impl<P: Probe> Server<P> {
             timers: Timers::default(),
             effects: Effects::default(),
             stats: Stats::default(),
+            admissions: Admissions::default(),
             stopping: Stopping::Running,
             pong: classic::pong(),
             early_bytes: 0,
@@ -168,15 +158,7 @@ impl<P: Probe> Server<P> {
     /// When [`Server::handle_timeout`] is to be called next, if nothing happens before.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let next = match (self.timers.next(), self.next_expiry()) {
-            (Some(timer), Some(request)) => Some(timer.min(request)),
-            (timer, request) => timer.or(request),
-        };
-        match (next, self.stopping) {
-            (Some(next), Stopping::Settling { until }) => Some(next.min(until)),
-            (None, Stopping::Settling { until }) => Some(until),
-            (next, Stopping::Running | Stopping::Draining | Stopping::Stopped) => next,
-        }
+        [self.timers.next(), self.next_expiry(), self.next_of_shutdown()].into_iter().flatten().min()
     }
 
     /// Does what is due at `now`. Calling it early or late is harmless.
@@ -271,29 +253,6 @@ impl<P: Probe> Server<P> {
             Purpose::Heads(conn) => self.heads_answered(conn, answer),
             Purpose::Fetch(conn) => self.fetch_answered(conn, ticket, answer),
             Purpose::Marks(conn) => self.marks_answered(conn, ticket, &answer),
-        }
-    }
-
-    /// Moves a shutdown on when nothing is left to wait for.
-    fn finish(&mut self) {
-        if self.stopping == Stopping::Running {
-            return;
-        }
-        let impatient = self.probe.canary(Canary::StoppedEarly);
-        if let Stopping::Settling { until } = self.stopping {
-            let hasty = self.probe.canary(Canary::ClosedBeforeSettled);
-            let settled = hasty || (self.pipelines.is_empty() && self.early_bytes == 0);
-            if settled || impatient || self.now >= until {
-                self.stopping = Stopping::Draining;
-                self.close_all(CloseReason::GoingAway);
-            }
-        }
-        let settled = self.users.len() == 0 && self.pipelines.is_empty();
-        let drained = self.connections.len() == 0 && (settled || impatient);
-        if self.stopping == Stopping::Draining && drained {
-            self.stopping = Stopping::Stopped;
-            self.probe.reached(Rule::Stopped);
-            self.effects.push(Action::Stopped);
         }
     }
 }

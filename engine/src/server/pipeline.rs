@@ -48,8 +48,8 @@ pub(super) enum Stage {
     Ready { message: Box<Message> },
     /// It is being stored.
     Storing { ticket: Ticket, parcel: Parcel },
-    /// It is stored, and waits for an earlier message.
-    Stored { place: Place, parcel: Parcel },
+    /// It is stored, and waits for an earlier message. What was stored by an earlier request is not delivered again.
+    Stored { place: Place, parcel: Parcel, is_new: bool },
     /// It was not stored.
     Dropped(Unstored),
 }
@@ -103,8 +103,9 @@ impl Entry {
                 digest.word(3);
                 parcel.fold(digest);
             }
-            Stage::Stored { place, parcel } => {
+            Stage::Stored { place, parcel, is_new } => {
                 digest.word(4);
+                digest.flag(*is_new);
                 digest.word(place.epoch);
                 digest.word(place.seq);
                 digest.word(place.stored_at_ms.cast_unsigned());
@@ -317,6 +318,10 @@ mod tests {
         Stage::Storing { ticket: Ticket(ticket), parcel: parcel() }
     }
 
+    fn stored(seq: u64) -> Stage {
+        Stage::Stored { place: place(seq), parcel: parcel(), is_new: true }
+    }
+
     fn entry(stage: Stage) -> Entry {
         let recipient = Recipient::User(UserId::new("bob").unwrap());
         Entry { stage, recipient, cost_bytes: 10, submission: None }
@@ -336,7 +341,7 @@ mod tests {
     #[test]
     fn a_new_message_is_kept_from_the_store_while_a_file_is_before_it() {
         assert!(!pipeline([]).is_blocked());
-        assert!(!pipeline([storing(1), Stage::Stored { place: place(1), parcel: parcel() }]).is_blocked());
+        assert!(!pipeline([storing(1), stored(1)]).is_blocked());
         assert!(!pipeline([storing(1), Stage::Dropped(Unstored::Failed)]).is_blocked());
         assert!(pipeline([storing(1), file(2)]).is_blocked());
         assert!(pipeline([file(1), Stage::Ready { message: message() }]).is_blocked());
@@ -366,10 +371,10 @@ mod tests {
     #[test]
     fn messages_leave_in_order_once_settled_and_the_sums_follow() {
         let (mut pipelines, key) = pipelines();
-        pipelines.push(key, entry(Stage::Stored { place: place(1), parcel: parcel() }));
+        pipelines.push(key, entry(stored(1)));
         pipelines.push(key, entry(Stage::Dropped(Unstored::Failed)));
         pipelines.push(key, entry(storing(3)));
-        pipelines.push(key, entry(Stage::Stored { place: place(4), parcel: parcel() }));
+        pipelines.push(key, entry(stored(4)));
         assert_eq!((pipelines.messages, pipelines.bytes), (4, 40));
         assert!(matches!(
             pipelines.pop_settled(key).unwrap().stage,

@@ -1,5 +1,7 @@
 //! Rate limits: the generic cell rate algorithm (ITU-T I.371), in whole nanoseconds.
 
+use core::time::Duration;
+
 use crate::{digest::Digest, time::Instant};
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
@@ -17,9 +19,14 @@ impl Rate {
         let nanos = u128::from(units) * u128::from(NANOS_PER_SECOND) / u128::from(self.per_second.max(1));
         u64::try_from(nanos).unwrap_or(u64::MAX)
     }
+
+    /// The time from one unit to the next.
+    pub(super) fn interval(self) -> Duration {
+        Duration::from_nanos(self.nanos(1))
+    }
 }
 
-/// What one connection has used of a rate: the time at which its bucket is empty again.
+/// What was used of a rate: the time at which its bucket is empty again.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Meter(u64);
 
@@ -33,6 +40,12 @@ impl Meter {
         }
         self.0 = end;
         true
+    }
+
+    /// When the rate allows `units`, if nothing is taken before: not before `now`.
+    pub(super) fn next(self, now: Instant, units: u64, rate: Rate) -> Instant {
+        let end = self.0.saturating_add(rate.nanos(units));
+        Instant::from_nanos(end.saturating_sub(rate.nanos(rate.burst)).max(now.as_nanos()))
     }
 
     pub(super) fn fold(&self, digest: &mut Digest<'_>) {
@@ -84,6 +97,19 @@ mod tests {
             let offered_slowly = now.as_nanos() * per_second / 1_000_000_000;
             assert!(passed >= offered_slowly.min(2_000) / 2, "only {passed} passed: the rate is not usable");
         }
+    }
+
+    #[test]
+    fn the_next_time_at_which_something_passes_is_known() {
+        let rate = Rate { per_second: 10, burst: 2 };
+        let mut meter = Meter::default();
+        let start = Instant::from_nanos(5_000_000_000);
+        assert_eq!(meter.next(start, 1, rate), start);
+        assert!(meter.take(start, 2, rate));
+        let next = meter.next(start, 1, rate);
+        assert_eq!(next, start + Duration::from_millis(100));
+        assert!(!meter.take(Instant::from_nanos(next.as_nanos() - 1), 1, rate));
+        assert!(meter.take(next, 1, rate));
     }
 
     #[test]

@@ -8,13 +8,14 @@ use bytes::Bytes;
 use switchboard_proto::{Message as _, classic::Message};
 
 use super::{
-    Server, Stopping,
+    Server,
     call::{self, Call, Signal},
     classic::{self, Route},
-    connections::Phase,
+    connections::{Connection, Phase},
     delivery::Kind,
     letter::{Form, Letter},
     rate::Rate,
+    shutdown::Stopping,
     users::UserKey,
 };
 use crate::{
@@ -87,6 +88,32 @@ impl<P: Probe> Server<P> {
         let bytes = Rate { per_second: limits.bytes_per_second, burst: limits.byte_burst };
         if !connection.bytes.take(now, len, bytes) {
             self.probe.reached(Rule::BytesTooFast);
+            self.stats.rate_limited += 1;
+            return Err(CloseReason::TooManyBytes);
+        }
+        let is_limited = limits.user_messages_per_second > 0 || limits.user_bytes_per_second > 0;
+        if is_limited { self.admit_of_user(conn, len) } else { Ok(()) }
+    }
+
+    /// Whether the limits of all connections of its user together allow a connection another message of this size.
+    fn admit_of_user(&mut self, conn: ConnId, len: u64) -> Result<(), CloseReason> {
+        if self.probe.canary(Canary::UserRateUnlimited) {
+            return Ok(());
+        }
+        let l = &self.config.limits;
+        let messages =
+            Rate { per_second: l.user_messages_per_second.into(), burst: l.user_message_burst.into() };
+        let bytes = Rate { per_second: l.user_bytes_per_second, burst: l.user_byte_burst };
+        let user = self.connections.get(conn).and_then(Connection::user);
+        let Some(user) = user.and_then(|user| self.users.get_mut(user)) else { return Ok(()) };
+        let alone = self.probe.canary(Canary::UserRatePerConnection) && user.conns.first() != Some(&conn);
+        if messages.per_second > 0 && !alone && !user.messages.take(self.now, 1, messages) {
+            self.probe.reached(Rule::UserMessagesTooFast);
+            self.stats.rate_limited += 1;
+            return Err(CloseReason::TooManyMessages);
+        }
+        if bytes.per_second > 0 && !alone && !user.bytes.take(self.now, len, bytes) {
+            self.probe.reached(Rule::UserBytesTooFast);
             self.stats.rate_limited += 1;
             return Err(CloseReason::TooManyBytes);
         }
@@ -219,7 +246,8 @@ impl<P: Probe> Server<P> {
                 };
                 self.probe.reached(Rule::BusOwnCopy);
                 let (form, recipient) = (Form::Classic { frame: bytes, record: None }, Recipient::User(to));
-                let letter = Letter { sender: &sender, recipient: &recipient, id, place, form: &form };
+                let letter =
+                    Letter { sender: &sender, recipient: &recipient, id, place, form: &form, is_new: true };
                 self.deliver_to_own_devices(&letter, None);
             }
             Topic::Presence(_) => self.refuse_record(),
@@ -247,7 +275,7 @@ impl<P: Probe> Server<P> {
         frame: Bytes,
     ) {
         let form = Form::Classic { frame, record: None };
-        self.deliver(&Letter { sender, recipient, id, place, form: &form }, None);
+        self.deliver(&Letter { sender, recipient, id, place, form: &form, is_new: true }, None);
     }
 
     fn refuse_record(&mut self) {

@@ -152,7 +152,7 @@ impl<P: Probe> Server<P> {
         self.probe.reached(Rule::MessageRequested);
         let ticket = self.request(Purpose::Message(key), Request::StoreMessage(new));
         if self.probe.canary(Canary::DeliveredBeforeStored) {
-            return Stage::Stored { place: NOWHERE, parcel };
+            return Stage::Stored { place: NOWHERE, parcel, is_new: true };
         }
         Stage::Storing { ticket, parcel }
     }
@@ -166,12 +166,14 @@ impl<P: Probe> Server<P> {
             (Stage::Storing { parcel, .. }, Answer::Failed)
                 if self.probe.canary(Canary::FailedSaveDelivered) =>
             {
-                entry.stage = Stage::Stored { place: NOWHERE, parcel };
+                entry.stage = Stage::Stored { place: NOWHERE, parcel, is_new: true };
             }
             (Stage::Storing { parcel, .. }, Answer::MessageStored(place) | Answer::StoredEarlier(place)) => {
                 self.probe.reached(Rule::MessageStored);
                 self.stats.stored += 1;
-                entry.stage = Stage::Stored { place: *place, parcel };
+                let is_new = matches!(answer, Answer::MessageStored(_))
+                    || self.probe.canary(Canary::EarlierDeliveredAgain);
+                entry.stage = Stage::Stored { place: *place, parcel, is_new };
             }
             (Stage::File { mut message, .. }, Answer::FileStored { name, kind }) => {
                 self.probe.reached(Rule::FileStored);
@@ -251,8 +253,8 @@ impl<P: Probe> Server<P> {
             let (origin, sender) = (pipeline.origin, pipeline.sender.clone());
             let is_last = delivered > 0 && pipeline.entries.is_empty();
             let Entry { stage, recipient, submission, .. } = entry;
-            let (place, parcel) = match (stage, submission) {
-                (Stage::Stored { place, parcel }, _) => (place, parcel),
+            let (place, parcel, is_new) = match (stage, submission) {
+                (Stage::Stored { place, parcel, is_new }, _) => (place, parcel, is_new),
                 (Stage::Dropped(why), Some(Submission { id, .. })) => {
                     self.submit_unstored(origin, id, why);
                     continue;
@@ -274,7 +276,7 @@ impl<P: Probe> Server<P> {
                 self.probe.reached(Rule::DeliveredForGone);
             }
             let Parcel { id, form } = &parcel;
-            let letter = Letter { sender: &sender, recipient: &recipient, id: *id, place, form };
+            let letter = Letter { sender: &sender, recipient: &recipient, id: *id, place, form, is_new };
             match submission {
                 Some(Submission { is_delivered: true, .. }) => self.probe.reached(Rule::SubmitRepeated),
                 Some(Submission { is_delivered: false, .. }) => {
@@ -294,13 +296,18 @@ impl<P: Probe> Server<P> {
         }
     }
 
-    /// Publishes a stored message and delivers it to all who are here.
+    /// Publishes a stored message and delivers it to all who are here. One that was stored by an earlier request goes
+    /// to sessions only, which drop it if they have it: it may have been answered too late to be delivered then.
     fn deliver_everywhere(&mut self, letter: &Letter<'_>, origin: ConnId) {
         let stored = Some((letter.id, letter.place));
         let own_copy = matches!(letter.recipient, Recipient::User(user) if user != letter.sender);
+        if !letter.is_new {
+            self.probe.reached(Rule::SubmitStoredEarlier);
+        }
         if letter.is_for_sessions() {
             self.tell_entry(letter);
         } else if self.config.peers
+            && letter.is_new
             && let Some(message) = letter.record()
         {
             let topic = match letter.recipient {

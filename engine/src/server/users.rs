@@ -5,7 +5,7 @@ use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use bytes::Bytes;
 use slab::Slab;
 
-use super::call::Call;
+use super::{call::Call, rate::Meter};
 use crate::{
     digest::Digest,
     hash::{Lookup, OrderedSet, SeededState},
@@ -36,6 +36,9 @@ pub(super) struct User {
     pub(super) revision: u64,
     pub(super) groups: OrderedSet<GroupKey>,
     pub(super) call: Option<Call>,
+    /// What all connections together have used of their rates, if those are limited.
+    pub(super) messages: Meter,
+    pub(super) bytes: Meter,
 }
 
 /// A message of a connection that is closed.
@@ -152,6 +155,8 @@ impl Users {
             revision: 0,
             groups: OrderedSet::with_hasher(self.hash),
             call: None,
+            messages: Meter::default(),
+            bytes: Meter::default(),
         });
         self.by_user_id.insert(id, key);
         key
@@ -263,6 +268,8 @@ impl User {
         digest.unordered(self.groups.iter(), |digest, key| {
             digest.text(users.group(*key).map_or("", |group| group.id.as_str()));
         });
+        self.messages.fold(digest);
+        self.bytes.fold(digest);
         digest.flag(self.call.is_some());
         if let Some(call) = &self.call {
             call.fold(digest);

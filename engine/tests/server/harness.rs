@@ -51,7 +51,7 @@ impl World {
 
     /// A world whose server is configured otherwise.
     pub(crate) fn with(configure: impl FnOnce(&mut ServerConfig)) -> Self {
-        let mut config = ServerConfig::default();
+        let mut config = ServerConfig { drain_time: Duration::ZERO, ..ServerConfig::default() };
         configure(&mut config);
         Self {
             driver: Driver::new(&config, 7),

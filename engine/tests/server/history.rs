@@ -43,6 +43,7 @@ fn config(peers: bool, devices: DevicePolicy) -> ServerConfig {
         ring_timeout: secs(15),
         hello_timeout: secs(9),
         heartbeat_interval: secs(15),
+        drain_time: Duration::ZERO,
         ..ServerConfig::default()
     };
     config.limits.connections = SLOTS;

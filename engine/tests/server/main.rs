@@ -21,6 +21,7 @@ mod canaries;
 mod delivery_order;
 mod digests;
 mod directory;
+mod flow;
 mod limits;
 mod liveness;
 mod original_faults;

@@ -218,6 +218,7 @@ fn the_histories_reach_everything_that_the_server_counts() {
         "notes_undecodable",
         "pushes_dropped_typing",
         "rate_limited",
+        "refused_admission",
         "refused_marks",
         "refused_typing",
         "typing",

@@ -184,9 +184,14 @@ pub(crate) fn edit(target_seq: u64, text: &str) -> Content {
     Content { kind: 21, target_seq, text: text.into(), ..Content::default() }
 }
 
-/// A Hello of a device that is this far with these conversations.
+/// A Hello of a device that does not say which it is, and is this far with these conversations.
 pub(crate) fn hello(at: &[(&str, u64)]) -> client_frame::Body {
-    client_frame::Body::Hello(Hello { device_id: Bytes::from_static(&[7; 16]), cursors: cursors(at) })
+    client_frame::Body::Hello(Hello { device_id: Bytes::new(), cursors: cursors(at) })
+}
+
+/// A Hello of the device of this number.
+pub(crate) fn hello_of(device: u8) -> client_frame::Body {
+    client_frame::Body::Hello(Hello { device_id: Bytes::from(vec![device; 16]), cursors: Vec::new() })
 }
 
 pub(crate) fn resync(at: &[(&str, u64)]) -> client_frame::Body {

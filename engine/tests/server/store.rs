@@ -50,7 +50,12 @@ impl Store {
                 let profile = self.profiles.get(user.as_str()).cloned().unwrap_or_default();
                 Answer::UserLoaded(UserProfile { revision: self.revision, ..profile })
             }
-            Request::StoreMessage(message) => stored(self.keep(message)),
+            Request::StoreMessage(message) => {
+                let before = self.log.len();
+                let place = place(self.keep(message));
+                let is_new = self.log.len() > before;
+                if is_new { Answer::MessageStored(place) } else { Answer::StoredEarlier(place) }
+            }
             Request::StoreFile(upload) => {
                 self.files.push(upload.clone());
                 let name = format!("file-{}", self.files.len()).into_boxed_str();

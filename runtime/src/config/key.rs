@@ -5,6 +5,7 @@ use std::fmt;
 /// Milliseconds of a day: no time-out is longer.
 const DAY_MS: i64 = 86_400_000;
 const COUNT: Rule = Rule::Integer(1, u32::MAX as i64);
+const ANY_COUNT: Rule = Rule::Integer(0, u32::MAX as i64);
 const CURSORS: Rule = Rule::Integer(switchboard_engine::CURSORS_FLOOR as i64, u32::MAX as i64);
 const SLOTS: Rule = Rule::Integer(1, 1 << 24);
 const TIME_MS: Rule = Rule::Integer(1, DAY_MS);
@@ -60,6 +61,7 @@ pub(super) const KEYS: &[Key] = &[
     key("timeouts.resync_interval_ms", TIME_MS),
     key("timeouts.reconnect_after_ms", Rule::Integer(0, DAY_MS)),
     key("timeouts.reconnect_spread_ms", Rule::Integer(0, DAY_MS)),
+    key("timeouts.drain_time_ms", Rule::Integer(0, DAY_MS)),
     key("limits.connections", SLOTS),
     key("limits.connections_per_user", COUNT),
     key("limits.groups_per_user", COUNT),
@@ -68,8 +70,14 @@ pub(super) const KEYS: &[Key] = &[
     key("limits.message_burst", COUNT),
     key("limits.bytes_per_second", BYTES),
     key("limits.byte_burst", BYTES),
+    key("limits.user_messages_per_second", ANY_COUNT),
+    key("limits.user_message_burst", COUNT),
+    key("limits.user_bytes_per_second", Rule::Integer(0, 1 << 40)),
+    key("limits.user_byte_burst", BYTES),
+    key("limits.admissions_per_second", ANY_COUNT),
+    key("limits.admission_burst", COUNT),
     key("limits.outbox_bytes", BYTES),
-    key("limits.streams_per_connection", Rule::Integer(0, u32::MAX as i64)),
+    key("limits.streams_per_connection", ANY_COUNT),
     key("limits.pending_per_connection", COUNT),
     key("limits.pending", COUNT),
     key("limits.pending_bytes", BYTES),

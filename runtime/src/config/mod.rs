@@ -122,6 +122,8 @@ pub struct Timeouts {
     pub reconnect_after_ms: u64,
     /// ... plus a random part of this one; 0 to a day.
     pub reconnect_spread_ms: u64,
+    /// Over how long a shutdown closes the connections, as far as `shutdown_timeout_ms` allows; 0 to a day.
+    pub drain_time_ms: u64,
 }
 
 /// Section `limits`, for each shard. Defaults, but for `receive_budget_bytes`: the engine's, whose
@@ -145,6 +147,18 @@ pub struct Limits {
     pub bytes_per_second: u64,
     /// Bytes that a connection may send at once after a pause; `message_bytes` to 1 TiB.
     pub byte_burst: u64,
+    /// Messages per second of all connections of one user together, sustained; 0: as many as each may send.
+    pub user_messages_per_second: u32,
+    /// Messages that the connections of a user may send at once after a pause; at least 1.
+    pub user_message_burst: u32,
+    /// Bytes per second of all connections of one user together, sustained; 0: as many as each may send; to 1 TiB.
+    pub user_bytes_per_second: u64,
+    /// Bytes that the connections of a user may send at once after a pause; `message_bytes` to 1 TiB, if limited.
+    pub user_byte_burst: u64,
+    /// Connections that are taken in per second, sustained; the others are told when to come back. 0: all.
+    pub admissions_per_second: u32,
+    /// Connections that are taken in at once after a pause; at least 1.
+    pub admission_burst: u32,
     /// Bytes waiting to be written to one connection; `message_bytes` and 1,024 more, to 1 TiB.
     pub outbox_bytes: u64,
     /// Live pictures of different senders that one connection is sent at a time; 0 sends none.
@@ -237,6 +251,7 @@ impl Default for Timeouts {
             resync_interval_ms: millis(engine.resync_interval),
             reconnect_after_ms: millis(engine.reconnect_after),
             reconnect_spread_ms: millis(engine.reconnect_spread),
+            drain_time_ms: millis(engine.drain_time),
         }
     }
 }
@@ -253,6 +268,12 @@ impl Default for Limits {
             message_burst,
             bytes_per_second,
             byte_burst,
+            user_messages_per_second,
+            user_message_burst,
+            user_bytes_per_second,
+            user_byte_burst,
+            admissions_per_second,
+            admission_burst,
             outbox_bytes,
             streams_per_connection,
             pending_per_connection,
@@ -275,6 +296,12 @@ impl Default for Limits {
             message_burst,
             bytes_per_second,
             byte_burst,
+            user_messages_per_second,
+            user_message_burst,
+            user_bytes_per_second,
+            user_byte_burst,
+            admissions_per_second,
+            admission_burst,
             outbox_bytes,
             streams_per_connection,
             pending_per_connection,
@@ -339,6 +366,8 @@ impl Config {
             resync_interval: Duration::from_millis(timeouts.resync_interval_ms),
             reconnect_after: Duration::from_millis(timeouts.reconnect_after_ms),
             reconnect_spread: Duration::from_millis(timeouts.reconnect_spread_ms),
+            // Beyond the time-out of the whole shutdown nobody waits for anything.
+            drain_time: Duration::from_millis(timeouts.drain_time_ms.min(self.shutdown_timeout_ms)),
             peers: self.shards > 1,
             limits: engine::Limits {
                 connections: limits.connections,
@@ -349,6 +378,12 @@ impl Config {
                 message_burst: limits.message_burst,
                 bytes_per_second: limits.bytes_per_second,
                 byte_burst: limits.byte_burst,
+                user_messages_per_second: limits.user_messages_per_second,
+                user_message_burst: limits.user_message_burst,
+                user_bytes_per_second: limits.user_bytes_per_second,
+                user_byte_burst: limits.user_byte_burst,
+                admissions_per_second: limits.admissions_per_second,
+                admission_burst: limits.admission_burst,
                 outbox_bytes: limits.outbox_bytes,
                 streams_per_connection: limits.streams_per_connection,
                 pending_per_connection: limits.pending_per_connection,

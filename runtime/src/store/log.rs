@@ -178,7 +178,7 @@ impl<'c> Log<'c> {
         let Some(index) = self.conversation(sender, message)? else {
             // A message that was stored once stays stored, even if its sender has left the group since.
             let place = self.statements.stored(sender, message.id)?;
-            return Ok(place.map_or(Answer::Refused, Answer::MessageStored));
+            return Ok(place.map_or(Answer::Refused, Answer::StoredEarlier));
         };
         // The index was given out a moment ago, and nothing is removed within a transaction.
         let Some(conversation) = self.cache.conversations.get_mut(index) else { return Ok(Answer::Failed) };
@@ -197,7 +197,7 @@ impl<'c> Log<'c> {
         ])?;
         if inserted == 0 {
             let place = self.statements.stored(sender, message.id)?;
-            return place.map(Answer::MessageStored).ok_or(rusqlite::Error::QueryReturnedNoRows);
+            return place.map(Answer::StoredEarlier).ok_or(rusqlite::Error::QueryReturnedNoRows);
         }
         self.wrote = true;
         conversation.head_seq = seq;

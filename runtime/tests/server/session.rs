@@ -132,7 +132,7 @@ fn with_group(id: &str) -> Conversation {
 }
 
 fn hello() -> said::Body {
-    said::Body::Hello(Hello { device_id: Bytes::from_static(&[9; 16]), cursors: Vec::new() })
+    said::Body::Hello(Hello { device_id: Bytes::new(), cursors: Vec::new() })
 }
 
 fn submit(id: u8, to: &Conversation, content: &str) -> said::Body {

@@ -61,17 +61,22 @@ pub(crate) fn stored(seq: u64) -> Answer {
     Answer::MessageStored(Place { epoch: 0, seq, stored_at_ms: 0 })
 }
 
+/// The answer about a message that was stored by an earlier request at this place.
+pub(crate) fn earlier(seq: u64) -> Answer {
+    Answer::StoredEarlier(Place { epoch: 0, seq, stored_at_ms: 0 })
+}
+
 /// An answer without what no test can know beforehand, the epoch and the time.
 pub(crate) fn plain(answer: Answer) -> Answer {
-    let Answer::MessageStored(place) = answer else { return answer };
+    let (Answer::MessageStored(place) | Answer::StoredEarlier(place)) = answer else { return answer };
     assert_ne!(place.epoch, 0);
     assert!(place.stored_at_ms > 1_600_000_000_000);
-    stored(place.seq)
+    if matches!(answer, Answer::StoredEarlier(_)) { earlier(place.seq) } else { stored(place.seq) }
 }
 
 /// The place of a message that is stored.
 pub(crate) fn place(answer: &Answer) -> Place {
-    let Answer::MessageStored(place) = answer else { panic!("{answer:?}") };
+    let (Answer::MessageStored(place) | Answer::StoredEarlier(place)) = answer else { panic!("{answer:?}") };
     *place
 }
 

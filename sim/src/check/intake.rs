@@ -103,7 +103,7 @@ impl Check {
             Payload::Garbage => return self.cause.garbage = true,
             Payload::Nowhere => return,
             Payload::Invalid => return self.owes_answer(conn),
-            Payload::Hello => return self.cause.out_of_turn = Some(conn),
+            Payload::Hello { .. } => return self.cause.out_of_turn = Some(conn),
             Payload::Resync => return self.cause.heads.push((conn, "protocol")),
             Payload::Fetch { of } => return self.fetches(conn, of),
         };
@@ -276,6 +276,9 @@ impl Check {
             Use::Store(conn, message) => match answer {
                 Answer::MessageStored(place) | Answer::StoredEarlier(place) => {
                     let seq = &place.seq;
+                    if matches!(answer, Answer::StoredEarlier(_)) {
+                        self.settle_earlier(conn, ticket);
+                    }
                     self.settle(conn, ticket, State::Stored { seq: *seq });
                     if !self.said[message as usize].seqs.contains(seq) {
                         self.fail("accepted-is-durable", |check| {
@@ -378,6 +381,14 @@ impl Check {
         let pipeline = &mut self.seats[conn as usize].pipeline;
         if let Some(instance) = pipeline.iter_mut().find(|i| i.ticket == ticket && !i.is_settled()) {
             instance.state = state;
+        }
+    }
+
+    /// A message was stored by an earlier request: only sessions are sent it again.
+    fn settle_earlier(&mut self, conn: ConnKey, ticket: u64) {
+        let pipeline = &mut self.seats[conn as usize].pipeline;
+        if let Some(instance) = pipeline.iter_mut().find(|i| i.ticket == ticket && !i.is_settled()) {
+            (instance.sent, instance.published, instance.copied) = (true, true, true);
         }
     }
 

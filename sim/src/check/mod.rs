@@ -175,8 +175,10 @@ pub(crate) enum Payload {
     Garbage,
     /// A message to what cannot be anybody's id.
     Nowhere,
-    /// A session introduces itself.
-    Hello,
+    /// A session introduces itself: which device it is.
+    Hello {
+        device: u64,
+    },
     /// A session asks for its heads.
     Resync,
     /// A session asks for a part of a log.

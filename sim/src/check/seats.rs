@@ -144,7 +144,11 @@ impl Check {
         let mut early = core::mem::take(&mut seat.early);
         if seat.session.is_some() {
             // What is behind a Hello is done although the session has gone; without one it is out of turn.
-            early = if early.first() == Some(&Payload::Hello) { early.split_off(1) } else { Vec::new() };
+            early = if matches!(early.first(), Some(Payload::Hello { .. })) {
+                early.split_off(1)
+            } else {
+                Vec::new()
+            };
         }
         let user = seat.user;
         self.end_session(conn);
@@ -210,7 +214,8 @@ impl Check {
                 ("isolation", seat.cost_bytes + held + needed > self.settings.outbox_bytes)
             }
             CloseReason::TakenOver => {
-                ("takeover", self.settings.newest_wins == 1 && told.seats.last() != Some(&conn))
+                let newer = self.settings.newest_wins == 1 && told.seats.last() != Some(&conn);
+                ("takeover", newer || self.is_replaced(shard, conn))
             }
             CloseReason::TooManyDevices => (
                 "takeover",
@@ -231,6 +236,7 @@ impl Check {
             CloseReason::GoingAway if self.cause.arrived => ("isolation", watch.stopping),
             CloseReason::GoingAway => ("accepted-is-durable", self.is_settled(shard)),
             CloseReason::Undecodable => ("isolation", seat.session.is_none()),
+            CloseReason::NotAdmitted => ("protocol", false),
             CloseReason::UndecodableFrame => ("protocol", self.is_undecodable(conn)),
             CloseReason::OutOfTurn => ("protocol", self.is_out_of_turn(conn)),
             CloseReason::TextMessage

@@ -54,6 +54,8 @@ pub(crate) struct SessionSeen {
     since_ns: u64,
     /// Its user was loaded, or was not, while it was there: what it sends is not kept for later.
     is_awaited: bool,
+    /// Which device it has said it is.
+    device: Option<u64>,
     lag: Lag,
     /// The ticket of the heads that are asked for.
     heads: Option<u64>,
@@ -70,6 +72,7 @@ impl SessionSeen {
         Self {
             since_ns,
             is_awaited: false,
+            device: None,
             lag: Lag::No,
             heads: None,
             heads_failed_ns: None,
@@ -145,11 +148,12 @@ impl Check {
     fn session_welcomed(&mut self, shard: usize, conn: ConnKey, welcome: &Welcome) {
         let seat = &self.seats[conn as usize];
         let user = seat.user;
-        let asked = seat.phase == Phase::Loading && seat.early.first() == Some(&Payload::Hello);
-        if !asked {
+        let Some(Payload::Hello { device }) =
+            seat.early.first().filter(|_| seat.phase == Phase::Loading).copied()
+        else {
             return self
                 .fail("protocol", |check| format!("{} is welcomed without a Hello", check.name(conn)));
-        }
+        };
         if wire::index(&welcome.user) != Some(user) {
             self.fail("no-leak", |check| format!("{} is welcomed as {}", check.name(conn), welcome.user));
         }
@@ -160,6 +164,15 @@ impl Check {
         let seat = &mut self.seats[conn as usize];
         (seat.phase, seat.welcomed_by) = (Phase::Online, self.event);
         let early = core::mem::take(&mut seat.early);
+        if let Some(session) = &mut seat.session {
+            session.device = Some(device);
+        }
+        let seats = &self.watches[shard].told[user as usize].seats;
+        if seats.iter().any(|other| *other != conn && self.is_device(*other, device)) {
+            self.fail("takeover", |check| {
+                format!("{} comes back, and an older session of its device stays", check.name(conn))
+            });
+        }
         self.cause.heads.push((conn, "protocol"));
         for payload in early.into_iter().skip(1) {
             match payload {
@@ -168,7 +181,7 @@ impl Check {
                     self.cause.undecodable = Some(conn);
                     break;
                 }
-                Payload::Hello => {
+                Payload::Hello { .. } => {
                     self.cause.out_of_turn = Some(conn);
                     break;
                 }
@@ -180,6 +193,23 @@ impl Check {
                 | Payload::Invalid => self.route(conn, payload),
             }
         }
+    }
+
+    /// Whether a connection is an open session of a device.
+    fn is_device(&self, conn: ConnKey, device: u64) -> bool {
+        let seat = &self.seats[conn as usize];
+        let known = seat.session.as_ref().and_then(|session| session.device);
+        seat.phase == Phase::Online && known == Some(device)
+    }
+
+    /// Whether another session of the same device says Hello at this moment.
+    pub(crate) fn is_replaced(&self, shard: usize, conn: ConnKey) -> bool {
+        let user = self.seats[conn as usize].user;
+        self.watches[shard].told[user as usize].seats.iter().any(|other| {
+            let seat = &self.seats[*other as usize];
+            let greets = seat.early.first().filter(|_| seat.phase == Phase::Loading && *other != conn);
+            matches!(greets, Some(Payload::Hello { device }) if self.is_device(conn, *device))
+        })
     }
 
     /// A stored message is pushed to sessions.
@@ -495,7 +525,7 @@ impl Check {
                 late || seat
                     .early
                     .first()
-                    .is_some_and(|first| !matches!(first, Payload::Hello | Payload::Garbage))
+                    .is_some_and(|first| !matches!(first, Payload::Hello { .. } | Payload::Garbage))
             }
             Phase::Online => self.cause.out_of_turn == Some(conn),
             Phase::Closing | Phase::Aborted | Phase::Gone => false,

@@ -60,7 +60,7 @@ impl Check {
             Payload::Heartbeat
             | Payload::Garbage
             | Payload::Nowhere
-            | Payload::Hello
+            | Payload::Hello { .. }
             | Payload::Resync
             | Payload::Fetch { .. }
             | Payload::Invalid => {}
@@ -185,7 +185,9 @@ impl Check {
             Payload::Garbage => u64::MAX - 1,
             Payload::Nowhere => u64::MAX - 2,
             // Clients that are explored speak the classic protocol.
-            Payload::Hello | Payload::Resync | Payload::Fetch { .. } | Payload::Invalid => u64::MAX - 3,
+            Payload::Hello { .. } | Payload::Resync | Payload::Fetch { .. } | Payload::Invalid => {
+                u64::MAX - 3
+            }
         }
     }
 }

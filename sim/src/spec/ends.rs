@@ -58,7 +58,7 @@ impl Spec {
             1013 => true,
             4000 | 4001 => {
                 let is_newest = self.newest[line.user as usize] == Some(conn);
-                return ("takeover", !is_newest);
+                return ("takeover", !is_newest || self.is_replaced(conn));
             }
             4002 => {
                 let silent_us = self.now_us - line.spoke_us;

@@ -17,7 +17,7 @@ use crate::{
     check::{Check, ConnKey, MessageKey, Payload, Route, Said},
     wire::{
         self,
-        session::{LogKey, Peer, read, read_client, token_in, token_of},
+        session::{LogKey, Peer, device_of, read, read_client, token_in, token_of},
     },
 };
 
@@ -74,6 +74,7 @@ pub(super) struct Talk {
     /// How far its user's logs were when it said Hello.
     pub(super) heads: Vec<(LogKey, u64, u64)>,
     pub(super) hello_us: u64,
+    device: Option<u64>,
     opened_us: u64,
 }
 
@@ -128,6 +129,16 @@ impl Spec {
         self.lines[conn as usize].talk.is_some()
     }
 
+    /// Whether the device of a session has come back over another connection.
+    pub(super) fn is_replaced(&self, conn: ConnKey) -> bool {
+        let line = &self.lines[conn as usize];
+        let Some(device) = line.talk.as_ref().and_then(|talk| talk.device) else { return false };
+        let same = |(other, known): (usize, &super::Line)| {
+            other != conn as usize && known.talk.as_ref().is_some_and(|talk| talk.device == Some(device))
+        };
+        self.lines.iter().enumerate().any(same)
+    }
+
     /// So many bytes wait for a session.
     pub(crate) fn waits(&mut self, conn: ConnKey, bytes: u64) {
         if !self.is_on {
@@ -170,7 +181,8 @@ impl Spec {
         self.lines[conn as usize].said_hello = true;
         let Some(talk) = self.talk(conn) else { return };
         let asked = match body {
-            client_frame::Body::Hello(_) => {
+            client_frame::Body::Hello(hello) => {
+                talk.device = Some(device_of(&hello.device_id));
                 (talk.asked_heads_us, talk.hello_us) = (now_us, now_us);
                 talk.heads = heads;
                 Asked::Hello

@@ -165,6 +165,11 @@ pub(crate) fn device_id(client: u16, wiped: u64) -> [u8; 16] {
     id
 }
 
+/// A device by a number.
+pub(crate) fn device_of(id: &[u8]) -> u64 {
+    id.get(..8).and_then(|id| id.try_into().ok()).map_or(0, u64::from_le_bytes)
+}
+
 /// Cursors of conversations that there are and are not, at places that there cannot be.
 fn senseless(count: u32) -> Vec<Cursor> {
     let cursor = |number: u32| Cursor {

@@ -20,7 +20,7 @@ use crate::{
     counts::Fault,
     schedule::{ClientKind, ClientNo, NodeNo, To},
     trace::Lane,
-    wire::session::{Peer, device_id, message_id, read_client, token_of},
+    wire::session::{Peer, device_id, device_of, message_id, read_client, token_of},
 };
 
 /// The longest pause between two attempts of a session client, in seconds: the healed phase waits for it.
@@ -329,7 +329,7 @@ impl<T: Sut> World<'_, T> {
     fn asked(&mut self, client: ClientNo, bytes: &bytes::Bytes) -> Payload {
         use switchboard_proto::v1::client_frame::Body;
         let known = match read_client(bytes) {
-            Some(Body::Hello(_)) => Some(Payload::Hello),
+            Some(Body::Hello(hello)) => Some(Payload::Hello { device: device_of(&hello.device_id) }),
             Some(Body::Resync(_)) => Some(Payload::Resync),
             Some(Body::Heartbeat(_)) => Some(Payload::Heartbeat),
             Some(Body::Fetch(fetch)) => {

@@ -53,7 +53,8 @@ impl<T: Sut> World<'_, T> {
     }
 
     pub(super) fn hello(&mut self, client: ClientNo, cursors: u32) {
-        self.send_frame(client, Payload::Hello, session::hello(client.0, cursors));
+        let device = session::device_of(&session::device_id(client.0, 0));
+        self.send_frame(client, Payload::Hello { device }, session::hello(client.0, cursors));
     }
 
     pub(super) fn resync(&mut self, client: ClientNo, cursors: u32, count: u32) {

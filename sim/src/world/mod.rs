@@ -533,6 +533,7 @@ fn config(s: &Settings, peers: bool) -> ServerConfig {
         resync_interval: Duration::from_millis(s.resync_interval_ms),
         reconnect_after: Duration::from_millis(RECONNECT_AFTER_MS),
         reconnect_spread: Duration::from_millis(RECONNECT_SPREAD_MS),
+        drain_time: Duration::ZERO,
         peers,
         limits: Limits {
             connections_per_user: u32_of(s.connections_per_user),

@@ -200,7 +200,7 @@ impl<P: Probe + Counts + Clone + core::fmt::Debug> World<'_, Engine<P>> {
                     Payload::Heartbeat
                     | Payload::Garbage
                     | Payload::Nowhere
-                    | Payload::Hello
+                    | Payload::Hello { .. }
                     | Payload::Resync
                     | Payload::Fetch { .. }
                     | Payload::Invalid,

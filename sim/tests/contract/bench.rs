@@ -147,7 +147,9 @@ impl Bench {
     /// Stores a message and gives its place.
     pub(crate) fn say(&mut self, sender: &str, id: u8, recipient: Recipient, content: &str) -> u64 {
         let answer = self.ask(message(sender, id, recipient, content));
-        let Answer::MessageStored(place) = answer else { panic!("message {id} of {sender}: {answer:?}") };
+        let (Answer::MessageStored(place) | Answer::StoredEarlier(place)) = answer else {
+            panic!("message {id} of {sender}: {answer:?}")
+        };
         place.seq
     }
 

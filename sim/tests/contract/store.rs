@@ -41,6 +41,7 @@ cases! {
     a_user_and_a_group_of_one_name_have_a_log_each
     an_answer_has_the_ticket_and_the_place_of_its_own_message
     a_message_that_is_sent_again_keeps_its_place_and_its_first_content
+    a_message_that_is_sent_again_is_answered_as_one_that_was_stored_earlier
     a_message_that_is_sent_again_elsewhere_keeps_its_first_place
     what_was_stored_stays_stored_when_its_sender_has_left
     the_same_id_of_another_sender_is_another_message
@@ -152,6 +153,18 @@ fn a_message_that_is_sent_again_keeps_its_place_and_its_first_content(open: &Ope
     let first = |n: u8| (u64::from(n), user("alice"), message_id(n).0, "first".into());
     assert_eq!(found, [first(1), first(2), first(3), first(4)]);
     assert_eq!(store.say("alice", 5, to_user("bob"), "next"), 5);
+}
+
+fn a_message_that_is_sent_again_is_answered_as_one_that_was_stored_earlier(open: &Open) {
+    let mut store = open(Strangers::Refused);
+    let earlier = |seq| Answer::StoredEarlier(Place { epoch: 1, seq, stored_at_ms: 0 });
+    assert_eq!(store.ask(message("alice", 1, to_group("chess"), "e4")), stored(1));
+    assert_eq!(store.ask(message("alice", 1, to_group("chess"), "e4")), earlier(1));
+    store.crash();
+    assert_eq!(store.ask(message("alice", 1, to_group("chess"), "e4")), earlier(1));
+    // It stays stored, whatever its sender may do now.
+    store.set_member("chess", "alice", false);
+    assert_eq!(store.ask(message("alice", 1, to_group("chess"), "e4")), earlier(1));
 }
 
 fn a_message_that_is_sent_again_elsewhere_keeps_its_first_place(open: &Open) {

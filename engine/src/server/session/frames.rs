@@ -21,8 +21,8 @@ use crate::{
     storage::{self, Marks, Messages, Place, Recipient, StoredMessage},
 };
 
-/// `reconnect_after_ms` for those who must not come back by themselves.
-const NEVER_MS: u32 = u32::MAX;
+/// The time after which those come back who must not come back by themselves: `reconnect_after_ms` at its end.
+const NEVER: Duration = Duration::from_millis(u32::MAX as u64);
 
 /// What a client's frame says, if it is one and says anything.
 pub(super) fn decode(bytes: Bytes) -> Option<client_frame::Body> {
@@ -73,6 +73,10 @@ pub(super) fn welcome(session_id: &[u8; 16], user: &UserId, config: &ServerConfi
             fetches: l.fetches_per_connection,
             page_messages: l.page_messages,
             cursors: l.cursors_per_hello,
+            user_messages_per_second: l.user_messages_per_second,
+            user_message_burst: if l.user_messages_per_second == 0 { 0 } else { l.user_message_burst },
+            user_bytes_per_second: l.user_bytes_per_second,
+            user_byte_burst: if l.user_bytes_per_second == 0 { 0 } else { l.user_byte_burst },
             ..Limits::default()
         }),
     }))
@@ -219,17 +223,24 @@ pub(super) fn typing(of: &Recipient, typing: bool, user: &UserId) -> Bytes {
     encode(Body::Typing(Typing { conversation, typing, user }))
 }
 
-/// The last frame before a close; none where the peer would not understand it, or has said goodbye itself.
-pub(super) fn goodbye(reason: CloseReason, config: &ServerConfig) -> Option<Bytes> {
-    let (reconnect_after_ms, reconnect_spread_ms) = match reason {
+/// The last frame before a close, with when to come back.
+pub(in crate::server) fn goodbye(reason: CloseReason, after: Duration, spread: Duration) -> Bytes {
+    let (reconnect_after_ms, reconnect_spread_ms) = (millis(after), millis(spread));
+    let text = reason.text().to_owned();
+    encode(Body::Goodbye(Goodbye { text, reconnect_after_ms, reconnect_spread_ms }))
+}
+
+/// When a session that is closed is to come back; none where the peer would not understand it, or has said goodbye itself.
+pub(super) fn come_back(reason: CloseReason, config: &ServerConfig) -> Option<(Duration, Duration)> {
+    match reason {
         CloseReason::PeerClosed
         | CloseReason::ProtocolError
         | CloseReason::TextMessage
         | CloseReason::Undecodable
         | CloseReason::UndecodableFrame
-        | CloseReason::OutOfTurn => return None,
+        | CloseReason::OutOfTurn => None,
         // Another connection of the same user has this one's place: to come back would take that one's.
-        CloseReason::TakenOver | CloseReason::TooManyDevices => (NEVER_MS, 0),
+        CloseReason::TakenOver | CloseReason::TooManyDevices => Some((NEVER, Duration::ZERO)),
         CloseReason::GoingAway
         | CloseReason::MessageTooLarge
         | CloseReason::TooManyMessages
@@ -237,8 +248,7 @@ pub(super) fn goodbye(reason: CloseReason, config: &ServerConfig) -> Option<Byte
         | CloseReason::SlowReader
         | CloseReason::TooManyPending
         | CloseReason::ServerFull
-        | CloseReason::Idle => (millis(config.reconnect_after), millis(config.reconnect_spread)),
-    };
-    let text = reason.text().to_owned();
-    Some(encode(Body::Goodbye(Goodbye { text, reconnect_after_ms, reconnect_spread_ms })))
+        | CloseReason::NotAdmitted
+        | CloseReason::Idle => Some((config.reconnect_after, config.reconnect_spread)),
+    }
 }

@@ -37,6 +37,8 @@ pub(super) use self::submit::{Submission, content_of};
 pub(super) struct Session {
     /// When its first frame must have come.
     pub(super) hello_by: Instant,
+    /// Which of the user's devices it is, once it has said so.
+    pub(super) device: Option<[u8; 16]>,
     /// Whether more waits for it than it may, so that nothing is pushed to it until all of that is written.
     pub(super) is_lagging: bool,
     /// The heads that it is being told.
@@ -49,7 +51,14 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) const fn new(hello_by: Instant) -> Self {
-        Self { hello_by, is_lagging: false, heads: None, fetches: Vec::new(), markings: Vec::new() }
+        Self {
+            hello_by,
+            device: None,
+            is_lagging: false,
+            heads: None,
+            fetches: Vec::new(),
+            markings: Vec::new(),
+        }
     }
 
     /// Requests that are waited for.
@@ -85,6 +94,7 @@ impl Session {
 
     pub(super) fn fold(&self, digest: &mut Digest<'_>) {
         digest.instant(self.hello_by);
+        digest.bytes(self.device.as_ref().map_or(&[], |device| device));
         digest.flag(self.is_lagging);
         digest.flag(self.heads.is_some());
         if let Some(run) = &self.heads {
@@ -163,12 +173,36 @@ impl<P: Probe> Server<P> {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let Some(id) = self.users.get(user).map(|user| user.id.clone()) else { return };
         connection.phase = super::connections::Phase::Online { user };
+        let device = hello.device_id.as_ref().try_into().ok();
+        if let Some(session) = &mut connection.session {
+            session.device = device;
+        }
+        if let Some(device) = device {
+            self.replace_device(conn, user, device);
+        }
         self.probe.reached(Rule::SessionWelcomed);
         let mut session_id = [0; 16];
         self.rng.fill_bytes(&mut session_id);
         let welcome = frames::welcome(&session_id, &id, &self.config);
         self.deliver_to_conn(conn, Frame::Message(welcome));
         self.tell_heads(conn, &hello.cursors);
+    }
+
+    /// Closes the older sessions of a device that has come back: it knows nothing of them any more.
+    fn replace_device(&mut self, conn: ConnId, user: UserKey, device: [u8; 16]) {
+        if self.probe.canary(Canary::DeviceNotReplaced) {
+            return;
+        }
+        let any = self.probe.canary(Canary::DeviceReplacedAny);
+        let conns = self.users.get(user).map(|user| user.conns.as_slice()).unwrap_or_default();
+        let is_same = |other: &&ConnId| {
+            let session = self.connections.get(**other).and_then(|other| other.session.as_ref());
+            **other != conn && session.is_some_and(|s| s.device.is_some_and(|other| any || other == device))
+        };
+        for older in conns.iter().filter(is_same).copied().collect::<Vec<_>>() {
+            self.probe.reached(Rule::DeviceReplaced);
+            self.close(older, CloseReason::TakenOver);
+        }
     }
 
     /// Of what a session had sent that did not live until its user was loaded, leaves what is still to be done: all
@@ -195,7 +229,8 @@ impl<P: Probe> Server<P> {
 
     /// Tells a session that is about to be closed when to come back, if there is room for that.
     pub(super) fn say_goodbye(&mut self, conn: ConnId, reason: CloseReason) {
-        let Some(goodbye) = frames::goodbye(reason, &self.config) else { return };
+        let Some((after, spread)) = frames::come_back(reason, &self.config) else { return };
+        let goodbye = frames::goodbye(reason, after, spread);
         let Some(connection) = self.connections.get_mut(conn) else { return };
         self.stats.pushes += 1;
         if !connection.outbox.push(goodbye.len(), self.config.limits.outbox_bytes) {

@@ -365,7 +365,7 @@ impl Session {
 }
 
 fn server(canary: Option<Canary>, configure: fn(&mut ServerConfig)) -> Server<Watch> {
-    let mut config = ServerConfig { peers: true, ..ServerConfig::default() };
+    let mut config = ServerConfig { peers: true, drain_time: Duration::ZERO, ..ServerConfig::default() };
     configure(&mut config);
     config.validate().unwrap();
     Server::with_probe(config, 7, START, Watch { canary, reached: BTreeSet::new() })

@@ -27,6 +27,8 @@ pub(super) const CHATS: &[fn(&mut Chat)] = &[
     entries_of_other_engines,
     heads_and_pages,
     sessions_that_read_slowly,
+    super::flow::a_storm,
+    super::flow::a_greedy_user,
     marks_that_go_wrong,
     marks_and_typing_over_the_bus,
 ];

@@ -5,6 +5,7 @@ mod chat;
 mod connections;
 mod delivery;
 mod directory;
+mod flow;
 mod marks;
 mod progress;
 mod session;
@@ -32,6 +33,7 @@ fn trials() -> impl Iterator<Item = &'static Trial> {
         directory::TRIALS,
         session::TRIALS,
         progress::TRIALS,
+        flow::TRIALS,
     ]
     .into_iter()
     .flatten()
