@@ -13,6 +13,7 @@ mod letter;
 mod lifecycle;
 mod outbox;
 mod pipeline;
+mod presence;
 mod rate;
 mod requests;
 mod routing;
@@ -35,6 +36,7 @@ use self::{
     connections::Connections,
     effects::Effects,
     pipeline::Pipelines,
+    presence::Presence,
     requests::{Purpose, Requests},
     shutdown::Stopping,
     timers::{Due, Timers},
@@ -68,6 +70,7 @@ pub struct Server<P: Probe = Shipped> {
     connections: Connections,
     users: Users,
     pipelines: Pipelines,
+    presence: Presence,
     requests: Requests,
     timers: Timers,
     effects: Effects,
@@ -109,6 +112,7 @@ impl<P: Probe> Server<P> {
             connections: Connections::default(),
             users: Users::new(hash),
             pipelines: Pipelines::default(),
+            presence: Presence::new(hash),
             requests: Requests::default(),
             timers: Timers::default(),
             effects: Effects::default(),
@@ -172,6 +176,9 @@ impl<P: Probe> Server<P> {
                     self.load(user);
                 }
                 Due::Heads(conn) => self.heads_due(conn),
+                Due::Away(away) => self.away_due(away),
+                Due::Watched(watched) => self.watched_due(watched),
+                Due::Watch(conn) => self.watch_due(conn),
             }
         }
         while self.next_expiry().is_some_and(|at| at <= self.now) {
@@ -253,6 +260,8 @@ impl<P: Probe> Server<P> {
             Purpose::Heads(conn) => self.heads_answered(conn, answer),
             Purpose::Fetch(conn) => self.fetch_answered(conn, ticket, answer),
             Purpose::Marks(conn) => self.marks_answered(conn, ticket, &answer),
+            Purpose::Seen(away) => self.seen_answered(away, &answer),
+            Purpose::Watch(conn) => self.watch_answered(conn, ticket, &answer),
         }
     }
 }

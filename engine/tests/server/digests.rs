@@ -31,7 +31,8 @@ struct Told {
 
 impl Told {
     fn new(seed: u64, now: Instant) -> Self {
-        let server = Server::new(ServerConfig { peers: true, ..ServerConfig::default() }, seed, now);
+        let server =
+            Server::new(ServerConfig { peers: true, presence: false, ..ServerConfig::default() }, seed, now);
         Self { server, now, asked: BTreeMap::new(), seqs: 0, payload_bytes: 0, sent: BTreeMap::new() }
     }
 

@@ -51,7 +51,9 @@ impl World {
 
     /// A world whose server is configured otherwise.
     pub(crate) fn with(configure: impl FnOnce(&mut ServerConfig)) -> Self {
-        let mut config = ServerConfig { drain_time: Duration::ZERO, ..ServerConfig::default() };
+        // Who is here is told in tests of its own: in all others it would be in the way.
+        let mut config =
+            ServerConfig { presence: false, drain_time: Duration::ZERO, ..ServerConfig::default() };
         configure(&mut config);
         Self {
             driver: Driver::new(&config, 7),

@@ -221,7 +221,10 @@ fn the_histories_reach_everything_that_the_server_counts() {
         "refused_admission",
         "refused_marks",
         "refused_typing",
+        "seen_failed",
+        "seen_skipped",
         "typing",
+        "watches_passed_over",
     ];
     assert_eq!(never, unknown_to_the_model, "these have scenarios");
 }

@@ -11,6 +11,8 @@ use switchboard_engine::{
     Subject, UserId, UserProfile,
 };
 
+use super::seen;
+
 /// Cached entries of one kind at which the caches are emptied.
 const CACHE_LIMIT: usize = 1 << 16;
 
@@ -149,12 +151,16 @@ impl<'c> Log<'c> {
                 },
                 answer => answer,
             },
+            Request::StoreSeen(user) => {
+                let answer = seen::store(self.connection, user, self.now_ms)?;
+                self.wrote |= answer != Answer::Refused;
+                Ok(answer)
+            }
             Request::StoreMarks(new) => self.store_marks(new),
             // Files have a store of their own, `crate::media`, and reading has a thread of its own.
             Request::StoreFile(_)
             | Request::LoadHeads { .. }
             | Request::LoadMessages(_)
-            | Request::StoreSeen(_)
             | Request::LoadSeen { .. }
             | Request::StoreReceived(_)
             | Request::LoadUnreceived { .. } => Ok(Answer::Failed),

@@ -45,6 +45,7 @@ mod open;
 mod queue;
 mod reader;
 mod reads;
+mod seen;
 mod worker;
 
 use std::fmt;

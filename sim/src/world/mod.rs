@@ -553,6 +553,8 @@ fn config(s: &Settings, peers: bool) -> ServerConfig {
             heads_per_frame: HEADS_PER_FRAME,
             ..Limits::default()
         },
+        // Nobody watches anybody in these worlds yet.
+        presence: false,
         ..ServerConfig::default()
     }
 }

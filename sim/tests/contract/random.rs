@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
-use switchboard_engine::{Answer, FileSource, Range, Recipient};
+use switchboard_engine::{Answer, FileSource, Range, Recipient, Request};
 use switchboard_sim::store::StoreCanary;
 
 use super::bench::{Bench, model};
@@ -39,6 +39,11 @@ enum Step {
     File {
         contents: &'static [u8],
         suffix: &'static str,
+    },
+    Leaves(&'static str),
+    Seen {
+        watcher: &'static str,
+        user: &'static str,
     },
     Heads(&'static str),
     Mark {
@@ -81,6 +86,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => name().prop_map(Step::Heads),
         6 => (name(), recipient.clone(), prop::option::weighted(0.2, 0..6_u64), (0..6_u64, 0..6_u64))
             .prop_map(|(user, of, log, marks)| Step::Mark { user, of, log, marks }),
+        1 => name().prop_map(Step::Leaves),
+        2 => (name(), name()).prop_map(|(watcher, user)| Step::Seen { watcher, user }),
         4 => (name(), recipient, 0..6_u64, any::<bool>(), 1..4_u32).prop_map(
             |(reader, of, from_seq, backwards, limit)| Step::Read { reader, of, from_seq, backwards, limit }
         ),
@@ -122,6 +129,11 @@ fn take(store: &mut Bench, place: usize, step: &Step) -> String {
             let right = heads.iter().find(|head| head.conversation == *of).map(|head| head.epoch);
             let log = &log.or(right).unwrap_or(0);
             format!("{:?}", mark(store, user, of.clone(), *log, at(*delivered, *read)))
+        }
+        Step::Leaves(who) => format!("{:?}", store.ask(Request::StoreSeen(user(who)))),
+        Step::Seen { watcher, user: who } => {
+            let (watcher, user) = (user(watcher), user(who));
+            format!("{:?}", store.ask(Request::LoadSeen { watcher, user }))
         }
         Step::Heads(user) => format!("{:?}", store.heads(user)),
         Step::Read { reader, of, from_seq, backwards, limit } => {

@@ -11,6 +11,7 @@ use switchboard_sim::store::StoreCanary;
 use super::bench::{Bench, model};
 use super::marks::*;
 use super::reads::*;
+use super::seen::*;
 use super::sides::{Sqlite, Strangers};
 use super::{change, file, group, load, message, message_id, to_group, to_user, user};
 
@@ -70,6 +71,9 @@ cases! {
     what_nobody_has_begun_is_empty_and_has_no_epoch
     every_log_has_an_epoch_of_its_own_that_outlives_crashes
     a_message_is_read_as_it_was_stored_first
+    when_a_user_was_last_here_is_kept
+    who_has_something_in_common_with_a_user_may_know_when_it_was_here
+    of_users_who_are_not_there_nothing_is_kept_or_told
     marks_only_move_forwards_and_say_whether_they_have
     nobody_has_what_was_not_said
     heads_have_the_marks_of_both_sides
