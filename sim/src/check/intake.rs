@@ -32,6 +32,8 @@ impl Check {
         cause.fetches.clear();
         cause.answering.clear();
         cause.goodbyes.clear();
+        cause.marking.clear();
+        cause.marked = false;
         (cause.heads_maybe, cause.told_heads) = (None, None);
         (cause.out_of_turn, cause.undecodable) = (None, None);
     }
@@ -103,6 +105,7 @@ impl Check {
             Payload::Garbage => return self.cause.garbage = true,
             Payload::Nowhere => return,
             Payload::Invalid => return self.owes_answer(conn),
+            Payload::Mark => return self.cause.marking.push(conn),
             Payload::Hello { .. } => return self.cause.out_of_turn = Some(conn),
             Payload::Resync => return self.cause.heads.push((conn, "protocol")),
             Payload::Fetch { of } => return self.fetches(conn, of),
@@ -301,6 +304,7 @@ impl Check {
             },
             Use::Heads(conn) => self.heads_answered(conn, answer),
             Use::Fetch(conn) => self.fetch_answered(conn, ticket),
+            Use::Marks(conn) => self.marks_answered(conn, ticket),
         }
     }
 
@@ -416,6 +420,7 @@ impl Check {
                 }
                 Some((Use::Heads(conn), _)) => self.heads_answered(conn, &Answer::Failed),
                 Some((Use::Fetch(conn), _)) => self.fetch_answered(conn, ticket),
+                Some((Use::Marks(conn), _)) => self.marks_answered(conn, ticket),
                 None => {}
             }
         }

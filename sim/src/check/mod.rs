@@ -185,6 +185,8 @@ pub(crate) enum Payload {
     Fetch {
         of: Peer,
     },
+    /// A session says how far its user is.
+    Mark,
     /// A session's frame that can be decoded and is wrong in itself: it is answered, and changes nothing.
     Invalid,
 }
@@ -197,6 +199,7 @@ pub(crate) enum Use {
     Store(ConnKey, MessageKey),
     Heads(ConnKey),
     Fetch(ConnKey),
+    Marks(ConnKey),
 }
 
 /// What one shard knows of a user with connections.
@@ -285,6 +288,10 @@ pub(crate) struct Cause {
     pub(crate) told_heads: Option<ConnKey>,
     /// Sessions whose fetches have to be asked for, and of which conversation.
     pub(crate) fetches: VecDeque<(ConnKey, Peer)>,
+    /// Sessions whose marks may be stored.
+    pub(crate) marking: Vec<ConnKey>,
+    /// Marks may be told to anybody's sessions.
+    pub(crate) marked: bool,
     /// The session that has sent something out of turn.
     pub(crate) out_of_turn: Option<ConnKey>,
     /// The session that had sent what is no frame before it was welcomed.

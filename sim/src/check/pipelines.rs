@@ -130,8 +130,8 @@ impl Check {
             }
             Request::LoadHeads { user, .. } => self.asks_heads(shard, ticket, user),
             Request::LoadMessages(range) => self.asks_messages(ticket, range),
-            Request::StoreMarks(_)
-            | Request::StoreSeen(_)
+            Request::StoreMarks(new) => self.stores_marks(ticket, &new.user),
+            Request::StoreSeen(_)
             | Request::LoadSeen { .. }
             | Request::StoreReceived(_)
             | Request::LoadUnreceived { .. } => {

@@ -23,6 +23,9 @@ use crate::{
 /// What a Delivery has at the most beyond what the message had when it came.
 const DELIVERY_EXTRA_BYTES: u64 = 256;
 
+/// What a frame that tells marks has at the most.
+const MARKED_BYTES: u64 = 192;
+
 /// What reaches whom of one stored message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fan {
@@ -63,6 +66,8 @@ pub(crate) struct SessionSeen {
     heads_failed_ns: Option<u64>,
     /// The tickets of the fetches that are open.
     fetches: VecDeque<u64>,
+    /// The same of marks.
+    marks: Vec<u64>,
     /// Answers that have to leave in this event: to fetches, and to what is refused at once.
     owed: u32,
 }
@@ -77,6 +82,7 @@ impl SessionSeen {
             heads: None,
             heads_failed_ns: None,
             fetches: VecDeque::new(),
+            marks: Vec::new(),
             owed: 0,
         }
     }
@@ -99,6 +105,9 @@ impl Check {
         };
         if let Body::Delivery(delivery) = &body {
             return self.pushes(shard, to, delivery, bytes.len() as u64);
+        }
+        if let Body::Marked(_) = &body {
+            return self.tells_marks(shard, to);
         }
         let one = match to {
             [id] => self.seat(shard, *id),
@@ -129,13 +138,13 @@ impl Check {
                     self.fail("protocol", |check| format!("{} is told heads unasked", check.name(conn)));
                 }
             }
-            // Nobody asks for marks, presence or calls yet, or says that somebody types.
-            Body::Marked(_) | Body::Typing(_) | Body::Presence(_) | Body::Call(_) => {
+            // Nobody asks for presence or calls yet, or says that somebody types.
+            Body::Typing(_) | Body::Presence(_) | Body::Call(_) => {
                 let what = session::server_name(bytes);
                 self.fail("protocol", |check| format!("{} is told unasked: {what}", check.name(conn)));
             }
             // Looked at already.
-            Body::Delivery(_) => {}
+            Body::Delivery(_) | Body::Marked(_) => {}
         }
     }
 
@@ -189,6 +198,7 @@ impl Check {
                 | Payload::Heartbeat
                 | Payload::Nowhere
                 | Payload::Resync
+                | Payload::Mark
                 | Payload::Fetch { .. }
                 | Payload::Invalid => self.route(conn, payload),
             }
@@ -422,6 +432,55 @@ impl Check {
         self.owes_answer(conn);
     }
 
+    /// The engine has marks of a user stored: for one of the sessions that may have said them.
+    pub(crate) fn stores_marks(&mut self, ticket: u64, user: &UserId) -> Option<Use> {
+        let user = wire::index(user.as_str());
+        let of_user = |conn: &&ConnKey| Some(self.seats[**conn as usize].user) == user;
+        let Some(conn) = self.cause.marking.iter().find(of_user).copied() else {
+            self.fail("protocol", |_| format!("marks of {user:?} are stored, and nobody has said any"));
+            return None;
+        };
+        self.session(conn)?.marks.push(ticket);
+        Some(Use::Marks(conn))
+    }
+
+    pub(crate) fn marks_answered(&mut self, conn: ConnKey, ticket: u64) {
+        if let Some(session) = self.session(conn) {
+            session.marks.retain(|open| *open != ticket);
+        }
+        // What has come meanwhile is stored next.
+        self.cause.marking.push(conn);
+        self.cause.marked = true;
+    }
+
+    /// Something for sessions has come over the bus.
+    pub(crate) fn noted(&mut self) {
+        self.cause.marked = self.is_on;
+    }
+
+    /// Marks are told to sessions. To whom, is up to the engine's own tests yet.
+    fn tells_marks(&mut self, shard: usize, to: &[ConnId]) {
+        for id in to {
+            let conn = self.seat(shard, *id);
+            if !self.cause.marked || !conn.is_some_and(|conn| self.is_online(conn)) {
+                self.fail("protocol", |_| format!("marks are told to {id:?} at the wrong time"));
+            }
+        }
+    }
+
+    /// Marks that were not told may have made sessions lag for which much waits.
+    fn end_marks(&mut self, shard: usize) {
+        let lag_bytes = lag_bytes(&self.settings);
+        for slot in 0..self.watches[shard].slots.len() {
+            let Some(conn) = self.watches[shard].slots[slot] else { continue };
+            let seat = &mut self.seats[conn as usize];
+            let full = seat.frames > 0 && seat.cost_bytes + MARKED_BYTES + FRAME_COST_BYTES > lag_bytes;
+            if let Some(session) = seat.session.as_mut().filter(|_| full) {
+                session.lag = session.lag.max(Lag::Maybe);
+            }
+        }
+    }
+
     /// An answer has to leave in this event.
     pub(crate) fn owes_answer(&mut self, conn: ConnKey) {
         if let Some(session) = self.session(conn) {
@@ -498,7 +557,9 @@ impl Check {
     pub(crate) fn end_session(&mut self, conn: ConnKey) {
         let shard = self.seats[conn as usize].shard as usize;
         let Some(session) = self.session(conn) else { return };
-        let tickets: Vec<u64> = session.heads.take().into_iter().chain(session.fetches.drain(..)).collect();
+        let marks = core::mem::take(&mut session.marks);
+        let tickets: Vec<u64> =
+            session.heads.take().into_iter().chain(session.fetches.drain(..)).chain(marks).collect();
         (session.lag, session.heads_failed_ns, session.owed) = (Lag::No, None, 0);
         for ticket in tickets {
             self.watches[shard].tickets.remove(&ticket);
@@ -550,6 +611,9 @@ impl Check {
             if let Some(session) = self.session(conn) {
                 session.is_awaited |= !loads;
             }
+        }
+        if self.cause.marked {
+            self.end_marks(shard);
         }
         if let Some((conn, check)) = self.cause.heads.first().copied() {
             self.fail(check, |check| {

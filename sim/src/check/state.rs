@@ -63,6 +63,7 @@ impl Check {
             | Payload::Hello { .. }
             | Payload::Resync
             | Payload::Fetch { .. }
+            | Payload::Mark
             | Payload::Invalid => {}
         };
         for seat in &self.seats {
@@ -165,7 +166,7 @@ impl Check {
     pub(crate) fn purpose(&self, purpose: Use, names: Names<'_>) -> u64 {
         match purpose {
             Use::Load(user) => u64::from(user),
-            Use::Heads(conn) | Use::Fetch(conn) => names(conn).unwrap_or(0),
+            Use::Heads(conn) | Use::Fetch(conn) | Use::Marks(conn) => names(conn).unwrap_or(0),
             Use::File(conn, message) | Use::Store(conn, message) => {
                 let name = names(conn).unwrap_or(0);
                 crate::choice::keyed(self.token(message), name, u64::from(matches!(purpose, Use::File(..))))
@@ -185,9 +186,11 @@ impl Check {
             Payload::Garbage => u64::MAX - 1,
             Payload::Nowhere => u64::MAX - 2,
             // Clients that are explored speak the classic protocol.
-            Payload::Hello { .. } | Payload::Resync | Payload::Fetch { .. } | Payload::Invalid => {
-                u64::MAX - 3
-            }
+            Payload::Hello { .. }
+            | Payload::Resync
+            | Payload::Fetch { .. }
+            | Payload::Mark
+            | Payload::Invalid => u64::MAX - 3,
         }
     }
 }

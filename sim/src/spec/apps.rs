@@ -103,6 +103,10 @@ impl Spec {
                 }
             }
             SessionNotification::CaughtUp => self.caught_up(client),
+            SessionNotification::Marked { .. } => {}
+            SessionNotification::Typing { .. } | SessionNotification::Presence { .. } => {
+                self.fail("protocol", |_| format!("c{client} is told unasked: {notification:?}"));
+            }
         }
     }
 

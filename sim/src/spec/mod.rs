@@ -291,7 +291,11 @@ impl Spec {
             }
             // Looked at already.
             _ if line.talk.is_some() => {}
-            Payload::Hello { .. } | Payload::Resync | Payload::Fetch { .. } | Payload::Invalid => {}
+            Payload::Hello { .. }
+            | Payload::Mark
+            | Payload::Resync
+            | Payload::Fetch { .. }
+            | Payload::Invalid => {}
             Payload::Heartbeat => {
                 line.asked += 1;
                 let duty = Duty::Answer { conn, nth: line.asked, since_us: self.now_us };

@@ -85,7 +85,11 @@ impl App {
             SessionNotification::StateChanged(_)
             | SessionNotification::Older { .. }
             | SessionNotification::NoOlder { .. }
-            | SessionNotification::CaughtUp => {}
+            | SessionNotification::CaughtUp
+            // Nothing that is to be kept.
+            | SessionNotification::Marked { .. }
+            | SessionNotification::Typing { .. }
+            | SessionNotification::Presence { .. } => {}
         }
     }
 }
@@ -340,8 +344,9 @@ impl<T: Sut> World<'_, T> {
                 // Whoever has the same user can submit the same again.
                 key.inspect(|key| self.check.said[*key as usize].submit = bytes.clone()).map(Payload::Said)
             }
+            Some(Body::Mark(_)) => Some(Payload::Mark),
             // No application says any of these yet.
-            Some(Body::Mark(_) | Body::Typing(_) | Body::Watch(_) | Body::Call(_)) | None => None,
+            Some(Body::Typing(_) | Body::Watch(_) | Body::Call(_)) | None => None,
         };
         known.unwrap_or_else(|| {
             self.check.fail("no-spoof", |_| format!("c{} sends what it was not told to", client.0));
@@ -350,23 +355,8 @@ impl<T: Sut> World<'_, T> {
     }
 
     fn trace_notification(&mut self, client: ClientNo, notification: &SessionNotification) {
-        let lane = Lane::Client(client.0);
-        match notification {
-            SessionNotification::StateChanged(_) => {}
-            SessionNotification::Message { conversation, message, .. } => {
-                self.trace.note(self.now_us, lane, || {
-                    format!("is told {}/{} of {}", Peer::of(conversation), message.seq, message.from)
-                });
-            }
-            other @ (SessionNotification::Skipped { .. }
-            | SessionNotification::Reset { .. }
-            | SessionNotification::Accepted { .. }
-            | SessionNotification::Rejected { .. }
-            | SessionNotification::Older { .. }
-            | SessionNotification::NoOlder { .. }
-            | SessionNotification::CaughtUp) => {
-                self.trace.note(self.now_us, lane, || notification_name(other));
-            }
+        if !matches!(notification, SessionNotification::StateChanged(_)) {
+            self.trace.note(self.now_us, Lane::Client(client.0), || notification_name(notification));
         }
     }
 
@@ -449,7 +439,7 @@ fn notification_name(notification: &SessionNotification) -> String {
     match notification {
         SessionNotification::StateChanged(state) => format!("is {state:?}"),
         SessionNotification::Message { conversation, message, .. } => {
-            format!("is told {}/{}", Peer::of(conversation), message.seq)
+            format!("is told {}/{} of {}", Peer::of(conversation), message.seq, message.from)
         }
         SessionNotification::Skipped { conversation, seq, .. } => {
             format!("skips to {}/{seq}", Peer::of(conversation))
@@ -468,5 +458,8 @@ fn notification_name(notification: &SessionNotification) -> String {
         }
         SessionNotification::NoOlder { reason, .. } => format!("is given no older ones: {reason:?}"),
         SessionNotification::CaughtUp => "has caught up".to_owned(),
+        other @ (SessionNotification::Marked { .. }
+        | SessionNotification::Typing { .. }
+        | SessionNotification::Presence { .. }) => format!("{other:?}"),
     }
 }

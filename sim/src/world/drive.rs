@@ -199,7 +199,10 @@ impl<T: Sut> World<'_, T> {
         self.begin(life.shard);
         let record = match carried {
             Carried::Record(record) => record,
-            note @ Carried::Note(_) => return self.feed(life.shard, note.into()),
+            note @ Carried::Note(_) => {
+                self.check.noted();
+                return self.feed(life.shard, note.into());
+            }
         };
         let is_copy = record.stored.is_some()
             && View::read(&record.message).is_some_and(|view| is_own_copy(&record, &view));

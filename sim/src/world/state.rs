@@ -203,6 +203,7 @@ impl<P: Probe + Counts + Clone + core::fmt::Debug> World<'_, Engine<P>> {
                     | Payload::Hello { .. }
                     | Payload::Resync
                     | Payload::Fetch { .. }
+                    | Payload::Mark
                     | Payload::Invalid,
                 bytes,
             } => bytes[..].hash(hash),

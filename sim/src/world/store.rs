@@ -143,8 +143,8 @@ impl Store {
             Request::StoreFile(upload) => Token::read(&upload.suffix),
             Request::LoadHeads { user, .. } => return self.read_item(user, 0),
             Request::LoadMessages(range) => return self.read_item(&range.reader, 1),
-            Request::StoreMarks(_)
-            | Request::StoreSeen(_)
+            Request::StoreMarks(new) => return self.read_item(&new.user, 2),
+            Request::StoreSeen(_)
             | Request::LoadSeen { .. }
             | Request::StoreReceived(_)
             | Request::LoadUnreceived { .. } => None,
