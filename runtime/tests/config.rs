@@ -114,7 +114,7 @@ fn every_key_can_be_set_by_its_variable() {
             names += 1;
         }
     }
-    assert_eq!(names, 58);
+    assert_eq!(names, 59);
 }
 
 #[test]
@@ -294,6 +294,7 @@ fn the_ends_of_every_range_are_right_and_what_lies_beyond_is_wrong() {
         ("limits_streams_per_connection", 0, 4_294_967_295),
         ("limits_connections", 1, 16_777_216),
         ("limits_bytes_per_second", 1, 1 << 40),
+        ("store_commit_interval_us", 0, 1_000_000),
         ("store_max_database_bytes", 0, 1 << 50),
         ("bus_queue_records", 1, 16_777_216),
     ] {

@@ -96,6 +96,7 @@ pub(super) const KEYS: &[Key] = &[
     key("limits.receive_budget_bytes", BYTES),
     key("store.batch_messages", COUNT),
     key("store.batch_bytes", BYTES),
+    key("store.commit_interval_us", Rule::Integer(0, 1_000_000)),
     key("store.max_database_bytes", Rule::Integer(0, 1 << 50)),
     key("bus.queue_records", SLOTS),
 ];
