@@ -43,6 +43,18 @@ pub const WITHOUT_STEPS: &[Canary] = &[
     Canary::TypingBelieved,
     Canary::TypingEchoed,
     Canary::TypingMakesLag,
+    Canary::PresenceWithoutGrace,
+    Canary::PresenceBackIgnored,
+    Canary::PresenceLeftForgotten,
+    Canary::PresenceToStrangers,
+    Canary::PresenceStaysSubscribed,
+    Canary::PresenceQuestionIgnored,
+    Canary::PresenceHintBelieved,
+    Canary::PresenceSilenceBelieved,
+    Canary::PresenceLostInLag,
+    Canary::SeenNotStored,
+    Canary::WatchAdds,
+    Canary::WatchUnlimited,
 ];
 
 /// Bugs of the store in what no client of the simulator asks for yet.
