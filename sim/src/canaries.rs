@@ -63,6 +63,10 @@ pub const STORE_WITHOUT_STEPS: &[StoreCanary] = &[
     StoreCanary::MarksBeyondHead,
     StoreCanary::MarksOfEveryLog,
     StoreCanary::MarksOutliveMembers,
+    StoreCanary::RolesUnchecked,
+    StoreCanary::KickKeepsMember,
+    StoreCanary::MutedMayWrite,
+    StoreCanary::FormerReadsOn,
 ];
 
 /// Bugs of the engine in what the simulator's worlds leave out: rates of whole users, limits of admissions, and

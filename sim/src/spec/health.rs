@@ -146,12 +146,7 @@ impl Health {
 impl super::Spec {
     /// A membership has changed; the last node learns of it then.
     pub(crate) fn membership(&mut self, group: u16, user: u16, is: bool, known_us: u64) {
-        let member = &mut self.health.members[group as usize][user as usize];
-        let joins = is && !member.is;
-        *member = Member { is, known_us };
-        if joins && self.is_on {
-            self.logs.joined(group, user, self.now_us);
-        }
+        self.health.members[group as usize][user as usize] = Member { is, known_us };
     }
 
     /// A client stops reading, or reads again.

@@ -2,18 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use switchboard_engine::MessageId;
+use switchboard_engine::{GroupChange, MessageId, Subject};
 
 use crate::{
     check::{Fold, MessageKey, Table},
+    schedule::UserNo,
     store::Stored,
     wire::{
         self,
-        session::{LogKey, peer_of},
+        session::{LogKey, Peer, peer_of},
     },
 };
 
-/// A message in its place.
+/// The key of an entry that is no message.
+pub(super) const NO_MESSAGE: MessageKey = MessageKey::MAX;
+
+/// What stands in a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) key: MessageKey,
@@ -41,8 +45,17 @@ impl Log {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Logs {
     logs: BTreeMap<LogKey, Vec<Log>>,
-    /// By group and user: when somebody joined, and where they read from since then.
-    rights: Table<u32, Vec<(u64, u64)>>,
+    /// By group and user: what they may read, of each time that they belonged to it.
+    rights: Table<u32, Vec<Right>>,
+}
+
+/// What a user may read of a group's log.
+#[derive(Clone, Copy, Debug)]
+struct Right {
+    since_us: u64,
+    first_seq: u64,
+    /// When they left, and the last place.
+    left: Option<(u64, u64)>,
 }
 
 /// What a message says, as a number.
@@ -58,12 +71,29 @@ pub(super) fn digest(kind: u32, text: &str, file: &str) -> u64 {
     hash.finish()
 }
 
-const fn right(group: u16, user: u16) -> u32 {
+const fn pair(group: u16, user: u16) -> u32 {
     (group as u32) << 16 | user as u32
 }
 
 impl Logs {
-    pub(super) fn commit(&mut self, key: MessageKey, log: LogKey, stored: &Stored) {
+    /// No logs yet; these are the groups' members.
+    pub(super) fn new(groups: &[Vec<UserNo>]) -> Self {
+        let mut logs = Self::default();
+        for (group, members) in groups.iter().enumerate() {
+            for user in members {
+                let right = Right { since_us: 0, first_seq: 1, left: None };
+                logs.rights.insert(pair(group as u16, user.0), vec![right]);
+            }
+        }
+        logs
+    }
+
+    pub(super) fn commit(&mut self, key: MessageKey, log: LogKey, stored: &Stored, now_us: u64) {
+        if let Subject::Change(change) = &stored.message.subject {
+            let user = change.target().unwrap_or(&stored.message.sender);
+            let user = wire::index(user.as_str()).unwrap_or(u16::MAX);
+            self.changed(log.1 as u16, user, change, stored.seq, now_us);
+        }
         let epoch = stored.conversation.epoch();
         let logs = self.logs.entry(log).or_default();
         if logs.last().is_none_or(|last| last.epoch != epoch) {
@@ -107,24 +137,67 @@ impl Logs {
         self.logs.iter().filter_map(|(key, logs)| Some((*key, logs.last()?)))
     }
 
-    /// Somebody joins a group, and reads what is said from now on.
-    pub(super) fn joined(&mut self, group: u16, user: u16, now_us: u64) {
-        let head = self.newest((u32::MAX, u32::from(group))).map_or(0, Log::head);
-        self.rights.entry(right(group, user)).or_default().push((now_us, head + 1));
+    /// Who belongs to a group has changed by an entry of its log.
+    fn changed(&mut self, group: u16, user: u16, change: &GroupChange, seq: u64, now_us: u64) {
+        let rights = self.rights.entry(pair(group, user)).or_default();
+        match change {
+            GroupChange::Create { .. } | GroupChange::Join | GroupChange::Invite(_) => {
+                rights.push(Right { since_us: now_us, first_seq: seq, left: None });
+            }
+            GroupChange::Leave | GroupChange::Kick(_) => {
+                if let Some(right) = rights.last_mut() {
+                    right.left = Some((now_us, seq));
+                }
+            }
+            GroupChange::SetRole(..) | GroupChange::Mute(..) | GroupChange::Rename(_) => {}
+        }
     }
 
-    /// Whether a member could read a group from this place on at some time since then.
+    fn rights(&self, group: u16, user: u16) -> &[Right] {
+        self.rights.get(&pair(group, user)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a user has belonged to a group at some time up to then.
+    pub(super) fn has_right(&self, group: u16, user: u16, until_us: u64) -> bool {
+        self.rights(group, user).iter().any(|right| right.since_us <= until_us)
+    }
+
+    /// Whether it has changed since then what a user may read of a group.
+    pub(super) fn has_changed(&self, group: u16, user: u16, since_us: u64) -> bool {
+        let joined = |right: &Right| right.since_us > 0 && right.since_us >= since_us;
+        let left = |right: &Right| right.left.is_some_and(|(at_us, _)| at_us >= since_us);
+        self.rights(group, user).iter().any(|right| joined(right) || left(right))
+    }
+
+    /// Whether a user's reading began at this place at some time since then.
     pub(super) fn is_right(&self, group: u16, user: u16, first_seq: u64, since_us: u64) -> bool {
-        let Some(rights) = self.rights.get(&right(group, user)) else { return first_seq == 1 };
-        let later = rights.iter().filter(|(at_us, _)| *at_us >= since_us).map(|(_, seq)| *seq);
-        let before = rights.iter().rev().find(|(at_us, _)| *at_us < since_us).map_or(1, |(_, seq)| *seq);
-        later.chain([before]).any(|seq| seq == first_seq)
+        let rights = self.rights(group, user);
+        let before = rights.iter().rposition(|right| right.since_us < since_us).unwrap_or(0);
+        rights.iter().skip(before).any(|right| right.first_seq == first_seq)
+    }
+
+    /// Whether a user may, or might, read this place of a group's log.
+    pub(super) fn may_read(&self, group: u16, user: u16, seq: u64) -> bool {
+        let within =
+            |right: &Right| right.first_seq <= seq && right.left.is_none_or(|(_, last_seq)| seq <= last_seq);
+        self.rights(group, user).iter().any(within)
     }
 
     /// Whether a user could ever not read a group up to this place.
     pub(super) fn is_hidden(&self, group: u16, user: u16, seq: u64) -> bool {
-        let rights = self.rights.get(&right(group, user));
-        rights.into_iter().flatten().any(|(_, first_seq)| *first_seq > seq)
+        self.rights(group, user).iter().any(|right| right.first_seq > seq)
+    }
+
+    /// How far a log is to a user; none if it is not the user's to read.
+    pub(super) fn head_for(&self, log: LogKey, user: u16) -> Option<u64> {
+        let head = self.newest(log)?.head();
+        match peer_of(log, user)? {
+            Peer::User(_) => Some(head),
+            Peer::Group(group) => {
+                let right = self.rights(group, user).last()?;
+                Some(right.left.map_or(head, |(_, last_seq)| last_seq))
+            }
+        }
     }
 }
 

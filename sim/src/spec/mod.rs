@@ -38,6 +38,7 @@ use self::{
     duties::Duty,
     health::Health,
     hears::{Heard, Recent},
+    logs::NO_MESSAGE,
 };
 use crate::{
     check::{ConnKey, MessageKey, Payload, Route, Said, Table, Violation},
@@ -206,7 +207,7 @@ impl Spec {
             due_later: VecDeque::new(),
             recent: Recent::default(),
             read: sessions::Read::default(),
-            logs: logs::Logs::default(),
+            logs: logs::Logs::new(&schedule.groups),
             apps: BTreeMap::new(),
             users: schedule.clients.iter().map(|client| client.user.0).collect(),
             clients,
@@ -243,7 +244,7 @@ impl Spec {
             said_hello: false,
             said_out_of_turn: false,
             opened_us: self.now_us,
-            talk: is_session.then(|| Box::new(sessions::Talk::new(self.now_us))),
+            talk: is_session.then(Box::default),
             refused: false,
             entangled: false,
             asked: 0,
@@ -339,13 +340,30 @@ impl Spec {
         }
     }
 
+    /// An entry that is no message is in its log.
+    pub(crate) fn entered(&mut self, log: LogKey, stored: &Stored) {
+        if !self.is_on {
+            return;
+        }
+        let seq = stored.seq;
+        self.logs.commit(NO_MESSAGE, log, stored, self.now_us);
+        let head = self.heads.entry(log).or_insert(0);
+        *head += 1;
+        let expected = *head;
+        if seq != expected {
+            self.fail("one-order", |_| {
+                format!("a change is number {seq} of its log, and {expected} is next")
+            });
+        }
+    }
+
     /// The store has committed a message as its sender's, as this number of this conversation's log.
     pub(crate) fn committed(&mut self, key: MessageKey, said: &Said, log: LogKey, stored: &Stored) {
         if !self.is_on {
             return;
         }
         let (sender, seq) = (wire::index(stored.message.sender.as_str()).unwrap_or(u16::MAX), stored.seq);
-        self.logs.commit(key, log, stored);
+        self.logs.commit(key, log, stored, self.now_us);
         let head = self.heads.entry(log).or_insert(0);
         *head += 1;
         let expected = *head;

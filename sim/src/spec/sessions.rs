@@ -12,7 +12,11 @@ use switchboard_proto::v1::{
     client_frame, server_frame::Body,
 };
 
-use super::{Spec, duties::Duty};
+use super::{
+    Spec,
+    duties::Duty,
+    logs::{Entry, NO_MESSAGE},
+};
 use crate::{
     check::{Check, ConnKey, MessageKey, Payload, Route, Said},
     wire::{
@@ -75,14 +79,9 @@ pub(super) struct Talk {
     pub(super) heads: Vec<(LogKey, u64, u64)>,
     pub(super) hello_us: u64,
     device: Option<u64>,
-    opened_us: u64,
 }
 
 impl Talk {
-    pub(super) fn new(opened_us: u64) -> Self {
-        Self { opened_us, ..Self::default() }
-    }
-
     /// Takes the oldest question that fits.
     fn take(&mut self, fits: impl Fn(&Asked) -> bool) -> Option<Question> {
         let place = self.open.iter().position(|question| fits(&question.asked))?;
@@ -174,7 +173,7 @@ impl Spec {
         let heads = if is_hello { self.heads_of(user) } else { Vec::new() };
         let head = match (&body, payload) {
             (client_frame::Body::Fetch(_), Payload::Fetch { of }) => {
-                self.logs.newest(of.log(user)).map_or(0, super::logs::Log::head)
+                self.logs.head_for(of.log(user), user).unwrap_or(0)
             }
             _ => 0,
         };
@@ -223,16 +222,8 @@ impl Spec {
 
     /// How far the logs of a user are.
     fn heads_of(&self, user: u16) -> Vec<(LogKey, u64, u64)> {
-        let own = self.logs.all().filter(|(log, _)| self.is_of(*log, user));
-        own.map(|(log, newest)| (log, newest.epoch, newest.head())).collect()
-    }
-
-    /// Whether a log is a user's to read, now and for everybody.
-    fn is_of(&self, (one, other): LogKey, user: u16) -> bool {
-        if one == u32::MAX {
-            return self.health.was_member(other as u16, user, self.now_us);
-        }
-        [one, other].contains(&u32::from(user))
+        let own = self.logs.all();
+        own.filter_map(|(log, newest)| Some((log, newest.epoch, self.logs.head_for(log, user)?))).collect()
     }
 
     /// What a session asked then has been answered, unless something is the reason that it was not.
@@ -399,11 +390,10 @@ impl Spec {
         };
         let said = &check.said[key as usize];
         let user = self.lines[conn as usize].user;
-        let since_us = self.words[key as usize].received_us;
-        let opened_us = self.lines[conn as usize].talk.as_ref().map_or(0, |talk| talk.opened_us);
+        let now_us = self.now_us;
         let is_theirs = match said.route {
             Route::User(to) => user == to || user == said.sender,
-            Route::Group(group) => self.health.may_be_member(group, user, since_us.min(opened_us)),
+            Route::Group(group) => self.logs.has_right(group, user, now_us),
             Route::Relay(_) | Route::Call | Route::Everyone => false,
         };
         if !is_theirs {
@@ -414,15 +404,28 @@ impl Spec {
         Some(key)
     }
 
-    /// Whether a place of a log has what a session is told of it.
-    fn stands_there(&mut self, conn: ConnKey, log: LogKey, epoch: u64, delivery: &Delivery, key: MessageKey) {
+    /// Whether a place of a log has what a session is told of it; the message, if it is one.
+    fn stands_there(
+        &mut self,
+        conn: ConnKey,
+        peer: Peer,
+        epoch: u64,
+        delivery: &Delivery,
+        check: &Check,
+    ) -> Option<MessageKey> {
+        let user = self.lines[conn as usize].user;
         let content = delivery.content.clone().unwrap_or_default();
-        let entry = self.logs.at(log, epoch, delivery.seq).copied();
+        let entry = self.logs.at(peer.log(user), epoch, delivery.seq).copied();
+        let key = match entry {
+            Some(Entry { key: NO_MESSAGE, .. }) => NO_MESSAGE,
+            Some(_) | None => self.letter(conn, delivery.content.as_ref(), check)?,
+        };
+        let committed = self.words.get(key as usize).is_none_or(|word| word.commits > 0);
         let (check, what) = match entry {
-            None if self.words[key as usize].commits == 0 => ("accepted-is-durable", "which no log has"),
+            None if !committed => ("accepted-is-durable", "which no log has"),
             None => ("one-order", "at a place that its log has not"),
             Some(entry) if entry.key != key || entry.id.0 != *delivery.message_id => {
-                ("one-order", "at the place of another message")
+                ("one-order", "at the place of another one")
             }
             Some(entry) if wire::index(&delivery.from) != Some(entry.sender) => {
                 ("no-spoof", "under another name than the sender's")
@@ -430,21 +433,30 @@ impl Spec {
             Some(entry) if !entry.says(content.kind, &content.text, &content.file) => {
                 ("one-order", "otherwise than its log has it")
             }
-            Some(_) => return,
+            Some(_) => return (key != NO_MESSAGE).then_some(key),
         };
         self.fail(check, |spec| format!("{} hears {delivery:?} {what}", spec.name(conn)));
+        None
     }
 
     fn hears_delivery(&mut self, conn: ConnKey, delivery: &Delivery, check: &Check) {
-        let Some(key) = self.letter(conn, delivery.content.as_ref(), check) else { return };
-        let user = self.lines[conn as usize].user;
-        let said = &check.said[key as usize];
-        let word = self.words[key as usize];
         let Some(peer) = Peer::read(delivery.conversation.as_ref()) else {
             return self
                 .fail("protocol", |spec| format!("{} hears {delivery:?} of nowhere", spec.name(conn)));
         };
-        self.stands_there(conn, peer.log(user), delivery.epoch, delivery, key);
+        let Some(key) = self.stands_there(conn, peer, delivery.epoch, delivery, check) else { return };
+        let user = self.lines[conn as usize].user;
+        let said = &check.said[key as usize];
+        let word = self.words[key as usize];
+        if let Peer::Group(group) = peer {
+            // Who has left, or joined, may be taken for what they were before.
+            let may = self.logs.may_read(group, user, delivery.seq);
+            if !may && !self.health.may_be_member(group, user, word.first_us) {
+                self.fail("no-leak", |spec| {
+                    format!("{} hears {}, which is not for it", spec.name(conn), super::duties::kind_of(said))
+                });
+            }
+        }
         if conn == word.conn && word.received == 1 {
             self.fail("protocol", |spec| format!("{} hears what it has submitted itself", spec.name(conn)));
         }
@@ -474,9 +486,11 @@ impl Spec {
             });
         };
         if let Peer::Group(group) = peer
-            && !self.health.may_be_member(group, user, since_us)
+            && !self.logs.has_right(group, user, self.now_us)
         {
-            self.fail("no-leak", |spec| format!("{} is no member, and reads g{group}", spec.name(conn)));
+            self.fail("no-leak", |spec| {
+                format!("{} was never a member, and reads g{group}", spec.name(conn))
+            });
         }
         let right = match peer {
             Peer::User(_) => page.first_seq == 1,
@@ -489,7 +503,11 @@ impl Spec {
         }
         let log = peer.log(user);
         let newest = self.logs.of_epoch(log, page.epoch).map_or(0, super::logs::Log::head);
-        let is_head = (head..=newest).contains(&page.head_seq) && (page.epoch == 0) == (page.head_seq == 0);
+        // Who has left or joined meanwhile reads up to there, or beyond.
+        let changed = matches!(peer, Peer::Group(group) if self.logs.has_changed(group, user, since_us));
+        let shown = self.logs.head_for(log, user).unwrap_or(0);
+        let heads = if changed { 0..=newest } else { head..=shown };
+        let is_head = heads.contains(&page.head_seq) && (page.epoch == 0) == (page.head_seq == 0);
         let places: Vec<u64> = page.messages.iter().map(|message| message.seq).collect();
         let limit = if limit == 0 { self.limits.page_messages } else { limit.min(self.limits.page_messages) };
         let in_a_row = places.windows(2).all(|pair| pair[0] + 1 == pair[1]);
@@ -511,8 +529,12 @@ impl Spec {
             });
         }
         for message in &page.messages {
-            let Some(key) = self.letter(conn, message.content.as_ref(), check) else { return };
-            self.stands_there(conn, log, page.epoch, message, key);
+            if let Peer::Group(group) = peer
+                && !self.logs.may_read(group, user, message.seq)
+            {
+                self.fail("no-leak", |spec| format!("{} reads {peer}/{}", spec.name(conn), message.seq));
+            }
+            let Some(key) = self.stands_there(conn, peer, page.epoch, message, check) else { continue };
             self.note_heard(self.lines[conn as usize].client, key);
         }
     }
@@ -528,7 +550,7 @@ impl Spec {
         let holds = match unfetched.code() {
             RejectCode::Invalid => of.is_none(),
             RejectCode::NoSuchConversation => match of {
-                Some(Peer::Group(group)) => !self.health.was_member(group, user, since_us),
+                Some(Peer::Group(group)) => !self.logs.has_right(group, user, since_us),
                 Some(Peer::User(_)) | None => false,
             },
             RejectCode::Unavailable => of.is_some() && self.may_be_unavailable(conn, since_us),
@@ -549,7 +571,6 @@ impl Spec {
         let user = self.lines[conn as usize].user;
         let now_us = self.now_us;
         let Some(talk) = self.talk(conn) else { return };
-        let opened_us = talk.opened_us;
         if heads.last {
             talk.heads_us = Some(now_us);
         }
@@ -559,10 +580,10 @@ impl Spec {
                 return self.fail("protocol", |spec| format!("{} hears a head of nowhere", spec.name(conn)));
             };
             if let Peer::Group(group) = peer
-                && !self.health.may_be_member(group, user, opened_us)
+                && !self.logs.has_right(group, user, now_us)
             {
                 self.fail("no-leak", |spec| {
-                    format!("{} is no member, and hears of g{group}", spec.name(conn))
+                    format!("{} was never a member, and hears of g{group}", spec.name(conn))
                 });
             }
             let known = self.logs.of_epoch(peer.log(user), head.epoch).map_or(0, super::logs::Log::head);
