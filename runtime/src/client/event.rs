@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use switchboard_engine::{
-    ClosedReason, LogMessage, LossCause, MessageId, Place, Recipient, RejectReason, UserId,
+    ClosedReason, LogMessage, LossCause, Marks, MessageId, Place, Recipient, RejectReason, UserId,
 };
 
 use super::{link::LinkError, store::StoreError};
@@ -32,6 +32,27 @@ pub enum Event {
         epoch: u64,
         /// Place of the last message left out.
         seq: u64,
+    },
+    /// Marks of a conversation have moved forwards: those of the other user of a one-to-one conversation, whose
+    /// messages from this user up to there have arrived or were read; or this user's own, by whatever device.
+    Marked {
+        /// The conversation.
+        conversation: Recipient,
+        /// Which log of the conversation.
+        epoch: u64,
+        /// Whether they are this user's.
+        own: bool,
+        /// Where they are now.
+        marks: Marks,
+    },
+    /// Somebody else has begun to type, or types no more.
+    Typing {
+        /// The conversation.
+        conversation: Recipient,
+        /// Who.
+        user: UserId,
+        /// Whether the user types now.
+        types: bool,
     },
     /// The server has lost something of this conversation and has begun a new log: what was told of it is to be
     /// forgotten, and what there is now is told from its beginning.
@@ -138,6 +159,8 @@ impl Event {
             Self::Rejected { text, .. } => text.len(),
             Self::State(_)
             | Self::Skipped { .. }
+            | Self::Marked { .. }
+            | Self::Typing { .. }
             | Self::Reset { .. }
             | Self::Accepted { .. }
             | Self::Presence { .. }

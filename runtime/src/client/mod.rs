@@ -70,8 +70,8 @@ pub use handle::{Client, Ended, Older, OlderError, SubmitError, Submitted, Unacc
 pub use link::LinkError;
 pub use queue::Events;
 pub use reader::ReadError;
-pub use store::{Change, MemoryStore, SqliteStore, Store, StoreError, changed_by};
+pub use store::{Change, MemoryStore, SqliteStore, Store, StoreError, Summary, changed_by};
 pub use switchboard_engine::{
-    ClosedReason, Content, GroupChange, GroupId, History, LogMessage, LossCause, MessageId, PendingSubmit,
-    Place, Recipient, RejectReason, Resume, Role, Subject, UserId,
+    ClosedReason, Content, GroupChange, GroupId, History, LogMessage, LossCause, Marks, MessageId,
+    PendingSubmit, Place, Recipient, RejectReason, Resume, Role, Subject, UserId,
 };
