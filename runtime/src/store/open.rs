@@ -309,4 +309,37 @@ mod tests {
             assert_eq!(version, SCHEMA_VERSION);
         }
     }
+
+    #[test]
+    fn members_of_before_are_members_still_and_every_group_has_an_owner() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrations().to_version(&mut connection, 4).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO users (id, uuid, created_at_ms, updated_at_ms)
+                 VALUES (1, 'alice', 0, 0), (2, 'bob', 0, 0), (3, 'carol', 0, 0);
+                 INSERT INTO groups (id, uuid, name, owner_id, created_at_ms) VALUES (1, 'chess', '', 1, 0), (2, 'go', '', 1, 0);
+                 INSERT INTO members (group_id, user_id, role, joined_at_ms, first_seq, read_seq)
+                 VALUES (1, 1, 2, 0, 1, 9), (1, 2, 1, 5, 7, 8), (2, 2, 1, 6, 1, 0), (2, 3, 1, 5, 1, 0);",
+            )
+            .unwrap();
+        migrations().to_latest(&mut connection).unwrap();
+        let select =
+            "SELECT group_id, user_id, role, first_seq, last_seq, read_seq, muted_until_ms FROM members";
+        let mut statement = connection.prepare(select).unwrap();
+        type Row = (i64, i64, i64, i64, Option<i64>, i64, i64);
+        let rows: Vec<Row> =
+            statement.query_map([], |row| Ok(row.try_into().unwrap())).unwrap().map(Result::unwrap).collect();
+        let expected = [
+            (1, 1, 3, 1, None, 9, 0),
+            (1, 2, 1, 7, None, 8, 0),
+            (2, 2, 1, 1, None, 0, 0),
+            (2, 3, 3, 1, None, 0, 0),
+        ];
+        assert_eq!(rows, expected);
+        let open: i64 = connection
+            .query_row("SELECT count(*) FROM groups WHERE invite_only = 0", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(open, 0, "nobody could join by itself before");
+    }
 }
