@@ -328,9 +328,11 @@ impl Conversation {
             Event::Presence { user, online, last_seen_ms } => {
                 self.presence(&user, online, last_seen_ms, clock).into_iter().collect()
             }
-            Event::Marked { .. } | Event::Typing { .. } | Event::Skipped { .. } | Event::Stalled => {
-                Vec::new()
-            }
+            Event::Marked { .. }
+            | Event::Typing { .. }
+            | Event::Skipped { .. }
+            | Event::Call { .. }
+            | Event::Stalled => Vec::new(),
         }
     }
 
