@@ -30,6 +30,8 @@ pub enum Bug {
 pub const WITHOUT_STEPS: &[Canary] = &[
     Canary::EntryToClassic,
     Canary::ConcernedLeftOut,
+    Canary::DenialTransient,
+    Canary::NoteBelieved,
     Canary::NoteForgotten,
     Canary::MarkToldBeforeStored,
     Canary::MarkEchoed,
@@ -67,6 +69,10 @@ pub const STORE_WITHOUT_STEPS: &[StoreCanary] = &[
     StoreCanary::KickKeepsMember,
     StoreCanary::MutedMayWrite,
     StoreCanary::FormerReadsOn,
+    StoreCanary::EditsOfOthers,
+    StoreCanary::RecalledIsEdited,
+    StoreCanary::EditNotShown,
+    StoreCanary::RecallKeepsText,
 ];
 
 /// Bugs of the engine in what the simulator's worlds leave out: rates of whole users, limits of admissions, and

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Instant};
 
 use switchboard_engine::{
-    ClosedReason, LogMessage, LossCause, Marks, MessageId, Place, Recipient, RejectReason, UserId,
+    CallId, CallNews, ClosedReason, LogMessage, LossCause, Marks, MessageId, Place, Recipient, RejectReason,
+    UserId,
 };
 
 use super::{link::LinkError, store::StoreError};
@@ -75,6 +76,15 @@ pub enum Event {
         reason: RejectReason,
         /// The same for a person to read; the server's own text, so not fit for a terminal as it is.
         text: Arc<str>,
+    },
+    /// Something happens to a call of this device, or one rings ([`Client::ring`](super::Client::ring)).
+    Call {
+        /// Which.
+        id: CallId,
+        /// The other user.
+        user: UserId,
+        /// What.
+        news: CallNews,
     },
     /// A user who is watched ([`Client::watch`](super::Client::watch)) is here, or is not.
     Presence {
@@ -163,6 +173,7 @@ impl Event {
             | Self::Typing { .. }
             | Self::Reset { .. }
             | Self::Accepted { .. }
+            | Self::Call { .. }
             | Self::Presence { .. }
             | Self::CaughtUp
             | Self::Stalled => 0,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use switchboard_engine::{
-    self as engine, Content, GroupChange, GroupId, Instant, LogMessage, MessageId, NoOlderReason,
+    self as engine, CallId, Content, GroupChange, GroupId, Instant, LogMessage, MessageId, NoOlderReason,
     PendingSubmit, Place, Recipient, RejectReason, Session, SessionStats, UserId,
 };
 use tokio::sync::{mpsc, oneshot, watch};
@@ -52,6 +52,20 @@ pub enum SubmitError {
     #[error("cannot make an id for a message")]
     Random(#[source] getrandom::Error),
     /// The client has ended. The message may be in the store, and is then submitted by the next client.
+    #[error(transparent)]
+    Ended(#[from] Ended),
+}
+
+/// Why nothing was said of a call.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// It may not be said now.
+    #[error(transparent)]
+    Refused(#[from] engine::CallError),
+    /// The operating system has no random numbers for its id.
+    #[error("cannot make an id for a call")]
+    Random(#[source] getrandom::Error),
+    /// The client has ended.
     #[error(transparent)]
     Ended(#[from] Ended),
 }
@@ -217,6 +231,42 @@ impl Client {
         let change = GroupChange::Create { name: name.into(), invite_only };
         let submitted = self.submit(Recipient::Group(group.clone()), Content::change(change)).await?;
         Ok((group, submitted))
+    }
+
+    /// Rings a user, under a random id. What becomes of it is told by [`Event::Call`](super::Event::Call).
+    ///
+    /// # Errors
+    /// If there is no connection or no room, or the client has ended.
+    pub async fn ring(&self, user: UserId, video: bool) -> Result<CallId, CallError> {
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).map_err(CallError::Random)?;
+        let id = CallId(id);
+        self.with(move |session, now| session.ring(now, id, user, video)).await??;
+        Ok(id)
+    }
+
+    /// Takes a call that rings: [`Session::accept_call`].
+    ///
+    /// # Errors
+    /// If it does not ring here, or there is no connection.
+    pub async fn accept_call(&self, id: CallId) -> Result<(), CallError> {
+        Ok(self.with(move |session, now| session.accept_call(now, id)).await??)
+    }
+
+    /// Declines a call that rings, or hangs up: [`Session::hang_up`].
+    ///
+    /// # Errors
+    /// If there is no such call.
+    pub async fn hang_up(&self, id: CallId) -> Result<(), CallError> {
+        Ok(self.with(move |session, now| session.hang_up(now, id)).await??)
+    }
+
+    /// Sends something to the other side of a call that is on: [`Session::signal`].
+    ///
+    /// # Errors
+    /// If it is not on, or it cannot be sent now.
+    pub async fn signal(&self, id: CallId, payload: bytes::Bytes) -> Result<(), CallError> {
+        Ok(self.with(move |session, now| session.signal(now, id, payload)).await??)
     }
 
     /// Wants to be told of these users, in place of those before: [`Event::Presence`](super::Event::Presence), as soon as

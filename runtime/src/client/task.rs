@@ -247,6 +247,7 @@ impl Task {
                 self.answer(request, Ok(Older { epoch, messages, first_seq }));
             }
             SessionNotification::NoOlder { request, reason } => self.answer(request, Err(reason.into())),
+            SessionNotification::Call { id, user, news } => self.tell(Event::Call { id, user, news }),
             SessionNotification::Presence { user, online, last_seen_ms } => {
                 self.tell(Event::Presence { user, online, last_seen_ms });
             }

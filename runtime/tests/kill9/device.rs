@@ -345,6 +345,7 @@ impl Life {
             Event::Marked { .. }
             | Event::Typing { .. }
             | Event::Presence { .. }
+            | Event::Call { .. }
             | Event::CaughtUp
             | Event::Stalled => {}
         }

@@ -104,7 +104,9 @@ impl Spec {
             }
             SessionNotification::CaughtUp => self.caught_up(client),
             SessionNotification::Marked { .. } => {}
-            SessionNotification::Typing { .. } | SessionNotification::Presence { .. } => {
+            SessionNotification::Typing { .. }
+            | SessionNotification::Presence { .. }
+            | SessionNotification::Call { .. } => {
                 self.fail("protocol", |_| format!("c{client} is told unasked: {notification:?}"));
             }
         }

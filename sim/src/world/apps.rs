@@ -89,7 +89,8 @@ impl App {
             // Nothing that is to be kept.
             | SessionNotification::Marked { .. }
             | SessionNotification::Typing { .. }
-            | SessionNotification::Presence { .. } => {}
+            | SessionNotification::Presence { .. }
+            | SessionNotification::Call { .. } => {}
         }
     }
 }
@@ -460,6 +461,7 @@ fn notification_name(notification: &SessionNotification) -> String {
         SessionNotification::CaughtUp => "has caught up".to_owned(),
         other @ (SessionNotification::Marked { .. }
         | SessionNotification::Typing { .. }
-        | SessionNotification::Presence { .. }) => format!("{other:?}"),
+        | SessionNotification::Presence { .. }
+        | SessionNotification::Call { .. }) => format!("{other:?}"),
     }
 }

@@ -348,6 +348,7 @@ impl Chat {
             | Event::Accepted { .. }
             | Event::Rejected { .. }
             | Event::Presence { .. }
+            | Event::Call { .. }
             | Event::CaughtUp
             | Event::Stalled => None,
         };
