@@ -116,6 +116,7 @@ enum Session {
     Resync,
     OutOfTurn,
     Again,
+    Alter,
     Invalid,
     Die,
     Wipe,
@@ -169,6 +170,7 @@ const SESSION_WORKLOAD: &[(Session, u64)] = &[(Session::Fetch, 6), (Session::Old
 const SESSION_FAULTS: &[(Session, u64)] = &[
     (Session::OutOfTurn, 2),
     (Session::Again, 5),
+    (Session::Alter, 3),
     (Session::Invalid, 3),
     (Session::Die, 6),
     (Session::Wipe, 1),
@@ -193,7 +195,10 @@ fn possible(profile: &str, class: Class) -> bool {
         "rates" => matches!(class, Class::Misbehave | Class::Nowhere | Class::Net | Class::Cut),
         "store" => matches!(
             class,
-            Class::Store | Class::Cut | Class::Crash | Class::Session(Session::Die | Session::Again)
+            Class::Store
+                | Class::Cut
+                | Class::Crash
+                | Class::Session(Session::Die | Session::Again | Session::Alter)
         ),
         "bus" => matches!(
             class,
@@ -652,6 +657,19 @@ const fn speaker(what: What) -> Option<ClientNo> {
     if let What::Send { client, .. } | What::Burst { client, .. } = what { Some(client) } else { None }
 }
 
+/// One of the last steps by which a session of this client's user says something, which may still be on its way.
+fn said_lately(f: &mut Choices, schedule: &Schedule, client: ClientNo) -> Option<u32> {
+    let user = schedule.clients[client.index()].user;
+    let own = |step: &&Step| {
+        speaker(step.what)
+            .map(|client| schedule.clients[client.index()])
+            .is_some_and(|spec| spec.user == user && spec.kind.is_session())
+    };
+    let steps: Vec<u32> = schedule.steps.iter().filter(own).map(|step| step.id).collect();
+    let back = f.below((steps.len() as u64).min(6)) as usize;
+    steps.get(steps.len().checked_sub(back + 1)?).copied()
+}
+
 /// One step of what only sessions do; none where there are none.
 fn session_step(sources: &mut Sources, schedule: &Schedule, what: Session) -> Option<What> {
     let w = &mut sources.workload;
@@ -684,17 +702,13 @@ fn session_step(sources: &mut Sources, schedule: &Schedule, what: Session) -> Op
         Session::OutOfTurn => Some(What::Hello { client: client_of(f, schedule, raw)?, cursors: 0 }),
         Session::Again => {
             let client = client_of(f, schedule, raw)?;
-            let user = schedule.clients[client.index()].user;
-            let own = |step: &&Step| {
-                speaker(step.what)
-                    .map(|client| schedule.clients[client.index()])
-                    .is_some_and(|spec| spec.user == user && spec.kind.is_session())
-            };
-            let steps: Vec<u32> = schedule.steps.iter().filter(own).map(|step| step.id).collect();
-            // One of the last ones, so that the first may still be on its way.
-            let back = f.below((steps.len() as u64).min(6)) as usize;
-            let step = *steps.get(steps.len().checked_sub(back + 1)?)?;
+            let step = said_lately(f, schedule, client)?;
             Some(What::Again { client, step, nth: f.below(2) as u32 })
+        }
+        Session::Alter => {
+            let client = client_of(f, schedule, raw)?;
+            let step = said_lately(f, schedule, client)?;
+            Some(What::Alter { client, step, nth: f.below(2) as u32 })
         }
         Session::Invalid => Some(What::Invalid {
             client: client_of(f, schedule, raw)?,

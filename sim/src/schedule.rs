@@ -536,6 +536,15 @@ steps! {
         /// Which of the step's messages.
         nth: u32,
     },
+    /// Something else is submitted under the id of what the store has already. Raw sessions only.
+    Alter "alter" {
+        /// Who.
+        client: ClientNo,
+        /// The step that submitted it.
+        step: u32,
+        /// Which of the step's messages.
+        nth: u32,
+    },
     /// A Submit that says something wrong. Raw sessions only.
     Invalid "invalid" {
         /// Who.

@@ -302,6 +302,7 @@ fn check_numbers(step: &Step) -> Result<(), String> {
         | What::Rejoin { .. }
         | What::Mass { .. }
         | What::Again { .. }
+        | What::Alter { .. }
         | What::Invalid { .. }
         | What::Older { .. }
         | What::Wipe { .. } => Ok(()),

@@ -359,6 +359,7 @@ const fn is_fault(what: &What) -> bool {
         | What::Clock { .. }
         | What::Mass { .. }
         | What::Again { .. }
+        | What::Alter { .. }
         | What::Invalid { .. }
         | What::Die { .. }
         | What::Wipe { .. } => true,

@@ -223,10 +223,6 @@ impl<P: Probe> Server<P> {
         if letter.is_for_sessions() && !self.probe.canary(Canary::EntryToClassic) {
             return false;
         }
-        // They cannot tell that they have been sent it before.
-        if !letter.is_new {
-            return false;
-        }
         // What came from a classic client is in its form already.
         letter.is_classic() || is_wanted()
     }

@@ -76,8 +76,6 @@ pub(super) struct Letter<'a> {
     pub(super) id: MessageId,
     pub(super) place: Place,
     pub(super) form: &'a Form,
-    /// Whether it was stored just now, and not by an earlier request.
-    pub(super) is_new: bool,
 }
 
 impl Letter<'_> {

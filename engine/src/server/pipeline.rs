@@ -48,7 +48,7 @@ pub(super) enum Stage {
     Ready { message: Box<Message> },
     /// It is being stored.
     Storing { ticket: Ticket, parcel: Parcel },
-    /// It is stored, and waits for an earlier message. What was stored by an earlier request is not delivered again.
+    /// It is stored, and waits for an earlier message. What was stored by an earlier request is delivered to nobody.
     Stored { place: Place, parcel: Parcel, is_new: bool },
     /// It was not stored.
     Dropped(Unstored),

@@ -246,8 +246,7 @@ impl<P: Probe> Server<P> {
                 };
                 self.probe.reached(Rule::BusOwnCopy);
                 let (form, recipient) = (Form::Classic { frame: bytes, record: None }, Recipient::User(to));
-                let letter =
-                    Letter { sender: &sender, recipient: &recipient, id, place, form: &form, is_new: true };
+                let letter = Letter { sender: &sender, recipient: &recipient, id, place, form: &form };
                 self.deliver_to_own_devices(&letter, None);
             }
             Topic::Presence(_) => self.refuse_record(),
@@ -275,7 +274,7 @@ impl<P: Probe> Server<P> {
         frame: Bytes,
     ) {
         let form = Form::Classic { frame, record: None };
-        self.deliver(&Letter { sender, recipient, id, place, form: &form, is_new: true }, None);
+        self.deliver(&Letter { sender, recipient, id, place, form: &form }, None);
     }
 
     fn refuse_record(&mut self) {

@@ -276,9 +276,14 @@ impl<P: Probe> Server<P> {
                 self.probe.reached(Rule::DeliveredForGone);
             }
             let Parcel { id, form } = &parcel;
-            let letter = Letter { sender: &sender, recipient: &recipient, id: *id, place, form, is_new };
+            let letter = Letter { sender: &sender, recipient: &recipient, id: *id, place, form };
             match submission {
                 Some(Submission { is_delivered: true, .. }) => self.probe.reached(Rule::SubmitRepeated),
+                // What is submitted under an id that the log has may say something else than the log. Who has not
+                // been told what stands there finds out by the heads.
+                Some(Submission { is_delivered: false, .. }) | None if !is_new => {
+                    self.probe.reached(Rule::SubmitStoredEarlier);
+                }
                 Some(Submission { is_delivered: false, .. }) => {
                     self.pipelines.mark_delivered(key, *id);
                     self.deliver_everywhere(&letter, origin);
@@ -296,23 +301,13 @@ impl<P: Probe> Server<P> {
         }
     }
 
-    /// Publishes a stored message and delivers it to all who are here. One that was stored by an earlier request goes
-    /// to sessions only, which drop it if they have it: it may have been answered too late to be delivered then.
+    /// Publishes what was stored just now, and delivers it to all who are here.
     fn deliver_everywhere(&mut self, letter: &Letter<'_>, origin: ConnId) {
         let stored = Some((letter.id, letter.place));
         let own_copy = matches!(letter.recipient, Recipient::User(user) if user != letter.sender);
-        if !letter.is_new {
-            self.probe.reached(Rule::SubmitStoredEarlier);
-        }
-        if letter.is_for_sessions() && !letter.is_new {
-            // What is submitted under the id of an entry may say something else than the log has, and sessions find out
-            // what they lack.
-            return;
-        }
         if letter.is_for_sessions() {
             self.tell_entry(letter);
         } else if self.config.peers
-            && letter.is_new
             && let Some(message) = letter.record()
         {
             let topic = match letter.recipient {

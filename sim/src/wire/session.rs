@@ -138,6 +138,13 @@ pub(crate) fn submit(id: Bytes, to: Option<Peer>, content: Option<Content>) -> B
     encode(client_frame::Body::Submit(submit))
 }
 
+/// A Submit of the same id to the same conversation, with something else in it.
+pub(crate) fn altered(frame: &Bytes) -> Option<Bytes> {
+    let Some(client_frame::Body::Submit(mut submit)) = read_client(frame) else { return None };
+    submit.content.as_mut()?.text.push_str(" altered");
+    Some(encode(client_frame::Body::Submit(submit)))
+}
+
 /// A Hello with so many cursors that make no sense.
 pub(crate) fn hello(client: u16, cursors: u32) -> Bytes {
     let device_id = Bytes::copy_from_slice(&device_id(client, 0));

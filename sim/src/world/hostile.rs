@@ -92,15 +92,30 @@ impl<T: Sut> World<'_, T> {
 
     /// What was submitted before is submitted again over this client's connection, if its user has said it.
     pub(super) fn again(&mut self, client: ClientNo, token: Token) {
+        if let Some(key) = self.own_submit(client, token) {
+            let frame = self.check.said[key as usize].submit.clone();
+            self.send_frame(client, Payload::Said(key), frame);
+        }
+    }
+
+    /// The same with another text. Only what the store has already: which of two that are on their way it takes is
+    /// nobody's to say.
+    pub(super) fn alter(&mut self, client: ClientNo, token: Token) {
+        let Some(key) = self.own_submit(client, token) else { return };
+        let said = &self.check.said[key as usize];
+        if let Some(frame) = session::altered(&said.submit).filter(|_| !said.seqs.is_empty()) {
+            self.send_frame(client, Payload::Said(key), frame);
+        }
+    }
+
+    /// What a session of this client's user has submitted.
+    fn own_submit(&self, client: ClientNo, token: Token) -> Option<MessageKey> {
         let user = self.devices[client.index()].spec.user.0;
         let own = |key: &MessageKey| {
             let said = &self.check.said[*key as usize];
             said.sender == user && !said.submit.is_empty()
         };
-        if let Some(key) = self.check.message(token).filter(own) {
-            let frame = self.check.said[key as usize].submit.clone();
-            self.send_frame(client, Payload::Said(key), frame);
-        }
+        self.check.message(token).filter(own)
     }
 
     /// Something that can be decoded and is wrong in itself.

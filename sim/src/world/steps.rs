@@ -147,6 +147,7 @@ impl<T: Sut> World<'_, T> {
                 self.fetch(client, token, &Asking { of, from_seq, backwards: backwards == 1, limit }, count);
             }
             What::Again { client, step, nth } => self.again(client, Token { step, nth }),
+            What::Alter { client, step, nth } => self.alter(client, Token { step, nth }),
             What::Invalid { client, kind } => self.invalid(client, token, kind),
             What::Older { client, of, before_seq, limit } => self.older(client, of, before_seq, limit),
             What::Die { client, actions, down_us } => self.die(client, actions, down_us),

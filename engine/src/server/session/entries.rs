@@ -49,7 +49,7 @@ impl<P: Probe> Server<P> {
         let text = content.map(|content| content.text).unwrap_or_default().into();
         let form = Form::Entry { text, subject };
         let place = Place { epoch, seq, stored_at_ms };
-        let letter = Letter { sender: &sender, recipient: &recipient, id, place, form: &form, is_new: true };
+        let letter = Letter { sender: &sender, recipient: &recipient, id, place, form: &form };
         match (topic, &recipient) {
             (Topic::Group(group), Recipient::Group(of)) if group == *of => {
                 self.probe.reached(Rule::EntryNotedToGroup);
