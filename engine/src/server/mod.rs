@@ -67,6 +67,8 @@ pub struct Server<P: Probe = Shipped> {
     config: ServerConfig,
     now: Instant,
     rng: Xoshiro256PlusPlus,
+    /// The time at which the ids of messages count 0, in milliseconds since whenever: random.
+    ids_from: u64,
     connections: Connections,
     users: Users,
     pipelines: Pipelines,
@@ -104,11 +106,14 @@ impl<P: Probe> Server<P> {
     pub fn with_probe(config: ServerConfig, seed: u64, now: Instant, probe: P) -> Self {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         let hash = SeededState::new(rng.next_u64(), rng.next_u64());
+        // From the same seed by another way: what the generator gives next is to stay what it was.
+        let ids_from = Xoshiro256PlusPlus::seed_from_u64(!seed).next_u64();
         Self {
             probe,
             config,
             now,
             rng,
+            ids_from,
             connections: Connections::default(),
             users: Users::new(hash),
             pipelines: Pipelines::default(),

@@ -470,6 +470,11 @@ impl Cache {
     }
 }
 
+/// Where a sender's message of this id is already.
+const STORED: &str = "SELECT epoch, seq, stored_at_ms
+     FROM messages CROSS JOIN conversations ON conversations.id = conversation_id
+     WHERE message_id = ?2 AND sender_id = ?1";
+
 /// The prepared statements of the store's thread.
 struct Statements<'c> {
     user: Statement<'c>,
@@ -525,13 +530,9 @@ impl<'c> Statements<'c> {
                 "INSERT INTO messages (conversation_id, seq, sender_id, message_id, content_type, content,
                                        sender_name, url, file_suffix, stored_at_ms, change)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-                 ON CONFLICT (sender_id, message_id) DO NOTHING",
+                 ON CONFLICT (message_id, sender_id) DO NOTHING",
             )?,
-            stored: prepare(
-                "SELECT epoch, seq, stored_at_ms
-                 FROM messages JOIN conversations ON conversations.id = conversation_id
-                 WHERE sender_id = ?1 AND message_id = ?2",
-            )?,
+            stored: prepare(STORED)?,
             move_head: prepare("UPDATE conversations SET head_seq = ?1 WHERE id = ?2")?,
             count_commit: prepare("UPDATE store_state SET commits = ?1")?,
             revision: prepare(
@@ -617,4 +618,21 @@ pub(crate) fn valid<T>(id: Result<T, switchboard_engine::IdError>) -> Option<T> 
 pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::open::{DataFolder, open_locked};
+    use super::*;
+
+    #[test]
+    fn a_message_is_looked_up_by_both_parts_of_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = open_locked(&DataFolder::lock(folder.path()).unwrap()).unwrap();
+        let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {STORED}")).unwrap();
+        let steps = plan.query_map([None::<i64>; 2], |row| row.get::<_, String>(3)).unwrap();
+        let steps: Vec<String> = steps.collect::<Result<_, _>>().unwrap();
+        let by_id = "SEARCH messages USING INDEX messages_by_id (message_id=? AND sender_id=?)";
+        assert_eq!(steps, [by_id, "SEARCH conversations USING INTEGER PRIMARY KEY (rowid=?)"]);
+    }
 }

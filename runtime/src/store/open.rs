@@ -32,16 +32,17 @@ const CACHE_KIB: i32 = 64 << 10;
 const APPLICATION_ID: i32 = 0x5357_4244;
 
 /// Every step of the schema, oldest first. One that has been released is never changed.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("../migrations/0001_initial.sql"),
     include_str!("../migrations/0002_sessions.sql"),
     include_str!("../migrations/0004_marks.sql"),
     include_str!("../migrations/0005_seen.sql"),
     include_str!("../migrations/0003_groups.sql"),
+    include_str!("../migrations/0006_messages.sql"),
 ];
 
 /// The number of the newest schema: how many migrations there are.
-const SCHEMA_VERSION: i32 = 5;
+const SCHEMA_VERSION: i32 = 6;
 
 fn migrations() -> Migrations<'static> {
     MIGRATIONS.into_iter().map(M::up).collect()
@@ -235,14 +236,21 @@ impl Database {
     }
 
     fn migrate(mut self) -> Result<Connection, OpenError> {
-        let migrated = migrations().to_latest(&mut self.connection);
-        match migrated {
+        match self.migrated() {
             Ok(()) => Ok(self.connection),
             Err(rusqlite_migration::Error::RusqliteError { err, .. }) if is_damage(&err) => {
                 Err(classify(self.file, err))
             }
             Err(source) => Err(OpenError::Migration { file: self.file, source }),
         }
+    }
+
+    /// With files for what is sorted on the way: an index of a large log does not fit into memory.
+    fn migrated(&mut self) -> rusqlite_migration::Result<()> {
+        self.connection.pragma_update(None, "temp_store", "FILE")?;
+        migrations().to_latest(&mut self.connection)?;
+        self.connection.pragma_update(None, "temp_store", "MEMORY")?;
+        Ok(())
     }
 }
 
