@@ -40,6 +40,8 @@ pub const OF_SESSIONS: &[Canary] = &[
     Canary::PageOfOtherConversation,
     Canary::EntryToClassic,
     Canary::ConcernedLeftOut,
+    Canary::DenialTransient,
+    Canary::NoteBelieved,
     Canary::NoteForgotten,
     Canary::MarkToldBeforeStored,
     Canary::MarkEchoed,
@@ -65,6 +67,10 @@ pub const OF_SESSIONS_STORE: &[StoreCanary] = &[
     StoreCanary::KickKeepsMember,
     StoreCanary::MutedMayWrite,
     StoreCanary::FormerReadsOn,
+    StoreCanary::EditsOfOthers,
+    StoreCanary::RecalledIsEdited,
+    StoreCanary::EditNotShown,
+    StoreCanary::RecallKeepsText,
 ];
 
 /// Bugs of the engine in what the simulator's worlds leave out: rates of whole users, limits of admissions, and

@@ -48,7 +48,11 @@ fn every_planted_bug_of_the_store_is_caught_by_a_check() {
             | StoreCanary::RolesUnchecked
             | StoreCanary::KickKeepsMember
             | StoreCanary::MutedMayWrite
-            | StoreCanary::FormerReadsOn => unreachable!("{bug:?} is of sessions"),
+            | StoreCanary::FormerReadsOn
+            | StoreCanary::EditsOfOthers
+            | StoreCanary::RecalledIsEdited
+            | StoreCanary::EditNotShown
+            | StoreCanary::RecallKeepsText => unreachable!("{bug:?} is of sessions"),
         };
         let caught = hunt(Bug::Store(*bug), 1, 400);
         assert!(matches!(*caught.checks, [check] if expected.contains(&check)), "{caught:?}");

@@ -207,6 +207,10 @@ fn the_histories_reach_everything_that_the_server_counts() {
     }
     let never: Vec<_> = sums.into_iter().filter(|(_, sum)| *sum == 0).map(|(name, _)| name).collect();
     let unknown_to_the_model = [
+        "calls",
+        "calls_ended",
+        "calls_refused",
+        "calls_repeated",
         "marks",
         "marks_coalesced",
         "marks_dropped",
@@ -219,10 +223,13 @@ fn the_histories_reach_everything_that_the_server_counts() {
         "pushes_dropped_typing",
         "rate_limited",
         "refused_admission",
+        "refused_calls",
         "refused_marks",
         "refused_typing",
         "seen_failed",
         "seen_skipped",
+        "signals",
+        "signals_dropped",
         "typing",
         "watches_passed_over",
     ];
