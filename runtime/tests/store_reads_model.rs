@@ -210,6 +210,8 @@ impl Chat {
             seq,
             id: store_common::message_id(id),
             sender: UserId::new(from).unwrap(),
+            sender_name: format!("the {from}").into(),
+            avatar: "".into(),
             content_type: 1,
             content: content.into(),
             url: "".into(),

@@ -57,6 +57,7 @@ pub const OF_SESSIONS: &[Canary] = &[
 
 /// Bugs of the store in what only a session asks for.
 pub const OF_SESSIONS_STORE: &[StoreCanary] = &[
+    StoreCanary::ReceivedOverGaps,
     StoreCanary::MarksBackwards,
     StoreCanary::MarksBeyondHead,
     StoreCanary::MarksOfEveryLog,
@@ -64,8 +65,8 @@ pub const OF_SESSIONS_STORE: &[StoreCanary] = &[
 ];
 
 /// Bugs of the engine in what the simulator's worlds leave out: rates of whole users, limits of admissions, and
-/// shutdowns that take their time; and in what sessions say twice.
-pub const OF_FLOW: [Canary; 8] = [
+/// shutdowns that take their time; in what sessions say twice, and in what classic clients are sent again.
+pub const OF_FLOW: &[Canary] = &[
     Canary::UserRateUnlimited,
     Canary::UserRatePerConnection,
     Canary::DeviceNotReplaced,
@@ -74,6 +75,14 @@ pub const OF_FLOW: [Canary; 8] = [
     Canary::AdmissionSamePlace,
     Canary::DrainAtOnce,
     Canary::EarlierDeliveredAgain,
+    Canary::ResendForgotten,
+    Canary::ResendsOwn,
+    Canary::PongCountsTooMuch,
+    Canary::OneDeviceIsEnough,
+    Canary::LossForgotten,
+    Canary::LiveOvertakes,
+    Canary::CaughtUpTwice,
+    Canary::ResendNotRetried,
 ];
 
 impl Bug {

@@ -6,7 +6,7 @@
 //! the world. The suite in `sim/tests/contract` holds this model and the runtime's store to the same cases.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use data_url::DataUrl;
 use switchboard_engine::{
@@ -18,6 +18,7 @@ use crate::check::Table;
 
 mod marks;
 mod reads;
+mod received;
 
 /// Defines the store's deliberate bugs: variant, name, what is wrong.
 macro_rules! canaries {
@@ -56,6 +57,7 @@ canaries! {
     MembershipUnchecked "store-membership-unchecked" "Who has left a group can still write to it."
     ChangeUnannounced "store-change-unannounced" "A change of the directory is not announced."
     RevisionRepeats "store-revision-repeats" "Two changes of the directory have one revision."
+    ReceivedOverGaps "store-received-over-gaps" "What has arrived counts although something before it has not."
     MarksBackwards "store-marks-backwards" "Marks are what was asked for last, be that earlier."
     MarksBeyondHead "store-marks-beyond-head" "Marks are taken of messages that nobody has sent."
     MarksOfEveryLog "store-marks-of-every-log" "Marks of another log are taken."
@@ -131,6 +133,10 @@ pub struct SimStore {
     first_seqs: BTreeMap<(GroupId, UserId), u64>,
     /// How far users are, as far as they have said so.
     marks: BTreeMap<(Conversation, UserId), Marks>,
+    /// Up to where everything has arrived at the classic clients of users.
+    received: BTreeMap<(UserId, Conversation), u64>,
+    /// Who has come with a classic client.
+    classic: BTreeSet<UserId>,
     revision: u64,
     changes: u64,
     heads: BTreeMap<Conversation, u64>,
@@ -156,6 +162,8 @@ impl SimStore {
             groups: Vec::new(),
             first_seqs: BTreeMap::new(),
             marks: BTreeMap::new(),
+            received: BTreeMap::new(),
+            classic: BTreeSet::new(),
             revision: 0,
             changes: 0,
             heads: BTreeMap::new(),
@@ -178,6 +186,8 @@ impl SimStore {
             Conversation::Direct(one, other) => (one, other).hash(hasher),
             Conversation::Group(group) => group.hash(hasher),
         });
+        self.classic.hash(hasher);
+        self.received.values().for_each(|seq| seq.hash(hasher));
     }
 
     /// Plants a bug, or takes it out again.
@@ -212,10 +222,9 @@ impl SimStore {
             Request::LoadHeads { user, after } => self.load_heads(&user, after),
             Request::LoadMessages(range) => self.load_messages(&range),
             Request::StoreMarks(new) => self.store_marks(&new),
-            Request::StoreSeen(_)
-            | Request::LoadSeen { .. }
-            | Request::StoreReceived(_)
-            | Request::LoadUnreceived { .. } => Answer::Failed,
+            Request::StoreSeen(_) | Request::LoadSeen { .. } => Answer::Failed,
+            Request::StoreReceived(told) => self.store_received(&told),
+            Request::LoadUnreceived { user, after } => self.load_unreceived(&user, after),
         }
     }
 
@@ -299,6 +308,10 @@ impl SimStore {
             self.create_user(user.clone());
         }
         self.users.contains_key(user)
+    }
+
+    fn avatar(&self, user: &UserId) -> Box<str> {
+        self.users.get(user).map(|user| user.avatar.clone()).unwrap_or_default()
     }
 
     fn groups_of(&self, user: &UserId) -> Vec<GroupId> {

@@ -14,7 +14,9 @@ mod lifecycle;
 mod outbox;
 mod pipeline;
 mod rate;
+mod receipts;
 mod requests;
+mod resend;
 mod routing;
 mod session;
 mod shutdown;
@@ -128,7 +130,7 @@ impl<P: Probe> Server<P> {
             Event::Connected { conn, user, protocol } => self.connected(conn, user, protocol),
             Event::Received { conn, message } => self.received(conn, message),
             Event::Ping { conn, payload } => self.pinged(conn, payload),
-            Event::Pong { conn, payload } => self.ponged(conn, payload.len()),
+            Event::Pong { conn, payload } => self.ponged(conn, &payload),
             Event::Misbehaved { conn, fault } => {
                 if self.sign_of_life(conn).is_some() {
                     self.misbehaved(conn, fault);
@@ -172,6 +174,7 @@ impl<P: Probe> Server<P> {
                     self.load(user);
                 }
                 Due::Heads(conn) => self.heads_due(conn),
+                Due::Resend(conn) => self.resend_due(conn),
             }
         }
         while self.next_expiry().is_some_and(|at| at <= self.now) {
@@ -252,6 +255,9 @@ impl<P: Probe> Server<P> {
             Purpose::Message(pipeline) => self.message_answered(pipeline, ticket, &answer),
             Purpose::Heads(conn) => self.heads_answered(conn, answer),
             Purpose::Fetch(conn) => self.fetch_answered(conn, ticket, answer),
+            Purpose::Unreceived(conn) => self.unreceived_answered(conn, answer),
+            Purpose::Missed(conn) => self.missed_answered(conn, answer),
+            Purpose::Received(conn) => self.received_answered(conn, ticket, &answer),
             Purpose::Marks(conn) => self.marks_answered(conn, ticket, &answer),
         }
     }

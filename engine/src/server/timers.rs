@@ -14,9 +14,12 @@ pub(super) enum Due {
     Reload(UserKey),
     /// Another try to load the heads that a session is told.
     Heads(ConnId),
+    /// Another try to find out or to read what a classic connection is behind with.
+    Resend(ConnId),
 }
 
-/// The deadlines: one of each connection, one of each user to be loaded again and of each session whose heads are.
+/// The deadlines: one of each connection, one of each user to be loaded again and of each connection to be told its heads
+/// or what it is behind with.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Timers {
     deadlines: BTreeSet<(Instant, Due)>,

@@ -52,6 +52,8 @@ impl World {
     /// A world whose server is configured otherwise.
     pub(crate) fn with(configure: impl FnOnce(&mut ServerConfig)) -> Self {
         let mut config = ServerConfig { drain_time: Duration::ZERO, ..ServerConfig::default() };
+        // What is sent again has tests of its own; to all others it would be noise.
+        config.limits.resend_messages = 0;
         configure(&mut config);
         Self {
             driver: Driver::new(&config, 7),
@@ -183,6 +185,11 @@ impl World {
         let written: Vec<_> = unflushed.drain(..frames.min(unflushed.len())).collect();
         let (frames, payload_bytes) = (written.len() as u32, written.iter().sum::<usize>() as u64);
         self.happens(Event::Flushed { conn, frames, payload_bytes });
+    }
+
+    /// The peer answers no Pings any more.
+    pub(crate) fn goes_deaf(&mut self, conn: ConnId) {
+        self.sessions.get_mut(&conn).unwrap().alive = false;
     }
 
     /// Nothing comes back from the peer any more, and nothing gets through to it.

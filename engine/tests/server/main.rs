@@ -27,6 +27,7 @@ mod liveness;
 mod original_faults;
 mod pictures;
 mod properties;
+mod resend;
 mod rules;
 mod session_connect;
 mod session_entries;

@@ -217,10 +217,17 @@ fn the_histories_reach_everything_that_the_server_counts() {
         "notes_told",
         "notes_undecodable",
         "pushes_dropped_typing",
+        "pushes_withheld",
         "rate_limited",
+        "receipts_over_limit",
+        "received_told",
         "refused_admission",
         "refused_marks",
         "refused_typing",
+        "resend_failed",
+        "resend_given_up",
+        "resend_over_limit",
+        "resent",
         "typing",
     ];
     assert_eq!(never, unknown_to_the_model, "these have scenarios");

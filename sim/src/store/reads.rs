@@ -5,11 +5,11 @@ use switchboard_engine::{Answer, GroupId, Head, Marks, Messages, Range, Recipien
 use super::{Conversation, SimStore, Stored};
 
 /// Heads of one answer at the most: so few that even small worlds have several answers.
-const HEADS_AT_A_TIME: usize = 3;
+pub(super) const HEADS_AT_A_TIME: usize = 3;
 
 impl Conversation {
     /// Who or what is on the other side of it for a user, if the user is on one side.
-    fn other_side(&self, user: &UserId) -> Option<Recipient> {
+    pub(super) fn other_side(&self, user: &UserId) -> Option<Recipient> {
         match self {
             Self::Direct(one, other) if one == user => Some(Recipient::User(other.clone())),
             Self::Direct(one, other) if other == user => Some(Recipient::User(one.clone())),
@@ -59,7 +59,7 @@ impl SimStore {
     }
 
     /// Where a user may read a conversation from; none if not at all.
-    fn first_seq(&self, reader: &UserId, conversation: &Recipient) -> Option<u64> {
+    pub(super) fn first_seq(&self, reader: &UserId, conversation: &Recipient) -> Option<u64> {
         match conversation {
             Recipient::User(_) => Some(1),
             Recipient::Group(group) => self.is_member(group, reader).then(|| self.joined_at(group, reader)),
@@ -85,7 +85,7 @@ impl SimStore {
             if bytes > range.limit_bytes && !part.is_empty() {
                 break;
             }
-            part.push(message(stored));
+            part.push(message(stored, self.avatar(&stored.message.sender)));
         }
         if range.backwards {
             part.reverse();
@@ -94,12 +94,14 @@ impl SimStore {
     }
 }
 
-fn message(stored: &Stored) -> StoredMessage {
+fn message(stored: &Stored, avatar: Box<str>) -> StoredMessage {
     let message = &stored.message;
     StoredMessage {
         seq: stored.seq,
         id: message.id,
         sender: message.sender.clone(),
+        sender_name: message.sender_name.clone(),
+        avatar,
         content_type: message.content_type,
         content: message.content.clone(),
         url: message.url.clone(),

@@ -9,6 +9,7 @@ mod bus;
 mod marks;
 mod random;
 mod reads;
+mod received;
 mod sides;
 mod store;
 

@@ -9,6 +9,7 @@ use switchboard_sim::store::StoreCanary;
 
 use super::bench::{Bench, model};
 use super::marks::{at, mark};
+use super::received::{arrives, lacks};
 use super::sides::{GROUPS, Sqlite, Strangers, USERS};
 
 use super::{file, load, message, to_group, to_user, user};
@@ -48,6 +49,13 @@ enum Step {
         log: Option<u64>,
         marks: (u64, u64),
     },
+    /// What has arrived at a user's classic clients, and then what has not.
+    Arrive {
+        user: &'static str,
+        of: Recipient,
+        given_up: u64,
+        beyond: Vec<u64>,
+    },
     Read {
         reader: &'static str,
         of: Recipient,
@@ -66,6 +74,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let to = || prop::sample::select(&["chess", "go", "nowhere"][..]);
     let recipient = prop_oneof![name().prop_map(to_user), to().prop_map(to_group), Just(to_group("chess"))];
     let contents: [&[u8]; 4] = [b"\x89PNG\r\n\x1a\n", b"ID3\x03 mp3", b"words", b""];
+    let arrival = recipient.clone();
     let word = (name(), 0..12_u8, recipient.clone());
     let step = prop_oneof![
         9 => word.clone().prop_map(|word| Step::Say(vec![word])),
@@ -83,6 +92,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(user, of, log, marks)| Step::Mark { user, of, log, marks }),
         4 => (name(), recipient, 0..6_u64, any::<bool>(), 1..4_u32).prop_map(
             |(reader, of, from_seq, backwards, limit)| Step::Read { reader, of, from_seq, backwards, limit }
+        ),
+        8 => (name(), arrival, 0..2_u64, prop::collection::btree_set(1..8_u64, 0..6)).prop_map(
+            |(user, of, given_up, beyond)| {
+                Step::Arrive { user, of, given_up, beyond: beyond.into_iter().collect() }
+            }
         ),
         1 => Just(Step::Crash),
     ];
@@ -122,6 +136,13 @@ fn take(store: &mut Bench, place: usize, step: &Step) -> String {
             let right = heads.iter().find(|head| head.conversation == *of).map(|head| head.epoch);
             let log = &log.or(right).unwrap_or(0);
             format!("{:?}", mark(store, user, of.clone(), *log, at(*delivered, *read)))
+        }
+        Step::Arrive { user, of, given_up, beyond } => {
+            let heads = store.heads(user);
+            let right = heads.iter().find(|head| head.conversation == *of).map_or(0, |head| head.epoch);
+            let answer = arrives(store, user, of.clone(), right, *given_up, beyond);
+            let stranger = store.ask(load(user)) == Answer::Refused;
+            format!("{answer:?} {:?}", (!stranger).then(|| lacks(store, user)))
         }
         Step::Heads(user) => format!("{:?}", store.heads(user)),
         Step::Read { reader, of, from_seq, backwards, limit } => {

@@ -11,6 +11,7 @@ use switchboard_sim::store::StoreCanary;
 use super::bench::{Bench, model};
 use super::marks::*;
 use super::reads::*;
+use super::received::*;
 use super::sides::{Sqlite, Strangers};
 use super::{change, file, group, load, message, message_id, to_group, to_user, user};
 
@@ -70,6 +71,13 @@ cases! {
     what_nobody_has_begun_is_empty_and_has_no_epoch
     every_log_has_an_epoch_of_its_own_that_outlives_crashes
     a_message_is_read_as_it_was_stored_first
+    nothing_of_before_a_user_comes_with_a_classic_client_is_missing
+    what_has_arrived_counts_up_to_what_has_not
+    own_messages_need_not_arrive
+    what_has_arrived_of_another_log_or_ones_that_are_none_changes_nothing
+    what_is_given_up_counts_as_arrived
+    a_member_lacks_nothing_of_before_its_joining
+    logs_that_are_behind_come_in_pages_of_which_none_is_left_out
     marks_only_move_forwards_and_say_whether_they_have
     nobody_has_what_was_not_said
     heads_have_the_marks_of_both_sides
@@ -469,6 +477,7 @@ fn every_planted_bug_fails_the_case_that_is_there_for_it() {
             MembershipUnchecked => "only_members_write_to_a_group_at_the_time_of_the_commit",
             ChangeUnannounced => "changes_are_announced_whole_and_in_order",
             RevisionRepeats => "revisions_increase_over_the_changes_of_all_users",
+            ReceivedOverGaps => "what_has_arrived_counts_up_to_what_has_not",
             MarksBackwards => "marks_only_move_forwards_and_say_whether_they_have",
             MarksBeyondHead => "nobody_has_what_was_not_said",
             MarksOfEveryLog => "marks_are_refused_of_what_is_not_ones_own_log",

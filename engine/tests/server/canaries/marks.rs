@@ -29,6 +29,9 @@ pub(super) const CHATS: &[fn(&mut Chat)] = &[
     sessions_that_read_slowly,
     super::flow::a_storm,
     super::flow::a_greedy_user,
+    super::resend::what_is_not_sent_again,
+    super::resend::what_is_replaced,
+    super::resend::what_waits,
     marks_that_go_wrong,
     marks_and_typing_over_the_bus,
 ];

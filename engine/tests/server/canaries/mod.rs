@@ -8,6 +8,7 @@ mod directory;
 mod flow;
 mod marks;
 mod progress;
+mod resend;
 mod session;
 mod storing;
 
@@ -34,6 +35,7 @@ fn trials() -> impl Iterator<Item = &'static Trial> {
         session::TRIALS,
         progress::TRIALS,
         flow::TRIALS,
+        resend::TRIALS,
     ]
     .into_iter()
     .flatten()

@@ -95,7 +95,7 @@ impl Log<'_> {
     }
 
     /// A conversation's number, head and epoch, as this transaction has left them.
-    fn where_is(&mut self, key: Key) -> rusqlite::Result<Option<(i64, i64, i64)>> {
+    pub(super) fn where_is(&mut self, key: Key) -> rusqlite::Result<Option<(i64, i64, i64)>> {
         let cached = self.cache.index.get(&key).and_then(|index| self.cache.conversations.get(*index));
         match cached {
             Some(conversation) => Ok(Some((conversation.id, conversation.head_seq, conversation.epoch))),
