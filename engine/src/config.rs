@@ -32,6 +32,15 @@ pub struct ServerConfig {
     pub reconnect_after: Duration,
     /// ... plus a random part of this one, so that those of a server that restarts do not come all at once.
     pub reconnect_spread: Duration,
+    /// Whether sessions are told who is here, and the store keeps when users were last. If not, everybody is always said
+    /// to be offline.
+    pub presence: bool,
+    /// How long after the end of a user's last connection the user is said to be offline.
+    pub presence_grace: Duration,
+    /// How often other engines are asked whether a user is there who is watched.
+    pub presence_refresh: Duration,
+    /// How long the answer of another engine is waited for.
+    pub peer_timeout: Duration,
     /// Over how long a shutdown closes the connections, in equal steps; zero closes all of them at once.
     pub drain_time: Duration,
     /// How long after a stored message was sent to a classic client a Ping asks whether it has arrived.
@@ -57,6 +66,10 @@ impl Default for ServerConfig {
             resync_interval: Duration::from_secs(60),
             reconnect_after: Duration::from_secs(1),
             reconnect_spread: Duration::from_secs(10),
+            presence: true,
+            presence_grace: Duration::from_secs(10),
+            presence_refresh: Duration::from_secs(60),
+            peer_timeout: Duration::from_secs(2),
             drain_time: Duration::from_secs(1),
             receipt_interval: Duration::from_secs(10),
             peers: false,
@@ -142,6 +155,8 @@ pub struct Limits {
     pub cursors_per_hello: u32,
     /// Heads of one frame.
     pub heads_per_frame: u32,
+    /// Users that one session may watch; those beyond are passed over.
+    pub watches: u32,
 }
 
 /// Cursors that every server looks at: so many a client may send before it is told the limit.
@@ -185,6 +200,7 @@ impl Default for Limits {
             page_bytes: 256 << 10,
             cursors_per_hello: 4_096,
             heads_per_frame: 500,
+            watches: 1_000,
         }
     }
 }
@@ -260,7 +276,7 @@ impl ServerConfig {
     }
 
     /// What is required of what only sessions have.
-    fn session_rules(&self) -> [(&'static str, &'static str, bool); 13] {
+    fn session_rules(&self) -> [(&'static str, &'static str, bool); 15] {
         let l = &self.limits;
         let is_told = |time: Duration| time.as_millis() <= u128::from(u32::MAX);
         let page_bytes =
@@ -284,6 +300,8 @@ impl ServerConfig {
             }),
             ("cursors_per_hello", "at least 256", l.cursors_per_hello >= CURSORS_FLOOR),
             ("heads_per_frame", "at least 1", l.heads_per_frame >= 1),
+            ("presence_refresh", "above zero", !self.presence_refresh.is_zero()),
+            ("peer_timeout", "above zero", !self.peer_timeout.is_zero()),
         ]
     }
 }

@@ -83,9 +83,9 @@ pub use id::{ConnId, GroupId, ID_LIMIT_BYTES, IdError, MessageId, SYSTEM, Ticket
 pub use probe::{Canary, Probe, Rule, Shipped};
 pub use server::{Gauges, InvariantViolation, Server};
 pub use session::{
-    Content, FetchError, History, LogCursor, LogMessage, NoOlderReason, OlderId, PendingSubmit, RejectReason,
-    Resume, Retry, Session, SessionAction, SessionConfig, SessionLimits, SessionNotification, SessionState,
-    SessionStats, SubmitError,
+    Content, FetchError, History, LogCursor, LogMarks, LogMessage, NoOlderReason, OlderId, PendingSubmit,
+    RejectReason, Resume, Retry, Session, SessionAction, SessionConfig, SessionLimits, SessionNotification,
+    SessionState, SessionStats, SubmitError, WatchError,
 };
 pub use stats::Stats;
 pub use storage::{

@@ -96,6 +96,12 @@ stats! {
     typing,
     /// Loads of heads that failed; it is tried again.
     heads_failed,
+    /// Times when a user was last here that the store failed to keep or to give; the latter is tried again.
+    seen_failed,
+    /// Users who have left without anybody waiting for them to come back, as too many have left; the store keeps no time.
+    seen_skipped,
+    /// Users whom a session wanted to watch who are beyond its limit, or are no users' ids.
+    watches_passed_over,
     /// Users whose profile could not be loaded; it is tried again.
     load_failed,
     /// Groups beyond the limit of one user.

@@ -13,8 +13,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use switchboard_engine::{
     ClientAction, ClientEvent, ClosedReason, Content, FetchError, Frame, GroupId, History, Instant, LinkId,
-    LogCursor, LossCause, MessageId, NoOlderReason, PendingSubmit, Recipient, RejectReason, Resume, Session,
-    SessionAction, SessionConfig, SessionNotification as Note, SessionState, SubmitError, UserId,
+    LogCursor, LogMarks, LossCause, Marks, MessageId, NoOlderReason, PendingSubmit, Recipient, RejectReason,
+    Resume, Session, SessionAction, SessionConfig, SessionNotification as Note, SessionState, SubmitError,
+    UserId,
 };
 use switchboard_proto::{
     Message as _,
@@ -31,6 +32,10 @@ struct Alice {
     /// What was said over the current link.
     said: Vec<Said>,
     notes: Vec<Note>,
+    /// What was marked, over all links.
+    marked: Vec<v1::Mark>,
+    /// Whether it matters what the server was told has arrived.
+    hears_marks: bool,
     orders: Vec<SessionAction>,
 }
 
@@ -128,6 +133,8 @@ impl Alice {
             link: LinkId(u64::MAX),
             said: Vec::new(),
             notes: Vec::new(),
+            marked: Vec::new(),
+            hears_marks: false,
             orders: Vec::new(),
         };
         alice.session.connect(Instant::ZERO);
@@ -166,7 +173,10 @@ impl Alice {
                     assert_eq!(link, self.link);
                     let payload_bytes = frame.payload().len() as u64;
                     if let Frame::Message(payload) = frame {
-                        self.said.push(v1::ClientFrame::decode(payload).unwrap().body.unwrap());
+                        match v1::ClientFrame::decode(payload).unwrap().body.unwrap() {
+                            Said::Mark(mark) => self.marked.push(mark),
+                            said => self.said.push(said),
+                        }
                     }
                     self.session.handle(self.now, ClientEvent::Flushed { link, frames: 1, payload_bytes });
                 }
@@ -264,8 +274,23 @@ impl Alice {
             }
             Note::NoOlder { reason, .. } => Some(format!("no older {reason:?}")),
             Note::CaughtUp => Some("caught up".into()),
+            Note::Marked { own, marks: Marks { delivered, read }, .. } => {
+                // Only what the server was told has arrived would be in every test.
+                let whose = if own { "own" } else { "peer" };
+                (self.hears_marks || !own || read > 0).then(|| format!("{whose} {delivered}/{read}"))
+            }
+            Note::Typing { user, types, .. } => {
+                Some(format!("{user} {}", if types { "types" } else { "stops" }))
+            }
+            note @ Note::Presence { .. } => Some(format!("{note:?}")),
         });
         told.collect()
+    }
+
+    /// Places marked since the last look, delivered and read.
+    fn marks(&mut self) -> Vec<(u64, u64)> {
+        let marks = self.marked.drain(..).map(|mark| mark.marks.unwrap());
+        marks.map(|marks| (marks.delivered_seq, marks.read_seq)).collect()
     }
 
     /// The link is being closed with this code, for this reason.
@@ -286,8 +311,11 @@ fn cursor(with: &str, seq: u64) -> LogCursor {
 
 #[test]
 fn a_device_says_hello_with_its_cursors_and_is_told_when_it_has_caught_up() {
-    let resume =
-        Resume { device_id: [9; 16], cursors: vec![cursor("bob", 2), cursor("carol", 5)], submits: vec![] };
+    let resume = Resume {
+        device_id: [9; 16],
+        cursors: vec![cursor("bob", 2), cursor("carol", 5)],
+        ..Resume::default()
+    };
     let mut alice = Alice::new(config(), resume);
     alice.open();
     let [Said::Hello(hello)] = &alice.said[..] else { panic!("{:?}", alice.said) };
@@ -903,4 +931,220 @@ fn pings_are_answered_within_bounds_and_the_window_holds_frames_back() {
     session.handle(Instant::ZERO, ClientEvent::Flushed { link, frames: 1, payload_bytes });
     assert_eq!(sent(&mut session), [Frame::Pong(vec![4].into())], "the oldest four are left out");
     assert_eq!(session.stats().pongs_skipped, 4);
+}
+
+fn marks(delivered_seq: u64, read_seq: u64) -> Option<v1::Marks> {
+    Some(v1::Marks { delivered_seq, read_seq })
+}
+
+fn marked(with: &str, epoch: u64, whose: &str, marks: Option<v1::Marks>) -> Says {
+    Says::Marked(v1::Marked { conversation: wired(&user(with)), epoch, user: whose.into(), marks })
+}
+
+#[test]
+fn what_arrives_is_marked_by_itself_at_most_once_a_second_for_each_conversation() {
+    let mut alice = Alice::online();
+    (1..=3).for_each(|seq| alice.delivered("bob", seq));
+    alice.delivered("carol", 1);
+    assert_eq!(alice.marks(), [(1, 0), (1, 0)], "bob's first, and carol's");
+    alice.wait(Duration::from_millis(999));
+    assert_eq!(alice.marks(), []);
+    alice.wait(Duration::from_millis(1));
+    assert_eq!(alice.marks(), [(3, 0)], "the newest state");
+    alice.wait(Duration::from_secs(5));
+    assert_eq!(alice.marks(), []);
+    // Nobody else has to know that her own message has arrived.
+    alice.submits(9, "bob").unwrap();
+    let submit = alice.submitted().remove(0);
+    alice.hears(accepted(&submit, 4));
+    assert_eq!(alice.marks(), []);
+}
+
+#[test]
+fn what_is_seen_is_marked_as_far_as_it_is_here_and_never_back() {
+    let mut alice = Alice::online();
+    alice.hears_marks = true;
+    (1..=3).for_each(|seq| alice.delivered("bob", seq));
+    alice.wait(Duration::from_secs(1));
+    alice.marks();
+    alice.told();
+    let reads = |alice: &mut Alice, seq| {
+        let moved = alice.session.mark_read(alice.now, &user("bob"), seq);
+        alice.drain();
+        (moved, alice.told())
+    };
+    assert_eq!(reads(&mut alice, 2), (true, vec!["own 3/2".to_owned()]));
+    assert_eq!(reads(&mut alice, 1), (false, vec![]));
+    assert_eq!(reads(&mut alice, 2), (false, vec![]));
+    assert_eq!(reads(&mut alice, 99), (true, vec!["own 3/3".to_owned()]));
+    assert!(!alice.session.mark_read(alice.now, &user("nobody"), 1));
+    alice.wait(Duration::from_secs(1));
+    assert_eq!(alice.marks(), [(3, 3)], "after the pause, the newest state");
+    assert_eq!(alice.session.marks(&user("bob")), Some((Marks { delivered: 3, read: 3 }, Marks::default())));
+}
+
+#[test]
+fn marks_of_the_other_side_and_of_other_devices_are_told_once_each() {
+    let mut alice = Alice::online();
+    alice.hears_marks = true;
+    alice.delivered("bob", 1);
+    alice.told();
+    alice.hears(marked("bob", EPOCH, "bob", marks(1, 0)));
+    alice.hears(marked("bob", EPOCH, "bob", marks(1, 0)));
+    alice.hears(marked("bob", EPOCH, "alice", marks(1, 1)));
+    assert_eq!(alice.told(), ["peer 1/0", "own 1/1"]);
+    alice.wait(Duration::from_secs(5));
+    assert_eq!(alice.marks(), [(1, 0)], "what another device has marked is not marked again");
+    alice.hears(marked("bob", EPOCH + 1, "bob", marks(1, 1)));
+    alice.hears(marked("carol", EPOCH, "carol", marks(1, 1)));
+    assert_eq!((alice.told(), alice.session.stats().marks_foreign), (vec![], 2));
+    // Nobody is told the marks of somebody else.
+    alice.hears(marked("bob", EPOCH, "carol", marks(1, 1)));
+    assert_eq!((alice.told(), alice.session.stats().protocol_errors), (vec![], 1));
+}
+
+#[test]
+fn what_the_heads_say_is_missing_is_marked_again_and_what_they_have_is_told() {
+    let mut alice = Alice::online();
+    alice.hears_marks = true;
+    alice.delivered("bob", 1);
+    alice.session.mark_read(alice.now, &user("bob"), 1);
+    alice.wait(Duration::from_secs(1));
+    assert_eq!(alice.marks(), [(1, 0), (1, 1)]);
+    alice.loses_link(None);
+    alice.redials();
+    alice.open();
+    let [Said::Hello(hello)] = &alice.said[..] else { panic!("{:?}", alice.said) };
+    assert_eq!((hello.cursors[0].own, hello.cursors[0].peer), (marks(1, 1), None));
+    alice.hears(Says::Welcome(welcome(v1::Limits::default())));
+    alice.told();
+    alice.hears(heads(&[v1::Head { own: marks(1, 0), peer: marks(1, 1), ..head("bob", 1) }]));
+    alice.wait(Duration::from_secs(1));
+    assert_eq!(
+        (alice.marks(), alice.told()),
+        (vec![(1, 1)], vec!["peer 1/1".to_owned(), "caught up".into()])
+    );
+}
+
+#[test]
+fn marks_are_kept_over_a_restart_and_what_was_received_counts_as_delivered() {
+    let kept = LogMarks {
+        conversation: user("bob"),
+        epoch: EPOCH,
+        own: Marks { delivered: 2, read: 1 },
+        peer: Marks { delivered: 3, read: 3 },
+    };
+    let old = LogMarks { conversation: user("carol"), epoch: EPOCH + 1, ..kept };
+    let cursors = vec![cursor("bob", 3), cursor("carol", 5)];
+    let resume = Resume { marks: vec![kept.clone(), old], cursors, ..Resume::default() };
+    let mut alice = Alice::new(config(), resume);
+    assert_eq!(alice.session.resume().marks, [kept]);
+    alice.open();
+    let [Said::Hello(hello)] = &alice.said[..] else { panic!("{:?}", alice.said) };
+    let named: Vec<_> = hello.cursors.iter().map(|cursor| (cursor.own, cursor.peer)).collect();
+    assert_eq!(named, [(marks(3, 1), marks(3, 3)), (marks(5, 0), None)]);
+    alice.hears(Says::Welcome(welcome(v1::Limits::default())));
+    alice.hears(heads(&[v1::Head { own: marks(2, 1), peer: marks(3, 3), ..head("bob", 3) }]));
+    assert_eq!(alice.marks(), [(3, 1)]);
+}
+
+#[test]
+fn marks_begin_anew_with_a_new_log() {
+    let mut alice = Alice::online();
+    alice.hears_marks = true;
+    alice.delivered("bob", 1);
+    alice.hears(marked("bob", EPOCH, "bob", marks(1, 1)));
+    alice.told();
+    alice.hears(heads(&[v1::Head { epoch: EPOCH + 1, own: marks(1, 1), ..head("bob", 2) }]));
+    assert_eq!(alice.told(), ["reset", "own 1/1"]);
+    assert_eq!(alice.session.marks(&user("bob")), Some((Marks { delivered: 1, read: 1 }, Marks::default())));
+}
+
+#[test]
+fn no_more_marks_go_at_a_time_than_a_server_takes() {
+    let mut config = config();
+    config.limits.marks_per_interval = 3;
+    let mut alice = Alice::online_as(config, Resume::default(), v1::Limits::default());
+    ["a", "b", "c", "d", "e"].iter().for_each(|with| alice.delivered(with, 1));
+    assert_eq!(alice.marks().len(), 3);
+    alice.wait(Duration::from_secs(1));
+    assert_eq!(alice.marks().len(), 2);
+}
+
+#[test]
+fn while_she_types_it_is_said_again_until_she_stops_or_sends_it() {
+    let mut alice = Alice::online();
+    let types = |alice: &mut Alice, types| {
+        assert!(alice.session.typing(alice.now, user("bob"), types));
+        alice.drain();
+    };
+    let said = |alice: &mut Alice| -> Vec<bool> {
+        let said = alice.said.drain(..).filter_map(|said| match said {
+            Said::Typing(typing) => Some(typing.typing),
+            _ => None,
+        });
+        said.collect()
+    };
+    types(&mut alice, true);
+    types(&mut alice, true);
+    assert_eq!(said(&mut alice), [true]);
+    alice.wait(Duration::from_secs(9));
+    assert_eq!(said(&mut alice), [true, true], "every 4 s");
+    types(&mut alice, false);
+    types(&mut alice, false);
+    alice.wait(Duration::from_secs(9));
+    assert_eq!(said(&mut alice), [false]);
+    types(&mut alice, true);
+    alice.submits(1, "bob").unwrap();
+    alice.wait(Duration::from_secs(9));
+    assert_eq!(said(&mut alice), [true], "the message itself says that she has stopped");
+    types(&mut alice, true);
+    alice.loses_link(None);
+    assert!(!alice.session.typing(alice.now, user("bob"), true), "nobody would see it");
+    alice.redials();
+    alice.comes_back(v1::Limits::default());
+    alice.wait(Duration::from_secs(9));
+    assert_eq!(said(&mut alice), []);
+}
+
+#[test]
+fn somebody_types_until_it_stops_says_something_or_is_not_heard_of_for_8_s() {
+    let mut alice = Alice::online();
+    let typing = |with: &str, typing| {
+        Says::Typing(v1::Typing { conversation: wired(&user(with)), typing, user: with.into() })
+    };
+    alice.hears(typing("bob", true));
+    alice.hears(typing("bob", true));
+    alice.hears(typing("bob", false));
+    alice.hears(typing("bob", false));
+    assert_eq!(alice.told(), ["bob types", "bob stops"]);
+    alice.hears(typing("bob", true));
+    alice.delivered("bob", 1);
+    assert_eq!(alice.told(), ["bob types", "bob stops", "1"]);
+    alice.hears(typing("bob", true));
+    alice.wait(Duration::from_secs(5));
+    alice.hears(typing("bob", true));
+    alice.wait(Duration::from_secs(7));
+    assert_eq!(alice.told(), ["bob types"]);
+    alice.loses_link(None);
+    alice.wait(Duration::from_secs(1));
+    assert_eq!(alice.told(), ["bob stops"], "connected or not");
+}
+
+#[test]
+fn signs_of_typing_are_bounded_and_ones_that_cannot_be_are_ignored() {
+    let mut config = config();
+    (config.limits.typing, config.limits.typists) = (1, 1);
+    let mut alice = Alice::online_as(config, Resume::default(), v1::Limits::default());
+    assert!(alice.session.typing(alice.now, user("bob"), true));
+    assert!(!alice.session.typing(alice.now, user("carol"), true));
+    let typing = |with: &str, who: &str| {
+        Says::Typing(v1::Typing { conversation: wired(&user(with)), typing: true, user: who.into() })
+    };
+    ["bob", "carol"].iter().for_each(|who| alice.hears(typing(who, who)));
+    assert_eq!((alice.told(), alice.session.stats().typists_dropped), (vec!["bob types".to_owned()], 1));
+    for (with, who) in [("carol", "bob"), ("alice", "alice"), ("carol", "")] {
+        alice.hears(typing(with, who));
+    }
+    assert_eq!((alice.told(), alice.session.stats().protocol_errors), (vec![], 3));
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*};
 use switchboard_engine::{
-    ClientAction, ClientEvent, Content, Instant, LinkId, MessageId, Recipient, Resume, Session,
+    ClientAction, ClientEvent, Content, Instant, LinkId, Marks, MessageId, Recipient, Resume, Session,
     SessionConfig, SessionNotification, SessionState, UserId,
 };
 use switchboard_proto::{
@@ -29,6 +29,8 @@ enum Step {
     Bytes(Vec<u8>),
     Submit { number: u8, peer: usize },
     Older { peer: usize, before: u64 },
+    Read { peer: usize, seq: u64 },
+    Types { peer: usize, types: bool },
     Open,
     Drop { close: Option<u16> },
     Wait { ms: u64 },
@@ -74,13 +76,22 @@ fn page() -> impl Strategy<Value = v1::Page> {
 }
 
 fn head() -> impl Strategy<Value = v1::Head> {
-    (conversation(), 0..4_u64, seq(), seq()).prop_map(|(conversation, epoch, seq, first_seq)| v1::Head {
-        conversation,
-        epoch,
-        seq,
-        first_seq,
-        ..v1::Head::default()
-    })
+    (conversation(), 0..4_u64, seq(), seq(), marks(), marks()).prop_map(
+        |(conversation, epoch, seq, first_seq, own, peer)| v1::Head {
+            conversation,
+            epoch,
+            seq,
+            first_seq,
+            own,
+            peer,
+        },
+    )
+}
+
+fn marks() -> impl Strategy<Value = Option<v1::Marks>> {
+    prop::option::of(
+        (seq(), seq()).prop_map(|(delivered_seq, read_seq)| v1::Marks { delivered_seq, read_seq }),
+    )
 }
 
 fn says() -> impl Strategy<Value = Body> {
@@ -109,6 +120,15 @@ fn says() -> impl Strategy<Value = Body> {
         4 => (0..12_u64, -1..7_i32).prop_map(|(fetch_id, code)| {
             Body::Unfetched(v1::Unfetched { fetch_id, code, text: String::new() })
         }),
+        6 => (conversation(), 0..4_u64, prop::sample::select(&["alice", "bob", "carol", ""][..]), marks())
+            .prop_map(|(conversation, epoch, user, marks)| {
+                Body::Marked(v1::Marked { conversation, epoch, user: user.into(), marks })
+            }),
+        6 => (conversation(), any::<bool>(), prop::sample::select(&["alice", "bob", "carol", ""][..])).prop_map(
+            |(conversation, typing, user)| {
+                Body::Typing(v1::Typing { conversation, typing, user: user.into() })
+            }
+        ),
         1 => (0..5_u64).prop_map(|nonce| Body::Heartbeat(v1::Heartbeat { nonce })),
         1 => (any::<u32>(), any::<u32>()).prop_map(|(after, spread)| {
             let (reconnect_after_ms, reconnect_spread_ms) = (after, spread);
@@ -123,6 +143,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => vec(any::<u8>(), 0..20).prop_map(Step::Bytes),
         6 => (0..6_u8, 0..3_usize).prop_map(|(number, peer)| Step::Submit { number, peer }),
         2 => (0..3_usize, seq()).prop_map(|(peer, before)| Step::Older { peer, before }),
+        4 => (0..3_usize, seq()).prop_map(|(peer, seq)| Step::Read { peer, seq }),
+        3 => (0..3_usize, any::<bool>()).prop_map(|(peer, types)| Step::Types { peer, types }),
         12 => Just(Step::Open),
         1 => prop::option::of(1000..4010_u16).prop_map(|close| Step::Drop { close }),
         3 => (0..60_000_u64).prop_map(|ms| Step::Wait { ms }),
@@ -137,6 +159,9 @@ struct World {
     submitted: BTreeSet<MessageId>,
     /// Epoch and place of what was told or skipped last, since the last Reset.
     cursors: BTreeMap<String, (u64, u64)>,
+    /// The marks told last, with their epoch.
+    marks: BTreeMap<(String, bool), (u64, Marks)>,
+    typing: BTreeSet<String>,
 }
 
 impl World {
@@ -156,6 +181,14 @@ impl World {
             Step::Older { peer, before } => {
                 let with = Recipient::User(UserId::new(PEERS[*peer]).unwrap());
                 let _ = self.session.fetch_older(self.now, with, *before, 2);
+            }
+            Step::Read { peer, seq } => {
+                let with = Recipient::User(UserId::new(PEERS[*peer]).unwrap());
+                let _ = self.session.mark_read(self.now, &with, *seq);
+            }
+            Step::Types { peer, types } => {
+                let with = Recipient::User(UserId::new(PEERS[*peer]).unwrap());
+                let _ = self.session.typing(self.now, with, *types);
             }
             Step::Open => {
                 self.session.connect(self.now);
@@ -240,7 +273,9 @@ impl World {
                 cursor.1 = seq;
             }
             SessionNotification::Reset { conversation } => {
-                assert!(self.cursors.remove(&format!("{conversation:?}")).is_some());
+                let name = format!("{conversation:?}");
+                let marks = [true, false].map(|own| self.marks.remove(&(name.clone(), own)).is_some());
+                assert!(self.cursors.remove(&name).is_some() || marks.contains(&true));
             }
             SessionNotification::Accepted { id, .. } | SessionNotification::Rejected { id, .. } => {
                 assert!(self.submitted.remove(&id), "one fate");
@@ -248,8 +283,23 @@ impl World {
             SessionNotification::Older { messages, .. } => {
                 assert!(messages.windows(2).all(|pair| pair[0].seq + 1 == pair[1].seq), "without gaps");
             }
+            SessionNotification::Marked { conversation, epoch, own, marks } => {
+                let known =
+                    self.marks.entry((format!("{conversation:?}"), own)).or_insert((epoch, Marks::default()));
+                if known.0 != epoch {
+                    *known = (epoch, Marks::default());
+                }
+                assert!(marks != known.1 && marks.max_of(known.1) == marks, "forwards");
+                assert!(marks.read <= marks.delivered);
+                known.1 = marks;
+            }
+            SessionNotification::Typing { conversation, user, types } => {
+                let who = format!("{conversation:?} {user}");
+                assert!(if types { self.typing.insert(who) } else { self.typing.remove(&who) }, "in turns");
+            }
             SessionNotification::NoOlder { .. }
             | SessionNotification::StateChanged(_)
+            | SessionNotification::Presence { .. }
             | SessionNotification::CaughtUp => {}
         }
     }
@@ -268,6 +318,8 @@ proptest! {
             link: None,
             submitted: BTreeSet::new(),
             cursors: BTreeMap::new(),
+            marks: BTreeMap::new(),
+            typing: BTreeSet::new(),
         };
         steps.iter().for_each(|step| world.run(step));
     }

@@ -15,8 +15,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 use switchboard_engine::{
-    ClientAction, ClientEvent, Content, Frame, GroupId, History, Instant, LinkId, LogCursor, MessageId,
-    PendingSubmit, Recipient, Resume, Session, SessionConfig, SessionNotification, SessionState, UserId,
+    ClientAction, ClientEvent, Content, Frame, GroupId, History, Instant, LinkId, LogCursor, LogMarks, Marks,
+    MessageId, PendingSubmit, Recipient, Resume, Session, SessionConfig, SessionNotification, SessionState,
+    UserId,
 };
 use switchboard_proto::{
     Message as _,
@@ -44,6 +45,12 @@ enum Step {
         device: usize,
         log: usize,
         before: u64,
+    },
+    /// The user sees a conversation but for its last so many messages.
+    Read {
+        device: usize,
+        log: usize,
+        unread: u64,
     },
     /// A dialled link opens, or cannot be opened.
     Dialled {
@@ -105,6 +112,8 @@ fn step(restarts: bool) -> impl Strategy<Value = Step> {
         14 => (device(), 0..LOGS.len()).prop_map(|(device, log)| Step::Submit { device, log }),
         2 => (device(), 0..LOGS.len(), 0..6_u64)
             .prop_map(|(device, log, before)| Step::Older { device, log, before }),
+        4 => (device(), 0..LOGS.len(), 0..3_u64)
+            .prop_map(|(device, log, unread)| Step::Read { device, log, unread }),
         8 => (device(), prop::bool::weighted(0.9)).prop_map(|(device, opens)| Step::Dialled { device, opens }),
         24 => (device(), 1..6_usize).prop_map(|(device, frames)| Step::Serve { device, frames }),
         24 => (device(), 1..6_usize).prop_map(|(device, frames)| Step::Answer { device, frames }),
@@ -136,6 +145,8 @@ struct Stored {
 struct Log {
     epoch: u64,
     messages: Vec<Stored>,
+    /// By user.
+    marks: BTreeMap<&'static str, Marks>,
 }
 
 /// What a device's user sees, and what the device keeps over a restart.
@@ -151,6 +162,10 @@ struct App {
     older_asked: u64,
     older_answered: u64,
     resets: BTreeMap<usize, u64>,
+    /// Of every conversation its epoch, the user's own marks and the other side's.
+    marks: BTreeMap<usize, (u64, Marks, Marks)>,
+    /// The last place seen of every (conversation, epoch).
+    read: BTreeMap<(usize, u64), u64>,
 }
 
 enum Wire {
@@ -262,6 +277,7 @@ impl World {
                     self.drain(device);
                 }
             }
+            Step::Read { device, log, unread } => self.see(device, log, unread),
             Step::Dialled { device, opens } => self.dialled(device, opens),
             Step::Serve { device, frames } => (0..frames).for_each(|_| _ = self.serve(device)),
             Step::Answer { device, frames } => (0..frames).for_each(|_| _ = self.answer(device)),
@@ -322,6 +338,16 @@ impl World {
         self.drain(device);
     }
 
+    fn see(&mut self, device: usize, log: usize, unread: u64) {
+        let Device { session, user, app, .. } = &mut self.devices[device];
+        let Some((epoch, cursor)) = app.cursors.get(&log).copied() else { return };
+        let seq = cursor.saturating_sub(unread);
+        if session.mark_read(self.now, &recipient(log, user), seq) {
+            app.read.insert((log, epoch), seq);
+        }
+        self.drain(device);
+    }
+
     fn dialled(&mut self, device: usize, opens: bool) {
         if let Wire::Dialled(link) = self.devices[device].wire {
             let event =
@@ -359,6 +385,10 @@ impl World {
             for message in log.messages.drain(kept..) {
                 self.lost.insert(message.id.as_ref().try_into().unwrap());
             }
+            let head = log.messages.len() as u64;
+            for marks in log.marks.values_mut() {
+                *marks = Marks { delivered: marks.delivered.min(head), read: marks.read.min(head) };
+            }
             self.epochs += 1;
             log.epoch = if log.messages.is_empty() { 0 } else { self.epochs };
         }
@@ -376,10 +406,21 @@ impl World {
         let resume = Resume {
             device_id: [device as u8; 16],
             cursors: cursors.collect(),
+            marks: kept
+                .app
+                .kept_marks()
+                .map(|(log, epoch, own, peer)| LogMarks {
+                    conversation: recipient(log, kept.user),
+                    epoch,
+                    own,
+                    peer,
+                })
+                .collect(),
             submits: kept.app.pending.clone(),
         };
         let sorted = |mut resume: Resume| {
             resume.cursors.sort_by_key(|cursor| format!("{cursor:?}"));
+            resume.marks.sort_by_key(|marks| format!("{marks:?}"));
             resume
         };
         assert_eq!(sorted(kept.session.resume()), sorted(resume.clone()), "notifications say all of it");
@@ -484,7 +525,8 @@ impl World {
             }
             SessionNotification::Reset { conversation } => {
                 let log = log_of(&conversation);
-                assert!(app.cursors.remove(&log).is_some(), "something is forgotten");
+                let forgotten = (app.cursors.remove(&log).is_some(), app.marks.remove(&log).is_some());
+                assert!(forgotten.0 || forgotten.1, "something is forgotten");
                 app.logs.remove(&log);
                 *app.resets.entry(log).or_default() += 1;
             }
@@ -498,7 +540,21 @@ impl World {
                 assert!(messages.first().is_none_or(|message| message.seq >= first_seq));
             }
             SessionNotification::NoOlder { .. } => app.older_answered += 1,
-            SessionNotification::StateChanged(_) | SessionNotification::CaughtUp => {}
+            SessionNotification::Marked { conversation, epoch, own, marks } => {
+                let log = log_of(&conversation);
+                let known = app.marks.entry(log).or_insert((epoch, Marks::default(), Marks::default()));
+                if known.0 != epoch {
+                    *known = (epoch, Marks::default(), Marks::default());
+                }
+                let known = if own { &mut known.1 } else { &mut known.2 };
+                assert_eq!(known.max_of(marks), marks, "marks only move forwards");
+                assert!(*known != marks && marks.read <= marks.delivered);
+                *known = marks;
+            }
+            SessionNotification::Typing { .. } => panic!("nobody types"),
+            SessionNotification::StateChanged(_)
+            | SessionNotification::Presence { .. }
+            | SessionNotification::CaughtUp => {}
         }
     }
 
@@ -548,10 +604,8 @@ impl World {
                 let answer = self.read(user, fetch);
                 self.devices[device].answers.push_back(answer);
             }
-            client_frame::Body::Mark(_)
-            | client_frame::Body::Typing(_)
-            | client_frame::Body::Watch(_)
-            | client_frame::Body::Call(_) => {}
+            client_frame::Body::Mark(mark) => self.mark(device, &mark),
+            client_frame::Body::Typing(_) | client_frame::Body::Watch(_) | client_frame::Body::Call(_) => {}
         }
         true
     }
@@ -561,8 +615,11 @@ impl World {
         let user = self.devices[device].user;
         for (number, log) in self.logs.iter().enumerate() {
             let (conversation, seq) = (conversation(number, user), log.messages.len() as u64);
+            let (own, peer) = log.marks_for(number, user);
             let named = |cursor: &v1::Cursor| {
-                cursor.conversation == conversation && (cursor.epoch, cursor.seq) == (log.epoch, seq)
+                cursor.conversation == conversation
+                    && (cursor.epoch, cursor.seq) == (log.epoch, seq)
+                    && (unwired(cursor.own), unwired(cursor.peer)) == (own, peer)
             };
             if LOGS[number].contains(&user) && seq > 0 && !cursors.iter().any(named) {
                 let head = v1::Head {
@@ -570,7 +627,8 @@ impl World {
                     epoch: log.epoch,
                     seq,
                     first_seq: first_seq(number, user),
-                    ..v1::Head::default()
+                    own: wired(own),
+                    peer: wired(peer),
                 };
                 let heads = v1::Heads { heads: vec![head], last: false };
                 self.devices[device].answers.push_back(frame(server_frame::Body::Heads(heads)));
@@ -637,6 +695,43 @@ impl World {
         }
     }
 
+    /// Moves marks forwards, and tells who is to know; a busy store loses them.
+    fn mark(&mut self, device: usize, mark: &v1::Mark) {
+        let user = self.devices[device].user;
+        let number = log_of(user, mark.conversation.as_ref().unwrap());
+        let log = &mut self.logs[number];
+        let (marks, head) = (unwired(mark.marks), log.messages.len() as u64);
+        assert!(marks.read <= marks.delivered && marks.delivered > 0 && mark.epoch > 0);
+        if self.busy.0 > 0 || mark.epoch != log.epoch {
+            return;
+        }
+        assert!(marks.delivered <= head, "nobody has what was not said");
+        let known = log.marks.entry(user).or_default();
+        let moved = known.max_of(marks);
+        if moved == *known {
+            return;
+        }
+        *known = moved;
+        let epoch = log.epoch;
+        for (other, device_of_other) in self.devices.iter_mut().enumerate() {
+            let to = device_of_other.user;
+            let entitled = to == user || (number != GROUP && LOGS[number].contains(&to));
+            if other != device && entitled && matches!(device_of_other.wire, Wire::Open { greeted: true, .. })
+            {
+                let marked = frame(server_frame::Body::Marked(v1::Marked {
+                    conversation: conversation(number, to),
+                    epoch,
+                    user: user.into(),
+                    marks: wired(moved),
+                }));
+                match device_of_other.answers.is_empty() {
+                    true => device_of_other.pushes.push(marked),
+                    false => device_of_other.answers.push_back(marked),
+                }
+            }
+        }
+    }
+
     fn read(&mut self, user: &str, fetch: v1::Fetch) -> Bytes {
         if self.busy.0 > 0 {
             self.busy.0 -= 1;
@@ -694,7 +789,15 @@ impl World {
             let settled = device.app.pending.is_empty()
                 && device.session.state() == SessionState::Online
                 && device.app.older_asked == device.app.older_answered;
-            settled && self.logs_of(device) == self.seen_by(device)
+            settled && self.logs_of(device) == self.seen_by(device) && self.knows_marks(device)
+        })
+    }
+
+    /// Whether a device and the server agree on all marks.
+    fn knows_marks(&self, device: &Device) -> bool {
+        self.logs_of(device).into_iter().all(|(number, ..)| {
+            let known = device.session.marks(&recipient(number, device.user));
+            known == Some(self.logs[number].marks_for(number, device.user))
         })
     }
 
@@ -730,6 +833,7 @@ impl World {
                     stored.map(|(place, m)| (place as u64 + 1, m.id.as_ref().try_into().unwrap())).collect();
                 assert_eq!(*seen, stored, "{} sees the whole log {number}", device.user);
             }
+            self.check_marks(device);
             let resets: u64 = device.app.resets.values().sum();
             assert!(resets <= self.epochs, "no more resets than epochs");
         }
@@ -742,6 +846,21 @@ impl World {
         }
         assert_eq!(self.devices.iter().map(|d| d.app.fates.len() as u64).sum::<u64>(), self.submitted);
         self.check_order();
+    }
+
+    /// What others have said to a user and what the user has seen is marked.
+    fn check_marks(&self, device: &Device) {
+        for (number, epoch, _) in self.logs_of(device) {
+            let log = &self.logs[number];
+            let (own, _) = log.marks_for(number, device.user);
+            let heard = log.messages.iter().enumerate().filter(|(place, message)| {
+                message.from != device.user && device.app.told.contains(&(number, epoch, *place as u64 + 1))
+            });
+            let arrived = heard.map(|(place, _)| place as u64 + 1).max().unwrap_or(0);
+            assert!(own.delivered >= arrived, "{} has {arrived} of {number}, not {own:?}", device.user);
+            let read = device.app.read.get(&(number, epoch)).copied().unwrap_or(0);
+            assert!(own.read >= read && own.read <= own.delivered, "{read} is seen, not {own:?}");
+        }
     }
 
     /// What one device says in one conversation is stored in the order in which it was said.
@@ -758,6 +877,34 @@ impl World {
     fn digests(&self) -> Vec<(u64, u64)> {
         self.devices.iter().map(|d| (d.session.state_digest(), d.session.full_digest())).collect()
     }
+}
+
+impl Log {
+    /// A user's own marks and those of the other side.
+    fn marks_for(&self, number: usize, user: &str) -> (Marks, Marks) {
+        let of = |user: &str| self.marks.get(user).copied().unwrap_or_default();
+        let other = LOGS[number].iter().find(|member| number != GROUP && **member != user);
+        (of(user), other.map_or_else(Marks::default, |other| of(other)))
+    }
+}
+
+impl App {
+    /// Marks that are of the logs that the cursors are of.
+    fn kept_marks(&self) -> impl Iterator<Item = (usize, u64, Marks, Marks)> {
+        self.cursors.iter().filter_map(|(log, (epoch, _))| {
+            let (of, own, peer) = self.marks.get(log).copied()?;
+            (of == *epoch).then_some((*log, of, own, peer))
+        })
+    }
+}
+
+fn wired(marks: Marks) -> Option<v1::Marks> {
+    let some = v1::Marks { delivered_seq: marks.delivered, read_seq: marks.read };
+    (marks != Marks::default()).then_some(some)
+}
+
+fn unwired(marks: Option<v1::Marks>) -> Marks {
+    marks.map_or_else(Marks::default, |marks| Marks { delivered: marks.delivered_seq, read: marks.read_seq })
 }
 
 fn delivery(stored: &Stored, seq: u64) -> v1::Delivery {

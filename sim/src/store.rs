@@ -19,6 +19,7 @@ use crate::check::Table;
 mod marks;
 mod reads;
 mod received;
+mod seen;
 
 /// Defines the store's deliberate bugs: variant, name, what is wrong.
 macro_rules! canaries {
@@ -146,6 +147,8 @@ pub struct SimStore {
     files: BTreeMap<Box<str>, u64>,
     /// Acknowledged, and not committed; only a canary has one.
     early: Option<Stored>,
+    /// When users were last here.
+    seen: BTreeMap<UserId, i64>,
     /// The last answer to a message.
     last: Answer,
 }
@@ -171,6 +174,7 @@ impl SimStore {
             log: Vec::new(),
             files: BTreeMap::new(),
             early: None,
+            seen: BTreeMap::new(),
             last: Answer::Failed,
         }
     }
@@ -222,7 +226,8 @@ impl SimStore {
             Request::LoadHeads { user, after } => self.load_heads(&user, after),
             Request::LoadMessages(range) => self.load_messages(&range),
             Request::StoreMarks(new) => self.store_marks(&new),
-            Request::StoreSeen(_) | Request::LoadSeen { .. } => Answer::Failed,
+            Request::StoreSeen(user) => self.store_seen(user),
+            Request::LoadSeen { watcher, user } => self.load_seen(&watcher, &user),
             Request::StoreReceived(told) => self.store_received(&told),
             Request::LoadUnreceived { user, after } => self.load_unreceived(&user, after),
         }

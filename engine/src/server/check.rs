@@ -36,6 +36,12 @@ pub struct Gauges {
     pub marks: u64,
     /// Cursors that are kept while heads are loaded.
     pub cursors: u64,
+    /// Users that sessions watch, each counted for each of its watchers.
+    pub watches: u64,
+    /// Users who are watched.
+    pub watched: u64,
+    /// Users who have left, and of whom nobody has been told so yet.
+    pub away: u64,
 }
 
 /// A broken invariant: a bug in the engine.
@@ -78,6 +84,9 @@ impl<P: Probe> Server<P> {
             fetches: self.sessions().map(|session| session.fetches() as u64).sum(),
             marks: self.sessions().map(|session| session.marks() as u64).sum(),
             cursors: self.sessions().map(|session| session.cursors() as u64).sum(),
+            watches: self.sessions().map(|session| session.watch().map_or(0, |list| list.len()) as u64).sum(),
+            watched: self.presence.watched() as u64,
+            away: self.presence.away() as u64,
         }
     }
 
@@ -95,6 +104,7 @@ impl<P: Probe> Server<P> {
         self.check_connections()?;
         self.check_directory()?;
         self.check_sessions()?;
+        self.check_presence()?;
         self.check_pipelines()
     }
 
@@ -123,9 +133,9 @@ impl<P: Probe> Server<P> {
         let asked = self.sessions().map(|session| session.requests() as u64).sum::<u64>();
         let receipts = || self.connections.iter().filter_map(|connection| connection.receipts.as_deref());
         let asked = asked + receipts().map(|receipts| receipts.requests() as u64).sum::<u64>();
-        let askers = gauges.pending + gauges.users;
+        let askers = gauges.pending + gauges.users + gauges.away;
         hold(gauges.requests <= askers + asked, "bounded", "requests belong to something")?;
-        let owners = gauges.connections + gauges.users + gauges.sessions;
+        let owners = gauges.connections + gauges.users + 2 * gauges.sessions + gauges.watched + gauges.away;
         let owners = owners + receipts().filter(|receipts| receipts.retry_at().is_some()).count() as u64;
         hold(gauges.timers <= owners, "bounded", "timers belong to something")?;
         hold(self.overfull.is_empty(), "bounded", "full connections are closed")?;
@@ -211,6 +221,33 @@ impl<P: Probe> Server<P> {
         }
         let sessions: usize = self.users.iter().map(|(_, user)| user.sessions).sum();
         hold(sessions == self.users.sessions(), "accounting", "sessions")
+    }
+
+    /// Watchers and watched name each other, and who is here has a connection that is welcomed.
+    fn check_presence(&self) -> Result<(), InvariantViolation> {
+        let (limits, gauges) = (&self.config.limits, self.gauges());
+        hold(gauges.away <= limits.connections.into(), "bounded", "users who have left")?;
+        hold(self.presence.is_sound(), "takeover", "who has left or is watched is found by its id")?;
+        for session in self.sessions() {
+            let watches = session.watch().map_or(0, |list| list.len()) as u64;
+            hold(watches <= limits.watches.into(), "bounded", "users that a session watches")?;
+        }
+        let list = |conn: ConnId| self.connections.get(conn)?.session.as_ref()?.watch();
+        let mut watches = 0;
+        for (_, user, watchers) in self.presence.iter_watched() {
+            let before = watches;
+            for conn in watchers {
+                watches += 1;
+                hold(list(*conn).is_some_and(|list| list.has(user)), "no-leak", "a watcher watches")?;
+            }
+            hold(watches > before, "bounded", "who is watched has a watcher")?;
+        }
+        hold(watches == gauges.watches, "accounting", "watches")?;
+        let is_online = |conn: &ConnId| self.connections.get(*conn).is_some_and(|c| c.is_online());
+        for (_, user) in self.users.iter() {
+            hold(user.is_here == user.conns.iter().any(is_online), "convergence", "who is here is online")?;
+        }
+        Ok(())
     }
 
     /// Users and groups name each other.

@@ -446,6 +446,26 @@ impl<P: Probe> Server<P> {
         }
     }
 
+    /// Where the recipients begin of a frame that sessions may miss.
+    pub(super) fn hints(&self) -> usize {
+        self.effects.mark()
+    }
+
+    /// Adds a session to the recipients of a frame that it may miss, if it is not behind. Returns whether it is one.
+    pub(super) fn offer_hint(&mut self, conn: ConnId, frame: &Bytes) -> bool {
+        let mark = self.effects.mark();
+        let mut fan_out = fan_out!(self, frame, Kind::Delivery);
+        if let Some(connection) = self.connections.get_mut(conn) {
+            fan_out.offer(connection);
+        }
+        self.effects.mark() > mark
+    }
+
+    /// Sends a frame to those who were added since `mark`.
+    pub(super) fn send_hints(&mut self, mark: usize, frame: Bytes) {
+        self.send(mark, Frame::Message(frame));
+    }
+
     fn send(&mut self, mark: usize, frame: Frame) {
         self.effects.send(mark, frame);
         while let Some(conn) = self.overfull.pop() {

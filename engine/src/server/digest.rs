@@ -16,8 +16,8 @@ impl<P: Probe> Server<P> {
     /// lists. To be taken between events, when [`Server::poll_action`] has given `None`.
     ///
     /// In it are connections by their ids with phase, outbox, rates and kept messages; users with their
-    /// connections in order, load, groups, picture, revision and call; what sessions are told and have asked for;
-    /// the messages that wait for the store,
+    /// connections in order, load, groups, picture, revision and call; what sessions are told and have asked for,
+    /// and whom they watch; users who have just left; the messages that wait for the store,
     /// in order; open requests and deadlines, in the order in which they fall due; how far a shutdown is.
     /// Times are distances from the latest `now`, so the passing of time alone changes a digest only by what
     /// has come nearer.
@@ -67,6 +67,7 @@ impl<P: Probe> Server<P> {
         self.connections.fold(digest, &self.users);
         self.users.fold(digest);
         self.pipelines.fold(digest);
+        self.presence.fold(digest);
         self.fold_requests(digest);
         self.fold_timers(digest);
         digest.len(self.effects.len());
@@ -122,6 +123,18 @@ impl<P: Probe> Server<P> {
                 let receipts = self.connections.get(conn).and_then(|c| c.receipts.as_ref());
                 digest.len(receipts.and_then(|receipts| receipts.place(ticket)).unwrap_or(usize::MAX));
             }
+            Purpose::Seen(away) => {
+                digest.word(5);
+                self.presence.fold_away_name(digest, away);
+            }
+            Purpose::Watch(conn) => {
+                digest.word(6);
+                digest.conn(conn);
+                let session = self.connections.get(conn).and_then(|connection| connection.session.as_ref());
+                let place =
+                    session.and_then(|session| session.watch()).and_then(|list| list.load_place(ticket));
+                digest.len(place.unwrap_or(usize::MAX));
+            }
         });
     }
 
@@ -145,6 +158,18 @@ impl<P: Probe> Server<P> {
                 }
                 Due::Heads(conn) => {
                     digest.word(2);
+                    digest.conn(conn);
+                }
+                Due::Away(away) => {
+                    digest.word(3);
+                    self.presence.fold_away_name(digest, away);
+                }
+                Due::Watched(watched) => {
+                    digest.word(4);
+                    self.presence.fold_watched_name(digest, watched);
+                }
+                Due::Watch(conn) => {
+                    digest.word(5);
                     digest.conn(conn);
                 }
             }

@@ -109,6 +109,7 @@ impl<P: Probe> Server<P> {
             self.probe.reached(Rule::Welcomed);
             self.deliver_to_conn(conn, Frame::Message(classic::welcome(&id)));
             self.begin_catch_up(conn);
+            self.arrived(user);
         }
         if self.probe.canary(Canary::EarlyReversed) {
             early.make_contiguous().reverse();
@@ -289,6 +290,7 @@ impl<P: Probe> Server<P> {
     fn detach(&mut self, conn: ConnId, key: UserKey, is_session: bool, phase: Phase) {
         let by_user = self.probe.canary(Canary::DetachByUser);
         self.users.detach(key, conn, is_session, by_user);
+        self.departed(key);
         if let Phase::Loading { mut early, .. } = phase {
             if is_session {
                 self.leave_departed(&mut early);

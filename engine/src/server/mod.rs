@@ -13,6 +13,7 @@ mod letter;
 mod lifecycle;
 mod outbox;
 mod pipeline;
+mod presence;
 mod rate;
 mod receipts;
 mod requests;
@@ -37,6 +38,7 @@ use self::{
     connections::Connections,
     effects::Effects,
     pipeline::Pipelines,
+    presence::Presence,
     requests::{Purpose, Requests},
     shutdown::Stopping,
     timers::{Due, Timers},
@@ -70,6 +72,7 @@ pub struct Server<P: Probe = Shipped> {
     connections: Connections,
     users: Users,
     pipelines: Pipelines,
+    presence: Presence,
     requests: Requests,
     timers: Timers,
     effects: Effects,
@@ -111,6 +114,7 @@ impl<P: Probe> Server<P> {
             connections: Connections::default(),
             users: Users::new(hash),
             pipelines: Pipelines::default(),
+            presence: Presence::new(hash),
             requests: Requests::default(),
             timers: Timers::default(),
             effects: Effects::default(),
@@ -175,6 +179,9 @@ impl<P: Probe> Server<P> {
                 }
                 Due::Heads(conn) => self.heads_due(conn),
                 Due::Resend(conn) => self.resend_due(conn),
+                Due::Away(away) => self.away_due(away),
+                Due::Watched(watched) => self.watched_due(watched),
+                Due::Watch(conn) => self.watch_due(conn),
             }
         }
         while self.next_expiry().is_some_and(|at| at <= self.now) {
@@ -259,6 +266,8 @@ impl<P: Probe> Server<P> {
             Purpose::Missed(conn) => self.missed_answered(conn, answer),
             Purpose::Received(conn) => self.received_answered(conn, ticket, &answer),
             Purpose::Marks(conn) => self.marks_answered(conn, ticket, &answer),
+            Purpose::Seen(away) => self.seen_answered(away, &answer),
+            Purpose::Watch(conn) => self.watch_answered(conn, ticket, &answer),
         }
     }
 }

@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 use core::time::Duration;
 
-use super::{pipeline::PipelineKey, users::UserKey};
+use super::{pipeline::PipelineKey, presence::AwayKey, users::UserKey};
 use crate::{
     digest::Digest,
     id::{ConnId, Ticket},
@@ -29,6 +29,10 @@ pub(super) enum Purpose {
     Received(ConnId),
     /// Marks of a session.
     Marks(ConnId),
+    /// When a user who has left was here.
+    Seen(AwayKey),
+    /// Whether a session may watch a user.
+    Watch(ConnId),
 }
 
 /// The open tickets. All wait equally long, so the lowest ticket is the first to expire.

@@ -60,6 +60,7 @@ impl<P: Probe> Server<P> {
     pub(super) fn shutdown(&mut self) {
         if self.stopping == Stopping::Running {
             self.stopping = Stopping::Settling { until: self.now + self.config.close_timeout };
+            self.end_graces();
         }
     }
 
@@ -91,7 +92,7 @@ impl<P: Probe> Server<P> {
         {
             self.drain(next_at, steps);
         }
-        let settled = self.users.len() == 0 && self.pipelines.is_empty();
+        let settled = self.users.len() == 0 && self.pipelines.is_empty() && self.presence.away() == 0;
         let drained = self.connections.len() == 0 && (settled || impatient);
         if self.stopping == Stopping::Closing && drained {
             self.stopping = Stopping::Stopped;

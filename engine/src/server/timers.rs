@@ -2,7 +2,10 @@
 
 use alloc::collections::BTreeSet;
 
-use super::users::UserKey;
+use super::{
+    presence::{AwayKey, WatchedKey},
+    users::UserKey,
+};
 use crate::{id::ConnId, time::Instant};
 
 /// What is due.
@@ -16,10 +19,16 @@ pub(super) enum Due {
     Heads(ConnId),
     /// Another try to find out or to read what a classic connection is behind with.
     Resend(ConnId),
+    /// The end of the grace of a user who has left.
+    Away(AwayKey),
+    /// Another question to the other engines about a user who is watched, or the end of waiting for its answer.
+    Watched(WatchedKey),
+    /// Another try to ask whom a session may watch.
+    Watch(ConnId),
 }
 
-/// The deadlines: one of each connection, one of each user to be loaded again and of each connection to be told its heads
-/// or what it is behind with.
+/// The deadlines: at most one of each connection, of each user to be loaded again, of each session whose heads are and
+/// of each that watches, of each user who has left, and of each who is watched.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Timers {
     deadlines: BTreeSet<(Instant, Due)>,

@@ -36,6 +36,8 @@ pub(super) struct User {
     pub(super) revision: u64,
     pub(super) groups: OrderedSet<GroupKey>,
     pub(super) call: Option<Call>,
+    /// Whether a connection of the user is welcomed.
+    pub(super) is_here: bool,
     /// What all connections together have used of their rates, if those are limited.
     pub(super) messages: Meter,
     pub(super) bytes: Meter,
@@ -155,6 +157,7 @@ impl Users {
             revision: 0,
             groups: OrderedSet::with_hasher(self.hash),
             call: None,
+            is_here: false,
             messages: Meter::default(),
             bytes: Meter::default(),
         });
@@ -268,6 +271,7 @@ impl User {
         digest.unordered(self.groups.iter(), |digest, key| {
             digest.text(users.group(*key).map_or("", |group| group.id.as_str()));
         });
+        digest.flag(self.is_here);
         self.messages.fold(digest);
         self.bytes.fold(digest);
         digest.flag(self.call.is_some());

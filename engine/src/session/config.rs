@@ -37,6 +37,13 @@ pub struct SessionConfig {
     /// The shortest time between two Resyncs, and the shortest interval that is taken from a Welcome: a server
     /// cannot ask for more. Default 1 s.
     pub resync_floor: Duration,
+    /// The shortest time between two Marks of one conversation; what moves meanwhile is told together. Default 1 s.
+    pub mark_interval: Duration,
+    /// While the user types, the others are told so at this interval. The protocol wants 5 s at the most; less leaves
+    /// time for the way. Default 4 s.
+    pub typing_interval: Duration,
+    /// Others type no more when nothing was heard of it for this long. The protocol wants 8 s, the default.
+    pub typing_timeout: Duration,
     /// The longest time that a Goodbye can keep this client away. Default 5 min.
     pub absence_limit: Duration,
     /// When a lost link is dialled again.
@@ -104,8 +111,17 @@ pub struct SessionLimits {
     pub early_messages: u32,
     /// Bytes of their contents, each with [`FRAME_COST_BYTES`](crate::FRAME_COST_BYTES) on top. Default 4 MiB.
     pub early_bytes: u64,
+    /// Marks, of all conversations together, in one `mark_interval`; more wait for the next. Default 64: a server takes
+    /// 256 at a time.
+    pub marks_per_interval: u32,
+    /// Conversations that the user types in at a time. Default 8.
+    pub typing: u32,
+    /// Others who type, in all conversations; of more nothing is told. Default 256.
+    pub typists: u32,
     /// Cursors of a Hello before any Welcome has said how many it may have. Default 256.
     pub hello_cursors: u32,
+    /// Users who are watched at a time. Default 1,000.
+    pub watches: u32,
     /// Epochs of one conversation that are over, and of which nothing more is believed while the connection
     /// lasts. Beyond the limit the oldest is forgotten. Default 8.
     pub retired_epochs: u32,
@@ -139,7 +155,11 @@ impl Default for SessionLimits {
             conversations: 65_536,
             early_messages: 4_096,
             early_bytes: 4 << 20,
+            marks_per_interval: 64,
+            typing: 8,
+            typists: 256,
             hello_cursors: 256,
+            watches: 1_000,
             retired_epochs: 8,
             undrained_actions: 65_536,
         }
@@ -160,6 +180,9 @@ impl SessionConfig {
             answer_timeout: Duration::from_secs(30),
             resync_interval: Duration::from_secs(60),
             resync_floor: Duration::from_secs(1),
+            mark_interval: Duration::from_secs(1),
+            typing_interval: Duration::from_secs(4),
+            typing_timeout: Duration::from_secs(8),
             absence_limit: Duration::from_secs(300),
             reconnect: Reconnect::default(),
             retry: Retry::default(),
@@ -181,6 +204,9 @@ impl SessionConfig {
             ("answer_timeout", "above zero", !self.answer_timeout.is_zero()),
             ("resync_floor", "above zero", !self.resync_floor.is_zero()),
             ("resync_interval", "at least resync_floor", self.resync_interval >= self.resync_floor),
+            ("mark_interval", "above zero", !self.mark_interval.is_zero()),
+            ("typing_interval", "above zero", !self.typing_interval.is_zero()),
+            ("typing_timeout", "longer than typing_interval", self.typing_timeout > self.typing_interval),
             ("reconnect.floor", "above zero", !r.floor.is_zero()),
             ("reconnect.base", "at least reconnect.floor", r.base >= r.floor),
             ("reconnect.cap", "at least reconnect.base", r.cap >= r.base),
@@ -202,6 +228,7 @@ impl SessionConfig {
             ("fetches", "at least 1", l.fetches >= 1),
             ("older", "at least 1", l.older >= 1),
             ("conversations", "at least 1", l.conversations >= 1),
+            ("marks_per_interval", "at least 1", l.marks_per_interval >= 1),
             ("retired_epochs", "at least 1", l.retired_epochs >= 1),
             ("undrained_actions", "at least 16", l.undrained_actions >= 16),
         ];

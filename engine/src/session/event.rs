@@ -10,7 +10,7 @@ use crate::{
     digest::Digest,
     entry,
     id::{MessageId, UserId},
-    storage::{GroupChange, Place, Recipient, Subject},
+    storage::{GroupChange, Marks, Place, Recipient, Subject},
     time::Instant,
 };
 
@@ -25,6 +25,7 @@ pub type SessionAction = ClientAction<SessionNotification>;
 /// | --- | --- |
 /// | [`SessionNotification::Message`] | the message; the conversation's cursor is its `(epoch, seq)` |
 /// | [`SessionNotification::Skipped`] | the conversation's cursor is its `(epoch, seq)` |
+/// | [`SessionNotification::Marked`] | the conversation's marks, the user's own or the other side's |
 /// | [`SessionNotification::Reset`] | nothing of this conversation, its cursor neither |
 /// | [`SessionNotification::Accepted`], [`SessionNotification::Rejected`] | the submit no longer |
 ///
@@ -37,6 +38,8 @@ pub struct Resume {
     /// How far each conversation was received, those that moved last first. Of two of one conversation, the
     /// first counts.
     pub cursors: Vec<LogCursor>,
+    /// How far the user and the others are with these conversations. What was received counts as delivered anyway.
+    pub marks: Vec<LogMarks>,
     /// Messages whose fate is not known yet, in the order in which they were submitted. Of two with one id,
     /// the first counts.
     pub submits: Vec<PendingSubmit>,
@@ -51,6 +54,19 @@ pub struct LogCursor {
     pub epoch: u64,
     /// Place of the last message received; everything before it was received or skipped.
     pub seq: u64,
+}
+
+/// How far a user and the other side are with a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogMarks {
+    /// The conversation; if it is one-to-one, the other user.
+    pub conversation: Recipient,
+    /// Which log of the conversation; marks of another one mean nothing.
+    pub epoch: u64,
+    /// The user's own marks, by all of its devices.
+    pub own: Marks,
+    /// Those of the other user, if the conversation is one-to-one.
+    pub peer: Marks,
 }
 
 /// A message that was submitted and has no fate yet.
@@ -226,6 +242,38 @@ pub enum SessionNotification {
         request: OlderId,
         /// Why.
         reason: NoOlderReason,
+    },
+    /// Marks of a conversation have moved forwards: the other side's, or the user's own: by
+    /// [`Session::mark_read`](crate::Session::mark_read), by another device, or as this device has just told the
+    /// server what has arrived.
+    Marked {
+        /// The conversation.
+        conversation: Recipient,
+        /// Which log of the conversation.
+        epoch: u64,
+        /// Whether they are this user's.
+        own: bool,
+        /// Where they are now.
+        marks: Marks,
+    },
+    /// Somebody else has begun or stopped to type.
+    Typing {
+        /// The conversation.
+        conversation: Recipient,
+        /// Who.
+        user: UserId,
+        /// Whether the user types now.
+        types: bool,
+    },
+    /// A user who is watched is here, or is not: as soon as that is known after [`Session::watch`](crate::Session::watch)
+    /// and after each reconnection, and whenever it changes.
+    Presence {
+        /// Who.
+        user: UserId,
+        /// Whether it is here.
+        online: bool,
+        /// When it was last here, in milliseconds since 1970-01-01T00:00:00Z, if it is not and that is known.
+        last_seen_ms: Option<i64>,
     },
     /// Everything that was stored when this connection began has been told, as far as it may be. Once for
     /// each connection.

@@ -5,17 +5,20 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::{LogCursor, Session, state::Phase, wire};
+use super::{LogCursor, Session, log::Teller, state::Phase, wire};
 use crate::{
     action::Frame, client::length, config::FRAME_COST_BYTES, digest::Digest, id::ID_LIMIT_BYTES,
-    time::Instant,
+    storage::Marks, time::Instant,
 };
 
 /// What a Fetch takes at the most: an id with its tags, and three numbers.
 const FETCH_LIMIT_BYTES: u64 = ID_LIMIT_BYTES as u64 + 64;
 
-/// What a cursor takes at the most.
-const CURSOR_LIMIT_BYTES: u64 = ID_LIMIT_BYTES as u64 + 32;
+/// What a Mark or a Typing takes at the most.
+const SIGN_LIMIT_BYTES: u64 = ID_LIMIT_BYTES as u64 + 64;
+
+/// What a cursor takes at the most: an id, two numbers, and four marks.
+const CURSOR_LIMIT_BYTES: u64 = ID_LIMIT_BYTES as u64 + 96;
 
 /// Frames that are handed over and not yet flushed, and Pongs that wait for that.
 #[derive(Clone, Debug)]
@@ -120,12 +123,18 @@ impl Session {
                     let resync = wire::resync(self.cursors());
                     return Some(self.hand_over(now, resync));
                 }
+                if self.watches.is_due()
+                    && self.may_go(now, self.watches.limit_bytes()).is_some()
+                    && let Some(watch) = self.next_watch()
+                {
+                    return Some(self.hand_over(now, watch));
+                }
                 self.next_request(now)
             }
         }
     }
 
-    /// A submit or a fetch, in turns.
+    /// A submit or a fetch, in turns; when there is neither, what can wait or be lost.
     fn next_request(&mut self, now: Instant) -> Option<Frame> {
         let first = self.submit_first;
         let frame = match first {
@@ -134,8 +143,9 @@ impl Session {
         };
         if frame.is_some() {
             self.submit_first = !first;
+            return frame;
         }
-        frame
+        self.next_typing(now).or_else(|| self.next_mark(now))
     }
 
     fn next_submit(&mut self, now: Instant) -> Option<Frame> {
@@ -161,6 +171,27 @@ impl Session {
         Some(self.hand_over(now, frame))
     }
 
+    fn next_typing(&mut self, now: Instant) -> Option<Frame> {
+        if !self.window.fits(SIGN_LIMIT_BYTES) || !self.typing.has_sign(now) {
+            return None;
+        }
+        self.may_go(now, SIGN_LIMIT_BYTES)?;
+        let frame = self.typing.next_sign(now)?;
+        self.stats.typing_sent += 1;
+        Some(self.hand_over(now, frame))
+    }
+
+    fn next_mark(&mut self, now: Instant) -> Option<Frame> {
+        if !self.window.fits(SIGN_LIMIT_BYTES) || !self.logs.has_mark(now) {
+            return None;
+        }
+        self.may_go(now, SIGN_LIMIT_BYTES)?;
+        let Self { logs, stats, actions, config, .. } = self;
+        let frame = logs.next_mark(now, &mut Teller::new(actions, stats, config))?;
+        self.stats.marks_sent += 1;
+        Some(self.hand_over(now, frame))
+    }
+
     /// Whether the server's rates allow a frame of so many bytes now; else remembers when they will.
     fn may_go(&mut self, now: Instant, bytes: u64) -> Option<()> {
         match self.pace.wait(now, bytes) {
@@ -179,10 +210,10 @@ impl Session {
     }
 
     /// The cursors that a frame may name: those that moved last.
-    fn cursors(&self) -> Vec<LogCursor> {
+    fn cursors(&self) -> Vec<(LogCursor, Marks, Marks)> {
         // Half of what the server reads, so that the rest of the frame has room for certain.
         let room = self.terms.message_bytes / 2 / CURSOR_LIMIT_BYTES;
         let limit = room.min(self.terms.cursors.into());
-        self.logs.cursors().take(usize::try_from(limit).unwrap_or(usize::MAX)).collect()
+        self.logs.marked_cursors().take(usize::try_from(limit).unwrap_or(usize::MAX)).collect()
     }
 }

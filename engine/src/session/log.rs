@@ -7,6 +7,7 @@ use alloc::boxed::Box;
 use super::{
     config::{History, SessionConfig, SessionLimits},
     event::{LogMessage, SessionNotification},
+    logs::Progress,
     stats::SessionStats,
     submits::fold_conversation,
     wire::Page,
@@ -122,6 +123,8 @@ pub(super) struct Log {
     pub(super) stamp: u64,
     /// Whether it is counted as behind.
     pub(super) counted: bool,
+    /// The marks.
+    pub(super) progress: Progress,
 }
 
 impl Log {
@@ -141,6 +144,7 @@ impl Log {
             failures: 0,
             stamp: 0,
             counted: false,
+            progress: Progress::default(),
         }
     }
 
@@ -292,7 +296,7 @@ impl Log {
 
     /// The log is another one now.
     fn reset(&mut self, epoch: u64, seq: u64, first_seq: u64, room: &mut Room, teller: &mut Teller<'_>) {
-        if self.cursor > 0 {
+        if self.cursor > 0 || self.progress.is_told() {
             teller.stats.resets += 1;
             teller.tell(SessionNotification::Reset { conversation: self.conversation.clone() });
         }
@@ -302,6 +306,7 @@ impl Log {
         self.retired.push_back(self.epoch);
         core::mem::take(&mut self.early).values().for_each(|message| room.give_back(message));
         self.epoch = epoch;
+        self.progress.reset();
         self.era = self.era.saturating_add(1);
         (self.cursor, self.head, self.head_since, self.suspect) = (0, 0, 0, false);
         self.begin(seq, first_seq, teller);
@@ -343,6 +348,9 @@ impl Log {
         teller.stats.told += 1;
         self.cursor = message.seq;
         self.head = self.head.max(message.seq);
+        if !message.own {
+            self.progress.arrived(message.seq);
+        }
         let (conversation, message) = (self.conversation.clone(), Box::new(message));
         teller.tell(SessionNotification::Message { conversation, epoch: self.epoch, message });
     }
@@ -364,6 +372,7 @@ impl Log {
         fold_conversation(&self.conversation, digest);
         [self.epoch, self.cursor, self.head, self.head_since].into_iter().for_each(|word| digest.word(word));
         digest.flag(self.suspect);
+        self.progress.fold(digest);
         digest.word(self.failures.into());
         digest.len(self.retired.len());
         self.retired.iter().for_each(|epoch| digest.word(*epoch));

@@ -1,5 +1,7 @@
 //! All conversations of the user, what is fetched of them, and in which order.
 
+mod marks;
+
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
@@ -8,7 +10,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::{
     config::{Retry, SessionConfig},
-    event::{LogCursor, LogMessage, NoOlderReason, OlderId, RejectReason, SessionNotification},
+    event::{LogCursor, LogMarks, LogMessage, NoOlderReason, OlderId, RejectReason, SessionNotification},
     log::{Fetching, Log, Misbehaved, Room, Teller},
     submits::fold_conversation,
     wire::{self, Page, Refusal},
@@ -20,6 +22,10 @@ use crate::{
     storage::{Head, Recipient},
     time::Instant,
 };
+
+use marks::Turns;
+
+pub(super) use marks::Progress;
 
 /// What a fetch is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,10 +75,16 @@ pub(super) struct Logs {
     next_stamp: u64,
     /// Logs that lack something.
     behind: u64,
+    turns: Turns,
 }
 
 impl Logs {
-    pub(super) fn new(config: &SessionConfig, keys: SeededState, cursors: Vec<LogCursor>) -> Self {
+    pub(super) fn new(
+        config: &SessionConfig,
+        keys: SeededState,
+        cursors: Vec<LogCursor>,
+        marks: &[LogMarks],
+    ) -> Self {
         let mut logs = Self {
             conversations_limit: config.limits.conversations.into(),
             older_limit: config.limits.older.into(),
@@ -89,6 +101,7 @@ impl Logs {
             by_stamp: BTreeMap::new(),
             next_stamp: 1,
             behind: 0,
+            turns: Turns::new(config),
         };
         let mut known = Lookup::with_hasher(keys);
         let first: Vec<_> = cursors
@@ -99,6 +112,7 @@ impl Logs {
             let key = logs.add(Log::resumed(conversation, epoch, seq));
             logs.moved(key);
         }
+        logs.resume_marks(marks);
         logs
     }
 
@@ -118,12 +132,16 @@ impl Logs {
 
     /// The server says how far a conversation is.
     pub(super) fn head(&mut self, head: Head, teller: &mut Teller<'_>) {
-        let Head { conversation, epoch, seq, first_seq, .. } = head;
-        match self.by_conversation.get(&conversation).copied() {
+        let Head { conversation, epoch, seq, first_seq, own, peer } = head;
+        let key = match self.by_conversation.get(&conversation).copied() {
             Some(key) => {
                 self.with(key, teller, |log, room, teller| log.head(epoch, seq, first_seq, room, teller));
+                Some(key)
             }
-            None => drop(self.meet(conversation, epoch, seq, first_seq, teller)),
+            None => self.meet(conversation, epoch, seq, first_seq, teller),
+        };
+        if let Some(key) = key.filter(|key| self.list.get(*key).is_some_and(|log| log.epoch == epoch)) {
+            self.marks_in_head(key, own, peer, teller);
         }
     }
 
@@ -279,11 +297,13 @@ impl Logs {
             self.paused.remove(&(until, job));
             self.enqueue(job);
         }
+        self.wake_marks(now);
     }
 
     /// When a pause is over.
     pub(super) fn next_wake(&self) -> Option<Instant> {
-        self.paused.first().map(|(until, _)| *until)
+        let paused = self.paused.first().map(|(until, _)| *until);
+        [paused, self.next_mark_wake()].into_iter().flatten().min()
     }
 
     /// Since when the oldest answer is waited for.
@@ -318,6 +338,7 @@ impl Logs {
             digest.flag(log.is_some_and(|log| log.era == *era));
         }
         digest.word(self.next_fetch);
+        self.fold_marks(digest);
         if digest.is_everything() {
             digest.word(self.next_older);
             digest.word(self.next_stamp);
@@ -432,6 +453,7 @@ impl Logs {
             self.moved(key);
         }
         self.schedule(key);
+        self.plan_mark(key);
     }
 
     fn moved(&mut self, key: usize) {

@@ -11,14 +11,17 @@ mod received;
 mod state;
 mod stats;
 mod submits;
+mod typing;
+mod watch;
 mod wire;
 
 pub use config::{History, Retry, SessionConfig, SessionLimits};
 pub use event::{
-    Content, FetchError, LogCursor, LogMessage, NoOlderReason, OlderId, PendingSubmit, RejectReason, Resume,
-    SessionAction, SessionNotification, SessionState, SubmitError,
+    Content, FetchError, LogCursor, LogMarks, LogMessage, NoOlderReason, OlderId, PendingSubmit,
+    RejectReason, Resume, SessionAction, SessionNotification, SessionState, SubmitError,
 };
 pub use stats::SessionStats;
+pub use watch::WatchError;
 
 use core::time::Duration;
 
@@ -35,14 +38,17 @@ use crate::{
     },
     hash::SeededState,
     id::MessageId,
-    storage::Recipient,
+    storage::{Marks, Recipient},
     time::Instant,
 };
 use frames::Window;
+use log::Teller;
 use logs::Logs;
 use pace::Pace;
 use state::{Phase, Terms};
 use submits::{Submits, overdue};
+use typing::Typing;
+use watch::Watches;
 
 /// The code of a close frame that says nothing but goodbye (RFC 6455 section 7.4.1).
 const NORMAL_CLOSURE: u16 = 1000;
@@ -124,6 +130,8 @@ pub struct Session {
     terms: Terms,
     submits: Submits,
     logs: Logs,
+    typing: Typing,
+    watches: Watches,
     window: Window,
     pace: Pace,
     /// When the pace allows the next frame, if one waits for that.
@@ -162,7 +170,7 @@ impl Session {
             heartbeat_interval: config.heartbeat_interval,
             idle_timeout: config.idle_timeout,
         };
-        let Resume { device_id, cursors, submits } = resume;
+        let Resume { device_id, cursors, marks, submits } = resume;
         let mut session = Self {
             device_id,
             now,
@@ -170,7 +178,9 @@ impl Session {
             phase: Phase::Down,
             terms: Terms::before_welcome(&config),
             submits: Submits::new(config.limits.clone(), config.retry, keys),
-            logs: Logs::new(&config, keys, cursors),
+            logs: Logs::new(&config, keys, cursors, &marks),
+            typing: Typing::new(&config),
+            watches: Watches::default(),
             window: Window::new(config.limits.window_bytes, config.limits.pongs),
             pace: Pace::default(),
             paced_until: None,
@@ -236,6 +246,7 @@ impl Session {
             return Err(error);
         }
         let bytes = wire::submit_bytes(id, &conversation, &content);
+        self.typing.forget_own(&conversation);
         self.submits.push(PendingSubmit { id, conversation, content }, bytes);
         self.stats.submitted += 1;
         Ok(())
@@ -257,6 +268,29 @@ impl Session {
             Ok(()) if bytes > limit_bytes => Err(SubmitError::TooLarge { bytes, limit_bytes }),
             admitted => admitted,
         }
+    }
+
+    /// The user has seen a conversation up to this place; what has not been told yet is left out. The server is told
+    /// as soon as there is a connection, at most once in [`SessionConfig::mark_interval`] for each conversation: the
+    /// newest state is what counts. Returns whether the mark has moved; it never moves back.
+    pub fn mark_read(&mut self, now: Instant, conversation: &Recipient, seq: u64) -> bool {
+        self.advance(now);
+        let Self { logs, stats, actions, config, .. } = self;
+        logs.read(conversation, seq, &mut Teller::new(actions, stats, config))
+    }
+
+    /// How far the user and the other side are with a conversation, in this order; none if it is not known here.
+    #[must_use]
+    pub fn marks(&self, conversation: &Recipient) -> Option<(Marks, Marks)> {
+        self.logs.marks_of(conversation)
+    }
+
+    /// The user types in a conversation, or has stopped. While the user types, the others are told so again and again;
+    /// a [`Session::submit`] to the conversation and a lost connection end it too. Returns false, and tells nobody, if
+    /// there is no connection or the user types in too many conversations.
+    pub fn typing(&mut self, now: Instant, conversation: Recipient, types: bool) -> bool {
+        let now = self.advance(now);
+        matches!(self.phase, Phase::Up { .. }) && self.typing.set(now, conversation, types)
     }
 
     /// Asks for at most `limit` messages of a conversation older than `before_seq`; 0: the newest ones. With a
@@ -329,12 +363,13 @@ impl Session {
                     self.unanswered_at(),
                     self.submits.next_wake(),
                     self.logs.next_wake(),
+                    self.typing.next_due(self.now),
                     self.paced_until,
                 ];
                 dues.into_iter().flatten().min()
             }
         };
-        [self.link.next_timeout(), phase].into_iter().flatten().min()
+        [self.link.next_timeout(), phase, self.typing.next_forgotten()].into_iter().flatten().min()
     }
 
     /// Does what is due. Too early a call does nothing. Afterwards, [`Session::poll_timeout`] is after `now`.
@@ -391,6 +426,7 @@ impl Session {
         Resume {
             device_id: self.device_id,
             cursors: self.logs.cursors().collect(),
+            marks: self.logs.marks().collect(),
             submits: self.submits.pending().collect(),
         }
     }
@@ -450,12 +486,15 @@ impl Session {
         self.phase = Phase::Down;
         self.stats.submits_requeued += self.submits.link_lost();
         self.logs.link_lost();
+        self.typing.link_lost();
         self.window.forget_pongs();
         (self.heartbeat_due, self.resync_due, self.paced_until) = (false, false, None);
     }
 
     /// Does what time or the last event has made due.
     fn settle(&mut self, now: Instant) {
+        let Self { typing, stats, actions, config, .. } = self;
+        typing.forget(now, &mut Teller::new(actions, stats, config));
         let Phase::Up { heads, caught_up } = &mut self.phase else { return };
         if *heads && !*caught_up && self.logs.is_complete() {
             *caught_up = true;

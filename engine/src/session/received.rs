@@ -61,6 +61,9 @@ impl Session {
                 | Received::Heartbeat { .. }
                 | Received::Heads { .. }
                 | Received::Unfetched { .. }
+                | Received::Marked { .. }
+                | Received::Typing { .. }
+                | Received::Presence { .. }
                 | Received::InvalidHint
                 | Received::InvalidAnswer => self.misbehaved(now),
             },
@@ -74,8 +77,10 @@ impl Session {
             Received::Accepted(accepted) => self.accepted(now, accepted),
             Received::Rejected { id, refusal, text } => self.rejected(now, id, refusal, text),
             Received::Delivery { conversation, epoch, message } => {
-                let Self { logs, stats, actions, config, .. } = self;
+                let Self { logs, typing, stats, actions, config, .. } = self;
                 let mut teller = Teller::new(actions, stats, config);
+                // Whoever has said something has stopped to type it.
+                typing.told(now, conversation.clone(), message.from.clone(), false, &mut teller);
                 logs.delivered(&conversation, epoch, message, &mut teller);
             }
             Received::Page(page) => self.page(now, page),
@@ -87,6 +92,16 @@ impl Session {
                 let mut teller = Teller::new(actions, stats, config);
                 logs.unfetched(now, fetch_id, refusal, rng, &mut teller);
             }
+            Received::Marked { conversation, epoch, user, marks } => {
+                let Self { logs, stats, actions, config, .. } = self;
+                let mut teller = Teller::new(actions, stats, config);
+                logs.marked(&conversation, epoch, &user, &config.user, marks, &mut teller);
+            }
+            Received::Typing { conversation, user, types } => {
+                let Self { typing, stats, actions, config, .. } = self;
+                typing.told(now, conversation, user, types, &mut Teller::new(actions, stats, config));
+            }
+            Received::Presence { user, online, last_seen_ms } => self.presence(user, online, last_seen_ms),
             Received::InvalidHint => {
                 self.stats.protocol_errors += 1;
                 self.resync_soon();
@@ -103,6 +118,7 @@ impl Session {
         (self.quiet_since, self.resynced_at) = (now, now);
         self.plan_resync(now);
         self.logs.link_opened();
+        self.watches.link_opened();
         self.notify(SessionNotification::StateChanged(SessionState::Resyncing));
         for entry in self.submits.take_larger(self.terms.message_bytes) {
             self.stats.rejected_locally += 1;
@@ -216,7 +232,7 @@ impl Session {
         self.give_up(now, code, cause);
     }
 
-    fn notify(&mut self, notification: SessionNotification) {
+    pub(super) fn notify(&mut self, notification: SessionNotification) {
         self.actions.push_back(ClientAction::Notify(notification));
     }
 }

@@ -41,6 +41,7 @@ pub(super) struct Terms {
     pub(super) in_flight: u32,
     pub(super) fetches: u32,
     pub(super) cursors: u32,
+    pub(super) watches: u32,
     pub(super) heartbeat_interval: Duration,
     pub(super) resync_interval: Duration,
 }
@@ -52,6 +53,7 @@ impl Terms {
             in_flight: config.limits.in_flight,
             fetches: config.limits.fetches,
             cursors: config.limits.hello_cursors,
+            watches: config.limits.watches,
             heartbeat_interval: config.heartbeat_interval,
             resync_interval: config.resync_interval,
         }
@@ -70,6 +72,7 @@ impl Terms {
             in_flight: lower(said.pending, own.in_flight),
             fetches: lower(said.fetches, own.fetches),
             cursors: if said.cursors == 0 { own.hello_cursors } else { said.cursors },
+            watches: lower(said.watches, own.watches),
             heartbeat_interval: within(heartbeat, HEARTBEAT_FLOOR, config.heartbeat_interval),
             resync_interval: within(resync, config.resync_floor, RESYNC_CAP),
         }
@@ -77,7 +80,9 @@ impl Terms {
 
     fn fold(&self, digest: &mut Digest<'_>) {
         digest.word(self.message_bytes);
-        [self.in_flight, self.fetches, self.cursors].into_iter().for_each(|count| digest.word(count.into()));
+        [self.in_flight, self.fetches, self.cursors, self.watches]
+            .into_iter()
+            .for_each(|count| digest.word(count.into()));
         [self.heartbeat_interval, self.resync_interval].into_iter().for_each(|time| digest.word(nanos(time)));
     }
 }
@@ -146,6 +151,8 @@ impl Session {
         self.terms.fold(digest);
         self.submits.fold(digest);
         self.logs.fold(digest);
+        self.typing.fold(digest);
+        self.watches.fold(digest);
         self.window.fold(digest);
         self.pace.fold(digest);
         digest.instant_or_none(self.paced_until);

@@ -92,6 +92,16 @@ counters! {
     unfollowed,
     /// Resyncs sent.
     resyncs,
+    /// Marks sent.
+    marks_sent,
+    /// Marks told of another epoch than the conversation's, or of a conversation that is not known.
+    marks_foreign,
+    /// Signs of the user's typing sent.
+    typing_sent,
+    /// Others' signs of typing for which there was no room.
+    typists_dropped,
+    /// Times that users who are watched were named.
+    watches,
     /// Fetches sent.
     fetches,
     /// Fetches that the server could not do now.

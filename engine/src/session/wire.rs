@@ -56,7 +56,23 @@ pub(super) enum Received {
         fetch_id: u64,
         refusal: Refusal,
     },
-    /// A Delivery that lacks something. The log has what it should have said.
+    Marked {
+        conversation: Recipient,
+        epoch: u64,
+        user: UserId,
+        marks: Marks,
+    },
+    Typing {
+        conversation: Recipient,
+        user: UserId,
+        types: bool,
+    },
+    Presence {
+        user: UserId,
+        online: bool,
+        last_seen_ms: Option<i64>,
+    },
+    /// A Delivery, Marked or Typing that cannot be right. The next heads have what it should have said.
     InvalidHint,
     /// An answer that lacks something, so that what it answers stays unanswered.
     InvalidAnswer,
@@ -96,17 +112,22 @@ pub(super) enum Refusal {
     Final(RejectReason),
 }
 
-pub(super) fn hello(device_id: [u8; 16], cursors: Vec<LogCursor>) -> Bytes {
+pub(super) fn hello(device_id: [u8; 16], cursors: Vec<(LogCursor, Marks, Marks)>) -> Bytes {
     let device_id = Bytes::copy_from_slice(&device_id);
     encode(client_frame::Body::Hello(v1::Hello { device_id, cursors: cursors_of(cursors) }))
 }
 
-pub(super) fn resync(cursors: Vec<LogCursor>) -> Bytes {
+pub(super) fn resync(cursors: Vec<(LogCursor, Marks, Marks)>) -> Bytes {
     encode(client_frame::Body::Resync(v1::Resync { cursors: cursors_of(cursors) }))
 }
 
 pub(super) fn heartbeat(nonce: u64) -> Bytes {
     encode(client_frame::Body::Heartbeat(v1::Heartbeat { nonce }))
+}
+
+pub(super) fn watch(users: &[&UserId]) -> Bytes {
+    let users = users.iter().map(|user| user.as_str().into()).collect();
+    encode(client_frame::Body::Watch(v1::Watch { users }))
 }
 
 pub(super) fn fetch(fetch_id: u64, conversation: &Recipient, from_seq: u64) -> Bytes {
@@ -155,14 +176,37 @@ fn encode(body: client_frame::Body) -> Bytes {
     v1::ClientFrame { body: Some(body) }.encode_to_vec().into()
 }
 
-fn cursors_of(cursors: Vec<LogCursor>) -> Vec<v1::Cursor> {
-    let wired = cursors.into_iter().map(|cursor| v1::Cursor {
+fn cursors_of(cursors: Vec<(LogCursor, Marks, Marks)>) -> Vec<v1::Cursor> {
+    let some = |marks: Marks| (marks != Marks::default()).then(|| wired(marks));
+    let wired = cursors.into_iter().map(|(cursor, own, peer)| v1::Cursor {
         conversation: Some(conversation_of(&cursor.conversation)),
         epoch: cursor.epoch,
         seq: cursor.seq,
-        ..v1::Cursor::default()
+        own: some(own),
+        peer: some(peer),
     });
     wired.collect()
+}
+
+pub(super) fn mark(conversation: &Recipient, epoch: u64, marks: Marks) -> Bytes {
+    let conversation = Some(conversation_of(conversation));
+    encode(client_frame::Body::Mark(v1::Mark { conversation, epoch, marks: Some(wired(marks)) }))
+}
+
+pub(super) fn typing(conversation: &Recipient, typing: bool) -> Bytes {
+    let conversation = Some(conversation_of(conversation));
+    encode(client_frame::Body::Typing(v1::Typing { conversation, typing, user: String::new() }))
+}
+
+const fn wired(marks: Marks) -> v1::Marks {
+    v1::Marks { delivered_seq: marks.delivered, read_seq: marks.read }
+}
+
+/// Marks as the server tells them; left out, they are at the beginning.
+fn marks_of(marks: Option<v1::Marks>) -> Marks {
+    let v1::Marks { delivered_seq, read_seq } = marks.unwrap_or_default();
+    // Nobody has seen what has not arrived.
+    Marks { delivered: delivered_seq, read: read_seq.min(delivered_seq) }
 }
 
 fn conversation_of(conversation: &Recipient) -> v1::Conversation {
@@ -219,11 +263,37 @@ pub(super) fn decode(frame: Bytes, user: &UserId) -> Result<Received, Undecodabl
         server_frame::Body::Unfetched(v1::Unfetched { fetch_id, code, text: _ }) => {
             Received::Unfetched { fetch_id, refusal: refusal_of(code) }
         }
-        server_frame::Body::Marked(_)
-        | server_frame::Body::Typing(_)
-        | server_frame::Body::Presence(_)
-        | server_frame::Body::Call(_) => return Err(Undecodable),
+        server_frame::Body::Marked(marked) => read_marked(marked, user).unwrap_or(Received::InvalidHint),
+        server_frame::Body::Typing(typing) => read_typing(typing, user).unwrap_or(Received::InvalidHint),
+        server_frame::Body::Presence(v1::Presence { user, online, last_seen_ms }) => {
+            let last_seen_ms = (last_seen_ms != 0).then_some(last_seen_ms);
+            match UserId::new(&user) {
+                Ok(user) => Received::Presence { user, online, last_seen_ms },
+                Err(_) => Received::InvalidHint,
+            }
+        }
+        server_frame::Body::Call(_) => return Err(Undecodable),
     })
+}
+
+/// Only the user's own marks, and those of the other user of a one-to-one conversation, are told.
+fn read_marked(marked: v1::Marked, user: &UserId) -> Option<Received> {
+    let (conversation, whose) = (recipient_of(marked.conversation)?, UserId::new(&marked.user).ok()?);
+    let marks = marks_of(marked.marks);
+    let is_right = whose == *user || conversation == Recipient::User(whose.clone());
+    let sound = is_right && marked.epoch > 0;
+    sound.then_some(Received::Marked { conversation, epoch: marked.epoch, user: whose, marks })
+}
+
+/// Nobody is told that oneself types.
+fn read_typing(typing: v1::Typing, user: &UserId) -> Option<Received> {
+    let (conversation, whose) = (recipient_of(typing.conversation)?, UserId::new(&typing.user).ok()?);
+    let is_right = match &conversation {
+        Recipient::User(other) => *other == whose,
+        Recipient::Group(_) => true,
+    };
+    let sound = is_right && whose != *user;
+    sound.then_some(Received::Typing { conversation, user: whose, types: typing.typing })
 }
 
 fn read_accepted(accepted: &v1::Accepted) -> Option<Accepted> {
@@ -266,8 +336,8 @@ fn head_of(head: v1::Head) -> Option<Head> {
         epoch,
         seq,
         first_seq,
-        own: Marks::default(),
-        peer: Marks::default(),
+        own: marks_of(head.own),
+        peer: marks_of(head.peer),
     })
 }
 

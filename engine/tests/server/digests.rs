@@ -287,7 +287,7 @@ proptest! {
 
 /// What is sent again to classic clients is asked for in the order in which they come, so it is left out here.
 fn config() -> ServerConfig {
-    let mut config = ServerConfig { peers: true, ..ServerConfig::default() };
+    let mut config = ServerConfig { peers: true, presence: false, ..ServerConfig::default() };
     config.limits.resend_messages = 0;
     config
 }

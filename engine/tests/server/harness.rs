@@ -51,8 +51,10 @@ impl World {
 
     /// A world whose server is configured otherwise.
     pub(crate) fn with(configure: impl FnOnce(&mut ServerConfig)) -> Self {
-        let mut config = ServerConfig { drain_time: Duration::ZERO, ..ServerConfig::default() };
-        // What is sent again has tests of its own; to all others it would be noise.
+        // Who is here is told in tests of its own: in all others it would be in the way.
+        let mut config =
+            ServerConfig { presence: false, drain_time: Duration::ZERO, ..ServerConfig::default() };
+        // So has what is sent again.
         config.limits.resend_messages = 0;
         configure(&mut config);
         Self {

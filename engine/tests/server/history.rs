@@ -43,6 +43,8 @@ fn config(peers: bool, devices: DevicePolicy) -> ServerConfig {
         ring_timeout: secs(15),
         hello_timeout: secs(9),
         heartbeat_interval: secs(15),
+        // What sessions are told of each other's presence the model leaves out.
+        presence: false,
         drain_time: Duration::ZERO,
         ..ServerConfig::default()
     };

@@ -26,6 +26,7 @@ mod limits;
 mod liveness;
 mod original_faults;
 mod pictures;
+mod presence;
 mod properties;
 mod resend;
 mod rules;

@@ -228,7 +228,10 @@ fn the_histories_reach_everything_that_the_server_counts() {
         "resend_given_up",
         "resend_over_limit",
         "resent",
+        "seen_failed",
+        "seen_skipped",
         "typing",
+        "watches_passed_over",
     ];
     assert_eq!(never, unknown_to_the_model, "these have scenarios");
 }

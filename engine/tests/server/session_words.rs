@@ -6,8 +6,8 @@ use switchboard_proto::{
     Message as _,
     v1::{
         ClientFrame, Content, Conversation, Cursor, Delivery, Fetch, GroupChange, Head, Hello, Mark, Marks,
-        RejectCode, Resync, ServerFrame, Submit, Typing, client_frame, conversation::Peer, group_change,
-        server_frame::Body,
+        RejectCode, Resync, ServerFrame, Submit, Typing, Watch, client_frame, conversation::Peer,
+        group_change, server_frame::Body,
     },
 };
 
@@ -99,7 +99,12 @@ pub(crate) fn short(body: &Body) -> String {
             let does = if t.typing { "types" } else { "stops" };
             format!("{}: {} {does}", peer(t.conversation.as_ref()), t.user)
         }
-        Body::Presence(_) | Body::Call(_) => format!("{body:?}"),
+        Body::Presence(p) => match (p.online, p.last_seen_ms) {
+            (true, 0) => format!("{} is here", p.user),
+            (false, 0) => format!("{} is not here", p.user),
+            (online, at) => format!("{} is here: {online}, last at {at}", p.user),
+        },
+        Body::Call(_) => format!("{body:?}"),
         Body::Accepted(a) => {
             let place = format!("{}/{}{}", peer(a.conversation.as_ref()), a.seq, in_epoch(a.epoch));
             format!("accepted {} as {place}", id(&a.message_id))
@@ -238,6 +243,11 @@ pub(crate) fn mark(of: &str, delivered_seq: u64, read_seq: u64) -> client_frame:
 /// Says that the user types, or has stopped.
 pub(crate) fn typing(to: &str, typing: bool) -> client_frame::Body {
     client_frame::Body::Typing(Typing { conversation: Some(conversation(to)), typing, user: String::new() })
+}
+
+/// Names the users who are watched.
+pub(crate) fn watch(users: &[&str]) -> client_frame::Body {
+    client_frame::Body::Watch(Watch { users: users.iter().map(|user| (*user).to_owned()).collect() })
 }
 
 /// Asks for a conversation from a place on.

@@ -16,6 +16,8 @@ pub(crate) struct Store {
     /// The messages, in the order of their commits.
     pub(crate) log: Vec<NewMessage>,
     pub(crate) files: Vec<FileUpload>,
+    /// Of whom it knows that they were here.
+    pub(crate) seen: BTreeSet<String>,
     /// By the user and the conversation as the user sees it.
     pub(crate) marks: BTreeMap<(UserId, Recipient), Marks>,
     /// How many heads it gives at a time; all, if none.
@@ -76,7 +78,11 @@ impl Store {
             Request::LoadHeads { user, after } => self.heads(user, *after as usize),
             Request::LoadMessages(range) => self.part(range),
             Request::StoreMarks(new) => self.move_marks(new),
-            Request::StoreSeen(_) | Request::LoadSeen { .. } => Answer::Failed,
+            Request::StoreSeen(user) => {
+                self.seen.insert(user.as_str().to_owned());
+                Answer::Seen { at_ms: Some(SEEN_AT_MS) }
+            }
+            Request::LoadSeen { watcher, user } => self.seen(watcher, user),
             Request::StoreReceived(told) => self.receive(told),
             Request::LoadUnreceived { user, .. } => self.unreceived(user),
         }
@@ -218,6 +224,24 @@ impl Store {
         Answer::HeadsLoaded { heads: rest.into_iter().take(page).collect(), next }
     }
 
+    /// When a user was last here, for who has something in common with it.
+    fn seen(&self, watcher: &UserId, user: &UserId) -> Answer {
+        let groups = self.profiles.get(user.as_str()).map(|profile| profile.groups.as_slice());
+        let both = |message: &&NewMessage| match &message.recipient {
+            Recipient::User(to) => {
+                [&message.sender, to] == [watcher, user] || [to, &message.sender] == [watcher, user]
+            }
+            Recipient::Group(_) => false,
+        };
+        let know = groups.into_iter().flatten().any(|group| self.is_member(watcher, group))
+            || self.log.iter().any(|message| both(&message))
+            || watcher == user;
+        match know {
+            true => Answer::Seen { at_ms: self.seen.contains(user.as_str()).then_some(SEEN_AT_MS) },
+            false => Answer::Refused,
+        }
+    }
+
     fn is_participant(&self, user: &UserId, message: &NewMessage) -> bool {
         match &message.recipient {
             Recipient::User(other) => other == user || message.sender == *user,
@@ -312,6 +336,9 @@ pub(crate) const EPOCH: u64 = 77;
 
 /// When everything was stored.
 pub(crate) const STORED_AT_MS: i64 = 5_000;
+
+/// When everybody was last here who has gone.
+pub(crate) const SEEN_AT_MS: i64 = 9_000;
 
 /// The place of that number in every log.
 pub(crate) const fn place(seq: u64) -> Place {

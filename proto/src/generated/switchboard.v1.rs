@@ -180,7 +180,7 @@ pub struct Limits {
     pub user_bytes_per_second: u64,
     #[prost(uint64, tag = "13")]
     pub user_byte_burst: u64,
-    /// Users whose presence one connection may watch at a time.
+    /// Users whose presence one connection may watch at a time; more are passed over.
     #[prost(uint32, tag = "14")]
     pub watches: u32,
 }

@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Instant};
 
-use switchboard_engine::{ClosedReason, LogMessage, LossCause, MessageId, Place, Recipient, RejectReason};
+use switchboard_engine::{
+    ClosedReason, LogMessage, LossCause, MessageId, Place, Recipient, RejectReason, UserId,
+};
 
 use super::{link::LinkError, store::StoreError};
 
@@ -52,6 +54,15 @@ pub enum Event {
         reason: RejectReason,
         /// The same for a person to read; the server's own text, so not fit for a terminal as it is.
         text: Arc<str>,
+    },
+    /// A user who is watched ([`Client::watch`](super::Client::watch)) is here, or is not.
+    Presence {
+        /// Who.
+        user: UserId,
+        /// Whether it is here.
+        online: bool,
+        /// When it was last here, in milliseconds since 1970-01-01T00:00:00Z, if it is not and that is known.
+        last_seen_ms: Option<i64>,
     },
     /// Everything that was stored when this connection began has been told. Once for each connection.
     CaughtUp,
@@ -129,6 +140,7 @@ impl Event {
             | Self::Skipped { .. }
             | Self::Reset { .. }
             | Self::Accepted { .. }
+            | Self::Presence { .. }
             | Self::CaughtUp
             | Self::Stalled => 0,
         };

@@ -8,8 +8,8 @@ use std::{
 };
 
 use switchboard_engine::{
-    self as engine, Content, LogMessage, MessageId, NoOlderReason, PendingSubmit, Place, Recipient,
-    RejectReason, Session, SessionStats, UserId,
+    self as engine, Content, GroupChange, GroupId, LogMessage, MessageId, NoOlderReason, PendingSubmit,
+    Place, Recipient, RejectReason, Session, SessionStats, UserId,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -52,6 +52,17 @@ pub enum SubmitError {
     #[error("cannot make an id for a message")]
     Random(#[source] getrandom::Error),
     /// The client has ended. The message may be in the store, and is then submitted by the next client.
+    #[error(transparent)]
+    Ended(#[from] Ended),
+}
+
+/// Why users are not watched.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// They are too many.
+    #[error(transparent)]
+    Refused(#[from] engine::WatchError),
+    /// The client has ended.
     #[error(transparent)]
     Ended(#[from] Ended),
 }
@@ -142,7 +153,9 @@ impl Client {
         reached.map(|state| state.clone()).map_err(|_| Ended)
     }
 
-    /// Submits a message: see [`Client::submit_as`]. Its id is made of random numbers of the operating system.
+    /// Submits an entry for a conversation: see [`Client::submit_as`]. Its id is made of random numbers of the operating
+    /// system. An entry is a message, or an edit or a recall of one ([`Content::edit`], [`Content::recall`]), or a
+    /// change of a group ([`Content::change`]).
     ///
     /// ```no_run
     /// # use switchboard::client::{Client, Content, Recipient, UserId};
@@ -186,6 +199,33 @@ impl Client {
         let (fate, told) = oneshot::channel();
         self.ask(|taken| Command::Submit { submit, taken, fate }).await??;
         Ok(Submitted { id, fate: told })
+    }
+
+    /// Submits the creation of a group with this name, of which the user is the owner, under a random id. If it is
+    /// `invite_only`, nobody joins it uninvited.
+    ///
+    /// # Errors
+    /// Those of [`Client::submit`].
+    pub async fn create_group(
+        &self,
+        name: &str,
+        invite_only: bool,
+    ) -> Result<(GroupId, Submitted), SubmitError> {
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).map_err(SubmitError::Random)?;
+        let group = random_group(id);
+        let change = GroupChange::Create { name: name.into(), invite_only };
+        let submitted = self.submit(Recipient::Group(group.clone()), Content::change(change)).await?;
+        Ok((group, submitted))
+    }
+
+    /// Wants to be told of these users, in place of those before: [`Event::Presence`](super::Event::Presence), as soon as
+    /// that is known, after every reconnection, and whenever it changes. See [`Session::watch`].
+    ///
+    /// # Errors
+    /// If they are too many, or the client has ended.
+    pub async fn watch(&self, users: Vec<UserId>) -> Result<(), WatchError> {
+        Ok(self.ask(|done| Command::Watch { users, done }).await??)
     }
 
     /// At most `limit` messages of a conversation before the place `before_seq` (0: from the newest one on), from
@@ -289,6 +329,16 @@ impl Client {
     }
 }
 
+/// The id of a group, from random bytes: a UUID of version 4 (RFC 9562 section 5.4).
+fn random_group(random: [u8; 16]) -> GroupId {
+    let version = u128::from_be_bytes(random) & !(0xf << 76) & !(0b11 << 62) | (4 << 76) | (0b10 << 62);
+    let hex = format!("{version:032x}");
+    let parts: Vec<&str> =
+        [0..8, 8..12, 12..16, 16..20, 20..32].into_iter().filter_map(|part| hex.get(part)).collect();
+    #[allow(clippy::expect_used, reason = "36 characters of a UUID are an id")]
+    GroupId::new(&parts.join("-")).expect("a UUID is an id")
+}
+
 /// A message on its way. As a future, its fate: where the server has stored it, or why it has not. Can be
 /// dropped: the message is sent all the same, and [`Event::Accepted`](super::Event::Accepted) or
 /// [`Event::Rejected`](super::Event::Rejected) tell its fate as well.
@@ -311,5 +361,16 @@ impl Future for Submitted {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.fate).poll(context).map(|told| told.unwrap_or(Err(Ended.into())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_groups_id_is_a_random_uuid() {
+        assert_eq!(random_group([0xff; 16]).as_str(), "ffffffff-ffff-4fff-bfff-ffffffffffff");
+        assert_eq!(random_group([0; 16]).as_str(), "00000000-0000-4000-8000-000000000000");
     }
 }

@@ -66,12 +66,12 @@ pub use builder::{ClientBuilder, StartError};
 pub use classic::{Classic, ClassicEvent};
 pub use connect::ConnectError;
 pub use event::{Event, State};
-pub use handle::{Client, Ended, Older, OlderError, SubmitError, Submitted, Unaccepted};
+pub use handle::{Client, Ended, Older, OlderError, SubmitError, Submitted, Unaccepted, WatchError};
 pub use link::LinkError;
 pub use queue::Events;
 pub use reader::ReadError;
-pub use store::{Change, MemoryStore, SqliteStore, Store, StoreError};
+pub use store::{Change, MemoryStore, SqliteStore, Store, StoreError, changed_by};
 pub use switchboard_engine::{
-    ClosedReason, Content, GroupId, History, LogMessage, LossCause, MessageId, PendingSubmit, Place,
-    Recipient, RejectReason, Resume, UserId,
+    ClosedReason, Content, GroupChange, GroupId, History, LogMessage, LossCause, MessageId, PendingSubmit,
+    Place, Recipient, RejectReason, Resume, Role, Subject, UserId,
 };

@@ -8,7 +8,7 @@ use std::{collections::HashMap, mem, pin::Pin, sync::Arc};
 
 use switchboard_engine::{
     History, LogMessage, MessageId, OlderId, PendingSubmit, Place, Recipient, Session, SessionNotification,
-    SessionState,
+    SessionState, UserId, WatchError,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -36,6 +36,10 @@ pub(super) enum Command {
         before_seq: u64,
         limit: u32,
         answer: oneshot::Sender<Result<Older, OlderError>>,
+    },
+    Watch {
+        users: Vec<UserId>,
+        done: oneshot::Sender<Result<(), WatchError>>,
     },
     /// To look at the session.
     Look(Box<dyn FnOnce(&Session) + Send>),
@@ -243,6 +247,11 @@ impl Task {
                 self.answer(request, Ok(Older { epoch, messages, first_seq }));
             }
             SessionNotification::NoOlder { request, reason } => self.answer(request, Err(reason.into())),
+            // Not told by this client yet.
+            SessionNotification::Marked { .. } | SessionNotification::Typing { .. } => {}
+            SessionNotification::Presence { user, online, last_seen_ms } => {
+                self.tell(Event::Presence { user, online, last_seen_ms });
+            }
             SessionNotification::CaughtUp => {
                 // A conversation that turns up from now on was begun after this device.
                 self.driver.command(|session, _| session.set_history(History::All));
@@ -335,6 +344,10 @@ impl Task {
                         let _ = answer.send(Err(error.into()));
                     }
                 }
+            }
+            Some(Command::Watch { users, done }) => {
+                let watch = |session: &mut Session, now| session.watch(now, &users);
+                let _ = done.send(self.driver.command(watch));
             }
             Some(Command::Look(look)) => look(self.driver.machine()),
             Some(Command::Connect { done }) => {

@@ -38,6 +38,8 @@ pub struct Config {
     pub auth: AuthMode,
     /// What happens when a connected user connects again. Default: the engine's.
     pub devices: Devices,
+    /// Whether it is known who is here, and kept when users were last. Default `on`.
+    pub presence: Presence,
     /// Which log lines are written: a filter like `info` or `info,switchboard=debug`. Default `info`.
     #[serde(deserialize_with = "filter")]
     pub log: String,
@@ -73,6 +75,16 @@ pub enum Devices {
     All,
     /// The newest connection stays, the others are closed.
     NewestWins,
+}
+
+/// Whether it is known who is here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Presence {
+    /// To those who have a conversation or a group in common with a user.
+    On,
+    /// To nobody: everybody is always said to be offline, and nothing is kept.
+    Off,
 }
 
 /// How log lines are written.
@@ -122,6 +134,12 @@ pub struct Timeouts {
     pub reconnect_after_ms: u64,
     /// ... plus a random part of this one; 0 to a day.
     pub reconnect_spread_ms: u64,
+    /// How long after the end of a user's last connection the user is said to be offline; 0 to a day.
+    pub presence_grace_ms: u64,
+    /// How often other shards are asked whether a user is there who is watched.
+    pub presence_refresh_ms: u64,
+    /// How long the answer of another shard is waited for.
+    pub peer_timeout_ms: u64,
     /// Over how long a shutdown closes the connections, as far as `shutdown_timeout_ms` allows; 0 to a day.
     pub drain_time_ms: u64,
     /// How long after a stored message was sent to a classic client a Ping asks whether it has arrived.
@@ -193,6 +211,8 @@ pub struct Limits {
     pub cursors_per_hello: u32,
     /// Heads of one frame; at least 1.
     pub heads_per_frame: u32,
+    /// Users whose presence one session may watch.
+    pub watches: u32,
     /// Bytes of all unfinished incoming messages of a shard together; `message_bytes` and 1,024 more,
     /// to 1 TiB. Default 256 MiB.
     pub receive_budget_bytes: u64,
@@ -206,6 +226,9 @@ pub struct Store {
     pub batch_messages: u32,
     /// A batch takes no further request once it holds this many bytes. Default 16 MiB; 1 to 1 TiB.
     pub batch_bytes: u64,
+    /// Between the begins of two commits lies at least this time, in microseconds, so that under load one sync
+    /// carries more. What comes after a pause is committed at once. Default 5,000; 0 to 1 s.
+    pub commit_interval_us: u32,
     /// Size of the database at which messages are refused; 0 is no limit. Default 0; to 1 PiB.
     pub max_database_bytes: u64,
 }
@@ -226,6 +249,7 @@ impl Default for Config {
             shards: 1,
             auth: AuthMode::Open,
             devices: engine::ServerConfig::default().devices.into(),
+            presence: Presence::On,
             log: "info".to_owned(),
             log_format: LogFormat::Text,
             shutdown_timeout_ms: 10_000,
@@ -259,6 +283,9 @@ impl Default for Timeouts {
             resync_interval_ms: millis(engine.resync_interval),
             reconnect_after_ms: millis(engine.reconnect_after),
             reconnect_spread_ms: millis(engine.reconnect_spread),
+            presence_grace_ms: millis(engine.presence_grace),
+            presence_refresh_ms: millis(engine.presence_refresh),
+            peer_timeout_ms: millis(engine.peer_timeout),
             drain_time_ms: millis(engine.drain_time),
             receipt_interval_ms: millis(engine.receipt_interval),
         }
@@ -298,6 +325,7 @@ impl Default for Limits {
             page_bytes,
             cursors_per_hello,
             heads_per_frame,
+            watches,
         } = engine::Limits::default();
         Self {
             connections,
@@ -329,6 +357,7 @@ impl Default for Limits {
             page_bytes,
             cursors_per_hello,
             heads_per_frame,
+            watches,
             receive_budget_bytes: 256 << 20,
         }
     }
@@ -336,7 +365,12 @@ impl Default for Limits {
 
 impl Default for Store {
     fn default() -> Self {
-        Self { batch_messages: 1_024, batch_bytes: 16 << 20, max_database_bytes: 0 }
+        Self {
+            batch_messages: 1_024,
+            batch_bytes: 16 << 20,
+            commit_interval_us: 5_000,
+            max_database_bytes: 0,
+        }
     }
 }
 
@@ -382,6 +416,10 @@ impl Config {
             reconnect_after: Duration::from_millis(timeouts.reconnect_after_ms),
             reconnect_spread: Duration::from_millis(timeouts.reconnect_spread_ms),
             receipt_interval: Duration::from_millis(timeouts.receipt_interval_ms),
+            presence: self.presence == Presence::On,
+            presence_grace: Duration::from_millis(timeouts.presence_grace_ms),
+            presence_refresh: Duration::from_millis(timeouts.presence_refresh_ms),
+            peer_timeout: Duration::from_millis(timeouts.peer_timeout_ms),
             // Beyond the time-out of the whole shutdown nobody waits for anything.
             drain_time: Duration::from_millis(timeouts.drain_time_ms.min(self.shutdown_timeout_ms)),
             peers: self.shards > 1,
@@ -415,6 +453,7 @@ impl Config {
                 page_bytes: limits.page_bytes,
                 cursors_per_hello: limits.cursors_per_hello,
                 heads_per_frame: limits.heads_per_frame,
+                watches: limits.watches,
             },
         }
     }

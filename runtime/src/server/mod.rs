@@ -222,6 +222,7 @@ fn store_options(config: &Config, shards: usize) -> StoreOptions {
         queue_requests: requests,
         queue_bytes: queue_bytes(requests, pending_bytes, shards),
         batch_requests: to_usize(config.store.batch_messages),
+        commit_interval: Duration::from_micros(config.store.commit_interval_us.into()),
         batch_bytes: usize::try_from(config.store.batch_bytes).unwrap_or(usize::MAX),
         ..StoreOptions::default()
     }

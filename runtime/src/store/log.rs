@@ -12,6 +12,8 @@ use switchboard_engine::{
     Subject, UserId, UserProfile,
 };
 
+use super::seen;
+
 /// Cached entries of one kind at which the caches are emptied.
 const CACHE_LIMIT: usize = 1 << 16;
 
@@ -156,6 +158,11 @@ impl<'c> Log<'c> {
                 },
                 answer => answer,
             },
+            Request::StoreSeen(user) => {
+                let answer = seen::store(self.connection, user, self.now_ms)?;
+                self.wrote |= answer != Answer::Refused;
+                Ok(answer)
+            }
             Request::StoreMarks(new) => self.store_marks(new),
             Request::StoreReceived(told) => self.store_received(told),
             Request::LoadUnreceived { user, after } => self.load_unreceived(user, *after),
@@ -163,7 +170,6 @@ impl<'c> Log<'c> {
             Request::StoreFile(_)
             | Request::LoadHeads { .. }
             | Request::LoadMessages(_)
-            | Request::StoreSeen(_)
             | Request::LoadSeen { .. } => Ok(Answer::Failed),
         }
     }

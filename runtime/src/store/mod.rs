@@ -45,6 +45,7 @@ mod open;
 mod queue;
 mod reader;
 mod reads;
+mod seen;
 mod worker;
 
 use std::fmt;
@@ -52,6 +53,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -71,7 +73,7 @@ pub(crate) use handle::Shared;
 pub(crate) use queue::Load;
 use reader::Reader;
 use reads::Reads;
-use worker::Worker;
+use worker::{Pace, Worker};
 
 /// How a [`Store`] behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +94,9 @@ pub struct StoreOptions {
     pub batch_requests: usize,
     /// Bytes of requests that one transaction carries at the most; a larger request goes alone.
     pub batch_bytes: usize,
+    /// Time from the begin of one transaction to that of the next, at least, unless a whole batch is waiting:
+    /// under load, one transaction carries more then. What comes after a pause does not wait.
+    pub commit_interval: Duration,
     /// Reading requests that may be outstanding: heads of conversations, and parts of their logs.
     pub queue_reads: usize,
 }
@@ -105,6 +110,7 @@ impl Default for StoreOptions {
             queue_bytes: 1 << 30,
             batch_requests: 8_192,
             batch_bytes: 16 << 20,
+            commit_interval: Duration::ZERO,
             queue_reads: 1 << 16,
         }
     }
@@ -151,7 +157,8 @@ impl Store {
         let (shared, reader) = Shared::pair(shards, queue_limit, read_limit, sink);
         let max_database_bytes = Arc::new(AtomicU64::new(options.max_database_bytes.unwrap_or(u64::MAX)));
         let batch_limit = Load { requests: options.batch_requests.max(1), bytes: options.batch_bytes };
-        let worker = Worker::new(Arc::clone(&shared), Arc::clone(&max_database_bytes), batch_limit, mark);
+        let pace = Pace { batch_limit, commit_interval: options.commit_interval };
+        let worker = Worker::new(Arc::clone(&shared), Arc::clone(&max_database_bytes), pace, mark);
         let provision = options.provision;
         let mut store =
             Self { shared, reader, folder: folder.clone(), max_database_bytes, threads: Vec::new() };

@@ -2,7 +2,7 @@
 
 use std::mem;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Many push without waiting, one takes everything at once.
 ///
@@ -27,6 +27,8 @@ struct State<T> {
     waiting: Vec<T>,
     outstanding: Load,
     taker_sleeps: bool,
+    /// The taker sleeps until so many items are waiting.
+    enough: Option<usize>,
     poked: bool,
     closed: bool,
 }
@@ -46,6 +48,7 @@ impl<T> Queue<T> {
             waiting: Vec::new(),
             outstanding: Load::default(),
             taker_sleeps: false,
+            enough: None,
             poked: false,
             closed: false,
         };
@@ -82,6 +85,21 @@ impl<T> Queue<T> {
         self.wake(state);
     }
 
+    /// Waits until a time, unless so many items are there earlier, or the queue is closed.
+    pub(crate) fn gather(&self, enough: usize, until: Instant) {
+        let mut state = self.lock();
+        while state.waiting.len() < enough && !state.closed {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state.enough = Some(enough);
+            state =
+                self.changed.wait_timeout(state, left).map_or_else(|e| e.into_inner().0, |(state, _)| state);
+        }
+        state.enough = None;
+    }
+
     /// Takes all that is waiting, after at most `patience` if there is nothing. `items` has to be empty.
     pub(crate) fn take(&self, items: &mut Vec<T>, patience: Duration) -> Taken {
         debug_assert!(items.is_empty(), "what was taken last must be done with");
@@ -108,7 +126,8 @@ impl<T> Queue<T> {
 
     /// Waking costs a system call, so only a taker that sleeps is woken.
     fn wake(&self, state: MutexGuard<'_, State<T>>) {
-        let asleep = state.taker_sleeps;
+        let gathered = |enough| state.waiting.len() >= enough || state.closed;
+        let asleep = state.taker_sleeps || state.enough.is_some_and(gathered);
         drop(state);
         if asleep {
             self.changed.notify_one();
@@ -162,6 +181,25 @@ mod tests {
         assert_eq!(items, [1]);
         items.clear();
         assert!(queue.take(&mut items, Duration::MAX).finished);
+    }
+
+    #[test]
+    fn gathering_ends_in_time_or_when_there_is_enough_or_no_more_to_come() {
+        let queue = queue();
+        let never = Instant::now() + Duration::from_secs(3600);
+        queue.push(1, 1).unwrap();
+        queue.gather(2, Instant::now() + Duration::from_millis(1));
+        std::thread::scope(|scope| {
+            scope.spawn(|| queue.push(2, 1).unwrap());
+            queue.gather(2, never);
+        });
+        std::thread::scope(|scope| {
+            scope.spawn(|| queue.close());
+            queue.gather(3, never);
+        });
+        let mut items = Vec::new();
+        queue.take(&mut items, Duration::ZERO);
+        assert_eq!(items, [1, 2]);
     }
 
     #[test]

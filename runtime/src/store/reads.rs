@@ -7,6 +7,7 @@ use switchboard_engine::{
 };
 
 use super::log::valid;
+use super::seen;
 
 /// Heads that one [`Answer::HeadsLoaded`] has at the most.
 pub const HEADS_AT_A_TIME: usize = 512;
@@ -70,13 +71,13 @@ impl<'c> Reads<'c> {
         match request {
             Request::LoadHeads { user, after } => self.load_heads(user, *after),
             Request::LoadMessages(range) => self.load_messages(range),
+            Request::LoadSeen { watcher, user } => seen::load(self.connection, watcher, user),
             // The other threads'.
             Request::LoadUser(_)
             | Request::StoreMessage(_)
             | Request::StoreFile(_)
             | Request::StoreMarks(_)
             | Request::StoreSeen(_)
-            | Request::LoadSeen { .. }
             | Request::StoreReceived(_)
             | Request::LoadUnreceived { .. } => Ok(Answer::Failed),
         }

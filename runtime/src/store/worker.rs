@@ -20,13 +20,23 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// SQLite's own limit on a database's pages.
 const MAX_PAGES: i64 = 4_294_967_294;
 
+/// How much one transaction carries.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// The most.
+    pub(crate) batch_limit: Load,
+    /// How long after the begin of a transaction the next one may begin.
+    pub(crate) commit_interval: Duration,
+}
+
 /// The store's thread, as far as it is not in the [`Log`].
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     /// Limit on the database's size; `u64::MAX` is none.
     pub(crate) max_database_bytes: Arc<AtomicU64>,
-    /// The most that one transaction carries.
-    pub(crate) batch_limit: Load,
+    pace: Pace,
+    /// When the next transaction may begin.
+    next_commit: Instant,
     limited_to: u64,
     page_bytes: u64,
     looked: Instant,
@@ -39,14 +49,15 @@ impl Worker {
     pub(crate) fn new(
         shared: Arc<Shared>,
         max_database_bytes: Arc<AtomicU64>,
-        batch_limit: Load,
+        pace: Pace,
         mark: Mark,
     ) -> Self {
         let replies = Replies::new(shared.shards);
         Self {
             shared,
             max_database_bytes,
-            batch_limit,
+            pace,
+            next_commit: Instant::now(),
             limited_to: u64::MAX,
             page_bytes: 4096,
             looked: Instant::now(),
@@ -76,10 +87,15 @@ impl Worker {
     }
 
     fn turn(&mut self, log: &mut Log<'_>, jobs: &mut Vec<Job>) -> ControlFlow<()> {
+        // With nothing before it for so long, a request is not kept waiting.
+        self.shared.queue.gather(self.pace.batch_limit.requests, self.next_commit);
         let taken = self.shared.queue.take(jobs, LOOK_INTERVAL);
+        if !jobs.is_empty() {
+            self.next_commit = Instant::now() + self.pace.commit_interval;
+        }
         let mut rest = jobs.as_slice();
         while !rest.is_empty() {
-            let (batch, more) = split(rest, self.batch_limit);
+            let (batch, more) = split(rest, self.pace.batch_limit);
             self.commit_batch(log, batch);
             rest = more;
         }

@@ -149,6 +149,59 @@ fn a_submit_is_kept_in_its_order_until_it_has_its_fate() {
     });
 }
 
+/// The entry at a place.
+fn entry(seq: u64, content: Content) -> Arc<LogMessage> {
+    let message = (*message(seq, "")).clone();
+    Arc::new(LogMessage { content, changed_seq: 0, is_recalled: false, ..message })
+}
+
+fn said(seq: u64, text: &str) -> Arc<LogMessage> {
+    entry(seq, Content::text(text))
+}
+
+fn next(message: Arc<LogMessage>) -> Change {
+    Change::Message { conversation: with("bob"), epoch: 9, message }
+}
+
+#[test]
+fn edits_and_recalls_change_the_messages_that_they_are_about() {
+    both(|again| {
+        let mut store = again();
+        store.open(&user("alice"), DEVICE).unwrap();
+        store.apply(&[said(1, "one"), said(2, "two"), said(3, "three")].map(next)).unwrap();
+        let edits = [
+            entry(4, Content::edit(1, "uno")),
+            entry(5, Content::edit(1, "un")),
+            entry(6, Content::recall(2)),
+        ];
+        store.apply(&edits.map(next)).unwrap();
+        let all = store.messages(&with("bob"), 0, 10).unwrap();
+        assert_eq!(texts(&all), ["un", "", "three", "uno", "un", ""]);
+        let changes: Vec<_> = all.iter().map(|message| (message.changed_seq, message.is_recalled)).collect();
+        assert_eq!(changes, [(5, false), (6, true), (0, false), (0, false), (0, false), (0, false)]);
+    });
+}
+
+#[test]
+fn older_messages_have_the_changes_that_are_known_and_lose_none() {
+    both(|again| {
+        let mut store = again();
+        store.open(&user("alice"), DEVICE).unwrap();
+        let skipped = Change::Skipped { conversation: with("bob"), epoch: 9, seq: 3 };
+        store.apply(&[skipped, next(entry(4, Content::edit(2, "zwei"))), next(said(5, "five"))]).unwrap();
+        let older = |messages| Change::Older { conversation: with("bob"), epoch: 9, messages };
+        // Read before the edit.
+        store.apply(&[older(vec![said(1, "one"), said(2, "two"), said(3, "three")])]).unwrap();
+        assert_eq!(texts(&store.messages(&with("bob"), 4, 10).unwrap()), ["one", "zwei", "three"]);
+        // Read after an edit that is still to be told, and once more before it.
+        let ahead = LogMessage { changed_seq: 6, ..(*said(3, "drei")).clone() };
+        store.apply(&[older(vec![Arc::new(ahead)])]).unwrap();
+        store.apply(&[older(vec![said(3, "three")])]).unwrap();
+        store.apply(&[next(entry(6, Content::edit(3, "drei")))]).unwrap();
+        assert_eq!(texts(&store.messages(&with("bob"), 4, 10).unwrap()), ["one", "zwei", "drei"]);
+    });
+}
+
 #[test]
 fn memory_keeps_the_newest_messages() {
     let mut store = MemoryStore::keeping(3);

@@ -341,7 +341,7 @@ impl Life {
                     client.connect().await.unwrap();
                 }
             }
-            Event::CaughtUp | Event::Stalled => {}
+            Event::Presence { .. } | Event::CaughtUp | Event::Stalled => {}
         }
     }
 }

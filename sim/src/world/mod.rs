@@ -509,6 +509,8 @@ fn config(s: &Settings, peers: bool) -> ServerConfig {
             page_bytes: s.outbox_bytes / 4,
             ..Limits::default()
         },
+        // Nobody watches anybody in these worlds yet.
+        presence: false,
         ..ServerConfig::default()
     }
 }

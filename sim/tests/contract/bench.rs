@@ -22,6 +22,8 @@ pub(crate) struct Bench {
     newest: u64,
     /// The epochs met so far, which stores draw at random: here they are numbered in this order, from 1.
     epochs: Vec<u64>,
+    /// What it was told of when users were last here, in order.
+    pub(crate) seen_at_ms: Vec<i64>,
     /// When messages were committed, as far as that was told.
     times: BTreeMap<(u64, u64), i64>,
 }
@@ -36,6 +38,7 @@ impl Bench {
             changes: Vec::new(),
             newest: 0,
             epochs: Vec::new(),
+            seen_at_ms: Vec::new(),
             times: BTreeMap::new(),
         };
         bench.first_revision = bench.load("alice").revision;
@@ -93,9 +96,12 @@ impl Bench {
                     received.epoch = self.epoch(received.epoch);
                 }
             }
+            Answer::Seen { at_ms } => {
+                self.seen_at_ms.extend(*at_ms);
+                *at_ms = at_ms.map(|_| 0);
+            }
             Answer::FileStored { .. }
             | Answer::MarksStored(_)
-            | Answer::Seen { .. }
             | Answer::ReceivedStored
             | Answer::Denied(_)
             | Answer::Refused

@@ -10,6 +10,7 @@ mod marks;
 mod random;
 mod reads;
 mod received;
+mod seen;
 mod sides;
 mod store;
 

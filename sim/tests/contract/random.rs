@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
-use switchboard_engine::{Answer, FileSource, Range, Recipient};
+use switchboard_engine::{Answer, FileSource, Range, Recipient, Request};
 use switchboard_sim::store::StoreCanary;
 
 use super::bench::{Bench, model};
@@ -40,6 +40,11 @@ enum Step {
     File {
         contents: &'static [u8],
         suffix: &'static str,
+    },
+    Leaves(&'static str),
+    Seen {
+        watcher: &'static str,
+        user: &'static str,
     },
     Heads(&'static str),
     Mark {
@@ -90,6 +95,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => name().prop_map(Step::Heads),
         6 => (name(), recipient.clone(), prop::option::weighted(0.2, 0..6_u64), (0..6_u64, 0..6_u64))
             .prop_map(|(user, of, log, marks)| Step::Mark { user, of, log, marks }),
+        1 => name().prop_map(Step::Leaves),
+        2 => (name(), name()).prop_map(|(watcher, user)| Step::Seen { watcher, user }),
         4 => (name(), recipient, 0..6_u64, any::<bool>(), 1..4_u32).prop_map(
             |(reader, of, from_seq, backwards, limit)| Step::Read { reader, of, from_seq, backwards, limit }
         ),
@@ -143,6 +150,11 @@ fn take(store: &mut Bench, place: usize, step: &Step) -> String {
             let answer = arrives(store, user, of.clone(), right, *given_up, beyond);
             let stranger = store.ask(load(user)) == Answer::Refused;
             format!("{answer:?} {:?}", (!stranger).then(|| lacks(store, user)))
+        }
+        Step::Leaves(who) => format!("{:?}", store.ask(Request::StoreSeen(user(who)))),
+        Step::Seen { watcher, user: who } => {
+            let (watcher, user) = (user(watcher), user(who));
+            format!("{:?}", store.ask(Request::LoadSeen { watcher, user }))
         }
         Step::Heads(user) => format!("{:?}", store.heads(user)),
         Step::Read { reader, of, from_seq, backwards, limit } => {

@@ -12,6 +12,7 @@ use super::bench::{Bench, model};
 use super::marks::*;
 use super::reads::*;
 use super::received::*;
+use super::seen::*;
 use super::sides::{Sqlite, Strangers};
 use super::{change, file, group, load, message, message_id, to_group, to_user, user};
 
@@ -78,6 +79,9 @@ cases! {
     what_is_given_up_counts_as_arrived
     a_member_lacks_nothing_of_before_its_joining
     logs_that_are_behind_come_in_pages_of_which_none_is_left_out
+    when_a_user_was_last_here_is_kept
+    who_has_something_in_common_with_a_user_may_know_when_it_was_here
+    of_users_who_are_not_there_nothing_is_kept_or_told
     marks_only_move_forwards_and_say_whether_they_have
     nobody_has_what_was_not_said
     heads_have_the_marks_of_both_sides

@@ -8,8 +8,8 @@ use switchboard_proto::{
     Message as _,
     v1::{
         Accepted, ClientFrame, Content, Conversation, Delivery, Goodbye, Head, Heads, Heartbeat, Limits,
-        Mark, Marked, NotedEntry, Page, RejectCode, Rejected, ServerFrame, Typing, Unfetched, Welcome,
-        client_frame, conversation::Peer, server_frame::Body,
+        Mark, Marked, NotedEntry, Page, Presence, RejectCode, Rejected, ServerFrame, Typing, Unfetched,
+        Welcome, client_frame, conversation::Peer, server_frame::Body,
     },
 };
 
@@ -73,11 +73,11 @@ pub(super) fn welcome(session_id: &[u8; 16], user: &UserId, config: &ServerConfi
             fetches: l.fetches_per_connection,
             page_messages: l.page_messages,
             cursors: l.cursors_per_hello,
+            watches: l.watches,
             user_messages_per_second: l.user_messages_per_second,
             user_message_burst: if l.user_messages_per_second == 0 { 0 } else { l.user_message_burst },
             user_bytes_per_second: l.user_bytes_per_second,
             user_byte_burst: if l.user_bytes_per_second == 0 { 0 } else { l.user_byte_burst },
-            ..Limits::default()
         }),
     }))
 }
@@ -175,6 +175,11 @@ fn page_message(message: StoredMessage) -> Delivery {
         }),
         stored_at_ms: message.stored_at_ms,
     }
+}
+
+/// Whether a user is here; `last_seen_ms` is 0 where that is not for the reader to know.
+pub(in crate::server) fn presence(user: &UserId, online: bool, last_seen_ms: i64) -> Bytes {
+    encode(Body::Presence(Presence { user: user.as_str().to_owned(), online, last_seen_ms }))
 }
 
 pub(super) fn heads(heads: &[storage::Head], last: bool) -> Bytes {

@@ -8,6 +8,7 @@ mod heads;
 mod marks;
 mod submit;
 mod typing;
+mod watch;
 
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 
@@ -18,7 +19,7 @@ use switchboard_proto::{
     v1::{Hello, client_frame::Body, note},
 };
 
-use self::{fetch::Fetching, heads::HeadsRun, marks::Marking};
+use self::{fetch::Fetching, heads::HeadsRun, marks::Marking, watch::WatchList};
 use super::{Server, users::UserKey};
 use crate::{
     action::Frame,
@@ -47,6 +48,8 @@ pub(super) struct Session {
     fetches: Vec<Fetching>,
     /// What it has marked and the store has not answered, oldest first.
     markings: Vec<Marking>,
+    /// The users that it watches, if there are any.
+    watch: Option<Box<WatchList>>,
 }
 
 impl Session {
@@ -58,13 +61,23 @@ impl Session {
             heads: None,
             fetches: Vec::new(),
             markings: Vec::new(),
+            watch: None,
         }
     }
 
     /// Requests that are waited for.
     pub(super) fn requests(&self) -> usize {
         let heads = self.heads.as_ref().is_some_and(|run| run.ticket().is_some());
-        self.fetches.len() + self.markings.len() + usize::from(heads)
+        let watches = self.watch.as_ref().map_or(0, |list| list.requests());
+        self.fetches.len() + self.markings.len() + usize::from(heads) + watches
+    }
+
+    /// The users that it watches.
+    pub(super) const fn watch(&self) -> Option<&WatchList> {
+        match &self.watch {
+            Some(list) => Some(list),
+            None => None,
+        }
     }
 
     /// Which of the open fetches waits for this answer.
@@ -104,6 +117,10 @@ impl Session {
         self.fetches.iter().for_each(|fetching| fetching.fold(digest));
         digest.len(self.markings.len());
         self.markings.iter().for_each(|marking| marking.fold(digest));
+        digest.flag(self.watch.is_some());
+        if let Some(list) = &self.watch {
+            list.fold(digest);
+        }
     }
 }
 
@@ -133,7 +150,8 @@ impl<P: Probe> Server<P> {
             }
             Body::Mark(mark) => self.mark(conn, user, &mark),
             Body::Typing(typing) => self.typing(user, &typing),
-            Body::Watch(_) | Body::Call(_) => {
+            Body::Watch(watch) => self.watch(conn, &watch),
+            Body::Call(_) => {
                 self.stats.undecodable += 1;
                 self.close(conn, CloseReason::UndecodableFrame);
             }
@@ -154,8 +172,9 @@ impl<P: Probe> Server<P> {
             Some(note::Body::Entry(entry)) => return self.entry_noted(topic, entry),
             Some(note::Body::Marks(noted)) => self.marks_noted(&topic, &noted),
             Some(note::Body::Typing(noted)) => self.typing_noted(&topic, &noted),
-            // What other engines say about presence and calls.
-            Some(note::Body::Presence(_) | note::Body::Call(_)) | None => false,
+            Some(note::Body::Presence(noted)) => self.presence_told(&topic, &noted),
+            // What other engines say about calls.
+            Some(note::Body::Call(_)) | None => false,
         };
         if !is_right {
             self.refuse_note();
@@ -185,6 +204,7 @@ impl<P: Probe> Server<P> {
         self.rng.fill_bytes(&mut session_id);
         let welcome = frames::welcome(&session_id, &id, &self.config);
         self.deliver_to_conn(conn, Frame::Message(welcome));
+        self.arrived(user);
         self.tell_heads(conn, &hello.cursors);
     }
 
@@ -247,6 +267,7 @@ impl<P: Probe> Server<P> {
     /// Waits for nothing more of what a session has asked for.
     pub(super) fn end_session(&mut self, conn: ConnId) {
         self.stop_heads(conn);
+        self.stop_watching(conn);
         let Some(session) = self.connections.get_mut(conn).and_then(|c| c.session.as_mut()) else { return };
         for fetching in core::mem::take(&mut session.fetches) {
             self.requests.close(fetching.ticket);
@@ -265,6 +286,7 @@ impl<P: Probe> Server<P> {
         if !self.probe.canary(Canary::HeadsForgottenAfterLag) {
             self.tell_heads(conn, &[]);
         }
+        self.retell_presence(conn);
     }
 }
 

@@ -283,8 +283,8 @@ impl Chat {
     }
 
     /// Another engine tells this.
-    pub(crate) fn bus_tells(&mut self, topic: Topic, note: &'static [u8]) {
-        self.happens(Event::Told(switchboard_engine::Note { topic, note: Bytes::from_static(note) }));
+    pub(crate) fn bus_tells(&mut self, topic: Topic, note: Vec<u8>) {
+        self.happens(Event::Told(switchboard_engine::Note { topic, note: note.into() }));
     }
 
     /// Time passes, and the server does on time what is due.
@@ -392,7 +392,9 @@ impl Session {
 }
 
 fn server(canary: Option<Canary>, configure: fn(&mut ServerConfig)) -> Server<Watch> {
-    let mut config = ServerConfig { peers: true, drain_time: Duration::ZERO, ..ServerConfig::default() };
+    // Who is here is told in chats of its own: in all others it would be in the way.
+    let mut config =
+        ServerConfig { peers: true, presence: false, drain_time: Duration::ZERO, ..ServerConfig::default() };
     config.limits.resend_messages = 0;
     configure(&mut config);
     config.validate().unwrap();

@@ -1,13 +1,13 @@
 //! Chats that come by the rules which no canary's chat comes by.
 
 use bytes::Bytes;
-use switchboard_engine::{Answer, DirectoryChangeKind, Event, PeerFault, Topic};
+use switchboard_engine::{Answer, ConnId, DirectoryChangeKind, Event, PeerFault, Topic};
 use switchboard_proto::v1::{Heartbeat, client_frame, group_change::Kind};
 
 use super::chat::Chat;
 use crate::{
     harness::{narrows, relayed, shout, signal, text, upload},
-    session_words::{change, crowded, edit, entry, fetch, hello, mark, resync, typing},
+    session_words::{change, crowded, edit, entry, fetch, hello, mark, resync, typing, watch},
     store::{group, user},
 };
 
@@ -34,7 +34,26 @@ pub(super) const CHATS: &[fn(&mut Chat)] = &[
     super::resend::what_waits,
     marks_that_go_wrong,
     marks_and_typing_over_the_bus,
+    who_is_here,
 ];
+
+fn who_is_here(chat: &mut Chat) {
+    chat.with(|config| (config.presence, config.limits.connections) = (true, 4));
+    chat.found("crew", &["alice", "bob"]);
+    let alice = chat.signs_in("alice");
+    chat.store.holds = true;
+    chat.frame(alice, watch(&["", "bob", "eve"]));
+    chat.store_says(0, Answer::Failed);
+    chat.store_resumes();
+    chat.passes(3);
+    for (generation, who) in ["bob", "bob", "a", "b", "c", "d"].into_iter().enumerate() {
+        let conn = chat.connects_as(who, ConnId::new(1, generation as u32 + 1));
+        chat.leaves(conn);
+    }
+    chat.passes(9);
+    chat.store.holds = true;
+    chat.passes(11);
+}
 
 fn what_the_transport_finds_wrong(chat: &mut Chat) {
     for fault in [PeerFault::Framing, PeerFault::TextMessage, PeerFault::ReceiveBudget] {
@@ -228,7 +247,7 @@ fn marks_and_typing_over_the_bus(chat: &mut Chat) {
 
 fn the_end(chat: &mut Chat) {
     let alice = chat.arrives("alice");
-    chat.bus_tells(Topic::Everyone, b"\x07garbled");
+    chat.bus_tells(Topic::Everyone, b"\x07garbled".to_vec());
     chat.signs_in("carol");
     chat.is_stuck(alice);
     chat.happens(Event::Shutdown);

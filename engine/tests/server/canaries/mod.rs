@@ -7,6 +7,7 @@ mod delivery;
 mod directory;
 mod flow;
 mod marks;
+mod presence;
 mod progress;
 mod resend;
 mod session;
@@ -27,18 +28,18 @@ struct Trial {
 }
 
 fn trials() -> impl Iterator<Item = &'static Trial> {
-    [
+    let lists = [
         connections::TRIALS,
         delivery::TRIALS,
         storing::TRIALS,
         directory::TRIALS,
         session::TRIALS,
+        presence::TRIALS,
         progress::TRIALS,
         flow::TRIALS,
         resend::TRIALS,
-    ]
-    .into_iter()
-    .flatten()
+    ];
+    lists.into_iter().flatten()
 }
 
 #[test]

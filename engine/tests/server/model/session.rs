@@ -135,6 +135,7 @@ impl Model {
                 fetches: limits.fetches_per_connection,
                 page_messages: limits.page_messages,
                 cursors: limits.cursors_per_hello,
+                watches: limits.watches,
                 ..Limits::default()
             }),
         }))

@@ -7,7 +7,10 @@ use std::{
 
 use switchboard_engine::{LogCursor, LogMessage, MessageId, PendingSubmit, Recipient, Resume, UserId};
 
-use super::{Change, Store, StoreError};
+use super::{
+    Change, Store, StoreError,
+    changes::{changed_by, target},
+};
 
 /// Messages kept of each conversation, unless it is said otherwise.
 const MESSAGES_PER_CONVERSATION: usize = 1_000;
@@ -74,6 +77,12 @@ impl Memory {
             Change::Message { conversation, epoch, message } => {
                 let log = self.moved(conversation, *epoch, message.seq);
                 log.messages.insert(message.seq, Arc::clone(message));
+                if let Some(target) = target(message)
+                    && let Some(target) = log.messages.get_mut(&target)
+                    && let Some(changed) = changed_by(target, message)
+                {
+                    *target = Arc::new(changed);
+                }
                 while log.messages.len() > keep {
                     log.messages.pop_first();
                 }
@@ -88,8 +97,8 @@ impl Memory {
                 if let Some(log) = self.logs.get_mut(conversation).filter(|log| log.epoch == *epoch) {
                     // Newest first, so that there is no gap where the room ends.
                     for message in messages.iter().rev() {
-                        if log.messages.len() < keep && message.seq <= log.cursor {
-                            log.messages.insert(message.seq, Arc::clone(message));
+                        if message.seq <= log.cursor {
+                            log.insert_older(message, keep);
                         }
                     }
                 }
@@ -116,6 +125,24 @@ impl Memory {
     }
 }
 
+impl Log {
+    /// Puts a message in its place, with the changes of it that are here already, unless there is no room or a
+    /// newer reading of it is here.
+    fn insert_older(&mut self, message: &Arc<LogMessage>, keep: usize) {
+        let known = self.messages.get(&message.seq);
+        if known.map_or(self.messages.len() >= keep, |known| known.changed_seq > message.changed_seq) {
+            return;
+        }
+        let mut message = Arc::clone(message);
+        for entry in self.messages.range(message.seq..).map(|(_, entry)| entry) {
+            if let Some(changed) = changed_by(&message, entry) {
+                message = Arc::new(changed);
+            }
+        }
+        self.messages.insert(message.seq, message);
+    }
+}
+
 impl Store for MemoryStore {
     fn open(&mut self, user: &UserId, new_device_id: [u8; 16]) -> Result<Resume, StoreError> {
         let (resume, opening) = self.with(|memory| {
@@ -131,7 +158,8 @@ impl Store for MemoryStore {
             };
             let cursors = memory.by_move().into_iter().map(cursor).collect();
             memory.openings += 1;
-            Ok((Resume { device_id, cursors, submits: memory.submits.clone() }, memory.openings))
+            let submits = memory.submits.clone();
+            Ok((Resume { device_id, cursors, submits, ..Resume::default() }, memory.openings))
         })?;
         self.opening = opening;
         Ok(resume)

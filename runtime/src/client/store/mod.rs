@@ -1,5 +1,6 @@
 //! What a client keeps of itself and its conversations, so that it goes on after a restart where it stopped.
 
+mod changes;
 mod error;
 mod memory;
 mod sqlite;
@@ -11,6 +12,7 @@ use switchboard_engine::{
     LogMessage, MessageId, PendingSubmit, Place, Recipient, RejectReason, Resume, UserId,
 };
 
+pub use changes::changed_by;
 pub use error::StoreError;
 pub use memory::MemoryStore;
 pub use sqlite::SqliteStore;
@@ -40,7 +42,7 @@ pub trait Store: Send + 'static {
     fn apply(&mut self, changes: &[Change]) -> Result<(), StoreError>;
 
     /// At most `limit` messages of a conversation before the place `before_seq` (0: from the newest one on), in
-    /// ascending order and without gaps: those beyond a gap are not given. The last one is `before_seq - 1`, or
+    /// ascending order, as edits and recalls have left them, and without gaps: those beyond a gap are not given. The last one is `before_seq - 1`, or
     /// there are none.
     ///
     /// # Errors
@@ -83,7 +85,8 @@ pub enum Change {
         /// Why.
         reason: RejectReason,
     },
-    /// The next message of a conversation; the conversation's cursor is its place.
+    /// The next entry of a conversation; the conversation's cursor is its place. If it is an edit or a recall, the
+    /// message that it is about is from now on what [`changed_by`] makes of it.
     Message {
         /// The conversation.
         conversation: Recipient,
@@ -107,7 +110,8 @@ pub enum Change {
         conversation: Recipient,
     },
     /// Older messages, in ascending order and without gaps. They move no cursor, and mean nothing if the
-    /// conversation's cursor has another epoch.
+    /// conversation's cursor has another epoch. Edits and recalls that the store has already, and that these
+    /// messages have not seen, change them.
     Older {
         /// The conversation.
         conversation: Recipient,

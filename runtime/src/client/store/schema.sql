@@ -35,8 +35,12 @@ CREATE TABLE messages (
     -- Of a message: place of the last edit or recall that was known when it was read.
     changed_seq INTEGER NOT NULL,
     is_recalled INTEGER NOT NULL,
+    -- Of an edit or a recall: place of the message that it is about.
+    target_seq INTEGER,
     PRIMARY KEY (is_group, peer, seq)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX changes_by_target ON messages (is_group, peer, target_seq) WHERE target_seq IS NOT NULL;
 
 -- Messages without a fate, in the order in which they were submitted.
 CREATE TABLE submits (

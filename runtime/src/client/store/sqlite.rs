@@ -11,7 +11,11 @@ use switchboard_engine::{
     Content, GroupId, LogCursor, LogMessage, MessageId, PendingSubmit, Recipient, Resume, UserId,
 };
 
-use super::{Change, Store, StoreError, memory::run_before};
+use super::{
+    Change, Store, StoreError,
+    changes::{changed_by, target},
+    memory::run_before,
+};
 
 /// Marks a database as a client's ("SWBC").
 const APPLICATION_ID: i32 = 0x5357_4243;
@@ -147,7 +151,8 @@ impl Store for SqliteStore {
             let (id, conversation) = (MessageId(row.get(0)?), conversation_at(row, 1)?);
             Ok(PendingSubmit { id, conversation, content: content_at(row, 3)? })
         });
-        Ok(Resume { device_id, cursors: cursors.map_err(&failed)?, submits: submits.map_err(&failed)? })
+        let (cursors, submits) = (cursors.map_err(&failed)?, submits.map_err(&failed)?);
+        Ok(Resume { device_id, cursors, submits, ..Resume::default() })
     }
 
     fn apply(&mut self, changes: &[Change]) -> Result<(), StoreError> {
@@ -170,18 +175,8 @@ impl Store for SqliteStore {
             "SELECT seq, id, sender, kind, text, file, subject, stored_at_ms, own, changed_seq, is_recalled
                       FROM messages
                       WHERE is_group = ?1 AND peer = ?2 AND seq < ?3 ORDER BY seq DESC LIMIT ?4";
-        let newest_first = self.all(select, params![is_group, peer, end, limit], |row| {
-            Ok(Arc::new(LogMessage {
-                seq: u64_at(row, 0)?,
-                id: MessageId(row.get(1)?),
-                from: user_at(row, 2)?,
-                content: content_at(row, 3)?,
-                stored_at_ms: row.get(7)?,
-                own: row.get(8)?,
-                changed_seq: u64_at(row, 9)?,
-                is_recalled: row.get(10)?,
-            }))
-        });
+        let newest_first =
+            self.all(select, params![is_group, peer, end, limit], |row| message_at(row).map(Arc::new));
         Ok(run_before(before_seq, newest_first.map_err(self.failed("read"))?))
     }
 
@@ -216,7 +211,15 @@ fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()>
         }
         Change::Message { conversation, epoch, message } => {
             moved(transaction, conversation, *epoch, message.seq)?;
-            insert(transaction, conversation, message)?;
+            put(transaction, conversation, message)?;
+            if let Some(target) = target(message) {
+                let about = "seq = ?3";
+                for target in some(transaction, conversation, about, target)? {
+                    if let Some(changed) = changed_by(&target, message) {
+                        put(transaction, conversation, &changed)?;
+                    }
+                }
+            }
         }
         Change::Skipped { conversation, epoch, seq } => moved(transaction, conversation, *epoch, *seq)?,
         Change::Reset { conversation } => {
@@ -235,7 +238,7 @@ fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()>
                 .query_row((is_group, peer), |row| row.get(0))
                 .optional()?;
             if known == Some(epoch.cast_signed()) {
-                messages.iter().try_for_each(|message| insert(transaction, conversation, message))?;
+                messages.iter().try_for_each(|message| put_older(transaction, conversation, message))?;
             }
         }
     }
@@ -257,16 +260,51 @@ fn moved(
     Ok(())
 }
 
-fn insert(
+/// Puts a message in its place, with the changes of it that are here already.
+fn put_older(
+    transaction: &Transaction<'_>,
+    conversation: &Recipient,
+    message: &LogMessage,
+) -> rusqlite::Result<()> {
+    let mut message = message.clone();
+    for entry in some(transaction, conversation, "target_seq = ?3", message.seq)? {
+        if let Some(changed) = changed_by(&message, &entry) {
+            message = changed;
+        }
+    }
+    put(transaction, conversation, &message)
+}
+
+/// Messages of a conversation for which this holds of a place, in the order of their places.
+fn some(
+    transaction: &Transaction<'_>,
+    conversation: &Recipient,
+    condition: &str,
+    seq: u64,
+) -> rusqlite::Result<Vec<LogMessage>> {
+    let (is_group, peer) = key(conversation);
+    let select = format!(
+        "SELECT seq, id, sender, kind, text, file, subject, stored_at_ms, own, changed_seq, is_recalled
+         FROM messages WHERE is_group = ?1 AND peer = ?2 AND {condition} ORDER BY seq"
+    );
+    let mut statement = transaction.prepare_cached(&select)?;
+    statement.query_map(params![is_group, peer, seq.cast_signed()], message_at)?.collect()
+}
+
+/// Puts a message in its place, unless a newer reading of it is there.
+fn put(
     transaction: &Transaction<'_>,
     conversation: &Recipient,
     message: &LogMessage,
 ) -> rusqlite::Result<()> {
     let (is_group, peer) = key(conversation);
-    let insert = "INSERT OR REPLACE INTO messages
+    let upsert = "INSERT INTO messages
                   (is_group, peer, seq, id, sender, kind, text, file, subject, stored_at_ms, own, changed_seq,
-                   is_recalled)
-                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+                   is_recalled, target_seq)
+                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+                  ON CONFLICT DO UPDATE SET text = excluded.text, file = excluded.file,
+                      changed_seq = excluded.changed_seq, is_recalled = excluded.is_recalled
+                  WHERE excluded.changed_seq > changed_seq";
     let LogMessage { seq, id, from, content, stored_at_ms, own, changed_seq, is_recalled } = message;
     let (Content { kind, text, file, .. }, subject) = (content, content.subject_bytes());
     let params = params![
@@ -283,8 +321,9 @@ fn insert(
         own,
         changed_seq.cast_signed(),
         is_recalled,
+        target(message).map(u64::cast_signed),
     ];
-    transaction.prepare_cached(insert)?.execute(params)?;
+    transaction.prepare_cached(upsert)?.execute(params)?;
     Ok(())
 }
 
@@ -312,6 +351,20 @@ fn user_at(row: &Row<'_>, column: usize) -> rusqlite::Result<UserId> {
 
 fn u64_at(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     row.get(column).map(i64::cast_unsigned)
+}
+
+/// Of a row of [`some`] and its like.
+fn message_at(row: &Row<'_>) -> rusqlite::Result<LogMessage> {
+    Ok(LogMessage {
+        seq: u64_at(row, 0)?,
+        id: MessageId(row.get(1)?),
+        from: user_at(row, 2)?,
+        content: content_at(row, 3)?,
+        stored_at_ms: row.get(7)?,
+        own: row.get(8)?,
+        changed_seq: u64_at(row, 9)?,
+        is_recalled: row.get(10)?,
+    })
 }
 
 fn content_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Content> {

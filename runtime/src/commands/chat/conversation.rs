@@ -1,17 +1,19 @@
 //! What the user is told: from what a client says to lines. Knows no terminal, no socket and no clock.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     error::Error,
     sync::Arc,
     time::Duration,
 };
 
-use switchboard_engine::{ClosedReason, LogMessage, MessageId, Recipient, UserId};
+use switchboard_engine::{ClosedReason, LogMessage, MessageId, Recipient, Subject, UserId};
 
-use super::text::{Style, name, quote};
+use super::text::{Style, change, name, neutral, place, quote};
 use crate::client::{Event, State};
 
+/// Messages that are remembered for the edits and recalls that may come.
+const RECENT_LIMIT: usize = 500;
 /// The mark of a message that the server has.
 const ACCEPTED: &str = "✓";
 
@@ -50,6 +52,15 @@ struct Unaccepted {
     told: bool,
 }
 
+/// A message that was shown.
+#[derive(Debug)]
+struct Said {
+    conversation: Recipient,
+    seq: u64,
+    own: bool,
+    quote: String,
+}
+
 /// With whom the user talks, and what became of what was said.
 #[derive(Debug)]
 pub(super) struct Conversation {
@@ -67,6 +78,8 @@ pub(super) struct Conversation {
     newest_shown: u64,
     /// Why the connection was lost, as it was told last.
     loss_told: String,
+    /// The newest messages, for edits and recalls.
+    recent: VecDeque<Said>,
     /// Messages of other conversations that came while what was missed was fetched.
     missed: BTreeMap<Recipient, u64>,
     caught_up: bool,
@@ -90,6 +103,7 @@ impl Conversation {
             oldest_shown: None,
             newest_shown: 0,
             loss_told: String::new(),
+            recent: VecDeque::new(),
             missed: BTreeMap::new(),
             caught_up: false,
             lost: 0,
@@ -147,23 +161,29 @@ impl Conversation {
         Line::Status(format!("talking to {}", name(&self.current)))
     }
 
-    /// A text was taken: it is pending. `waits` if there is no connection to send it over.
-    pub(super) fn taken(&mut self, id: MessageId, text: &str, waits: bool) -> Option<Line> {
-        self.unaccepted.insert(id, Unaccepted { quote: quote(text), told: waits });
+    /// Something was taken: it is pending. `waits` if there is no connection to send it over.
+    pub(super) fn taken(&mut self, id: MessageId, what: &str, waits: bool) -> Option<Line> {
+        self.unaccepted.insert(id, Unaccepted { quote: what.to_owned(), told: waits });
         self.said_here.insert(id);
-        waits.then(|| Line::Status(format!("waiting for the connection: {}", quote(text))))
+        waits.then(|| Line::Status(format!("waiting for the connection: {what}")))
     }
 
-    /// A text that an earlier client has left in the store.
-    pub(super) fn left_over(&mut self, id: MessageId, text: &str) -> Line {
-        self.unaccepted.insert(id, Unaccepted { quote: quote(text), told: true });
-        Line::Status(format!("waiting for the connection: {}", quote(text)))
+    /// Something that an earlier client has left in the store.
+    pub(super) fn left_over(&mut self, id: MessageId, what: &str) -> Line {
+        self.unaccepted.insert(id, Unaccepted { quote: what.to_owned(), told: true });
+        Line::Status(format!("waiting for the connection: {what}"))
     }
 
-    /// A text was not taken.
-    pub(super) fn refused(&mut self, text: &str, error: &dyn Error) -> Line {
+    /// Something was not taken.
+    pub(super) fn refused(&mut self, what: &str, error: &dyn Error) -> Line {
         self.lost += 1;
-        Line::Status(format!("not sent: {}: {}", quote(text), chain(error)))
+        Line::Status(format!("not sent: {what}: {}", chain(error)))
+    }
+
+    /// The place of the last message that the user has said in the current conversation, as far as it was shown.
+    pub(super) fn last_own(&self) -> Option<u64> {
+        let mine = self.recent.iter().rev();
+        mine.filter(|said| said.own && said.conversation == self.current).map(|said| said.seq).next()
     }
 
     /// Messages of the current conversation from before those that were shown.
@@ -174,7 +194,27 @@ impl Conversation {
         if let Some(last) = messages.last() {
             self.newest_shown = self.newest_shown.max(last.seq);
         }
-        messages.iter().map(|message| self.line(&self.current, message, clock)).collect()
+        let current = self.current.clone();
+        for message in messages {
+            self.remember(&current, message);
+        }
+        // Edits and recalls have changed what they are about.
+        let shown = messages.iter().filter(|message| {
+            !matches!(message.content.subject, Subject::Edit { .. } | Subject::Recall { .. })
+        });
+        shown.map(|message| self.line(&current, message, clock)).collect()
+    }
+
+    /// For edits and recalls to come.
+    fn remember(&mut self, conversation: &Recipient, message: &LogMessage) {
+        if message.content.subject != Subject::Message || message.is_recalled {
+            return;
+        }
+        if self.recent.len() >= RECENT_LIMIT {
+            self.recent.pop_front();
+        }
+        let (conversation, quote) = (conversation.clone(), quote(&message.content.text));
+        self.recent.push_back(Said { conversation, seq: message.seq, own: message.own, quote });
     }
 
     /// What the client says.
@@ -210,7 +250,7 @@ impl Conversation {
                     .map(|(conversation, count)| missed(conversation, *count))
                     .collect()
             }
-            Event::Skipped { .. } | Event::Stalled => Vec::new(),
+            Event::Skipped { .. } | Event::Presence { .. } | Event::Stalled => Vec::new(),
         }
     }
 
@@ -224,6 +264,7 @@ impl Conversation {
             }
             self.newest_shown = message.seq;
         }
+        self.remember(conversation, message);
         if message.own && (self.said_here.remove(&message.id) || !self.manner.interactive) {
             return None;
         }
@@ -238,6 +279,21 @@ impl Conversation {
 
     fn line(&self, conversation: &Recipient, message: &LogMessage, clock: &impl Clock) -> Line {
         let time = clock.time(message.stored_at_ms);
+        let who = || if message.own { "you".to_owned() } else { neutral(message.from.as_str()) };
+        let happened = match &message.content.subject {
+            Subject::Recall { target_seq } => {
+                let recent = self.recent.iter();
+                let mut of =
+                    recent.filter(|said| said.seq == *target_seq && said.conversation == *conversation);
+                let what = of.next().map_or("a message", |said| &said.quote);
+                Some(format!("{} took back {what}", who()))
+            }
+            Subject::Change(made) => Some(format!("{} {}", who(), change(made, |ms| clock.time(ms)))),
+            Subject::Message | Subject::Edit { .. } => None,
+        };
+        if let Some(happened) = happened {
+            return Line::Status(format!("{}{happened}", place(conversation, &self.current)));
+        }
         Line::Message(self.style.message(conversation, message, &self.current, &time))
     }
 
@@ -441,7 +497,7 @@ mod tests {
     fn a_message_typed_offline_is_told_to_wait_and_ticked_when_the_server_has_it() {
         for manner in [TERMINAL, PIPE] {
             let mut talk = talk(manner);
-            let line = talk.conversation.taken(ID, "hi", true).unwrap();
+            let line = talk.conversation.taken(ID, "\"hi\"", true).unwrap();
             assert_eq!(text(line), "waiting for the connection: \"hi\"");
             assert!(talk.told(Event::State(State::CatchingUp)).is_empty());
             assert!(talk.conversation.was_online());
@@ -454,7 +510,7 @@ mod tests {
     #[test]
     fn in_a_pipe_nothing_is_told_of_a_message_that_goes_out_at_once() {
         let mut talk = talk(PIPE);
-        assert_eq!(talk.conversation.taken(ID, "hi", false), None);
+        assert_eq!(talk.conversation.taken(ID, "\"hi\"", false), None);
         assert!(talk.told(accepted()).is_empty());
         assert!(talk.says(&user("bob"), ID, "alice").is_empty());
         assert_eq!(talk.says(&user("bob"), MessageId([2; 16]), "bob"), ["bob: hi"]);
@@ -464,7 +520,7 @@ mod tests {
     fn messages_caught_by_a_lost_connection_are_told_once() {
         let mut talk = talk(TERMINAL);
         for id in 1..=3 {
-            assert_eq!(talk.conversation.taken(MessageId([id; 16]), "hi", false), None);
+            assert_eq!(talk.conversation.taken(MessageId([id; 16]), "\"hi\"", false), None);
         }
         let offline = "offline: the connection broke; next try in 3 s";
         let waiting = talk.waiting();
@@ -476,7 +532,7 @@ mod tests {
     #[test]
     fn what_is_turned_away_is_told_with_the_reason_and_counted() {
         let mut talk = talk(TERMINAL);
-        talk.conversation.taken(ID, "hi", false);
+        talk.conversation.taken(ID, "\"hi\"", false);
         let reason = RejectReason::NoSuchConversation;
         let rejected = Event::Rejected { id: ID, reason, text: "no such group".into() };
         assert_eq!(talk.told(rejected), ["not sent: \"hi\": the server does not take it: no such group"]);
@@ -487,7 +543,7 @@ mod tests {
     fn what_was_said_here_is_not_shown_again_and_what_was_said_elsewhere_is() {
         let mut talk = talk(TERMINAL);
         talk.told(Event::CaughtUp);
-        talk.conversation.taken(ID, "hi", false);
+        talk.conversation.taken(ID, "\"hi\"", false);
         assert!(talk.says(&user("bob"), ID, "alice").is_empty());
         assert_eq!(talk.says(&user("bob"), MessageId([2; 16]), "alice"), ["you: hi"]);
         assert_eq!(talk.says(&user("carol"), MessageId([3; 16]), "alice"), ["[to carol] you: hi"]);
@@ -523,6 +579,32 @@ mod tests {
         }
         assert_eq!(talk.told(Event::CaughtUp), ["2 messages in another conversation: /to carol"]);
         assert_eq!(talk.says(&user("carol"), MessageId([3; 16]), "carol"), ["[to you] carol: hi"]);
+    }
+
+    #[test]
+    fn what_was_taken_back_is_named_and_the_last_own_message_is_known() {
+        let mut talk = talk(TERMINAL);
+        talk.told(Event::CaughtUp);
+        assert_eq!(talk.conversation.last_own(), None);
+        talk.says(&user("bob"), MessageId([1; 16]), "alice");
+        talk.says(&user("bob"), MessageId([2; 16]), "bob");
+        talk.says(&user("carol"), MessageId([3; 16]), "alice");
+        assert_eq!(talk.conversation.last_own(), Some(1));
+        let recall = |seq, target, from| LogMessage {
+            seq,
+            id: ID,
+            from: UserId::new(from).unwrap(),
+            content: Content::recall(target),
+            stored_at_ms: 0,
+            own: false,
+            changed_seq: 0,
+            is_recalled: false,
+        };
+        let mut told = |conversation, message| {
+            talk.told(Event::Message { conversation, epoch: 1, message: Arc::new(message) })
+        };
+        assert_eq!(told(user("bob"), recall(4, 2, "bob")), ["bob took back \"hi\""]);
+        assert_eq!(told(user("eve"), recall(4, 2, "eve")), ["[eve] eve took back a message"]);
     }
 
     #[test]

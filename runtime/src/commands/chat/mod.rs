@@ -3,12 +3,14 @@
 //! | part | what it does |
 //! | --- | --- |
 //! | `input` | what the user types, to commands |
+//! | `actions` | commands, to what the client is asked for |
 //! | `conversation` | what the client says, to lines |
 //! | `text` | how lines look, and what a peer's text must not do |
 //! | `output` | lines to the screen |
 //! | `terminal` | the terminal, the clock on the wall, signals |
 //! | this file | brings them together with a [`Client`] |
 
+mod actions;
 mod conversation;
 mod input;
 mod output;
@@ -21,11 +23,11 @@ use std::{
     time::Duration,
 };
 
-use switchboard_engine::{self as engine, ClosedReason, Content, History, LogMessage, Recipient};
+use switchboard_engine::{self as engine, ClosedReason, History, LogMessage};
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
 use self::{
-    conversation::{Conversation, Line, Manner},
+    conversation::{Clock as _, Conversation, Line, Manner},
     input::{Command, Input},
     output::Output,
     terminal::{LocalTime, Signals, TerminalGuard, terminal},
@@ -224,7 +226,8 @@ impl Chat {
             self.show_history(&messages).await?;
         }
         for submit in self.client.pending().await.unwrap_or_default() {
-            let line = self.conversation.left_over(submit.id, &submit.content.text);
+            let what = text::describe(&submit.content, |ms| LocalTime.time(ms));
+            let line = self.conversation.left_over(submit.id, &what);
             self.show(line).await?;
         }
         Ok(())
@@ -306,7 +309,8 @@ impl Chat {
         }
         if let Some(text) = &self.held {
             let text = text.clone();
-            let line = self.conversation.refused(&text, &SubmitError::from(engine::SubmitError::QueueFull));
+            let full = SubmitError::from(engine::SubmitError::QueueFull);
+            let line = self.conversation.refused(&text::quote(&text), &full);
             self.held = None;
             self.show(line).await?;
         }
@@ -327,6 +331,7 @@ impl Chat {
             | Event::Reset { .. }
             | Event::Accepted { .. }
             | Event::Rejected { .. }
+            | Event::Presence { .. }
             | Event::CaughtUp
             | Event::Stalled => None,
         };
@@ -387,99 +392,6 @@ impl Chat {
             self.show(line).await?;
         }
         Ok(())
-    }
-
-    async fn command(&mut self, command: Command) -> Result<(), ChatError> {
-        match command {
-            Command::Nothing | Command::Quit => {}
-            Command::Say(text) => self.say(text).await?,
-            Command::Help => {
-                for line in input::HELP {
-                    self.show(Line::Status(line.to_owned())).await?;
-                }
-            }
-            Command::WhoAmI => {
-                let line = self.conversation.who_am_i(&self.client.state(), &LocalTime);
-                self.show(line).await?;
-            }
-            // A client that has ended tells so by its events.
-            Command::Connect => self.client.connect().await.unwrap_or_default(),
-            Command::More => self.more().await?,
-            Command::To(user) => self.turn_to(Recipient::User(user)).await?,
-            Command::Group(group) => self.turn_to(Recipient::Group(group)).await?,
-            Command::Wrong(why) => self.show(Line::Status(why)).await?,
-        }
-        Ok(self.output.prompt(self.conversation.prompt()).await?)
-    }
-
-    async fn turn_to(&mut self, conversation: Recipient) -> Result<(), ChatError> {
-        let line = self.conversation.turn_to(conversation.clone());
-        self.show(line).await?;
-        let messages = self.client.messages(conversation, 0, self.history).await?;
-        self.show_history(&messages).await?;
-        if messages.is_empty() && self.client.state().is_connected() { self.more().await } else { Ok(()) }
-    }
-
-    /// Shows older messages: those of the store, or else the server's, once they come.
-    async fn more(&mut self) -> Result<(), ChatError> {
-        let (conversation, before) = (self.conversation.current().clone(), self.conversation.oldest_shown());
-        let count = if self.history == 0 { HISTORY_MESSAGES } else { self.history };
-        let messages = match before {
-            0 => Vec::new(),
-            before => self.client.messages(conversation.clone(), before, count).await?,
-        };
-        if !messages.is_empty() {
-            return self.show_history(&messages).await;
-        }
-        if let Some(earlier) = self.older.take() {
-            earlier.abort();
-        }
-        let client = self.client.clone();
-        self.older = Some(tokio::spawn(async move {
-            client.fetch_older(conversation, before, count).await.map(|older| older.messages)
-        }));
-        Ok(())
-    }
-
-    async fn fetched(&mut self, fetched: Result<Vec<Arc<LogMessage>>, OlderError>) -> Result<(), ChatError> {
-        let nothing = match fetched {
-            Ok(messages) if !messages.is_empty() => return self.show_history(&messages).await,
-            Ok(_) | Err(OlderError::Refused(engine::FetchError::NothingOlder)) => {
-                "this is the beginning".to_owned()
-            }
-            Err(OlderError::NoSuchConversation) => "nothing was said here yet".to_owned(),
-            Err(error) => format!("no older messages: {error}"),
-        };
-        self.show(Line::Status(nothing)).await
-    }
-
-    /// Sends a text. In a pipe, one that finds no room is held until there is some; nothing is read meanwhile.
-    async fn say(&mut self, text: String) -> Result<(), ChatError> {
-        let conversation = self.conversation.current().clone();
-        let line = match self.client.submit(conversation, Content::text(&text)).await {
-            Ok(submitted) => {
-                let waits = match self.client.state() {
-                    State::CatchingUp
-                    | State::Online
-                    | State::Greeting
-                    | State::Closing
-                    | State::Closed(ClosedReason::NotStarted) => false,
-                    // The first attempt is under way: most likely there is nothing to tell.
-                    State::Connecting { failures } => failures > 0,
-                    State::Waiting { .. } | State::Closed(_) | State::Failed(_) => true,
-                };
-                self.conversation.taken(submitted.id(), &text, waits)
-            }
-            Err(SubmitError::Refused(engine::SubmitError::QueueFull)) if self.terminal.is_none() => {
-                self.held = Some(text);
-                None
-            }
-            Err(error) => Some(self.conversation.refused(&text, &error)),
-        };
-        match line {
-            Some(line) => self.show(line).await,
-            None => Ok(()),
-        }
     }
 }
 

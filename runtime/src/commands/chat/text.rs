@@ -1,6 +1,6 @@
 //! What stands on the screen: texts of other people made harmless, and lines made of them.
 
-use switchboard_engine::{Content, LogMessage, Recipient};
+use switchboard_engine::{Content, GroupChange, LogMessage, Recipient, Role, Subject, UserId};
 
 /// A name or file of a peer is cut to this many characters.
 const NAME_LIMIT_CHARS: usize = 64;
@@ -84,7 +84,7 @@ impl Style {
         self.with_time(&self.paint(DIM, &format!("-- {}", neutral(text))), time)
     }
 
-    /// A message of a conversation, while the user talks in `current`.
+    /// A message of a conversation, or an edit of one, while the user talks in `current`.
     pub(super) fn message(
         self,
         conversation: &Recipient,
@@ -95,7 +95,7 @@ impl Style {
         let sender =
             if message.own { "you".to_owned() } else { short(message.from.as_str(), NAME_LIMIT_CHARS) };
         let sender = self.paint(if message.own { GREEN } else { BOLD_CYAN }, &sender);
-        let content = content(&message.content);
+        let content = content(message);
         let line = match mark(conversation, message, current) {
             Some(mark) => format!("{} {sender}: {content}", self.paint(YELLOW, &mark)),
             None => format!("{sender}: {content}"),
@@ -116,15 +116,64 @@ fn mark(conversation: &Recipient, message: &LogMessage, current: &Recipient) -> 
     }
 }
 
-fn content(content: &Content) -> String {
-    match content.kind {
+fn content(message: &LogMessage) -> String {
+    let content = &message.content;
+    if message.is_recalled {
+        return "(taken back)".to_owned();
+    }
+    let text = match content.kind {
         1 => neutral(&content.text),
         2 => file("file", content),
         3 => file("image", content),
         4 => file("audio", content),
         5 => file("video", content),
-        other => format!("[content kind {other}]"),
+        _ => match content.subject {
+            Subject::Edit { .. } => neutral(&content.text),
+            Subject::Message | Subject::Recall { .. } | Subject::Change(_) => {
+                format!("[content kind {}]", content.kind)
+            }
+        },
+    };
+    let is_edited = message.changed_seq > 0 || matches!(content.subject, Subject::Edit { .. });
+    if is_edited { format!("{text} (edited)") } else { text }
+}
+
+/// What somebody has done to a group, or to themselves in it.
+pub(super) fn change(change: &GroupChange, time: impl Fn(i64) -> String) -> String {
+    let user = |user: &UserId| short(user.as_str(), NAME_LIMIT_CHARS);
+    match change {
+        GroupChange::Create { name, .. } => format!("created the group {}", quote(name)),
+        GroupChange::Join => "joined".to_owned(),
+        GroupChange::Leave => "left".to_owned(),
+        GroupChange::Invite(whom) => format!("invited {}", user(whom)),
+        GroupChange::Kick(whom) => format!("removed {}", user(whom)),
+        GroupChange::SetRole(whom, role) => {
+            let role = match role {
+                Role::Member => "a member",
+                Role::Admin => "an admin",
+                Role::Owner => "an owner",
+            };
+            format!("made {} {role}", user(whom))
+        }
+        GroupChange::Mute(whom, 0) => format!("let {} write again", user(whom)),
+        GroupChange::Mute(whom, until_ms) => format!("muted {} until {}", user(whom), time(*until_ms)),
+        GroupChange::Rename(name) => format!("called the group {}", quote(name)),
     }
+}
+
+/// An own entry, as a status line names it.
+pub(super) fn describe(content: &Content, time: impl Fn(i64) -> String) -> String {
+    match &content.subject {
+        Subject::Message => quote(&content.text),
+        Subject::Edit { .. } => format!("edited: {}", quote(&content.text)),
+        Subject::Recall { .. } => "taken back".to_owned(),
+        Subject::Change(made) => change(made, time),
+    }
+}
+
+/// Where something has happened, if that is not the current conversation.
+pub(super) fn place(conversation: &Recipient, current: &Recipient) -> String {
+    if conversation == current { String::new() } else { format!("[{}] ", name(conversation)) }
 }
 
 fn file(what: &str, content: &Content) -> String {
@@ -215,6 +264,28 @@ mod tests {
         ] {
             assert_eq!(shown(&user("bob"), "bob", content, &user("bob")), line);
         }
+    }
+
+    #[test]
+    fn edits_recalls_and_changes_of_groups_are_said_in_words() {
+        let bob = user("bob");
+        assert_eq!(shown(&bob, "bob", Content::edit(3, "new"), &bob), "bob: new (edited)");
+        let edited = LogMessage { changed_seq: 7, ..message("bob", Content::text("new")) };
+        assert_eq!(PLAIN.message(&bob, &edited, &bob, ""), "bob: new (edited)");
+        let recalled = LogMessage { changed_seq: 8, is_recalled: true, ..message("bob", Content::text("")) };
+        assert_eq!(PLAIN.message(&bob, &recalled, &bob, ""), "bob: (taken back)");
+        let carol = || UserId::new("carol").unwrap();
+        for (made, words) in [
+            (GroupChange::Create { name: "x".into(), invite_only: true }, "created the group \"x\""),
+            (GroupChange::Invite(carol()), "invited carol"),
+            (GroupChange::SetRole(carol(), Role::Admin), "made carol an admin"),
+            (GroupChange::Mute(carol(), 0), "let carol write again"),
+            (GroupChange::Mute(carol(), 5), "muted carol until 5"),
+            (GroupChange::Rename("a\x1b[1m".into()), "called the group \"a␛[1m\""),
+        ] {
+            assert_eq!(describe(&Content::change(made), |ms| ms.to_string()), words);
+        }
+        assert_eq!((place(&bob, &bob), place(&group("g"), &bob)), (String::new(), "[group g] ".to_owned()));
     }
 
     #[test]
