@@ -82,8 +82,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let arrival = recipient.clone();
     let word = (name(), 0..12_u8, recipient.clone());
     let step = prop_oneof![
-        9 => word.clone().prop_map(|word| Step::Say(vec![word])),
-        3 => prop::collection::vec(word, 2..8).prop_map(Step::Say),
+        14 => word.clone().prop_map(|word| Step::Say(vec![word])),
+        4 => prop::collection::vec(word, 2..8).prop_map(Step::Say),
         3 => name().prop_map(Step::Load),
         4 => (to(), name(), any::<bool>())
             .prop_map(|(group, user, member)| Step::Member { group, user, member }),
@@ -100,7 +100,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (name(), recipient, 0..6_u64, any::<bool>(), 1..4_u32).prop_map(
             |(reader, of, from_seq, backwards, limit)| Step::Read { reader, of, from_seq, backwards, limit }
         ),
-        8 => (name(), arrival, 0..2_u64, prop::collection::btree_set(1..8_u64, 0..6)).prop_map(
+        4 => (name(), arrival, 0..2_u64, prop::collection::btree_set(1..8_u64, 0..6)).prop_map(
             |(user, of, given_up, beyond)| {
                 Step::Arrive { user, of, given_up, beyond: beyond.into_iter().collect() }
             }
