@@ -80,7 +80,7 @@ fn is_group_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= GROUP_NAME_LIMIT_BYTES && !name.chars().any(char::is_control)
 }
 
-fn change(change: Option<&v1::GroupChange>) -> Result<GroupChange, &'static str> {
+pub(crate) fn change(change: Option<&v1::GroupChange>) -> Result<GroupChange, &'static str> {
     let Some(change) = change else { return Err("content.change is missing") };
     let kind = Kind::try_from(change.kind).unwrap_or(Kind::Unspecified);
     let user = || UserId::new(&change.user).map_err(|_| "content.change.user is missing, or is not an id");
@@ -140,7 +140,7 @@ pub(crate) fn content(kind: u32, text: String, file: String, subject: &Subject) 
     }
 }
 
-fn wire_change(change: &GroupChange) -> v1::GroupChange {
+pub(crate) fn wire_change(change: &GroupChange) -> v1::GroupChange {
     let of = |kind: Kind| v1::GroupChange { kind: kind.into(), ..v1::GroupChange::default() };
     let about = |kind, user: &UserId| v1::GroupChange { user: user.as_str().to_owned(), ..of(kind) };
     match change {

@@ -57,6 +57,7 @@ mod config;
 mod digest;
 mod entry;
 mod event;
+mod groups;
 mod hash;
 mod id;
 mod probe;
@@ -78,6 +79,7 @@ pub use config::{
     CURSORS_FLOOR, ConfigError, DevicePolicy, FRAME_COST_BYTES, Limits, PAGE_MESSAGE_COST_BYTES, ServerConfig,
 };
 pub use event::{Event, PeerFault, Protocol};
+pub use groups::{GroupFacts, Membership, Refusal};
 pub use id::{ConnId, GroupId, ID_LIMIT_BYTES, IdError, MessageId, SYSTEM, Ticket, UserId};
 #[doc(hidden)]
 pub use probe::{Canary, Probe, Rule, Shipped};

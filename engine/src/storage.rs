@@ -6,9 +6,11 @@
 use alloc::{boxed::Box, vec::Vec};
 
 use bytes::Bytes;
+use switchboard_proto::{Message as _, v1};
 
 use crate::{
     digest::Digest,
+    entry,
     id::{GroupId, MessageId, UserId},
 };
 
@@ -279,6 +281,18 @@ pub enum GroupChange {
 }
 
 impl GroupChange {
+    /// The change as bytes, for a store to keep.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        entry::wire_change(self).encode_to_vec()
+    }
+
+    /// A change from the bytes of [`GroupChange::encode`]; none if they are others.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        entry::change(Some(&v1::GroupChange::decode(bytes).ok()?)).ok()
+    }
+
     /// Whom it concerns, if `sender` makes it: who belongs to the group, or another one, from then on. None: all
     /// members alike.
     pub(crate) const fn concerns<'a>(&'a self, sender: &'a UserId) -> Option<&'a UserId> {

@@ -202,6 +202,9 @@ pub enum GroupCommand {
         /// The user who owns it
         #[arg(long, value_name = "USER")]
         owner: UserId,
+        /// Whoever knows its id may join; else members are invited
+        #[arg(long)]
+        open: bool,
     },
     /// Make a user a member of a group.
     Join {

@@ -177,7 +177,7 @@ fn groups_are_created_joined_left_and_listed() {
     for (line, command) in [
         (
             "create friends --owner alice",
-            GroupCommand::Create { name: "friends".to_owned(), owner: user("alice") },
+            GroupCommand::Create { name: "friends".to_owned(), owner: user("alice"), open: false },
         ),
         ("join g bob", GroupCommand::Join { group: group("g"), user: user("bob") }),
         ("leave g bob", GroupCommand::Leave { group: group("g"), user: user("bob") }),

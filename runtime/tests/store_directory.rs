@@ -14,7 +14,13 @@ fn change(revision: u64, who: &str, kind: DirectoryChangeKind) -> DirectoryChang
 }
 
 fn chess() -> NewGroup {
-    NewGroup { id: group("chess"), name: "Chess".into(), notice: "e4".into(), owner: user("alice") }
+    NewGroup {
+        id: group("chess"),
+        name: "Chess".into(),
+        notice: "e4".into(),
+        owner: user("alice"),
+        invite_only: true,
+    }
 }
 
 fn create_users(directory: &mut Directory, names: &[&str]) {
@@ -127,7 +133,7 @@ fn groups_and_members_can_be_listed() {
     directory.join(&group("chess"), &user("alice")).unwrap();
     let members = directory.members_of(&group("chess")).unwrap();
     let names: Vec<_> = members.iter().map(|m| (m.user.as_str(), m.avatar.as_str(), m.role)).collect();
-    assert_eq!(names, [("alice", "", Role::Member), ("bob", "bob.png", Role::Member)]);
+    assert_eq!(names, [("alice", "", Role::Member), ("bob", "bob.png", Role::Owner)], "who was left owns it");
 }
 
 #[test]

@@ -265,18 +265,24 @@ fn a_backup_from_before_the_upgrade_has_new_epochs_too() {
 }
 
 #[test]
-fn a_new_group_is_read_from_its_first_message_on_by_its_owner() {
+fn a_new_group_is_read_from_its_creation_on_by_its_owner() {
     let folder = tempfile::tempdir().unwrap();
     let mut fixture = Fixture::open(folder.path(), &open_authentication());
     let mut directory: Directory = fixture.store.directory().unwrap();
     directory.create_user(&NewUser::new(user("alice"), "alice")).unwrap();
-    let new = NewGroup { id: group("chess"), name: "x".into(), notice: String::new(), owner: user("alice") };
+    let new = NewGroup {
+        id: group("chess"),
+        name: "x".into(),
+        notice: String::new(),
+        owner: user("alice"),
+        invite_only: true,
+    };
     directory.create_group(&new).unwrap();
     let place = fixture.store(message("alice", 1, to_group("chess"), "x"));
     let expected = Head {
         conversation: to_group("chess"),
         epoch: place.epoch,
-        seq: 1,
+        seq: 2,
         first_seq: 1,
         own: switchboard_engine::Marks::default(),
         peer: switchboard_engine::Marks::default(),

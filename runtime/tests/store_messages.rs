@@ -27,7 +27,13 @@ fn contents(directory: &Directory, conversation: &Conversation) -> Vec<String> {
 }
 
 fn new_group(id: &str, owner: &str) -> NewGroup {
-    NewGroup { id: group(id), name: format!("group {id}"), notice: String::new(), owner: user(owner) }
+    NewGroup {
+        id: group(id),
+        name: format!("group {id}"),
+        notice: String::new(),
+        owner: user(owner),
+        invite_only: true,
+    }
 }
 
 #[test]
@@ -232,14 +238,14 @@ fn only_members_write_to_a_group_and_their_stored_messages_stay_acknowledged() {
     directory.create_user(&NewUser::new(user("bob"), "bob")).unwrap();
     directory.create_group(&new_group("chess", "alice")).unwrap();
     assert_eq!(fixture.ask(message("bob", 1, to_group("chess"), "let me in")), Answer::Refused);
-    assert_eq!(fixture.ask(message("alice", 1, to_group("chess"), "welcome")), stored(1));
+    assert_eq!(fixture.ask(message("alice", 1, to_group("chess"), "welcome")), stored(2));
     assert!(directory.join(&group("chess"), &user("bob")).unwrap());
-    assert_eq!(fixture.ask(message("bob", 1, to_group("chess"), "let me in")), stored(2));
+    assert_eq!(fixture.ask(message("bob", 1, to_group("chess"), "let me in")), stored(4));
     assert!(directory.leave(&group("chess"), &user("bob")).unwrap());
     assert_eq!(fixture.ask(message("bob", 2, to_group("chess"), "still here?")), Answer::Refused);
-    assert_eq!(fixture.ask(message("bob", 1, to_group("chess"), "let me in")), earlier(2));
+    assert_eq!(fixture.ask(message("bob", 1, to_group("chess"), "let me in")), earlier(4));
     let conversation = Conversation::Group(group("chess"));
-    assert_eq!(contents(&directory, &conversation), ["welcome", "let me in"]);
+    assert_eq!(contents(&directory, &conversation), ["", "welcome", "", "let me in", ""], "with the changes");
 }
 
 #[test]
@@ -256,8 +262,8 @@ fn a_group_and_a_user_of_the_same_id_have_nothing_in_common() {
         message("x", 1, to_group("x"), "as no member"),
         message("x", 2, to_user("alice"), "back"),
     ]);
-    assert_eq!(answers, [stored(1), stored(1), Answer::Refused, stored(2)]);
-    assert_eq!(contents(&directory, &Conversation::Group(group("x"))), ["to the group"]);
+    assert_eq!(answers, [stored(2), stored(1), Answer::Refused, stored(2)]);
+    assert_eq!(contents(&directory, &Conversation::Group(group("x"))), ["", "to the group"]);
     assert_eq!(contents(&directory, &direct("alice", "x")), ["to the user", "back"]);
     let info = |conversation| directory.conversation(&conversation).unwrap().unwrap();
     assert_ne!(info(direct("x", "alice")).epoch, info(Conversation::Group(group("x"))).epoch);

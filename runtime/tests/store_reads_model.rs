@@ -9,8 +9,10 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use store_common::{Fixture, group, heads, message, open_authentication, to_user, user};
-use switchboard::store::{Directory, NewGroup, NewUser};
-use switchboard_engine::{Answer, Head, Messages, Place, Range, Recipient, Request, StoredMessage, UserId};
+use switchboard::store::{Conversation, Directory, NewGroup, NewUser};
+use switchboard_engine::{
+    Answer, Head, Messages, Place, Range, Recipient, Request, StoredMessage, Subject, UserId,
+};
 
 const USERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
 const GROUPS: [&str; 2] = ["chess", "alice"];
@@ -75,32 +77,37 @@ fn key(one: &str, conversation: &Recipient) -> Key {
 #[derive(Default)]
 struct Model {
     logs: BTreeMap<Key, (u64, Vec<StoredMessage>)>,
-    /// From where on each (group, member) reads.
-    members: BTreeMap<(String, String), u64>,
+    /// From where on each (group, member) reads, and how far, if it has left.
+    seats: BTreeMap<(String, String), (u64, Option<u64>)>,
 }
 
 impl Model {
-    /// From where on somebody reads; none who may not.
-    fn first_seq(&self, reader: &str, conversation: &Recipient) -> Option<u64> {
+    /// From where on somebody reads and how far; none who may not.
+    fn readable(&self, reader: &str, conversation: &Recipient) -> Option<(u64, u64)> {
         match conversation {
-            Recipient::User(_) => Some(1),
+            Recipient::User(_) => Some((1, u64::MAX)),
             Recipient::Group(group) => {
-                self.members.get(&(group.as_str().to_owned(), reader.to_owned())).copied()
+                let (first, last) = self.seats.get(&(group.as_str().to_owned(), reader.to_owned()))?;
+                Some((*first, last.unwrap_or(u64::MAX)))
             }
         }
     }
 
-    fn head_seq(&self, key: &Key) -> u64 {
-        self.logs.get(key).map_or(0, |(_, log)| log.len() as u64)
+    fn may_write(&self, sender: &str, conversation: &Recipient) -> bool {
+        self.readable(sender, conversation).is_some_and(|(_, last)| last == u64::MAX)
     }
 
     fn read(&self, range: &Range) -> Answer {
         let reader = range.reader.as_str();
-        let Some(first_seq) = self.first_seq(reader, &range.conversation) else { return Answer::Refused };
+        let Some((first_seq, last_seq)) = self.readable(reader, &range.conversation) else {
+            return Answer::Refused;
+        };
         let Some((epoch, log)) = self.logs.get(&key(reader, &range.conversation)) else {
             return Answer::MessagesLoaded(Messages { epoch: 0, head_seq: 0, first_seq, messages: vec![] });
         };
-        let mut wanted: Vec<&StoredMessage> = log.iter().filter(|message| message.seq >= first_seq).collect();
+        let log: Vec<_> = log.iter().filter(|message| message.seq <= last_seq).collect();
+        let mut wanted: Vec<&StoredMessage> =
+            log.iter().copied().filter(|message| message.seq >= first_seq).collect();
         if range.backwards {
             wanted.retain(|message| range.from_seq == 0 || message.seq <= range.from_seq);
             wanted.reverse();
@@ -124,12 +131,12 @@ impl Model {
         let users = USERS.iter().map(|name| to_user(name));
         let groups = GROUPS.iter().map(|name| Recipient::Group(group(name)));
         let head = |conversation: Recipient| {
-            let first_seq = self.first_seq(reader, &conversation)?;
+            let (first_seq, last_seq) = self.readable(reader, &conversation)?;
             let (epoch, log) = self.logs.get(&key(reader, &conversation))?;
             Some(Head {
                 conversation,
                 epoch: *epoch,
-                seq: log.len() as u64,
+                seq: last_seq.min(log.len() as u64),
                 first_seq,
                 own: switchboard_engine::Marks::default(),
                 peer: switchboard_engine::Marks::default(),
@@ -163,11 +170,19 @@ impl Chat {
         }
         for (n, name) in GROUPS.into_iter().enumerate() {
             let owner = user(USERS[n]);
-            let new = NewGroup { id: group(name), name: name.into(), notice: String::new(), owner };
+            let new = NewGroup {
+                id: group(name),
+                name: name.into(),
+                notice: String::new(),
+                owner,
+                invite_only: true,
+            };
             directory.create_group(&new).unwrap();
-            model.members.insert((name.to_owned(), USERS[n].to_owned()), 1);
+            model.seats.insert((name.to_owned(), USERS[n].to_owned()), (1, None));
         }
-        Self { fixture, directory, model, said: 0 }
+        let mut chat = Self { fixture, directory, model, said: 0 };
+        GROUPS.into_iter().for_each(|name| assert_eq!(chat.follow(name), [1]));
+        chat
     }
 
     fn take(&mut self, step: Step) {
@@ -175,17 +190,19 @@ impl Chat {
             Step::Say { from, to, bytes } => self.say(USERS[from], &to, bytes),
             Step::Join { user: name, group: of } => {
                 let (name, of) = (USERS[name], GROUPS[of]);
-                let next = self.model.head_seq(&key(name, &Recipient::Group(group(of)))) + 1;
                 let joined = self.directory.join(&group(of), &user(name)).unwrap();
-                let member = (of.to_owned(), name.to_owned());
-                assert_eq!(joined, !self.model.members.contains_key(&member));
-                self.model.members.entry(member).or_insert(next);
+                assert_eq!(joined, !self.model.may_write(name, &Recipient::Group(group(of))));
+                if let Some(first) = self.follow(of).first() {
+                    self.model.seats.insert((of.to_owned(), name.to_owned()), (*first, None));
+                }
             }
             Step::Leave { user: name, group: of } => {
                 let (name, of) = (USERS[name], GROUPS[of]);
                 let left = self.directory.leave(&group(of), &user(name)).unwrap();
-                let member = (of.to_owned(), name.to_owned());
-                assert_eq!(left, self.model.members.remove(&member).is_some());
+                assert_eq!(left, self.model.may_write(name, &Recipient::Group(group(of))));
+                if let Some(last) = self.follow(of).last() {
+                    self.model.seats.get_mut(&(of.to_owned(), name.to_owned())).unwrap().1 = Some(*last);
+                }
             }
             Step::Read(range) => {
                 let expected = self.model.read(&range);
@@ -195,11 +212,41 @@ impl Chat {
         }
     }
 
+    /// Takes what the directory has entered into a group's log into the model; gives the places.
+    fn follow(&mut self, of: &str) -> Vec<u64> {
+        let conversation = Conversation::Group(group(of));
+        let Some(info) = self.directory.conversation(&conversation).unwrap() else { return Vec::new() };
+        let log =
+            self.model.logs.entry(key("", &Recipient::Group(group(of)))).or_insert((info.epoch, vec![]));
+        let begin = log.1.len() as u64 + 1;
+        let found = self.directory.history(&conversation, begin..=u64::MAX, u32::MAX).unwrap();
+        let seqs: Vec<u64> = found.iter().map(|entry| entry.seq).collect();
+        for entry in found {
+            assert!(matches!(entry.subject, Subject::Change(_)));
+            log.1.push(StoredMessage {
+                seq: entry.seq,
+                id: entry.id,
+                sender: entry.sender,
+                sender_name: entry.sender_name,
+                avatar: "".into(),
+                content_type: 23,
+                content: "".into(),
+                url: "".into(),
+                stored_at_ms: entry.stored_at_ms,
+                subject: entry.subject,
+                changed_seq: 0,
+                is_recalled: false,
+            });
+        }
+        assert!(seqs.iter().copied().eq(begin..=info.head_seq));
+        seqs
+    }
+
     fn say(&mut self, from: &str, to: &Recipient, bytes: usize) {
         self.said += 1;
         let (id, content) = (self.said, "x".repeat(bytes));
         let request = message(from, id, to.clone(), &content);
-        if self.model.first_seq(from, to).is_none() {
+        if !self.model.may_write(from, to) {
             assert_eq!(self.fixture.ask(request), Answer::Refused);
             return;
         }

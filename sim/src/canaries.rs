@@ -62,6 +62,10 @@ pub const OF_SESSIONS_STORE: &[StoreCanary] = &[
     StoreCanary::MarksBeyondHead,
     StoreCanary::MarksOfEveryLog,
     StoreCanary::MarksOutliveMembers,
+    StoreCanary::RolesUnchecked,
+    StoreCanary::KickKeepsMember,
+    StoreCanary::MutedMayWrite,
+    StoreCanary::FormerReadsOn,
 ];
 
 /// Bugs of the engine in what the simulator's worlds leave out: rates of whole users, limits of admissions, and

@@ -10,16 +10,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use data_url::DataUrl;
 use switchboard_engine::{
-    Answer, DirectoryChange, DirectoryChangeKind, FileKind, FileSource, FileUpload, GroupId, Marks,
+    Answer, Denial, DirectoryChange, DirectoryChangeKind, FileKind, FileSource, FileUpload, GroupId, Marks,
     NewMessage, Place, Recipient, Request, Subject, UserId, UserProfile,
 };
 
 use crate::check::Table;
 
+mod groups;
 mod marks;
 mod reads;
 mod received;
 mod seen;
+
+use groups::Group;
 
 /// Defines the store's deliberate bugs: variant, name, what is wrong.
 macro_rules! canaries {
@@ -64,6 +67,10 @@ canaries! {
     MarksOfEveryLog "store-marks-of-every-log" "Marks of another log are taken."
     MarksOutliveMembers "store-marks-outlive-members" "Who joins a group again has the marks of before."
     StaleSnapshot "store-stale-snapshot" "A user is loaded as before the last change, with the new revision."
+    RolesUnchecked "store-roles-unchecked" "Members do to a group what only its admins and owners may."
+    KickKeepsMember "store-kick-keeps-member" "Who is removed from a group by a member of it stays in it."
+    MutedMayWrite "store-muted-may-write" "Who is muted can write all the same."
+    FormerReadsOn "store-former-reads-on" "Who has left a group reads what is said there afterwards."
 }
 
 /// Which conversation a message belongs to.
@@ -128,10 +135,10 @@ pub struct SimStore {
     /// Whether users that nobody has created come into being when they are named.
     provision: bool,
     users: BTreeMap<UserId, User>,
-    /// Oldest first, with their members.
-    groups: Vec<(GroupId, Vec<UserId>)>,
-    /// Where members read from who joined when something had been said.
-    first_seqs: BTreeMap<(GroupId, UserId), u64>,
+    /// Oldest first.
+    groups: Vec<Group>,
+    /// Changes of the directory that requests have made, and nobody was told of yet.
+    announcements: Vec<DirectoryChange>,
     /// How far users are, as far as they have said so.
     marks: BTreeMap<(Conversation, UserId), Marks>,
     /// Up to where everything has arrived at the classic clients of users.
@@ -163,7 +170,7 @@ impl SimStore {
             provision,
             users: BTreeMap::new(),
             groups: Vec::new(),
-            first_seqs: BTreeMap::new(),
+            announcements: Vec::new(),
             marks: BTreeMap::new(),
             received: BTreeMap::new(),
             classic: BTreeSet::new(),
@@ -184,7 +191,8 @@ impl SimStore {
     pub(crate) fn fold(&self, hasher: &mut impl core::hash::Hasher) {
         use core::hash::Hash as _;
         self.users.iter().for_each(|(user, state)| (user, &state.avatar).hash(hasher));
-        (&self.groups, self.revision).hash(hasher);
+        self.groups.iter().for_each(|group| group.fold(hasher));
+        self.revision.hash(hasher);
         self.heads.values().for_each(|head| head.hash(hasher));
         self.heads.keys().for_each(|conversation| match conversation {
             Conversation::Direct(one, other) => (one, other).hash(hasher),
@@ -207,17 +215,16 @@ impl SimStore {
     /// Creates a group with its first members. That is how the world is at the beginning: it is no change, and
     /// is not announced.
     pub fn create_group(&mut self, group: GroupId, members: Vec<UserId>) {
-        self.groups.push((group, members));
+        self.groups.push(Group::founded(group, members));
     }
 
     /// Does a request; what comes of it is committed when this returns.
     pub fn answer(&mut self, request: Request) -> Answer {
         match request {
             Request::LoadUser(user) => self.load(&user),
-            Request::StoreMessage(message) if message.subject != Subject::Message => Answer::Failed,
             Request::StoreMessage(message) => {
                 self.commit_early();
-                let answer = self.store(message);
+                let answer = self.store_entry(message);
                 let before = core::mem::replace(&mut self.last, answer.clone());
                 let swapped = self.has(StoreCanary::AnswersSwapped) && self.log.len().is_multiple_of(3);
                 if swapped { before } else { answer }
@@ -241,34 +248,6 @@ impl SimStore {
         }
     }
 
-    /// Makes a user a member of a group, or no member any more. Gives what is to be announced: nothing if it is
-    /// no change, or there is no such user or group.
-    pub fn set_member(&mut self, group: &GroupId, user: &UserId, member: bool) -> Option<DirectoryChange> {
-        let former = self.groups_of(user);
-        let known = self.users.get_mut(user)?;
-        let (id, members) = self.groups.iter_mut().find(|(id, _)| id == group)?;
-        let place = members.iter().position(|other| other == user);
-        let kind = match (place, member) {
-            (None, true) => {
-                members.push(user.clone());
-                let head = self.heads.get(&Conversation::Group(id.clone())).copied().unwrap_or(0);
-                self.first_seqs.insert((id.clone(), user.clone()), head + 1);
-                DirectoryChangeKind::Joined(id.clone())
-            }
-            (Some(place), false) => {
-                members.remove(place);
-                self.first_seqs.remove(&(id.clone(), user.clone()));
-                if self.bug != Some(StoreCanary::MarksOutliveMembers) {
-                    self.marks.remove(&(Conversation::Group(id.clone()), user.clone()));
-                }
-                DirectoryChangeKind::Left(id.clone())
-            }
-            (Some(_), true) | (None, false) => return None,
-        };
-        known.former = Some(former);
-        self.change(user, kind)
-    }
-
     /// Gives a user another picture, by its file name. Gives what is to be announced, as
     /// [`set_member`](Self::set_member) does.
     pub fn set_avatar(&mut self, user: &UserId, avatar: &str) -> Option<DirectoryChange> {
@@ -280,7 +259,7 @@ impl SimStore {
     /// Whether a user belongs to a group.
     #[must_use]
     pub fn is_member(&self, group: &GroupId, user: &UserId) -> bool {
-        self.groups.iter().any(|(id, members)| id == group && members.contains(user))
+        self.group(group).is_some_and(|group| group.membership(user).is_some())
     }
 
     /// The state of the directory: the revision of its last change, 0 before the first.
@@ -320,8 +299,8 @@ impl SimStore {
     }
 
     fn groups_of(&self, user: &UserId) -> Vec<GroupId> {
-        let of_user = self.groups.iter().filter(|(_, members)| members.contains(user));
-        of_user.map(|(group, _)| group.clone()).collect()
+        let of_user = self.groups.iter().filter(|group| group.membership(user).is_some());
+        of_user.map(|group| group.id.clone()).collect()
     }
 
     fn load(&mut self, user: &UserId) -> Answer {
@@ -337,6 +316,17 @@ impl SimStore {
         })
     }
 
+    fn store_entry(&mut self, entry: Box<NewMessage>) -> Answer {
+        match (entry.subject.clone(), entry.recipient.clone()) {
+            (Subject::Message, _) => self.store(entry),
+            (Subject::Change(change), Recipient::Group(group)) => self.change_group(entry, &change, &group),
+            // A user has no members; edits and recalls are not kept yet.
+            (Subject::Change(_), Recipient::User(_)) | (Subject::Edit { .. } | Subject::Recall { .. }, _) => {
+                Answer::Failed
+            }
+        }
+    }
+
     fn store(&mut self, message: Box<NewMessage>) -> Answer {
         if !self.admit(&message.sender) {
             return Answer::Refused;
@@ -350,6 +340,34 @@ impl SimStore {
         if let Some(place) = self.ids.get(&id).filter(|_| !self.has(StoreCanary::ForgetsIds)) {
             return Answer::StoredEarlier(*place);
         }
+        if !allowed {
+            if self.has(StoreCanary::RefusedTakesSeq) {
+                let conversation = Conversation::of(&message.sender, &message.recipient);
+                *self.heads.entry(conversation).or_insert(0) += 1;
+            }
+            return Answer::Refused;
+        }
+        if self.is_muted(&message) && !self.has(StoreCanary::MutedMayWrite) {
+            return Answer::Denied(Denial::Forbidden);
+        }
+        self.append(message)
+    }
+
+    /// Whether a message's sender may not write to its group now.
+    fn is_muted(&self, message: &NewMessage) -> bool {
+        let Recipient::Group(group) = &message.recipient else { return false };
+        let seat = self.group(group).and_then(|group| group.membership(&message.sender));
+        seat.is_some_and(|seat| seat.is_muted(self.now_ms()))
+    }
+
+    /// There is no clock here: the number of commits stands for their time.
+    fn now_ms(&self) -> i64 {
+        i64::try_from(self.log.len()).unwrap_or(i64::MAX)
+    }
+
+    /// Gives an entry that may be stored its place.
+    fn append(&mut self, message: Box<NewMessage>) -> Answer {
+        let id = (message.sender.clone(), message.id.0);
         let conversation = match &message.recipient {
             Recipient::User(user) if self.has(StoreCanary::SplitsDirections) => {
                 Conversation::Direct(message.sender.clone(), user.clone())
@@ -358,12 +376,6 @@ impl SimStore {
                 Conversation::of(&message.sender, recipient)
             }
         };
-        if !allowed {
-            if self.has(StoreCanary::RefusedTakesSeq) {
-                *self.heads.entry(conversation).or_insert(0) += 1;
-            }
-            return Answer::Refused;
-        }
         let bug = self.bug;
         let head = self.heads.entry(conversation.clone()).or_insert(0);
         *head += match bug {
@@ -372,8 +384,7 @@ impl SimStore {
             _ => 1,
         };
         let seq = *head;
-        // There is no clock here: the number of commits stands for their time.
-        let stored_at_ms = i64::try_from(self.log.len()).unwrap_or(i64::MAX);
+        let stored_at_ms = self.now_ms();
         let place = Place { epoch: conversation.epoch(), seq, stored_at_ms };
         self.ids.insert(id, place);
         self.write(Stored { conversation, seq, stored_at_ms, message });
@@ -381,14 +392,15 @@ impl SimStore {
     }
 
     fn may_write(&self, group: &GroupId, user: &UserId) -> bool {
-        let unchecked =
-            self.has(StoreCanary::MembershipUnchecked) && self.groups.iter().any(|(id, _)| id == group);
+        let unchecked = self.has(StoreCanary::MembershipUnchecked) && self.group(group).is_some();
         unchecked || self.is_member(group, user)
     }
 
     /// Puts a message that has its place into the log.
     fn write(&mut self, stored: Stored) {
-        match self.bug {
+        // What the directory enters is committed with what it changes.
+        let bug = self.bug.filter(|_| stored.message.subject == Subject::Message);
+        match bug {
             Some(StoreCanary::AnswersUncommitted) if stored.seq.is_multiple_of(8) => {}
             Some(StoreCanary::AnswersEarly) => self.early = Some(stored),
             Some(StoreCanary::StoresTwice) if stored.seq == 3 => {

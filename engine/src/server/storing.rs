@@ -304,6 +304,11 @@ impl<P: Probe> Server<P> {
         if !letter.is_new {
             self.probe.reached(Rule::SubmitStoredEarlier);
         }
+        if letter.is_for_sessions() && !letter.is_new {
+            // What is submitted under the id of an entry may say something else than the log has, and sessions find out
+            // what they lack.
+            return;
+        }
         if letter.is_for_sessions() {
             self.tell_entry(letter);
         } else if self.config.peers

@@ -51,11 +51,16 @@ pub fn group(data: &Path, command: &GroupCommand) -> Result<String, GroupError> 
     let mut directory = Directory::open(data)?;
     match command {
         GroupCommand::Create { name, .. } if name.trim().is_empty() => Err(GroupError::NoName),
-        GroupCommand::Create { name, owner } => {
+        GroupCommand::Create { name, owner, open } => {
             provision(&mut directory, owner)?;
             let id = new_id()?;
-            let group =
-                NewGroup { id: id.clone(), name: name.clone(), notice: String::new(), owner: owner.clone() };
+            let group = NewGroup {
+                id: id.clone(),
+                name: name.clone(),
+                notice: String::new(),
+                owner: owner.clone(),
+                invite_only: !open,
+            };
             directory.create_group(&group)?;
             Ok(format!("{id}\n"))
         }

@@ -5,10 +5,12 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
-use switchboard_engine::{GroupId, IdError, MessageId, UserId};
+use switchboard_engine::{GroupChange, GroupId, IdError, MessageId, Role, Subject, UserId};
 
 use super::Shared;
+use super::groups;
 use super::log::now_ms;
+use super::reads::subject;
 
 /// The directory of users and groups, and what their conversations hold; see [`Store::directory`] and
 /// [`Directory::open`].
@@ -40,6 +42,9 @@ pub enum DirectoryError {
     /// There is a group with this id already.
     #[error("there is a group {0} already")]
     GroupExists(GroupId),
+    /// A group cannot have this name.
+    #[error("a group's name has 1 to 256 bytes, without control characters")]
+    GroupName,
     /// There is no such user.
     #[error("there is no user {0}")]
     NoSuchUser(UserId),
@@ -123,6 +128,8 @@ pub struct NewGroup {
     pub notice: String,
     /// Who owns it, and is its first member.
     pub owner: UserId,
+    /// Whether nobody joins uninvited.
+    pub invite_only: bool,
 }
 
 /// What the directory knows of a group.
@@ -138,15 +145,6 @@ pub struct Group {
     pub notice: String,
     /// When it was created, in milliseconds since 1970.
     pub created_at_ms: i64,
-}
-
-/// What a member may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Read and write.
-    Member,
-    /// Everything.
-    Owner,
 }
 
 /// A member of a group.
@@ -192,8 +190,10 @@ pub struct StoredMessage {
     pub sender: UserId,
     /// Unique per sender.
     pub id: MessageId,
-    /// 1 text, 2 file, 3 image, 4 audio, 5 video.
+    /// 1 text, 2 file, 3 image, 4 audio, 5 video; 23 a change of the group.
     pub content_type: u8,
+    /// What the entry is.
+    pub subject: Subject,
     /// Its text.
     pub content: Box<str>,
     /// The display name that the sender's client put into it.
@@ -205,15 +205,6 @@ pub struct StoredMessage {
     /// When it was stored, in milliseconds since 1970.
     pub stored_at_ms: i64,
 }
-
-/// Kinds of changes in the directory's log.
-const JOINED: i64 = 1;
-const LEFT: i64 = 2;
-const AVATAR: i64 = 3;
-
-/// Roles as the database has them.
-const MEMBER: i64 = 1;
-const OWNER: i64 = 2;
 
 type Result<T> = std::result::Result<T, DirectoryError>;
 
@@ -253,40 +244,52 @@ impl Directory {
         })
     }
 
-    /// Creates a group, with its owner as its first member.
+    /// Creates a group, with its owner as its first member: the first entry of its log.
     ///
     /// # Errors
-    /// If the id is taken, the owner does not exist, or the database fails.
+    /// If the id is taken, the name is none, the owner does not exist, or the database fails.
     pub fn create_group(&mut self, new: &NewGroup) -> Result<()> {
+        let create = GroupChange::Create { name: new.name.as_str().into(), invite_only: new.invite_only };
+        if GroupChange::decode(&create.encode()).is_none() {
+            return Err(DirectoryError::GroupName);
+        }
         self.change(|transaction, now_ms| {
-            if find_group(transaction, &new.id)?.is_some() {
+            if groups::find(transaction, &new.id)?.is_some() {
                 return Err(DirectoryError::GroupExists(new.id.clone()));
             }
             let owner = existing_user(transaction, &new.owner)?;
-            transaction.execute(
-                "INSERT INTO groups (uuid, name, notice, owner_id, created_at_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![new.id.as_str(), new.name, new.notice, owner, now_ms],
-            )?;
-            let group = transaction.last_insert_rowid();
-            add_member(transaction, group, owner, OWNER, now_ms).map(drop)
+            let names = (&*new.name, &*new.notice);
+            let group = groups::make(transaction, &new.id, names, owner, new.invite_only, now_ms)?;
+            enter(transaction, group, &create, (owner, None), now_ms)
         })
     }
 
-    /// Makes a user a member of a group; returns whether it was none. A new member reads what is said in the
-    /// group from now on, whether it was a member before or not.
+    /// Makes a user a member of a group, invited or not, as if the user had joined; returns whether it was none. A new
+    /// member reads what is said in the group from now on, whether it was a member before or not. The first
+    /// member of a group that has none owns it.
     ///
     /// # Errors
     /// If there is no such group or user, or the database fails.
     pub fn join(&mut self, group: &GroupId, user: &UserId) -> Result<bool> {
         self.change(|transaction, now_ms| {
             let group = existing_group(transaction, group)?;
-            let user = existing_user(transaction, user)?;
-            add_member(transaction, group, user, MEMBER, now_ms)
+            let number = existing_user(transaction, user)?;
+            if groups::membership(transaction, group, number)?.is_some() {
+                return Ok(false);
+            }
+            let is_first = groups::facts(transaction, group)?.members == 0;
+            enter(transaction, group, &GroupChange::Join, (number, None), now_ms)?;
+            if is_first {
+                let own = GroupChange::SetRole(user.clone(), Role::Owner);
+                enter(transaction, group, &own, (number, Some(number)), now_ms)?;
+            }
+            Ok(true)
         })
     }
 
-    /// Makes a user no member of a group any more; returns whether it was one. A group keeps its messages,
-    /// whoever leaves.
+    /// Makes a user no member of a group any more, as if the user had left; returns whether it was one. A group keeps
+    /// its messages, whoever leaves. If it was the last owner, another member is first made one: of those with the
+    /// highest role the one who joined first.
     ///
     /// # Errors
     /// If there is no such group or user, or the database fails.
@@ -294,12 +297,15 @@ impl Directory {
         self.change(|transaction, now_ms| {
             let group = existing_group(transaction, group)?;
             let user = existing_user(transaction, user)?;
-            let removed = transaction
-                .execute("DELETE FROM members WHERE group_id = ?1 AND user_id = ?2", [group, user])?;
-            if removed == 0 {
-                return Ok(false);
+            let Some(seat) = groups::membership(transaction, group, user)? else { return Ok(false) };
+            if seat.role == Role::Owner
+                && groups::facts(transaction, group)?.owners == 1
+                && let Some((next, number)) = successor(transaction, group, user)?
+            {
+                let own = GroupChange::SetRole(next, Role::Owner);
+                enter(transaction, group, &own, (user, Some(number)), now_ms)?;
             }
-            log_change(transaction, user, LEFT, Some(group), None, now_ms)?;
+            enter(transaction, group, &GroupChange::Leave, (user, None), now_ms)?;
             Ok(true)
         })
     }
@@ -318,7 +324,7 @@ impl Directory {
             if updated == 0 {
                 return Ok(false);
             }
-            log_change(transaction, user, AVATAR, None, Some(avatar), now_ms)?;
+            groups::log_change(transaction, user, groups::AVATAR, None, Some(avatar), now_ms)?;
             Ok(true)
         })
     }
@@ -350,7 +356,7 @@ impl Directory {
         let mut statement = self.connection.prepare(
             "SELECT groups.uuid, groups.id, groups.name, groups.notice, groups.created_at_ms
              FROM users JOIN members ON members.user_id = users.id JOIN groups ON groups.id = group_id
-             WHERE users.uuid = ?1 ORDER BY groups.id",
+             WHERE users.uuid = ?1 AND last_seq IS NULL ORDER BY groups.id",
         )?;
         groups(statement.query([user.as_str()])?)
     }
@@ -374,7 +380,8 @@ impl Directory {
         let group = existing_group(&self.connection, group)?;
         let mut statement = self.connection.prepare(
             "SELECT users.uuid, users.username, users.avatar, members.role, members.joined_at_ms
-             FROM members JOIN users ON users.id = user_id WHERE group_id = ?1 ORDER BY user_id",
+             FROM members JOIN users ON users.id = user_id
+             WHERE group_id = ?1 AND last_seq IS NULL ORDER BY user_id",
         )?;
         let mut rows = statement.query([group])?;
         let mut members = Vec::new();
@@ -383,7 +390,7 @@ impl Directory {
                 user: user_id(row, 0)?,
                 username: row.get(1)?,
                 avatar: row.get(2)?,
-                role: if row.get::<_, i64>(3)? == OWNER { Role::Owner } else { Role::Member },
+                role: groups::role(row.get(3)?),
                 joined_at_ms: row.get(4)?,
             });
         }
@@ -415,7 +422,7 @@ impl Directory {
         let bound = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
         let mut statement = self.connection.prepare(
             "SELECT seq, users.uuid, message_id, content_type, content, sender_name, url, file_suffix,
-                    stored_at_ms
+                    stored_at_ms, change
              FROM messages JOIN users ON users.id = sender_id
              WHERE conversation_id = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq LIMIT ?4",
         )?;
@@ -433,6 +440,7 @@ impl Directory {
                 url: row.get(6)?,
                 file_suffix: row.get(7)?,
                 stored_at_ms: row.get(8)?,
+                subject: subject(row.get_ref(9)?)?,
             });
         }
         Ok(messages)
@@ -450,36 +458,51 @@ impl Directory {
     }
 }
 
-fn add_member(transaction: &Transaction<'_>, group: i64, user: i64, role: i64, now_ms: i64) -> Result<bool> {
-    // The end of the log itself, as the writers take it, should a head lag behind it.
-    let added = transaction.execute(
-        "INSERT INTO members (group_id, user_id, role, joined_at_ms, first_seq)
-         VALUES (?1, ?2, ?3, ?4, 1 + coalesce(
-             (SELECT max(head_seq, (SELECT coalesce(max(seq), 0) FROM messages WHERE conversation_id = conversations.id))
-              FROM conversations WHERE group_id = ?1), 0))
-         ON CONFLICT (group_id, user_id) DO NOTHING",
-        [group, user, role, now_ms],
-    )?;
-    if added == 0 {
-        return Ok(false);
-    }
-    log_change(transaction, user, JOINED, Some(group), None, now_ms)?;
-    Ok(true)
-}
-
-fn log_change(
+/// Appends a change to a group's log, and makes it.
+fn enter(
     transaction: &Transaction<'_>,
-    user: i64,
-    kind: i64,
-    group: Option<i64>,
-    avatar: Option<&str>,
+    group: i64,
+    change: &GroupChange,
+    users: (i64, Option<i64>),
     now_ms: i64,
 ) -> Result<()> {
-    transaction.execute(
-        "INSERT INTO directory_log (user_id, kind, group_id, avatar, changed_at_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![user, kind, group, avatar, now_ms],
-    )?;
-    Ok(())
+    // The end of the log itself, as the writers take it, should a head lag behind it.
+    let head = "SELECT id, max(head_seq, (SELECT coalesce(max(seq), 0) FROM messages WHERE conversation_id = conversations.id))
+                FROM conversations WHERE group_id = ?1";
+    let found = transaction
+        .prepare_cached(head)?
+        .query_row([group], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+        .optional()?;
+    let (conversation, head_seq) = match found {
+        Some(found) => found,
+        None => {
+            let insert = "INSERT INTO conversations (kind, group_id, head_seq, epoch, created_at_ms)
+                          VALUES (2, ?1, 0, coalesce(nullif(random(), 0), 1), ?2)";
+            (transaction.prepare_cached(insert)?.insert([group, now_ms])?, 0)
+        }
+    };
+    let seq = head_seq.saturating_add(1);
+    let insert = "INSERT INTO messages (conversation_id, seq, sender_id, message_id, content_type, content,
+                                        sender_name, url, file_suffix, stored_at_ms, change)
+                  VALUES (?1, ?2, ?3, randomblob(16), ?4, '', '', '', '', ?5, ?6)";
+    let params = params![conversation, seq, users.0, groups::CHANGE, now_ms, change.encode()];
+    transaction.prepare_cached(insert)?.execute(params)?;
+    let update = "UPDATE conversations SET head_seq = ?2 WHERE id = ?1";
+    transaction.prepare_cached(update)?.execute([conversation, seq])?;
+    Ok(groups::apply(transaction, group, change, users, seq, now_ms)?)
+}
+
+/// Who owns a group after its last owner, and its number; none if there is nobody else.
+fn successor(transaction: &Transaction<'_>, group: i64, owner: i64) -> Result<Option<(UserId, i64)>> {
+    let select = "SELECT users.uuid, users.id FROM members JOIN users ON users.id = user_id
+                  WHERE group_id = ?1 AND user_id <> ?2 AND last_seq IS NULL
+                  ORDER BY role DESC, first_seq, users.uuid LIMIT 1";
+    let mut statement = transaction.prepare_cached(select)?;
+    let mut rows = statement.query([group, owner])?;
+    match rows.next()? {
+        Some(row) => Ok(Some((user_id(row, 0)?, row.get(1)?))),
+        None => Ok(None),
+    }
 }
 
 fn find_user(connection: &Connection, user: &UserId) -> Result<Option<i64>> {
@@ -487,17 +510,12 @@ fn find_user(connection: &Connection, user: &UserId) -> Result<Option<i64>> {
     Ok(connection.query_row(sql, [user.as_str()], |row| row.get(0)).optional()?)
 }
 
-fn find_group(connection: &Connection, group: &GroupId) -> Result<Option<i64>> {
-    let sql = "SELECT id FROM groups WHERE uuid = ?1";
-    Ok(connection.query_row(sql, [group.as_str()], |row| row.get(0)).optional()?)
-}
-
 fn existing_user(connection: &Connection, user: &UserId) -> Result<i64> {
     find_user(connection, user)?.ok_or_else(|| DirectoryError::NoSuchUser(user.clone()))
 }
 
 fn existing_group(connection: &Connection, group: &GroupId) -> Result<i64> {
-    find_group(connection, group)?.ok_or_else(|| DirectoryError::NoSuchGroup(group.clone()))
+    groups::find(connection, group)?.ok_or_else(|| DirectoryError::NoSuchGroup(group.clone()))
 }
 
 fn find_conversation(

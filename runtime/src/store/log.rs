@@ -3,13 +3,14 @@
 mod marks;
 mod received;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::groups;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Statement, params};
 use switchboard_engine::{
-    Answer, DirectoryChange, DirectoryChangeKind, GroupId, MessageId, NewMessage, Place, Recipient, Request,
-    Subject, UserId, UserProfile,
+    Answer, Denial, DirectoryChange, DirectoryChangeKind, GroupChange, GroupId, Membership, MessageId,
+    NewMessage, Place, Recipient, Request, Subject, UserId, UserProfile,
 };
 
 use super::seen;
@@ -36,8 +37,8 @@ pub(crate) struct Log<'c> {
     version: i64,
     /// The newest change of the directory that was handed on.
     revision: i64,
-    /// Another connection has written since the directory's log was last read.
-    foreign_write: bool,
+    /// The directory's log may have more than was read of it: another connection has written, or this one a change.
+    unannounced: bool,
     /// Conversations whose heads this transaction has moved.
     moved: Vec<usize>,
     /// Commits that wrote something, since the database was made. Nobody else counts while this one runs.
@@ -51,7 +52,7 @@ struct Cache {
     users: HashMap<UserId, i64>,
     groups: HashMap<GroupId, i64>,
     /// (group, user)
-    members: HashSet<(i64, i64)>,
+    members: HashMap<(i64, i64), Membership>,
     index: HashMap<Key, usize>,
     conversations: Vec<Conversation>,
 }
@@ -84,7 +85,7 @@ impl<'c> Log<'c> {
             cache: Cache::default(),
             version,
             revision,
-            foreign_write: false,
+            unannounced: false,
             moved: Vec::new(),
             commits,
             wrote: false,
@@ -144,13 +145,13 @@ impl<'c> Log<'c> {
     pub(crate) fn apply(&mut self, request: &Request) -> rusqlite::Result<Answer> {
         match request {
             Request::LoadUser(user) => self.load_user(user),
-            Request::StoreMessage(message) if message.subject != Subject::Message => Ok(Answer::Failed),
-            Request::StoreMessage(message) => match self.store_message(message) {
+            Request::StoreMessage(message) => match self.store_entry(message) {
                 Err(error) => match error.sqlite_error_code() {
                     // The message alone is at fault: it is larger than SQLite's largest row.
                     Some(ErrorCode::TooBig) => Ok(Answer::Refused),
                     // What is in the database contradicts it; the rest of the batch is not to suffer.
-                    Some(ErrorCode::ConstraintViolation) => {
+                    // Of a change something may have been written before that: nothing of it may stay.
+                    Some(ErrorCode::ConstraintViolation) if message.subject == Subject::Message => {
                         tracing::error!(%error, sender = %message.sender, "the database contradicts a message");
                         Ok(Answer::Failed)
                     }
@@ -186,6 +187,17 @@ impl<'c> Log<'c> {
         Ok(Answer::UserLoaded(UserProfile { avatar, groups, revision }))
     }
 
+    fn store_entry(&mut self, message: &NewMessage) -> rusqlite::Result<Answer> {
+        match (&message.subject, &message.recipient) {
+            (Subject::Message, _) => self.store_message(message),
+            (Subject::Change(change), Recipient::Group(group)) => self.store_change(message, change, group),
+            // A user has no members; edits and recalls are not kept yet.
+            (Subject::Change(_), Recipient::User(_)) | (Subject::Edit { .. } | Subject::Recall { .. }, _) => {
+                Ok(Answer::Failed)
+            }
+        }
+    }
+
     fn store_message(&mut self, message: &NewMessage) -> rusqlite::Result<Answer> {
         let Some(sender) = self.user(&message.sender)? else { return Ok(Answer::Refused) };
         let Some(index) = self.conversation(sender, message)? else {
@@ -193,24 +205,48 @@ impl<'c> Log<'c> {
             let place = self.statements.stored(sender, message.id)?;
             return Ok(place.map_or(Answer::Refused, Answer::StoredEarlier));
         };
+        if self.is_muted(&message.recipient, sender) {
+            // The same holds for who was muted since.
+            let place = self.statements.stored(sender, message.id)?;
+            return Ok(place.map_or(Answer::Denied(Denial::Forbidden), Answer::StoredEarlier));
+        }
+        match self.append(index, sender, message, None)? {
+            Some(place) => Ok(Answer::MessageStored(place)),
+            None => {
+                let place = self.statements.stored(sender, message.id)?;
+                place.map(Answer::StoredEarlier).ok_or(rusqlite::Error::QueryReturnedNoRows)
+            }
+        }
+    }
+
+    /// Appends an entry to a log of the cache; none if it is stored already.
+    fn append(
+        &mut self,
+        index: usize,
+        sender: i64,
+        entry: &NewMessage,
+        change: Option<&[u8]>,
+    ) -> rusqlite::Result<Option<Place>> {
         // The index was given out a moment ago, and nothing is removed within a transaction.
-        let Some(conversation) = self.cache.conversations.get_mut(index) else { return Ok(Answer::Failed) };
+        let Some(conversation) = self.cache.conversations.get_mut(index) else {
+            return Err(rusqlite::Error::QueryReturnedNoRows);
+        };
         let seq = conversation.head_seq.saturating_add(1);
         let inserted = self.statements.insert_message.execute(params![
             conversation.id,
             seq,
             sender,
-            message.id.0,
-            message.content_type,
-            message.content,
-            message.sender_name,
-            message.url,
-            message.file_suffix,
+            entry.id.0,
+            entry.content_type,
+            entry.content,
+            entry.sender_name,
+            entry.url,
+            entry.file_suffix,
             self.now_ms,
+            change,
         ])?;
         if inserted == 0 {
-            let place = self.statements.stored(sender, message.id)?;
-            return place.map(Answer::StoredEarlier).ok_or(rusqlite::Error::QueryReturnedNoRows);
+            return Ok(None);
         }
         self.wrote = true;
         conversation.head_seq = seq;
@@ -218,11 +254,68 @@ impl<'c> Log<'c> {
             conversation.moved = true;
             self.moved.push(index);
         }
-        Ok(Answer::MessageStored(Place {
+        Ok(Some(Place {
             epoch: conversation.epoch.cast_unsigned(),
             seq: seq.unsigned_abs(),
             stored_at_ms: self.now_ms,
         }))
+    }
+
+    /// A change of a group: whether it may be made is decided here, and what it changes is changed with it.
+    fn store_change(
+        &mut self,
+        entry: &NewMessage,
+        change: &GroupChange,
+        group: &GroupId,
+    ) -> rusqlite::Result<Answer> {
+        let Some(sender) = self.user(&entry.sender)? else { return Ok(Answer::Refused) };
+        if let Some(place) = self.statements.stored(sender, entry.id)? {
+            return Ok(Answer::StoredEarlier(place));
+        }
+        let known = self.group(group)?;
+        let target = match change.target() {
+            Some(user) => self.user(user)?,
+            None => None,
+        };
+        let facts = known.map(|group| groups::facts(self.connection, group)).transpose()?;
+        let own = known.map(|group| self.membership(group, sender)).transpose()?.flatten();
+        let seat = match (known, target) {
+            (Some(group), Some(target)) => self.membership(group, target)?,
+            _ => None,
+        };
+        if let Err(refusal) = change.judge(&entry.sender, facts, own, seat) {
+            return Ok(refusal.into());
+        }
+        if change.target().is_some() && target.is_none() {
+            // There is no such user to invite.
+            return Ok(Answer::Denied(Denial::Conflict));
+        }
+        let group = match (known, change) {
+            (Some(group), _) => group,
+            (None, GroupChange::Create { name, invite_only }) => {
+                groups::make(self.connection, group, (name, ""), sender, *invite_only, self.now_ms)?
+            }
+            (None, _) => return Ok(Answer::Refused),
+        };
+        let index = self.conversation_of(Key::Group(group))?;
+        let Some(place) = self.append(index, sender, entry, Some(&change.encode()))? else {
+            return Err(rusqlite::Error::QueryReturnedNoRows);
+        };
+        let seq = place.seq.cast_signed();
+        groups::apply(self.connection, group, change, (sender, target), seq, self.now_ms)?;
+        for user in [Some(sender), target].into_iter().flatten() {
+            self.cache.members.remove(&(group, user));
+        }
+        self.unannounced = true;
+        Ok(Answer::MessageStored(place))
+    }
+
+    /// Whether a member may not write to a group now.
+    fn is_muted(&self, recipient: &Recipient, user: i64) -> bool {
+        let Recipient::Group(group) = recipient else { return false };
+        // Whose conversation was found a moment ago is a member, and known to be one.
+        let seat = self.cache.groups.get(group).and_then(|group| self.cache.members.get(&(*group, user)));
+        seat.is_some_and(|seat| seat.is_muted(self.now_ms))
     }
 
     /// The user's number; none if there is no such user and none is to be made.
@@ -251,26 +344,34 @@ impl<'c> Log<'c> {
         Ok(found)
     }
 
-    /// The number of a group, if it exists and the user belongs to it.
-    fn group_of(&mut self, group: &GroupId, user: i64) -> rusqlite::Result<Option<i64>> {
-        let id = match self.cache.groups.get(group) {
-            Some(&id) => id,
-            None => match self.statements.group.query_row([group.as_str()], number).optional()? {
-                Some(id) => {
-                    self.cache.groups.insert(group.clone(), id);
-                    id
-                }
-                None => return Ok(None),
-            },
-        };
-        if self.cache.members.contains(&(id, user)) {
+    /// The number of a group, if it exists.
+    fn group(&mut self, group: &GroupId) -> rusqlite::Result<Option<i64>> {
+        if let Some(&id) = self.cache.groups.get(group) {
             return Ok(Some(id));
         }
-        if !self.statements.is_member.exists([id, user])? {
-            return Ok(None);
+        let found = groups::find(self.connection, group)?;
+        if let Some(id) = found {
+            self.cache.groups.insert(group.clone(), id);
         }
-        self.cache.members.insert((id, user));
-        Ok(Some(id))
+        Ok(found)
+    }
+
+    /// What a user is in a group; none if it is no member.
+    fn membership(&mut self, group: i64, user: i64) -> rusqlite::Result<Option<Membership>> {
+        if let Some(&seat) = self.cache.members.get(&(group, user)) {
+            return Ok(Some(seat));
+        }
+        let found = groups::membership(self.connection, group, user)?;
+        if let Some(seat) = found {
+            self.cache.members.insert((group, user), seat);
+        }
+        Ok(found)
+    }
+
+    /// The number of a group, if it exists and the user belongs to it.
+    fn group_of(&mut self, group: &GroupId, user: i64) -> rusqlite::Result<Option<i64>> {
+        let Some(id) = self.group(group)? else { return Ok(None) };
+        Ok(self.membership(id, user)?.map(|_| id))
     }
 
     /// The place in the cache of the conversation that a message goes to, which is made if it is new; none if
@@ -284,12 +385,22 @@ impl<'c> Log<'c> {
             Recipient::Group(group) => self.group_of(group, sender)?.map(Key::Group),
         };
         let Some(key) = key else { return Ok(None) };
+        if !self.cache.index.contains_key(&key)
+            && self.statements.find_conversation(key)?.is_none()
+            && self.statements.stored(sender, message.id)?.is_some()
+        {
+            return Ok(None);
+        }
+        self.conversation_of(key).map(Some)
+    }
+
+    /// The place in the cache of a conversation, which is made if it is new.
+    fn conversation_of(&mut self, key: Key) -> rusqlite::Result<usize> {
         if let Some(&index) = self.cache.index.get(&key) {
-            return Ok(Some(index));
+            return Ok(index);
         }
         let conversation = match self.statements.find_conversation(key)? {
             Some((id, head_seq, epoch)) => Conversation { id, head_seq, epoch, moved: false },
-            None if self.statements.stored(sender, message.id)?.is_some() => return Ok(None),
             None => {
                 let (id, epoch) = self.statements.insert_conversation(key, self.now_ms)?;
                 self.wrote = true;
@@ -299,14 +410,14 @@ impl<'c> Log<'c> {
         let index = self.cache.conversations.len();
         self.cache.conversations.push(conversation);
         self.cache.index.insert(key, index);
-        Ok(Some(index))
+        Ok(index)
     }
 
     fn notice_foreign_writes(&mut self) -> rusqlite::Result<()> {
         let version = self.statements.data_version()?;
         if version != self.version {
             self.version = version;
-            self.foreign_write = true;
+            self.unannounced = true;
             self.cache = Cache::default();
         }
         Ok(())
@@ -317,7 +428,7 @@ impl<'c> Log<'c> {
     pub(crate) fn directory_changes(&mut self) -> rusqlite::Result<Vec<DirectoryChange>> {
         self.notice_foreign_writes()?;
         let mut changes = Vec::new();
-        if !self.foreign_write {
+        if !self.unannounced {
             return Ok(changes);
         }
         let mut newest = self.revision;
@@ -330,15 +441,15 @@ impl<'c> Log<'c> {
         }
         // Only what was skipped can have made this empty while there was something: then look on.
         if newest == self.revision {
-            self.foreign_write = false;
+            self.unannounced = false;
         }
         self.revision = newest;
         Ok(changes)
     }
 
     /// Whether [`directory_changes`](Self::directory_changes) has more to give.
-    pub(crate) fn has_foreign_writes(&self) -> bool {
-        self.foreign_write
+    pub(crate) fn has_unannounced(&self) -> bool {
+        self.unannounced
     }
 
     /// Writes something, and takes it away again.
@@ -372,8 +483,6 @@ struct Statements<'c> {
     insert_user: Statement<'c>,
     avatar: Statement<'c>,
     groups_of: Statement<'c>,
-    group: Statement<'c>,
-    is_member: Statement<'c>,
     direct: Statement<'c>,
     insert_direct: Statement<'c>,
     group_conversation: Statement<'c>,
@@ -401,10 +510,8 @@ impl<'c> Statements<'c> {
             avatar: prepare("SELECT avatar FROM users WHERE id = ?1")?,
             groups_of: prepare(
                 "SELECT groups.uuid FROM members JOIN groups ON groups.id = members.group_id
-                 WHERE members.user_id = ?1 ORDER BY members.group_id",
+                 WHERE members.user_id = ?1 AND last_seq IS NULL ORDER BY members.group_id",
             )?,
-            group: prepare("SELECT id FROM groups WHERE uuid = ?1")?,
-            is_member: prepare("SELECT 1 FROM members WHERE group_id = ?1 AND user_id = ?2")?,
             // The log is the truth: a head that lags behind it, by whatever damage, must not stop the writers.
             direct: prepare(
                 "SELECT id, max(head_seq, (SELECT coalesce(max(seq), 0) FROM messages WHERE conversation_id = conversations.id)), epoch
@@ -424,8 +531,8 @@ impl<'c> Statements<'c> {
             )?,
             insert_message: prepare(
                 "INSERT INTO messages (conversation_id, seq, sender_id, message_id, content_type, content,
-                                       sender_name, url, file_suffix, stored_at_ms)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                                       sender_name, url, file_suffix, stored_at_ms, change)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
                  ON CONFLICT (sender_id, message_id) DO NOTHING",
             )?,
             stored: prepare(

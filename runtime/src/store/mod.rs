@@ -37,6 +37,7 @@
 
 mod directory;
 mod epochs;
+mod groups;
 mod handle;
 mod health;
 mod log;
@@ -58,7 +59,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 pub use directory::{
-    Conversation, ConversationInfo, Directory, DirectoryError, Group, Member, NewGroup, NewUser, Role,
+    Conversation, ConversationInfo, Directory, DirectoryError, Group, Member, NewGroup, NewUser,
     StoredMessage, User,
 };
 pub use epochs::renew_epochs;
@@ -66,6 +67,7 @@ pub use handle::{Completions, StoreEvent, StoreHandle};
 pub use health::{Failure, StoreHealth};
 pub use mark::MARK_FILE;
 pub use open::{DATABASE_FILE, DataFolder, LOCK_FILE, OpenError};
+pub use switchboard_engine::Role;
 
 pub use reads::HEADS_AT_A_TIME;
 

@@ -32,16 +32,17 @@ const CACHE_KIB: i32 = 64 << 10;
 const APPLICATION_ID: i32 = 0x5357_4244;
 
 /// Every step of the schema, oldest first. One that has been released is never changed.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("../migrations/0001_initial.sql"),
     include_str!("../migrations/0002_sessions.sql"),
     include_str!("../migrations/0004_marks.sql"),
     include_str!("../migrations/0005_seen.sql"),
+    include_str!("../migrations/0003_groups.sql"),
     include_str!("../migrations/0006_received.sql"),
 ];
 
 /// The number of the newest schema: how many migrations there are.
-const SCHEMA_VERSION: i32 = 5;
+const SCHEMA_VERSION: i32 = 6;
 
 fn migrations() -> Migrations<'static> {
     MIGRATIONS.into_iter().map(M::up).collect()

@@ -3,7 +3,8 @@
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
 use switchboard_engine::{
-    Answer, GroupId, Head, Marks, MessageId, Messages, Range, Recipient, Request, StoredMessage, UserId,
+    Answer, GroupChange, GroupId, Head, Marks, MessageId, Messages, Range, Recipient, Request, StoredMessage,
+    Subject, UserId,
 };
 
 use super::log::valid;
@@ -110,11 +111,16 @@ impl<'c> Reads<'c> {
             Recipient::User(other) => (self.direct_log(&range.reader, other)?, 1_i64),
             Recipient::Group(group) => {
                 let ids = [group.as_str(), range.reader.as_str()];
-                let member = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
+                let member = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get(2)?));
                 let member = self.group.query_row(ids, member).optional()?;
                 // Whether the group is another's or nobody's is nothing to tell a stranger.
-                let Some((group, first_seq)) = member else { return Ok(Answer::Refused) };
-                (self.group_log.query_row([group], readable).optional()?, first_seq)
+                let Some((group, first_seq, last_seq)) = member else { return Ok(Answer::Refused) };
+                let mut log = self.group_log.query_row([group], readable).optional()?;
+                if let (Some(log), Some(last_seq)) = (&mut log, last_seq) {
+                    // To who has left, the log ends where that says so.
+                    log.head_seq = log.head_seq.min(last_seq);
+                }
+                (log, first_seq)
             }
         };
         let mut messages =
@@ -236,16 +242,23 @@ fn message(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
         seq: row.get::<_, i64>(0)?.unsigned_abs(),
         id: MessageId(row.get(1)?),
         sender,
-        sender_name: row.get(7)?,
-        avatar: row.get(8)?,
+        sender_name: row.get(8)?,
+        avatar: row.get(9)?,
         content_type: row.get(3)?,
         content: row.get(4)?,
         url: row.get(5)?,
         stored_at_ms: row.get(6)?,
-        subject: switchboard_engine::Subject::Message,
+        subject: subject(row.get_ref(7)?)?,
         changed_seq: 0,
         is_recalled: false,
     })
+}
+
+/// What an entry is, from what is kept of it beside its texts.
+pub(super) fn subject(change: rusqlite::types::ValueRef<'_>) -> rusqlite::Result<Subject> {
+    let Some(change) = change.as_blob_or_null()? else { return Ok(Subject::Message) };
+    // One that a newer version has put there keeps its place.
+    Ok(GroupChange::decode(change).map_or(Subject::Message, |change| Subject::Change(Box::new(change))))
 }
 
 /// The statements. None of them may read more than what it gives: a test looks at their plans.
@@ -255,8 +268,8 @@ mod sql {
     pub(super) const DIRECT: &str =
         "SELECT id, head_seq, epoch FROM conversations WHERE user_low = ?1 AND user_high = ?2";
 
-    /// The number of a group, and from where on this member reads.
-    pub(super) const GROUP: &str = "SELECT groups.id, first_seq
+    /// The number of a group, and from where on and how far this user reads, who is a member or was one.
+    pub(super) const GROUP: &str = "SELECT groups.id, first_seq, last_seq
          FROM groups CROSS JOIN users CROSS JOIN members ON group_id = groups.id AND user_id = users.id
          WHERE groups.uuid = ?1 AND users.uuid = ?2";
 
@@ -264,12 +277,14 @@ mod sql {
 
     // CROSS JOIN keeps SQLite from beginning with the users, whatever its statistics say.
     pub(super) const FORWARDS: &str =
-        "SELECT seq, message_id, users.uuid, content_type, content, url, stored_at_ms, sender_name, users.avatar
+        "SELECT seq, message_id, users.uuid, content_type, content, url, stored_at_ms, change, sender_name,
+                users.avatar
          FROM messages CROSS JOIN users ON users.id = sender_id
          WHERE conversation_id = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq LIMIT ?4";
 
     pub(super) const BACKWARDS: &str =
-        "SELECT seq, message_id, users.uuid, content_type, content, url, stored_at_ms, sender_name, users.avatar
+        "SELECT seq, message_id, users.uuid, content_type, content, url, stored_at_ms, change, sender_name,
+                users.avatar
          FROM messages CROSS JOIN users ON users.id = sender_id
          WHERE conversation_id = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq DESC LIMIT ?4";
 
@@ -285,7 +300,8 @@ mod sql {
          FROM conversations INDEXED BY conversations_by_high CROSS JOIN users ON users.id = user_low
          WHERE user_high = ?1 AND user_low <> ?1 AND conversations.id > ?2 AND head_seq > 0
          ORDER BY conversations.id LIMIT ?3",
-        "SELECT groups.id, epoch, head_seq, first_seq, groups.uuid, delivered_seq, read_seq
+        "SELECT groups.id, epoch, min(head_seq, coalesce(last_seq, head_seq)), first_seq, groups.uuid,
+             delivered_seq, read_seq
          FROM members CROSS JOIN groups ON groups.id = members.group_id
              CROSS JOIN conversations ON conversations.group_id = members.group_id
          WHERE members.user_id = ?1 AND members.group_id > ?2 AND head_seq > 0

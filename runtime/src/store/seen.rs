@@ -38,7 +38,7 @@ mod sql {
 
     pub(super) const IN_A_GROUP: &str = "SELECT 1 FROM members AS mine
          CROSS JOIN members AS theirs ON theirs.group_id = mine.group_id AND theirs.user_id = ?2
-         WHERE mine.user_id = ?1 LIMIT 1";
+         WHERE mine.user_id = ?1 AND mine.last_seq IS NULL AND theirs.last_seq IS NULL LIMIT 1";
 }
 
 #[cfg(test)]

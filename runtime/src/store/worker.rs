@@ -107,7 +107,7 @@ impl Worker {
         if self.mark.age() >= LOOK_INTERVAL {
             self.mark.write(log.commits());
         }
-        if taken.poked || log.has_foreign_writes() || self.looked.elapsed() >= LOOK_INTERVAL {
+        if taken.poked || log.has_unannounced() || self.looked.elapsed() >= LOOK_INTERVAL {
             self.looked = Instant::now();
             self.look_around(log);
         }
@@ -126,6 +126,10 @@ impl Worker {
                 self.fail_batch(log, batch.len());
             }
             None => self.fail_batch(log, batch.len()),
+        }
+        // Who is in which group now is known before it is known what was said there.
+        if log.has_unannounced() {
+            self.announce_changes(log);
         }
         self.replies.hand_over(&shared, batch, &mut self.answers);
     }
@@ -160,10 +164,16 @@ impl Worker {
                 None => {}
             }
         }
+        self.announce_changes(log);
+    }
+
+    /// Tells the shards what is new in the directory's log.
+    fn announce_changes(&mut self, log: &mut Log<'_>) {
+        let shared = Arc::clone(&self.shared);
         loop {
             match shared.guard("reading the directory's log", || log.directory_changes()) {
                 Some(Ok(changes)) if !changes.is_empty() => self.announce(changes),
-                Some(Ok(_)) if log.has_foreign_writes() => {}
+                Some(Ok(_)) if log.has_unannounced() => {}
                 Some(Ok(_)) | None => break,
                 Some(Err(error)) => {
                     shared.health.fail(format!("reading the directory's log: {error}"));

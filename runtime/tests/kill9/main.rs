@@ -123,7 +123,8 @@ fn create_group(data: &Path) {
     }
     let id = GroupId::new(GROUP).unwrap();
     let owner = user(USERS[0]);
-    let group = NewGroup { id: id.clone(), name: GROUP.into(), notice: String::new(), owner };
+    let group =
+        NewGroup { id: id.clone(), name: GROUP.into(), notice: String::new(), owner, invite_only: true };
     directory.create_group(&group).unwrap();
     for member in &USERS[1..] {
         assert!(directory.join(&id, &user(member)).unwrap());

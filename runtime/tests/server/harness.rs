@@ -124,7 +124,13 @@ pub(crate) fn create_group(data: &Path, group: &str, members: &[&str]) {
         }
     }
     let id = GroupId::new(group).unwrap();
-    let new = NewGroup { id: id.clone(), name: group.into(), notice: String::new(), owner: user(members[0]) };
+    let new = NewGroup {
+        id: id.clone(),
+        name: group.into(),
+        notice: String::new(),
+        owner: user(members[0]),
+        invite_only: true,
+    };
     directory.create_group(&new).unwrap();
     for member in &members[1..] {
         assert!(directory.join(&id, &user(member)).unwrap());

@@ -5,9 +5,9 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use switchboard_proto::{
     Message as _,
     v1::{
-        Accepted, ClientFrame, Content, Conversation, Delivery, Fetch, Head, Heads, Heartbeat, Hello, Page,
-        RejectCode, Rejected, Resync, ServerFrame, Submit, Unfetched, Welcome, client_frame as said,
-        conversation::Peer, server_frame::Body,
+        Accepted, ClientFrame, Content, Conversation, Delivery, Fetch, GroupChange, Head, Heads, Heartbeat,
+        Hello, Page, RejectCode, Rejected, Resync, ServerFrame, Submit, Unfetched, Welcome,
+        client_frame as said, conversation::Peer, group_change::Kind, server_frame::Body,
     },
 };
 use tokio::net::TcpStream;
@@ -99,12 +99,34 @@ impl Device {
         delivery
     }
 
+    /// The next delivery beyond this place: whom a change concerns may be told of it in both its ways.
+    async fn delivery_after(&mut self, seq: u64) -> Delivery {
+        loop {
+            let delivery = self.delivery().await;
+            if delivery.seq > seq {
+                return delivery;
+            }
+        }
+    }
+
     async fn fetch(&mut self, fetch: Fetch) -> Page {
         let id = fetch.fetch_id;
         self.say(said::Body::Fetch(fetch)).await;
         let Body::Page(page) = self.hear().await else { panic!("a page is next") };
         assert_eq!(page.fetch_id, id);
         page
+    }
+
+    /// All of a conversation's log, whatever is delivered meanwhile.
+    async fn page_of(&mut self, conversation: &Conversation) -> Page {
+        self.say(said::Body::Fetch(all_of(conversation))).await;
+        loop {
+            let said = self.hear().await;
+            if let Body::Page(page) = said {
+                return page;
+            }
+            assert!(matches!(said, Body::Delivery(_)), "{} expected a page and got {said:?}", self.user);
+        }
     }
 
     /// Everything that was to come before has come: the answer to a heartbeat is next.
@@ -309,7 +331,7 @@ async fn members_of_a_group_are_sent_and_find_what_was_said_and_strangers_are_to
     carol.send(&group_text("crew", "aye")).await;
     for device in [&mut alice, &mut bob] {
         let delivery = device.delivery().await;
-        assert_eq!((delivery.seq, &*delivery.from), (2, "carol"));
+        assert_eq!((delivery.seq, &*delivery.from), (accepted.seq + 1, "carol"));
     }
     zoe.say(submit(1, &crew, "hello?")).await;
     let Body::Rejected(Rejected { code, .. }) = zoe.hear().await else { panic!("zoe is no member") };
@@ -318,6 +340,69 @@ async fn members_of_a_group_are_sent_and_find_what_was_said_and_strangers_are_to
     let Body::Unfetched(Unfetched { code, .. }) = zoe.hear().await else { panic!("zoe is no member") };
     assert_eq!(code, i32::from(RejectCode::NoSuchConversation));
     zoe.has_nothing_more().await;
+}
+
+/// A change of a group.
+fn change(id: u8, to: &Conversation, change: GroupChange) -> said::Body {
+    said::Body::Submit(Submit {
+        message_id: vec![id; 16].into(),
+        conversation: Some(to.clone()),
+        content: Some(Content { kind: 23, change: Some(change), ..Content::default() }),
+    })
+}
+
+fn about(kind: Kind, user: &str) -> GroupChange {
+    GroupChange { kind: kind.into(), user: user.into(), ..GroupChange::default() }
+}
+
+#[tokio::test]
+async fn a_group_is_made_and_changed_by_its_members_and_who_is_removed_reads_up_to_that() {
+    let server = TestServer::with_shards(2);
+    let (mut alice, ..) = Device::sign_in(server.address, "alice").await;
+    let (mut bob, ..) = Device::sign_in(server.address, "bob").await;
+    let (mut carol, mut old) =
+        (Device::sign_in(server.address, "carol").await.0, server.client("carol").await);
+    let club = with_group("club");
+    let create = GroupChange { name: "The club".into(), ..about(Kind::Create, "") };
+    let made = [create.clone(), about(Kind::Invite, "bob"), about(Kind::Invite, "carol")];
+    for (id, made) in (1..).zip(made) {
+        alice.say(change(id, &club, made)).await;
+        let Body::Accepted(accepted) = alice.hear().await else { panic!("change {id} is not accepted") };
+        assert_eq!(accepted.seq, u64::from(id));
+    }
+    for (device, seqs) in [(&mut bob, 2..=3), (&mut carol, 3..=3)] {
+        for seq in seqs {
+            let delivery = device.delivery_after(seq - 1).await;
+            assert_eq!((delivery.conversation.as_ref(), delivery.seq), (Some(&club), seq));
+        }
+    }
+    bob.submit(1, &club, "hello").await;
+    assert_eq!(alice.delivery().await.seq, 4);
+    assert_eq!(carol.delivery_after(3).await.seq, 4);
+    assert_eq!(old.recv().await.content, "hello", "and nothing of the changes");
+    bob.say(change(2, &club, about(Kind::Kick, "carol"))).await;
+    let Body::Rejected(rejected) = bob.hear().await else { panic!("bob is no admin") };
+    assert_eq!(rejected.code, i32::from(RejectCode::Forbidden));
+    alice.say(change(4, &club, about(Kind::Kick, "bob"))).await;
+    let Body::Accepted(accepted) = alice.hear().await else { panic!("the kick is not accepted") };
+    assert_eq!(accepted.seq, 5);
+    let told = bob.delivery_after(3).await;
+    assert_eq!(told.content.unwrap().change.unwrap(), about(Kind::Kick, "bob"));
+    alice.submit(5, &club, "among ourselves").await;
+    assert_eq!(carol.delivery().await.seq, 5);
+    assert_eq!(carol.delivery().await.seq, 6);
+    let page = bob.page_of(&club).await;
+    assert_eq!((page.head_seq, page.first_seq, page.messages.len()), (5, 2, 4));
+    bob.say(submit(3, &club, "hello?")).await;
+    let Body::Rejected(rejected) = bob.hear().await else { panic!("bob is no member") };
+    assert_eq!(rejected.code, i32::from(RejectCode::NoSuchConversation));
+    // The same again is accepted again, and another one of that id reveals nothing.
+    alice.say(change(1, &club, create.clone())).await;
+    assert!(matches!(alice.hear().await, Body::Accepted(Accepted { seq: 1, .. })));
+    bob.say(change(4, &club, create)).await;
+    let Body::Rejected(rejected) = bob.hear().await else { panic!("the id is taken") };
+    assert_eq!(rejected.code, i32::from(RejectCode::NoSuchConversation));
+    bob.has_nothing_more().await;
 }
 
 #[tokio::test]

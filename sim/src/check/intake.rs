@@ -375,6 +375,19 @@ impl Check {
         self.look_at_limit(user);
     }
 
+    /// The store has committed an entry that is no message, which has its place like any other.
+    pub(crate) fn entered(&mut self, log: (u32, u32), seq: u64) {
+        if !self.is_on {
+            return;
+        }
+        let head = self.heads.entry(log).or_insert(0);
+        *head += 1;
+        let expected = *head;
+        if seq != expected {
+            self.fail("one-order", |_| format!("a change is given seq {seq}, and {expected} is next"));
+        }
+    }
+
     /// The store has committed a message. In which conversation it has to be follows from what was said.
     pub(crate) fn committed(&mut self, message: MessageKey, seq: u64) {
         if !self.is_on {

@@ -282,6 +282,21 @@ impl Spec {
         }
     }
 
+    /// An entry that is no message is in its log.
+    pub(crate) fn entered(&mut self, log: (u32, u32), seq: u64) {
+        if !self.is_on {
+            return;
+        }
+        let head = self.heads.entry(log).or_insert(0);
+        *head += 1;
+        let expected = *head;
+        if seq != expected {
+            self.fail("one-order", |_| {
+                format!("a change is number {seq} of its log, and {expected} is next")
+            });
+        }
+    }
+
     /// The store has committed a message as its sender's, as this number of this conversation's log.
     pub(crate) fn committed(&mut self, key: MessageKey, said: &Said, sender: u16, log: (u32, u32), seq: u64) {
         if !self.is_on {

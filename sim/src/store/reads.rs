@@ -1,8 +1,10 @@
 //! What sessions read of a store: how far their user's conversations are, and parts of their logs.
 
-use switchboard_engine::{Answer, GroupId, Head, Marks, Messages, Range, Recipient, StoredMessage, UserId};
+use std::ops::RangeInclusive;
 
-use super::{Conversation, SimStore, Stored};
+use switchboard_engine::{Answer, Head, Marks, Messages, Range, Recipient, StoredMessage, UserId};
+
+use super::{Conversation, SimStore, StoreCanary, Stored};
 
 /// Heads of one answer at the most: so few that even small worlds have several answers.
 pub(super) const HEADS_AT_A_TIME: usize = 3;
@@ -27,13 +29,13 @@ impl SimStore {
         let mut heads = Vec::new();
         for (place, (conversation, seq)) in self.heads.iter().enumerate().skip(after) {
             let Some(other_side) = conversation.other_side(user).filter(|_| *seq > 0) else { continue };
-            let Some(first_seq) = self.first_seq(user, &other_side) else { continue };
+            let Some((first_seq, last_seq)) = self.readable(user, &other_side) else { continue };
             if heads.len() == HEADS_AT_A_TIME {
                 return Answer::HeadsLoaded { heads, next: Some(place as u64) };
             }
             heads.push(Head {
                 epoch: conversation.epoch(),
-                seq: *seq,
+                seq: (*seq).min(last_seq),
                 first_seq,
                 own: self.marks_of(conversation, user),
                 peer: match &other_side {
@@ -48,30 +50,30 @@ impl SimStore {
 
     pub(super) fn load_messages(&self, range: &Range) -> Answer {
         // Whether the group is another's or nobody's is nothing to tell a stranger.
-        let Some(first_seq) = self.first_seq(&range.reader, &range.conversation) else {
+        let Some((first_seq, last_seq)) = self.readable(&range.reader, &range.conversation) else {
             return Answer::Refused;
         };
         let conversation = Conversation::of(&range.reader, &range.conversation);
-        let head_seq = self.heads.get(&conversation).copied().unwrap_or(0);
+        let head_seq = self.heads.get(&conversation).copied().unwrap_or(0).min(last_seq);
         let epoch = if head_seq == 0 { 0 } else { conversation.epoch() };
-        let messages = self.part(range, &conversation, first_seq);
+        let messages = self.part(range, &conversation, first_seq..=last_seq);
         Answer::MessagesLoaded(Messages { epoch, head_seq, first_seq, messages })
     }
 
-    /// Where a user may read a conversation from; none if not at all.
-    pub(super) fn first_seq(&self, reader: &UserId, conversation: &Recipient) -> Option<u64> {
+    /// Which places of a conversation a user may read; none if not any.
+    pub(super) fn readable(&self, reader: &UserId, conversation: &Recipient) -> Option<(u64, u64)> {
         match conversation {
-            Recipient::User(_) => Some(1),
-            Recipient::Group(group) => self.is_member(group, reader).then(|| self.joined_at(group, reader)),
+            Recipient::User(_) => Some((1, u64::MAX)),
+            Recipient::Group(group) => {
+                let (first_seq, last_seq) = self.group(group)?.range(reader)?;
+                let last_seq = last_seq.filter(|_| !self.has(StoreCanary::FormerReadsOn));
+                Some((first_seq, last_seq.unwrap_or(u64::MAX)))
+            }
         }
     }
 
-    fn joined_at(&self, group: &GroupId, member: &UserId) -> u64 {
-        self.first_seqs.get(&(group.clone(), member.clone())).copied().unwrap_or(1)
-    }
-
-    fn part(&self, range: &Range, of: &Conversation, first_seq: u64) -> Vec<StoredMessage> {
-        let readable = |stored: &&Stored| stored.conversation == *of && stored.seq >= first_seq;
+    fn part(&self, range: &Range, of: &Conversation, seqs: RangeInclusive<u64>) -> Vec<StoredMessage> {
+        let readable = |stored: &&Stored| stored.conversation == *of && seqs.contains(&stored.seq);
         let log = self.log.iter().filter(readable);
         let wanted: Vec<_> = if range.backwards {
             let to = if range.from_seq == 0 { u64::MAX } else { range.from_seq };
@@ -106,7 +108,7 @@ fn message(stored: &Stored, avatar: Box<str>) -> StoredMessage {
         content: message.content.clone(),
         url: message.url.clone(),
         stored_at_ms: stored.stored_at_ms,
-        subject: switchboard_engine::Subject::Message,
+        subject: message.subject.clone(),
         changed_seq: 0,
         is_recalled: false,
     }

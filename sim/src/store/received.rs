@@ -21,7 +21,7 @@ impl SimStore {
         {
             return Answer::Refused;
         }
-        let first_seq = self.first_seq(&told.user, &told.conversation).unwrap_or(1);
+        let first_seq = self.reads_from(&told.user, &told.conversation).unwrap_or(1);
         let before = self.received.get(&(told.user.clone(), conversation.clone())).copied().unwrap_or(0);
         let mut seq = before.max(first_seq - 1).max(told.seq.min(head));
         let last = told.beyond.last().copied().unwrap_or(0).min(head);
@@ -45,7 +45,7 @@ impl SimStore {
         let heads: Vec<_> = self.heads.iter().map(|(of, head)| (of.clone(), *head)).collect();
         for (place, (of, head)) in heads.into_iter().enumerate().skip(after) {
             let Some(conversation) = of.other_side(user).filter(|_| head > 0) else { continue };
-            let Some(first_seq) = self.first_seq(user, &conversation) else { continue };
+            let Some(first_seq) = self.reads_from(user, &conversation) else { continue };
             let key = (user.clone(), of.clone());
             if is_first {
                 self.received.insert(key, head);
@@ -53,6 +53,8 @@ impl SimStore {
             }
             let seq = self.received.get(&key).copied().unwrap_or(0).max(first_seq - 1);
             if self.of_others(user, &of, seq).next().is_none() {
+                // What the user has said is not looked through again.
+                self.received.insert(key, head.max(seq));
                 continue;
             }
             if unreceived.len() == HEADS_AT_A_TIME {
@@ -70,6 +72,15 @@ impl SimStore {
             unreceived.push((Head { conversation, epoch, seq: head, first_seq, own, peer }, received));
         }
         Answer::UnreceivedLoaded { unreceived, next }
+    }
+
+    /// From where on a user who takes part in a conversation now reads it; none of others.
+    fn reads_from(&self, user: &UserId, conversation: &Recipient) -> Option<u64> {
+        let takes_part = match conversation {
+            Recipient::User(_) => true,
+            Recipient::Group(group) => self.is_member(group, user),
+        };
+        self.readable(user, conversation).filter(|_| takes_part).map(|(first_seq, _)| first_seq)
     }
 
     /// The messages of others beyond a place: what has to arrive at a user's classic clients.

@@ -23,7 +23,7 @@ impl SimStore {
         let direct = Conversation::Direct(watcher.min(user).clone(), watcher.max(user).clone());
         let have_talked = self.heads.get(&direct).is_some_and(|head| *head > 0);
         let in_a_group =
-            self.groups.iter().any(|(_, members)| members.contains(watcher) && members.contains(user));
+            self.groups.iter().any(|group| [watcher, user].iter().all(|one| group.membership(one).is_some()));
         if watcher == user || have_talked || in_a_group {
             Answer::Seen { at_ms: self.seen.get(user).copied() }
         } else {

@@ -2,7 +2,7 @@
 //! had not committed is lost with it.
 
 use switchboard_engine::{
-    Answer, DirectoryChange, DirectoryChangeKind, FileKind, GroupId, NewMessage, Request, UserId,
+    Answer, DirectoryChange, DirectoryChangeKind, FileKind, GroupId, NewMessage, Request, Subject, UserId,
 };
 
 use super::{
@@ -173,19 +173,30 @@ impl Store {
             | Request::LoadUnreceived { .. } => None,
         };
         let mut answer = self.model.answer(request);
-        for stored in self.model.log().get(before..).unwrap_or_default() {
-            if let Some(key) = named(&stored.message).and_then(|token| check.message(token)) {
-                check.committed(key, stored.seq);
-                let sender = wire::index(stored.message.sender.as_str()).unwrap_or(u16::MAX);
-                spec.committed(key, &check.said[key as usize], sender, log(&stored.conversation), stored.seq);
-            }
-        }
+        self.committed(before, check, spec);
         if let (Answer::FileStored { kind, .. }, Some(length)) = (&mut answer, length) {
             // The bytes of simulated files say nothing, so the lengths of their names say what they are.
             let kinds = [FileKind::Other, FileKind::Image, FileKind::Audio, FileKind::Video];
             *kind = kinds[length % kinds.len()];
         }
         answer
+    }
+}
+
+impl Store {
+    /// Tells the checks what was committed, from this entry of all on.
+    fn committed(&self, from: usize, check: &mut Check, spec: &mut Spec) {
+        for stored in self.model.log().get(from..).unwrap_or_default() {
+            let log = log(&stored.conversation);
+            if stored.message.subject != Subject::Message {
+                check.entered(log, stored.seq);
+                spec.entered(log, stored.seq);
+            } else if let Some(key) = named(&stored.message).and_then(|token| check.message(token)) {
+                check.committed(key, stored.seq);
+                let sender = wire::index(stored.message.sender.as_str()).unwrap_or(u16::MAX);
+                spec.committed(key, &check.said[key as usize], sender, log, stored.seq);
+            }
+        }
     }
 }
 
@@ -232,6 +243,7 @@ impl<T: Sut> World<'_, T> {
         };
         let answer = if fate.failed { Answer::Failed } else { answer };
         self.trace.arrived(self.now_us);
+        let told_us = self.follow_changes(life.shard);
         let way = (Lane::Store, self.lane(life.shard));
         if !fate.answered {
             let why = if fate.committed { "done, not answered" } else { "not done, not answered" };
@@ -243,9 +255,34 @@ impl<T: Sut> World<'_, T> {
                 (Via::Store, format!("{}{yet}", answer_name(&answer)))
             });
             let last_us = &mut self.store.last_us[life.shard / self.store.per_node].1;
-            *last_us = (self.now_us + fate.back_us).max(*last_us);
+            *last_us = (self.now_us + fate.back_us).max(*last_us).max(told_us);
             self.queue.push(*last_us, Happening::Answer { life, ticket, answer });
         }
+    }
+
+    /// Tells of what a request has changed in the directory. Gives when this shard knows it: before that it gets no
+    /// answer.
+    fn follow_changes(&mut self, shard: usize) -> u64 {
+        let mut told_us = 0;
+        for change in self.store.model.take_announcements() {
+            let revision = change.revision;
+            let (group, member) = match &change.kind {
+                DirectoryChangeKind::Joined(group) => (group, true),
+                DirectoryChangeKind::Left(group) => (group, false),
+                DirectoryChangeKind::Avatar(_) => continue,
+            };
+            let numbers = (wire::index(group.as_str()), wire::index(change.user.as_str()));
+            self.tell_shards(Some(change));
+            if let (Some(group), Some(user)) = numbers
+                && usize::from(group) < self.groups.len()
+            {
+                self.check.member(group, user, member, revision);
+                let known_us = self.store.announced_us.iter().copied().max().unwrap_or(0).max(self.now_us);
+                self.spec.membership(group, user, member, known_us);
+            }
+            told_us = self.store.announced_us[shard];
+        }
+        told_us
     }
 
     /// Whether the store has a user as a member of a group.
@@ -260,7 +297,9 @@ impl<T: Sut> World<'_, T> {
         }
         let before = self.is_member(user, group);
         let (group_id, user_id) = (&self.groups[group.index()], &self.users[user.index()]);
+        let entries = self.store.model.log().len();
         let change = self.store.model.set_member(group_id, user_id, member);
+        self.store.committed(entries, &mut self.check, &mut self.spec);
         if before != member {
             self.check.member(group.0, user.0, member, self.store.model.revision());
         }

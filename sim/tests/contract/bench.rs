@@ -87,6 +87,10 @@ impl Bench {
                 assert_eq!(part.epoch == 0, part.head_seq == 0, "an epoch begins with the first message");
                 part.epoch = self.epoch(part.epoch);
                 for message in &mut part.messages {
+                    // Ids of what the directory has entered are random; tests' own are one byte, repeated.
+                    if message.id.0.iter().any(|byte| *byte != message.id.0[0]) {
+                        message.id.0 = [0; 16];
+                    }
                     self.level_time(part.epoch, message.seq, &mut message.stored_at_ms);
                 }
             }

@@ -6,6 +6,7 @@
 
 mod bench;
 mod bus;
+mod groups;
 mod marks;
 mod random;
 mod reads;
@@ -15,8 +16,8 @@ mod sides;
 mod store;
 
 use switchboard_engine::{
-    DirectoryChange, DirectoryChangeKind, FileSource, FileUpload, GroupId, MessageId, NewMessage, Recipient,
-    Request, UserId,
+    DirectoryChange, DirectoryChangeKind, FileSource, FileUpload, GroupChange, GroupId, MessageId,
+    NewMessage, Recipient, Request, Subject, UserId,
 };
 
 fn user(id: &str) -> UserId {
@@ -49,7 +50,22 @@ fn message(sender: &str, id: u8, recipient: Recipient, content: &str) -> Request
         sender_name: format!("the {sender}").into(),
         url: "".into(),
         file_suffix: "".into(),
-        subject: switchboard_engine::Subject::Message,
+        subject: Subject::Message,
+    }))
+}
+
+/// A change of a group.
+fn change_of(sender: &str, id: u8, to: &str, change: GroupChange) -> Request {
+    Request::StoreMessage(Box::new(NewMessage {
+        sender: user(sender),
+        id: message_id(id),
+        recipient: to_group(to),
+        content_type: 23,
+        content: "".into(),
+        sender_name: "".into(),
+        url: "".into(),
+        file_suffix: "".into(),
+        subject: Subject::Change(Box::new(change)),
     }))
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
-use switchboard_engine::{Answer, FileSource, Range, Recipient, Request};
+use switchboard_engine::{Answer, FileSource, GroupChange, Range, Recipient, Request, Role};
 use switchboard_sim::store::StoreCanary;
 
 use super::bench::{Bench, model};
@@ -12,7 +12,7 @@ use super::marks::{at, mark};
 use super::received::{arrives, lacks};
 use super::sides::{GROUPS, Sqlite, Strangers, USERS};
 
-use super::{file, load, message, to_group, to_user, user};
+use super::{change_of, file, load, message, to_group, to_user, user};
 
 /// A message: its sender, its id, and to whom it goes.
 type Word = (&'static str, u8, Recipient);
@@ -22,6 +22,12 @@ type Word = (&'static str, u8, Recipient);
 enum Step {
     /// One after the other, or all at once: a store may commit those together.
     Say(Vec<Word>),
+    Change {
+        sender: &'static str,
+        id: u8,
+        group: &'static str,
+        change: GroupChange,
+    },
     Load(&'static str),
     Member {
         group: &'static str,
@@ -84,6 +90,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         14 => word.clone().prop_map(|word| Step::Say(vec![word])),
         4 => prop::collection::vec(word, 2..8).prop_map(Step::Say),
+        9 => (name(), 0..40_u8, to(), changes()).prop_map(
+            |(sender, id, group, change)| Step::Change { sender, id: 100 + id, group, change }
+        ),
         3 => name().prop_map(Step::Load),
         4 => (to(), name(), any::<bool>())
             .prop_map(|(group, user, member)| Step::Member { group, user, member }),
@@ -110,6 +119,22 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..60)
 }
 
+fn changes() -> impl Strategy<Value = GroupChange> {
+    let whom = || prop::sample::select(&NAMES[..]).prop_map(user);
+    let role = prop::sample::select(&[Role::Member, Role::Admin, Role::Owner][..]);
+    prop_oneof![
+        1 => any::<bool>().prop_map(|invite_only| GroupChange::Create { name: "a group".into(), invite_only }),
+        2 => Just(GroupChange::Join),
+        2 => Just(GroupChange::Leave),
+        3 => whom().prop_map(GroupChange::Invite),
+        2 => whom().prop_map(GroupChange::Kick),
+        3 => (whom(), role).prop_map(|(user, role)| GroupChange::SetRole(user, role)),
+        2 => (whom(), prop::sample::select(&[0, i64::MAX][..]))
+            .prop_map(|(user, until_ms)| GroupChange::Mute(user, until_ms)),
+        1 => Just(GroupChange::Rename("another name".into())),
+    ]
+}
+
 /// What a store says to a step, as far as both must say the same.
 fn take(store: &mut Bench, place: usize, step: &Step) -> String {
     match step {
@@ -121,6 +146,9 @@ fn take(store: &mut Bench, place: usize, step: &Step) -> String {
             let answers: BTreeMap<_, _> = words.iter().map(|_| store.answer()).collect();
             assert!(answers.keys().eq(&tickets), "every request has its own answer");
             format!("{:?}", answers.into_values().collect::<Vec<_>>())
+        }
+        Step::Change { sender, id, group, change } => {
+            format!("{:?}", store.ask(change_of(sender, *id, group, change.clone())))
         }
         Step::Load(user) => format!("{:?}", store.ask(load(user))),
         Step::Member { group, user, member } => store.set_member(group, user, *member).to_string(),

@@ -10,7 +10,7 @@ use switchboard::media::{MEDIA_FOLDER, MediaOptions, MediaStore};
 use switchboard::store::{
     DATABASE_FILE, DataFolder, Directory, MARK_FILE, NewGroup, NewUser, Store, StoreEvent, StoreOptions,
 };
-use switchboard_engine::{Answer, DirectoryChange, GroupId, Recipient, Request, Ticket, UserId};
+use switchboard_engine::{Answer, DirectoryChange, GroupId, Recipient, Request, Subject, Ticket, UserId};
 use switchboard_sim::store::{Conversation, SimStore, StoreCanary};
 use tempfile::TempDir;
 
@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const USERS: [&str; 4] = ["alice", "bob", "carol", "witness"];
 /// The groups and their owners.
 pub(crate) const GROUPS: [(&str, &str); 2] = [("chess", "alice"), ("go", "bob")];
+/// The group that nobody joins uninvited.
+pub(crate) const CLOSED: &str = "go";
 
 /// Users who are not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +42,7 @@ pub(crate) enum Told {
     Change(DirectoryChange),
 }
 
-/// A message as a conversation's log has it.
+/// A message as a conversation's log has it; changes of groups are left out.
 pub(crate) type Entry = (u64, UserId, [u8; 16], Box<str>);
 
 /// What a store offers.
@@ -61,20 +63,22 @@ pub(crate) trait Side {
 pub(crate) struct Model {
     store: SimStore,
     asked: VecDeque<(Ticket, Request)>,
-    changes: VecDeque<DirectoryChange>,
+    told: VecDeque<Told>,
 }
 
 impl Model {
     pub(crate) fn open(strangers: Strangers, bug: Option<StoreCanary>) -> Self {
         let mut store = SimStore::new(strangers == Strangers::Provisioned);
         USERS.iter().for_each(|name| store.create_user(user(name)));
-        GROUPS.iter().for_each(|(name, owner)| store.create_group(group(name), vec![user(owner)]));
+        for (name, owner) in GROUPS {
+            store.found_group(&group(name), &user(owner), name, name == CLOSED);
+        }
         store.plant(bug);
-        Self { store, asked: VecDeque::new(), changes: VecDeque::new() }
+        Self { store, asked: VecDeque::new(), told: VecDeque::new() }
     }
 
     fn tell(&mut self, change: Option<DirectoryChange>) {
-        self.changes.extend(change);
+        self.told.extend(change.map(Told::Change));
     }
 }
 
@@ -84,11 +88,14 @@ impl Side for Model {
     }
 
     fn next(&mut self) -> Told {
-        if let Some(change) = self.changes.pop_front() {
-            return Told::Change(change);
+        if let Some(told) = self.told.pop_front() {
+            return told;
         }
         let (ticket, request) = self.asked.pop_front().expect("there is something to tell");
-        Told::Answer(ticket, self.store.answer(request))
+        let answer = self.store.answer(request);
+        self.told.extend(self.store.take_announcements().into_iter().map(Told::Change));
+        self.told.push_back(Told::Answer(ticket, answer));
+        self.next()
     }
 
     fn set_member(&mut self, group: &GroupId, user: &UserId, member: bool) -> bool {
@@ -107,13 +114,15 @@ impl Side for Model {
 
     fn crash(&mut self) {
         self.asked.clear();
-        self.changes.clear();
+        self.told.clear();
         self.store.crash();
     }
 
     fn history(&self, sender: &UserId, recipient: &Recipient) -> Vec<Entry> {
         let conversation = Conversation::of(sender, recipient);
-        let stored = self.store.log().iter().filter(|stored| stored.conversation == conversation);
+        let stored = self.store.log().iter().filter(|stored| {
+            stored.conversation == conversation && stored.message.subject == Subject::Message
+        });
         let entry = |stored: &switchboard_sim::store::Stored| {
             let message = &stored.message;
             (stored.seq, message.sender.clone(), message.id.0, message.content.clone())
@@ -144,7 +153,8 @@ impl Sqlite {
         }
         for (name, owner) in GROUPS {
             let (id, owner) = (group(name), user(owner));
-            let new = NewGroup { id, name: name.into(), notice: String::new(), owner };
+            let new =
+                NewGroup { id, name: name.into(), notice: String::new(), owner, invite_only: name == CLOSED };
             directory.create_group(&new).unwrap();
         }
         drop(directory);
@@ -247,6 +257,7 @@ impl Side for Sqlite {
             Recipient::Group(group) => Conversation::Group(group.clone()),
         };
         let found = self.directory.history(&conversation, 1..=u64::MAX, u32::MAX).unwrap();
-        found.into_iter().map(|m| (m.seq, m.sender, m.id.0, m.content)).collect()
+        let messages = found.into_iter().filter(|entry| entry.subject == Subject::Message);
+        messages.map(|m| (m.seq, m.sender, m.id.0, m.content)).collect()
     }
 }

@@ -30,7 +30,9 @@ impl<'c> ReceivedStatements<'c> {
             set_classic: prepare("UPDATE users SET is_classic = 1 WHERE id = ?1")?,
             begin: all(sql::BEGIN)?,
             lists: all(sql::LISTS)?,
-            first_seq: prepare("SELECT first_seq FROM members WHERE group_id = ?1 AND user_id = ?2")?,
+            first_seq: prepare(
+                "SELECT first_seq FROM members WHERE group_id = ?1 AND user_id = ?2 AND last_seq IS NULL",
+            )?,
             read: prepare("SELECT seq FROM received WHERE user_id = ?1 AND conversation_id = ?2")?,
             write: prepare(
                 "INSERT INTO received (user_id, conversation_id, seq) VALUES (?1, ?2, ?3)
@@ -167,7 +169,7 @@ mod sql {
         "INSERT INTO received (user_id, conversation_id, seq)
          SELECT ?1, conversations.id, head_seq
          FROM members CROSS JOIN conversations ON conversations.group_id = members.group_id
-         WHERE members.user_id = ?1 AND head_seq > 0 ON CONFLICT DO NOTHING",
+         WHERE members.user_id = ?1 AND last_seq IS NULL AND head_seq > 0 ON CONFLICT DO NOTHING",
     ];
 
     /// As the lists of heads, with the conversation's number and the place up to which everything has arrived. Marks
@@ -187,7 +189,7 @@ mod sql {
          FROM members CROSS JOIN groups ON groups.id = members.group_id
              CROSS JOIN conversations ON conversations.group_id = members.group_id
              LEFT JOIN received ON received.user_id = ?1 AND conversation_id = conversations.id
-         WHERE members.user_id = ?1 AND members.group_id > ?2
+         WHERE members.user_id = ?1 AND last_seq IS NULL AND members.group_id > ?2
              AND head_seq > max(coalesce(seq, 0), first_seq - 1)
          ORDER BY members.group_id",
     ];
