@@ -190,7 +190,7 @@ impl Default for Limits {
             pending_per_connection: 2_048,
             pending: 65_536,
             pending_bytes: 256 << 20,
-            resend_messages: 1_000,
+            resend_messages: 0,
             resend_conversations: 1_000,
             receipts_per_connection: 2_048,
             lag_bytes: 1 << 20,
