@@ -41,6 +41,8 @@ pub struct ServerConfig {
     pub presence_refresh: Duration,
     /// How long the answer of another engine is waited for.
     pub peer_timeout: Duration,
+    /// How long a call outlives the connection of a device that has it, and the last sign of another engine.
+    pub call_grace: Duration,
     /// Over how long a shutdown closes the connections, in equal steps; zero closes all of them at once.
     pub drain_time: Duration,
     /// How long after a stored message was sent to a classic client a Ping asks whether it has arrived.
@@ -70,6 +72,7 @@ impl Default for ServerConfig {
             presence_grace: Duration::from_secs(10),
             presence_refresh: Duration::from_secs(60),
             peer_timeout: Duration::from_secs(2),
+            call_grace: Duration::from_secs(15),
             drain_time: Duration::from_secs(1),
             receipt_interval: Duration::from_secs(10),
             peers: false,
@@ -157,6 +160,8 @@ pub struct Limits {
     pub heads_per_frame: u32,
     /// Users that one session may watch; those beyond are passed over.
     pub watches: u32,
+    /// Users of one engine that are in calls, those that ring included; those beyond are not reached.
+    pub calls: u32,
 }
 
 /// Cursors that every server looks at: so many a client may send before it is told the limit.
@@ -201,6 +206,7 @@ impl Default for Limits {
             cursors_per_hello: 4_096,
             heads_per_frame: 500,
             watches: 1_000,
+            calls: 65_536,
         }
     }
 }
@@ -276,7 +282,7 @@ impl ServerConfig {
     }
 
     /// What is required of what only sessions have.
-    fn session_rules(&self) -> [(&'static str, &'static str, bool); 15] {
+    fn session_rules(&self) -> [(&'static str, &'static str, bool); 16] {
         let l = &self.limits;
         let is_told = |time: Duration| time.as_millis() <= u128::from(u32::MAX);
         let page_bytes =
@@ -302,6 +308,7 @@ impl ServerConfig {
             ("heads_per_frame", "at least 1", l.heads_per_frame >= 1),
             ("presence_refresh", "above zero", !self.presence_refresh.is_zero()),
             ("peer_timeout", "above zero", !self.peer_timeout.is_zero()),
+            ("call_grace", "at least a millisecond", self.call_grace >= Duration::from_millis(1)),
         ]
     }
 }

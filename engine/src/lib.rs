@@ -50,6 +50,7 @@
 extern crate alloc;
 
 mod action;
+mod amend;
 mod bus;
 mod client;
 mod close;
@@ -68,6 +69,7 @@ mod storage;
 mod time;
 
 pub use action::{Action, Frame, Recipients};
+pub use amend::TargetFacts;
 pub use bus::{Carried, Note, Record, Topic};
 pub use client::{
     Body, Client, ClientAction, ClientConfig, ClientEvent, ClientLimits, ClientStats, ClosedReason,
@@ -85,9 +87,9 @@ pub use id::{ConnId, GroupId, ID_LIMIT_BYTES, IdError, MessageId, SYSTEM, Ticket
 pub use probe::{Canary, Probe, Rule, Shipped};
 pub use server::{Gauges, InvariantViolation, Server};
 pub use session::{
-    Content, FetchError, History, LogCursor, LogMarks, LogMessage, NoOlderReason, OlderId, PendingSubmit,
-    RejectReason, Resume, Retry, Session, SessionAction, SessionConfig, SessionLimits, SessionNotification,
-    SessionState, SessionStats, SubmitError, WatchError,
+    CallEnd, CallError, CallId, CallNews, Content, FetchError, History, LogCursor, LogMarks, LogMessage,
+    NoOlderReason, OlderId, PendingSubmit, RejectReason, Resume, Retry, Session, SessionAction,
+    SessionConfig, SessionLimits, SessionNotification, SessionState, SessionStats, SubmitError, WatchError,
 };
 pub use stats::Stats;
 pub use storage::{

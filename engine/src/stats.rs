@@ -100,6 +100,20 @@ stats! {
     seen_failed,
     /// Users who have left without anybody waiting for them to come back, as too many have left; the store keeps no time.
     seen_skipped,
+    /// Sides of calls that began here.
+    calls,
+    /// Of those, ones that are over.
+    calls_ended,
+    /// Calls for which there was no room, and those of who is in another call.
+    calls_refused,
+    /// Signals of calls from sessions.
+    signals,
+    /// Signals for which the other side had no room; that ends their call.
+    signals_dropped,
+    /// What sessions said of calls that are not, or are not theirs to say it of.
+    refused_calls,
+    /// What sessions said of calls a second time.
+    calls_repeated,
     /// Users whom a session wanted to watch who are beyond its limit, or are no users' ids.
     watches_passed_over,
     /// Users whose profile could not be loaded; it is tried again.

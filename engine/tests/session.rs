@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use switchboard_engine::{
-    ClientAction, ClientEvent, ClosedReason, Content, FetchError, Frame, GroupId, History, Instant, LinkId,
-    LogCursor, LogMarks, LossCause, Marks, MessageId, NoOlderReason, PendingSubmit, Recipient, RejectReason,
-    Resume, Session, SessionAction, SessionConfig, SessionNotification as Note, SessionState, SubmitError,
-    UserId,
+    ClientAction, ClientEvent, ClosedReason, Content, FetchError, Frame, GroupChange, GroupId, History,
+    Instant, LinkId, LogCursor, LogMarks, LossCause, Marks, MessageId, NoOlderReason, PendingSubmit,
+    Recipient, RejectReason, Resume, Role, Session, SessionAction, SessionConfig,
+    SessionNotification as Note, SessionState, SubmitError, UserId,
 };
 use switchboard_proto::{
     Message as _,
@@ -274,6 +274,7 @@ impl Alice {
             }
             Note::NoOlder { reason, .. } => Some(format!("no older {reason:?}")),
             Note::CaughtUp => Some("caught up".into()),
+            note @ (Note::Presence { .. } | Note::Call { .. }) => Some(format!("{note:?}")),
             Note::Marked { own, marks: Marks { delivered, read }, .. } => {
                 // Only what the server was told has arrived would be in every test.
                 let whose = if own { "own" } else { "peer" };
@@ -282,7 +283,6 @@ impl Alice {
             Note::Typing { user, types, .. } => {
                 Some(format!("{user} {}", if types { "types" } else { "stops" }))
             }
-            note @ Note::Presence { .. } => Some(format!("{note:?}")),
         });
         told.collect()
     }
@@ -396,6 +396,69 @@ fn an_own_message_is_told_in_the_order_of_the_log() {
     let fetch = alice.fetched().remove(0);
     alice.hears(Says::Page(page(&fetch, 3..=4, 4)));
     assert_eq!(alice.told(), ["3", "4"], "as the log has it");
+}
+
+#[test]
+fn what_is_no_message_goes_to_the_server_and_is_told_as_what_it_is() {
+    let bob = || UserId::new("bob").unwrap();
+    let crew = Recipient::Group(GroupId::new("crew").unwrap());
+    let entries = [
+        Content::edit(1, "hi!"),
+        Content::recall(1),
+        Content::change(GroupChange::Create { name: "The crew".into(), invite_only: true }),
+        Content::change(GroupChange::Invite(bob())),
+        Content::change(GroupChange::SetRole(bob(), Role::Admin)),
+        Content::change(GroupChange::Mute(bob(), 5)),
+    ];
+    for entry in entries {
+        let mut alice = Alice::online();
+        let submitted = alice.session.submit(alice.now, MessageId(id(1)), crew.clone(), entry.clone());
+        assert_eq!(submitted, Ok(()));
+        alice.drain();
+        let submit = alice.submitted().remove(0);
+        alice.hears(Says::Accepted(v1::Accepted {
+            message_id: submit.message_id,
+            conversation: submit.conversation,
+            epoch: EPOCH,
+            seq: 1,
+            stored_at_ms: 1_000,
+        }));
+        // Somebody else submits the same.
+        alice.hears(Says::Delivery(v1::Delivery {
+            conversation: wired(&crew),
+            content: submit.content,
+            ..message("bob", 2)
+        }));
+        let told = alice.notes.drain(..).filter_map(|note| match note {
+            Note::Message { message, .. } => Some(message.content),
+            _ => None,
+        });
+        assert_eq!(told.collect::<Vec<_>>(), [entry.clone(), entry]);
+    }
+}
+
+#[test]
+fn what_this_version_does_not_know_has_its_place_all_the_same_and_what_may_not_be_done_is_final() {
+    let mut alice = Alice::online();
+    let kind = |kind| v1::GroupChange { kind, ..v1::GroupChange::default() };
+    let unknown = [
+        v1::Content { kind: 24, ..v1::Content::default() },
+        v1::Content { kind: 23, change: Some(kind(99)), ..v1::Content::default() },
+        v1::Content { kind: 1, text: "x".into(), changed_seq: 7, recalled: true, ..v1::Content::default() },
+    ];
+    for (seq, content) in (1..).zip(unknown) {
+        alice.hears(Says::Delivery(v1::Delivery { content: Some(content), ..message("bob", seq) }));
+    }
+    assert!(alice.notes.iter().any(|note| {
+        matches!(note, Note::Message { message, .. } if (message.changed_seq, message.is_recalled) == (7, true))
+    }));
+    assert_eq!(alice.told(), ["1", "2", "3"]);
+    for (number, code) in [(8, RejectCode::Forbidden), (9, RejectCode::Conflict)] {
+        alice.submits(number, "bob").unwrap();
+        let submit = alice.submitted().remove(0);
+        alice.hears(rejected(&submit, code));
+    }
+    assert_eq!(alice.told(), ["rejected 8 Forbidden", "rejected 9 Conflict"]);
 }
 
 #[test]

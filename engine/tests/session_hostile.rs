@@ -300,6 +300,7 @@ impl World {
             SessionNotification::NoOlder { .. }
             | SessionNotification::StateChanged(_)
             | SessionNotification::Presence { .. }
+            | SessionNotification::Call { .. }
             | SessionNotification::CaughtUp => {}
         }
     }

@@ -554,6 +554,7 @@ impl World {
             SessionNotification::Typing { .. } => panic!("nobody types"),
             SessionNotification::StateChanged(_)
             | SessionNotification::Presence { .. }
+            | SessionNotification::Call { .. }
             | SessionNotification::CaughtUp => {}
         }
     }

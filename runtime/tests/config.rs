@@ -114,7 +114,7 @@ fn every_key_can_be_set_by_its_variable() {
             names += 1;
         }
     }
-    assert_eq!(names, 63);
+    assert_eq!(names, 65);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn values_reach_the_engine() {
                 request_timeout_ms = 4\nreload_interval_ms = 5\nring_timeout_ms = 6\n\
                 hello_timeout_ms = 7\nheartbeat_interval_ms = 1\nresync_interval_ms = 8\n\
                 reconnect_after_ms = 9\nreconnect_spread_ms = 0\ndrain_time_ms = 10\nreceipt_interval_ms = 31\n\
-                presence_grace_ms = 31\npresence_refresh_ms = 32\npeer_timeout_ms = 33\n\
+                presence_grace_ms = 31\npresence_refresh_ms = 32\npeer_timeout_ms = 33\ncall_grace_ms = 35\n\
                 [limits]\nconnections = 11\nconnections_per_user = 12\ngroups_per_user = 13\n\
                 message_bytes = 2_000\nmessages_per_second = 15\nmessage_burst = 16\nbytes_per_second = 17\n\
                 byte_burst = 0x1000\nuser_messages_per_second = 25\nuser_message_burst = 26\n\
@@ -133,7 +133,7 @@ fn values_reach_the_engine() {
                 pending_per_connection = 21\npending = 22\npending_bytes = 5000\n\
                 resend_messages = 32\nresend_conversations = 33\nreceipts_per_connection = 34\n\
                 lag_bytes = 3000\nfetches_per_connection = 23\nmarks_per_connection = 25\npage_messages = 3\npage_bytes = 2400\n\
-                cursors_per_hello = 257\nheads_per_frame = 24\nwatches = 34\n";
+                cursors_per_hello = 257\nheads_per_frame = 24\nwatches = 34\ncalls = 36\n";
     let engine = error_of_file(text).unwrap().config.engine();
     let expected = engine::ServerConfig {
         devices: engine::DevicePolicy::NewestWins,
@@ -152,6 +152,7 @@ fn values_reach_the_engine() {
         presence_grace: Duration::from_millis(31),
         presence_refresh: Duration::from_millis(32),
         peer_timeout: Duration::from_millis(33),
+        call_grace: Duration::from_millis(35),
         drain_time: Duration::from_millis(10),
         receipt_interval: Duration::from_millis(31),
         peers: true,
@@ -186,6 +187,7 @@ fn values_reach_the_engine() {
             cursors_per_hello: 257,
             heads_per_frame: 24,
             watches: 34,
+            calls: 36,
         },
     };
     assert_eq!(engine, expected);

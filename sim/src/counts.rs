@@ -2,47 +2,15 @@
 
 use switchboard_engine::{Canary, Probe, Rule, Shipped};
 
-/// Rules of the engine that only sessions reach. The clients of the simulator speak the classic protocol; the
-/// engine's own tests reach all of these. Copies of one-to-one messages for other devices of their sender are not
-/// among them: engines tell each other of those whoever is connected.
-pub const OF_SESSIONS: &[Rule] = &[
+/// Rules of the engine about what no client of the simulator does yet; the engine's own tests reach all of these.
+/// Whoever teaches the simulator to do it takes the rule out of here.
+pub const WITHOUT_STEPS: &[Rule] = &[
     Rule::NoteUndecodable,
     Rule::NoteTold,
     Rule::DeliveredToConcerned,
     Rule::EntryNotedToGroup,
     Rule::EntryNotedToConcerned,
     Rule::EntryNotedToUser,
-    Rule::SessionWelcomed,
-    Rule::HelloLate,
-    Rule::FrameOutOfTurn,
-    Rule::FrameUndecodable,
-    Rule::SessionHeartbeat,
-    Rule::GoodbyeSent,
-    Rule::GoodbyeWithoutRoom,
-    Rule::DepartedSession,
-    Rule::SubmitInvalid,
-    Rule::SubmitBusy,
-    Rule::SubmitAccepted,
-    Rule::SubmitRefused,
-    Rule::SubmitUnavailable,
-    Rule::SubmitRepeated,
-    Rule::DeliveredToSession,
-    Rule::DeliveredToOwnDevices,
-    Rule::Lagging,
-    Rule::LaggingDropped,
-    Rule::LagOver,
-    Rule::HeadsAsked,
-    Rule::HeadsPaged,
-    Rule::HeadsTold,
-    Rule::HeadsFailed,
-    Rule::HeadsRetried,
-    Rule::HeadsReplaced,
-    Rule::CursorsOverLimit,
-    Rule::FetchRequested,
-    Rule::FetchInvalid,
-    Rule::FetchBusy,
-    Rule::FetchRefused,
-    Rule::FetchFailed,
     Rule::MarkInvalid,
     Rule::MarkWaits,
     Rule::MarksFull,
@@ -59,22 +27,34 @@ pub const OF_SESSIONS: &[Rule] = &[
     Rule::TypingTold,
     Rule::TypingDropped,
     Rule::BusTyping,
-    Rule::PageSent,
-    Rule::PageWithoutRoom,
-    Rule::ClosedUndecodableFrame,
-    Rule::ClosedOutOfTurn,
+    Rule::PresenceArrived,
+    Rule::PresenceGrace,
+    Rule::PresenceBack,
+    Rule::PresenceLeft,
+    Rule::PresenceTold,
+    Rule::PresenceRetold,
+    Rule::PresenceAsked,
+    Rule::PresenceAnswered,
+    Rule::PresenceDoubted,
+    Rule::PresenceConfirmed,
+    Rule::PresenceUnanswered,
+    Rule::SeenFailed,
+    Rule::SeenSkipped,
+    Rule::WatchReplaced,
+    Rule::WatchPassedOver,
+    Rule::WatchRefused,
+    Rule::WatchFailed,
+    Rule::WatchRetried,
 ];
 
 /// Rules of the engine that the simulator's worlds leave out, as they set no limits of this kind.
 pub const OF_FLOW: &[Rule] = &[
     Rule::UserMessagesTooFast,
     Rule::UserBytesTooFast,
-    Rule::DeviceReplaced,
     Rule::AdmissionRefused,
     Rule::AdmissionsPromised,
     Rule::ClosedNotAdmitted,
     Rule::DrainStep,
-    Rule::SubmitStoredEarlier,
     Rule::UnreceivedAsked,
     Rule::FellBehind,
     Rule::ResendOverLimit,
@@ -111,14 +91,13 @@ impl Reached {
         self.0.iter_mut().zip(&other.0).for_each(|(sum, count)| *sum += count);
     }
 
-    /// Each rule with how often it was reached, in the engine's order, but for those of sessions, which no client
-    /// of the simulator reaches.
+    /// Each rule with how often it was reached, in the engine's order, but for [`WITHOUT_STEPS`].
     pub fn iter(&self) -> impl Iterator<Item = (Rule, u64)> {
         Rule::ALL
             .iter()
             .copied()
             .zip(self.0)
-            .filter(|(rule, _)| !OF_SESSIONS.contains(rule) && !OF_FLOW.contains(rule))
+            .filter(|(rule, _)| !WITHOUT_STEPS.contains(rule) && !OF_FLOW.contains(rule))
     }
 
     pub(crate) const fn count(&mut self, rule: Rule) {
@@ -239,6 +218,10 @@ faults! {
     ClockForward "clock-forward",
     /// A clock jumped backward.
     ClockBackward "clock-backward",
+    /// The process of a session client died.
+    AppDied "client-process-died",
+    /// A session client lost all that it had kept.
+    AppWiped "client-wiped",
 }
 
 /// How often each fault happened.

@@ -6,7 +6,7 @@ use crate::schedule::{
     Carrier, ClientKind, ClientNo, ClientSpec, GroupNo, Misdeed, NodeNo, Schedule, Seen, Settings, Step, To,
     UserNo, Ways, What, Whose,
 };
-use crate::world::Target;
+use crate::world::{INVALID_KINDS, Target};
 
 /// The profiles: their names and what they are for.
 pub const PROFILES: &[(&str, &str)] = &[
@@ -18,6 +18,10 @@ pub const PROFILES: &[(&str, &str)] = &[
     ("store", "a store that is slow, fails, forgets and reorders"),
     ("bus", "many nodes over a bus that loses, repeats and reorders"),
     ("rates", "clients that send faster than they may, on networks that become slow"),
+    (
+        "sessions",
+        "the session protocol alone: devices that die, networks and stores that fail, hostile clients",
+    ),
     (
         "original",
         "what the original server can be given: raw clients, one shard a node, things at the same moment",
@@ -101,6 +105,20 @@ enum Class {
     Rolling,
     Clock,
     Mass,
+    Session(Session),
+}
+
+/// What only sessions do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Session {
+    Fetch,
+    Older,
+    Resync,
+    OutOfTurn,
+    Again,
+    Invalid,
+    Die,
+    Wipe,
 }
 
 /// Workload first: class, usual weight.
@@ -146,6 +164,16 @@ const FAULTS: &[(Class, u64)] = &[
     (Class::Mass, 1),
 ];
 
+/// The same of what only sessions do.
+const SESSION_WORKLOAD: &[(Session, u64)] = &[(Session::Fetch, 6), (Session::Older, 4), (Session::Resync, 3)];
+const SESSION_FAULTS: &[(Session, u64)] = &[
+    (Session::OutOfTurn, 2),
+    (Session::Again, 5),
+    (Session::Invalid, 3),
+    (Session::Die, 6),
+    (Session::Wipe, 1),
+];
+
 /// Which faults a profile has at all.
 fn possible(profile: &str, class: Class) -> bool {
     match profile {
@@ -163,7 +191,10 @@ fn possible(profile: &str, class: Class) -> bool {
         ),
         "readers" => matches!(class, Class::Pause | Class::Resume | Class::Cut | Class::Net),
         "rates" => matches!(class, Class::Misbehave | Class::Nowhere | Class::Net | Class::Cut),
-        "store" => matches!(class, Class::Store | Class::Cut | Class::Crash),
+        "store" => matches!(
+            class,
+            Class::Store | Class::Cut | Class::Crash | Class::Session(Session::Die | Session::Again)
+        ),
         "bus" => matches!(
             class,
             Class::Bus | Class::Garble | Class::Partition | Class::Rejoin | Class::Cut | Class::Crash
@@ -205,7 +236,8 @@ fn suit_original(schedule: &mut Schedule) {
 #[must_use]
 pub fn from_sources(mut sources: Sources, seed: u64, profile: &str) -> Schedule {
     let mut schedule = world(&mut sources, seed, profile);
-    let weights = swarm(&mut sources, profile);
+    let has_sessions = schedule.clients.iter().any(|client| client.kind.is_session());
+    let weights = swarm(&mut sources, profile, has_sessions);
     let steps = match profile {
         BENCH => 3_000,
         BENCH_LONG => 30_000,
@@ -220,6 +252,7 @@ pub fn from_sources(mut sources: Sources, seed: u64, profile: &str) -> Schedule 
             let node = node(&mut sources.workload, &schedule);
             at_us += sources.scheduling.below(500);
             push(&mut schedule, at_us, What::Connect { client: ClientNo(number as u16), node });
+            introduce(&mut sources, &mut schedule);
         }
     }
     for _ in 0..steps {
@@ -238,6 +271,7 @@ pub fn from_sources(mut sources: Sources, seed: u64, profile: &str) -> Schedule 
             }
         } else if let Some(what) = step(&mut sources, &schedule, class) {
             push(&mut schedule, at_us, what);
+            introduce(&mut sources, &mut schedule);
             // Whoever loses a connection dials again at once.
             if let What::Cut { client, .. } = what
                 && profile == "original"
@@ -262,8 +296,26 @@ fn push(schedule: &mut Schedule, at_us: u64, what: What) {
     schedule.steps.push(Step { at_us, id, what });
 }
 
+/// A raw session that has just dialled says Hello, most of the time.
+fn introduce(sources: &mut Sources, schedule: &mut Schedule) {
+    let Some(Step { at_us, what: What::Connect { client, .. }, .. }) = schedule.steps.last().copied() else {
+        return;
+    };
+    if schedule.clients[client.index()].kind != ClientKind::RawSession || sources.faults.chance(80) {
+        return;
+    }
+    let cursors = sources.faults.weighted(&[6, 2, 1]);
+    let cursors = [0, 7, 300][cursors];
+    push(schedule, at_us, What::Hello { client, cursors });
+    // What follows before the Welcome, or even before the user is loaded.
+    if sources.workload.chance(300) {
+        let to = To::User(user(&mut sources.workload, schedule));
+        push(schedule, at_us, What::Burst { client, to, bytes: 0, count: 2 });
+    }
+}
+
 /// Draws which kinds are on, and their weights.
-fn swarm(sources: &mut Sources, profile: &str) -> Vec<(Class, u64)> {
+fn swarm(sources: &mut Sources, profile: &str, has_sessions: bool) -> Vec<(Class, u64)> {
     let mut weights = Vec::new();
     for (class, usual) in WORKLOAD {
         let on = sources.workload.chance(if *class == Class::Connect { 1000 } else { 750 });
@@ -276,6 +328,18 @@ fn swarm(sources: &mut Sources, profile: &str) -> Vec<(Class, u64)> {
         let on = sources.faults.chance(450);
         let weight = sources.faults.between(1, 2 * usual);
         weights.extend((on && possible(profile, *class)).then_some((*class, weight)));
+    }
+    if has_sessions {
+        for (what, usual) in SESSION_WORKLOAD {
+            let weight = sources.workload.between(1, 2 * usual);
+            weights.extend(sources.workload.chance(600).then_some((Class::Session(*what), weight)));
+        }
+        for (what, usual) in SESSION_FAULTS {
+            let class = Class::Session(*what);
+            let weight = sources.faults.between(1, 2 * usual);
+            let on = sources.faults.chance(500) && possible(profile, class);
+            weights.extend(on.then_some((class, weight)));
+        }
     }
     if profile == "original" {
         weights.extend(sources.faults.chance(300).then_some((Class::Short, 3)));
@@ -337,6 +401,7 @@ fn world(sources: &mut Sources, seed: u64, profile: &str) -> Schedule {
             kind: if workload.chance(engine_permille) { ClientKind::Engine } else { ClientKind::Raw },
         })
         .collect();
+    let clients = with_sessions(workload, &mut settings, profile, clients);
     let groups = (0..workload.between(1, 3))
         .map(|_| {
             let share = workload.between(200, 900);
@@ -347,6 +412,36 @@ fn world(sources: &mut Sources, seed: u64, profile: &str) -> Schedule {
         })
         .collect();
     Schedule { seed, profile: profile.to_owned(), settings, clients, groups, steps: Vec::new() }
+}
+
+/// Draws which clients speak the session protocol, and what only they meet.
+fn with_sessions(
+    workload: &mut Choices,
+    settings: &mut Settings,
+    profile: &str,
+    mut clients: Vec<ClientSpec>,
+) -> Vec<ClientSpec> {
+    let permille = match profile {
+        "sessions" => 1000,
+        "original" | BENCH | BENCH_LONG => 0,
+        _ => [0, 300, 700][workload.weighted(&[2, 1, 1])],
+    };
+    if permille == 0 {
+        return clients;
+    }
+    let raw_permille = [0, 250, 700][workload.weighted(&[2, 3, 1])];
+    for client in &mut clients {
+        if workload.chance(permille) {
+            let is_raw = workload.chance(raw_permille);
+            client.kind = if is_raw { ClientKind::RawSession } else { ClientKind::Session };
+        }
+    }
+    settings.resync_interval_ms = workload.between(2_000, 10_000);
+    settings.hello_timeout_ms = workload.between(500, 6_000);
+    settings.page_messages = [1, 3, 16][workload.weighted(&[1, 1, 2])];
+    settings.fetches_per_connection = workload.between(1, 4);
+    settings.history = if workload.chance(150) { workload.between(1, 5) } else { 0 };
+    clients
 }
 
 /// Draws how much clients may send, and what the directory has for users.
@@ -375,6 +470,14 @@ fn node(choices: &mut Choices, schedule: &Schedule) -> NodeNo {
 
 fn client(choices: &mut Choices, schedule: &Schedule) -> ClientNo {
     ClientNo(choices.below(schedule.clients.len() as u64) as u16)
+}
+
+/// One of the clients of a kind; none if there is none.
+fn client_of(choices: &mut Choices, schedule: &Schedule, kind: ClientKind) -> Option<ClientNo> {
+    let clients = schedule.clients.iter().enumerate().filter(|(_, client)| client.kind == kind);
+    let clients: Vec<u16> = clients.map(|(number, _)| number as u16).collect();
+    let place = choices.below(clients.len() as u64) as usize;
+    clients.get(place).copied().map(ClientNo)
 }
 
 fn user(choices: &mut Choices, schedule: &Schedule) -> UserNo {
@@ -540,7 +643,70 @@ fn step(sources: &mut Sources, schedule: &Schedule, class: Class) -> Option<What
             What::Clock { node: node(f, schedule), jump_us: if f.chance(500) { -jump } else { jump } }
         }
         Class::Mass => What::Mass { node: node(f, schedule) },
+        Class::Session(what) => return session_step(sources, schedule, what),
     })
+}
+
+/// Who says a text by a step.
+const fn speaker(what: What) -> Option<ClientNo> {
+    if let What::Send { client, .. } | What::Burst { client, .. } = what { Some(client) } else { None }
+}
+
+/// One step of what only sessions do; none where there are none.
+fn session_step(sources: &mut Sources, schedule: &Schedule, what: Session) -> Option<What> {
+    let w = &mut sources.workload;
+    let f = &mut sources.faults;
+    let peer = |choices: &mut Choices| match choices.chance(500) {
+        true => To::User(user(choices, schedule)),
+        false => To::Group(group(choices, schedule)),
+    };
+    let (raw, app) = (ClientKind::RawSession, ClientKind::Session);
+    match what {
+        Session::Fetch => Some(What::Fetch {
+            client: client_of(w, schedule, raw)?,
+            of: if f.chance(50) { To::Nobody } else { peer(w) },
+            from_seq: [w.below(8), w.below(2), u64::MAX][w.weighted(&[6, 3, 1])],
+            backwards: u32::from(w.chance(300)),
+            limit: [0, w.below(4) as u32][w.weighted(&[1, 1])],
+            count: [1, f.below(12) as u32][f.weighted(&[3, 1])],
+        }),
+        Session::Older => Some(What::Older {
+            client: client_of(w, schedule, app)?,
+            of: peer(w),
+            before_seq: w.below(8),
+            limit: w.below(5) as u32,
+        }),
+        Session::Resync => Some(What::Resync {
+            client: client_of(w, schedule, raw)?,
+            cursors: [0, 5, 300][w.weighted(&[3, 2, 1])],
+            count: [1, f.below(20) as u32][f.weighted(&[3, 1])],
+        }),
+        Session::OutOfTurn => Some(What::Hello { client: client_of(f, schedule, raw)?, cursors: 0 }),
+        Session::Again => {
+            let client = client_of(f, schedule, raw)?;
+            let user = schedule.clients[client.index()].user;
+            let own = |step: &&Step| {
+                speaker(step.what)
+                    .map(|client| schedule.clients[client.index()])
+                    .is_some_and(|spec| spec.user == user && spec.kind.is_session())
+            };
+            let steps: Vec<u32> = schedule.steps.iter().filter(own).map(|step| step.id).collect();
+            // One of the last ones, so that the first may still be on its way.
+            let back = f.below((steps.len() as u64).min(6)) as usize;
+            let step = *steps.get(steps.len().checked_sub(back + 1)?)?;
+            Some(What::Again { client, step, nth: f.below(2) as u32 })
+        }
+        Session::Invalid => Some(What::Invalid {
+            client: client_of(f, schedule, raw)?,
+            kind: f.below(INVALID_KINDS.into()) as u32,
+        }),
+        Session::Die => Some(What::Die {
+            client: client_of(f, schedule, app)?,
+            actions: f.below(12) as u32,
+            down_us: f.between(1_000, 2_000_000),
+        }),
+        Session::Wipe => Some(What::Wipe { client: client_of(f, schedule, app)? }),
+    }
 }
 
 #[cfg(test)]

@@ -80,6 +80,24 @@ words! {
         Raw = "raw",
         /// The engine's own client.
         Engine = "engine",
+        /// A session that only speaks the wire, and does what its steps say: also what no client should.
+        RawSession = "raw-session",
+        /// The engine's session client, with an application above it that keeps what it has to.
+        Session = "session",
+    }
+}
+
+impl ClientKind {
+    /// Whether it speaks the session protocol.
+    #[must_use]
+    pub const fn is_session(self) -> bool {
+        matches!(self, Self::RawSession | Self::Session)
+    }
+
+    /// Whether it only speaks the wire.
+    #[must_use]
+    pub const fn is_raw(self) -> bool {
+        matches!(self, Self::Raw | Self::RawSession)
     }
 }
 
@@ -476,6 +494,80 @@ steps! {
         /// Which.
         node: NodeNo,
     },
+    // What sessions do. To add a step: here, its numbers in `text.rs`, its colour in `trace.rs`, what it does in
+    // `world/hostile.rs` or `world/apps.rs`, and how often it comes in `generate.rs`; the compiler names the places.
+    /// A Hello, as soon as there is a connection. Raw sessions only.
+    Hello "hello" {
+        /// Who.
+        client: ClientNo,
+        /// Cursors in it that make no sense.
+        cursors: u32,
+    },
+    /// Resyncs. Raw sessions only.
+    Resync "resync" {
+        /// Who.
+        client: ClientNo,
+        /// Cursors in each that make no sense.
+        cursors: u32,
+        /// How many.
+        count: u32,
+    },
+    /// Fetches of a part of a log, their own or somebody else's. Raw sessions only.
+    Fetch "fetch" {
+        /// Who.
+        client: ClientNo,
+        /// Of which conversation; nobody: of none.
+        of: To,
+        /// From which place; 0 forwards: an invalid one.
+        from_seq: u64,
+        /// 1: towards older messages.
+        backwards: u32,
+        /// At most so many messages.
+        limit: u32,
+        /// How many fetches.
+        count: u32,
+    },
+    /// What was submitted before is submitted again, by whoever has it. Raw sessions only.
+    Again "again" {
+        /// Who.
+        client: ClientNo,
+        /// The step that submitted it.
+        step: u32,
+        /// Which of the step's messages.
+        nth: u32,
+    },
+    /// A Submit that says something wrong. Raw sessions only.
+    Invalid "invalid" {
+        /// Who.
+        client: ClientNo,
+        /// What is wrong with it.
+        kind: u32,
+    },
+    /// Older messages are asked for. The engine's session client only.
+    Older "older" {
+        /// Who.
+        client: ClientNo,
+        /// Of which conversation.
+        of: To,
+        /// Older than this place; 0: the newest ones.
+        before_seq: u64,
+        /// At most so many; 0: as many as the server gives.
+        limit: u32,
+    },
+    /// The process of a session client dies, and starts again with what its application has kept.
+    Die "die" {
+        /// Whose.
+        client: ClientNo,
+        /// After so many more actions of the session.
+        actions: u32,
+        /// For how long, in microseconds.
+        down_us: u64,
+    },
+    /// A session client's application loses all that it has kept, and begins anew as another device.
+    Wipe "wipe" {
+        /// Whose.
+        client: ClientNo,
+    },
 }
 
 impl What {
@@ -590,6 +682,16 @@ settings! {
     bus_jitter_us = 1000,
     /// What the operating system takes for a connection whose peer does not read.
     socket_bytes = 4096,
+    /// The engine's time of the same name, in milliseconds.
+    hello_timeout_ms = 4000,
+    /// The engine's time of the same name, in milliseconds.
+    resync_interval_ms = 8000,
+    /// The engine's limit of the same name; fewer where pages of so many would not fit into an outbox.
+    page_messages = 16,
+    /// The engine's limit of the same name.
+    fetches_per_connection = 4,
+    /// 0: devices are told all of a conversation that is new to them; else the last so many messages.
+    history = 0,
 }
 
 /// One client.

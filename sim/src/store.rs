@@ -16,6 +16,7 @@ use switchboard_engine::{
 
 use crate::check::Table;
 
+mod amend;
 mod groups;
 mod marks;
 mod reads;
@@ -70,6 +71,10 @@ canaries! {
     RolesUnchecked "store-roles-unchecked" "Members do to a group what only its admins and owners may."
     KickKeepsMember "store-kick-keeps-member" "Who is removed from a group by a member of it stays in it."
     MutedMayWrite "store-muted-may-write" "Who is muted can write all the same."
+    EditsOfOthers "store-edits-of-others" "Anybody may edit and recall what others have said."
+    RecalledIsEdited "store-recalled-is-edited" "What was recalled is edited all the same."
+    EditNotShown "store-edit-not-shown" "A message that was edited is given as it was."
+    RecallKeepsText "store-recall-keeps-text" "A message that was recalled is given with its text."
     FormerReadsOn "store-former-reads-on" "Who has left a group reads what is said there afterwards."
 }
 
@@ -320,10 +325,11 @@ impl SimStore {
         match (entry.subject.clone(), entry.recipient.clone()) {
             (Subject::Message, _) => self.store(entry),
             (Subject::Change(change), Recipient::Group(group)) => self.change_group(entry, &change, &group),
-            // A user has no members; edits and recalls are not kept yet.
-            (Subject::Change(_), Recipient::User(_)) | (Subject::Edit { .. } | Subject::Recall { .. }, _) => {
-                Answer::Failed
+            (Subject::Edit { target_seq } | Subject::Recall { target_seq }, _) => {
+                self.amend(entry, target_seq)
             }
+            // A user has no members.
+            (Subject::Change(_), Recipient::User(_)) => Answer::Failed,
         }
     }
 

@@ -124,7 +124,9 @@ impl Schedule {
                     return Err(format!("{name} is out of order: clients are c0, c1, ..."));
                 }
                 let user = user.parse().map_err(|()| bad(user, "user"))?;
-                let kind = kind.parse().map_err(|()| bad(kind, "kind of client: raw or engine"))?;
+                let kind = kind
+                    .parse()
+                    .map_err(|()| bad(kind, "kind of client: raw, engine, raw-session or session"))?;
                 self.clients.push(ClientSpec { user, kind });
                 Ok(())
             }
@@ -177,6 +179,11 @@ impl Schedule {
         within("unknown_users", s.unknown_users, 0, s.users)?;
         within("clock_skew_us", s.clock_skew_us, 0, 1 << 40)?;
         within("socket_bytes", s.socket_bytes, 1, 1 << 30)?;
+        within("hello_timeout_ms", s.hello_timeout_ms, 1, 1 << 30)?;
+        within("resync_interval_ms", s.resync_interval_ms, 1_000, 60_000)?;
+        within("page_messages", s.page_messages, 1, 1 << 20)?;
+        within("fetches_per_connection", s.fetches_per_connection, 1, 1 << 20)?;
+        within("history", s.history, 0, 1 << 20)?;
         // Longer ones do not fit into the time in which everything must come right once the faults have ended.
         for (name, delay_us) in s.list().into_iter().filter(|(name, _)| DELAYS.contains(name)) {
             within(name, delay_us, 0, DELAY_LIMIT_US)?;
@@ -264,6 +271,16 @@ fn check_numbers(step: &Step) -> Result<(), String> {
         What::Cut { later_us, .. } => within("later_us", later_us, 1 << 32),
         What::Crash { down_us, .. } | What::Stop { down_us, .. } => within("down_us", down_us, 1 << 32),
         What::Rolling { gap_us } => within("gap_us", gap_us, 1 << 32),
+        What::Hello { cursors, .. } => within("cursors", cursors.into(), 1 << 12),
+        What::Resync { cursors, count, .. } => {
+            within("cursors", cursors.into(), 1 << 12)?;
+            within("count", count.into(), 1 << 12)
+        }
+        What::Fetch { backwards, count, .. } => {
+            within("backwards", backwards.into(), 1)?;
+            within("count", count.into(), 1 << 12)
+        }
+        What::Die { down_us, .. } => within("down_us", down_us, 1 << 32),
         What::Clock { jump_us, .. } => within("jump_us", jump_us.unsigned_abs(), 1 << 36),
         What::Connect { .. }
         | What::Close { .. }
@@ -283,7 +300,11 @@ fn check_numbers(step: &Step) -> Result<(), String> {
         | What::Garble { .. }
         | What::Partition { .. }
         | What::Rejoin { .. }
-        | What::Mass { .. } => Ok(()),
+        | What::Mass { .. }
+        | What::Again { .. }
+        | What::Invalid { .. }
+        | What::Older { .. }
+        | What::Wipe { .. } => Ok(()),
     }
 }
 

@@ -334,7 +334,11 @@ const fn is_fault(what: &What) -> bool {
         | What::Ping { .. }
         | What::Join { .. }
         | What::Part { .. }
-        | What::Avatar { .. } => false,
+        | What::Avatar { .. }
+        | What::Hello { .. }
+        | What::Resync { .. }
+        | What::Fetch { .. }
+        | What::Older { .. } => false,
         What::Cut { .. }
         | What::Misbehave { .. }
         | What::Nowhere { .. }
@@ -353,7 +357,11 @@ const fn is_fault(what: &What) -> bool {
         | What::Stop { .. }
         | What::Rolling { .. }
         | What::Clock { .. }
-        | What::Mass { .. } => true,
+        | What::Mass { .. }
+        | What::Again { .. }
+        | What::Invalid { .. }
+        | What::Die { .. }
+        | What::Wipe { .. } => true,
     }
 }
 

@@ -1,6 +1,8 @@
 //! The classic wire as the simulator needs it: messages that carry a token, and a reader of its own that lends,
 //! so that what the engine sends is judged by other eyes than the engine's.
 
+pub(crate) mod session;
+
 use bytes::Bytes;
 use switchboard_engine::{Record, Topic};
 use switchboard_proto::{Message as _, classic::Message};

@@ -42,6 +42,8 @@ pub struct Gauges {
     pub watched: u64,
     /// Users who have left, and of whom nobody has been told so yet.
     pub away: u64,
+    /// Sides of calls.
+    pub calls: u64,
 }
 
 /// A broken invariant: a bug in the engine.
@@ -87,6 +89,7 @@ impl<P: Probe> Server<P> {
             watches: self.sessions().map(|session| session.watch().map_or(0, |list| list.len()) as u64).sum(),
             watched: self.presence.watched() as u64,
             away: self.presence.away() as u64,
+            calls: self.calls.len() as u64,
         }
     }
 
@@ -133,9 +136,14 @@ impl<P: Probe> Server<P> {
         let asked = self.sessions().map(|session| session.requests() as u64).sum::<u64>();
         let receipts = || self.connections.iter().filter_map(|connection| connection.receipts.as_deref());
         let asked = asked + receipts().map(|receipts| receipts.requests() as u64).sum::<u64>();
-        let askers = gauges.pending + gauges.users + gauges.away;
+        let askers = gauges.pending + gauges.users + gauges.away + gauges.calls;
         hold(gauges.requests <= askers + asked, "bounded", "requests belong to something")?;
-        let owners = gauges.connections + gauges.users + 2 * gauges.sessions + gauges.watched + gauges.away;
+        let owners = gauges.connections
+            + gauges.users
+            + 2 * gauges.sessions
+            + gauges.watched
+            + gauges.away
+            + gauges.calls;
         let owners = owners + receipts().filter(|receipts| receipts.retry_at().is_some()).count() as u64;
         hold(gauges.timers <= owners, "bounded", "timers belong to something")?;
         hold(self.overfull.is_empty(), "bounded", "full connections are closed")?;
@@ -227,6 +235,9 @@ impl<P: Probe> Server<P> {
     fn check_presence(&self) -> Result<(), InvariantViolation> {
         let (limits, gauges) = (&self.config.limits, self.gauges());
         hold(gauges.away <= limits.connections.into(), "bounded", "users who have left")?;
+        hold(gauges.calls <= limits.calls.into(), "bounded", "calls")?;
+        let online = |conn| self.connections.get(conn).is_some_and(|c| c.is_online() && c.session.is_some());
+        hold(self.calls.is_sound(online), "takeover", "a call has a session")?;
         hold(self.presence.is_sound(), "takeover", "who has left or is watched is found by its id")?;
         for session in self.sessions() {
             let watches = session.watch().map_or(0, |list| list.len()) as u64;

@@ -17,7 +17,7 @@ impl<P: Probe> Server<P> {
     ///
     /// In it are connections by their ids with phase, outbox, rates and kept messages; users with their
     /// connections in order, load, groups, picture, revision and call; what sessions are told and have asked for,
-    /// and whom they watch; users who have just left; the messages that wait for the store,
+    /// and whom they watch; users who have just left; calls; the messages that wait for the store,
     /// in order; open requests and deadlines, in the order in which they fall due; how far a shutdown is.
     /// Times are distances from the latest `now`, so the passing of time alone changes a digest only by what
     /// has come nearer.
@@ -68,6 +68,7 @@ impl<P: Probe> Server<P> {
         self.users.fold(digest);
         self.pipelines.fold(digest);
         self.presence.fold(digest);
+        self.calls.fold(digest);
         self.fold_requests(digest);
         self.fold_timers(digest);
         digest.len(self.effects.len());
@@ -123,6 +124,10 @@ impl<P: Probe> Server<P> {
                 let receipts = self.connections.get(conn).and_then(|c| c.receipts.as_ref());
                 digest.len(receipts.and_then(|receipts| receipts.place(ticket)).unwrap_or(usize::MAX));
             }
+            Purpose::Ring(leg) => {
+                digest.word(7);
+                self.calls.fold_name(digest, leg);
+            }
             Purpose::Seen(away) => {
                 digest.word(5);
                 self.presence.fold_away_name(digest, away);
@@ -171,6 +176,10 @@ impl<P: Probe> Server<P> {
                 Due::Watch(conn) => {
                     digest.word(5);
                     digest.conn(conn);
+                }
+                Due::Call(leg) => {
+                    digest.word(6);
+                    self.calls.fold_name(digest, leg);
                 }
             }
         }

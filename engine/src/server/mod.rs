@@ -2,6 +2,7 @@
 
 mod admission;
 mod call;
+mod calls;
 mod check;
 mod classic;
 mod connections;
@@ -35,6 +36,7 @@ use rand_xoshiro::{
 
 use self::{
     admission::Admissions,
+    calls::Calls,
     connections::Connections,
     effects::Effects,
     pipeline::Pipelines,
@@ -73,6 +75,7 @@ pub struct Server<P: Probe = Shipped> {
     users: Users,
     pipelines: Pipelines,
     presence: Presence,
+    calls: Calls,
     requests: Requests,
     timers: Timers,
     effects: Effects,
@@ -115,6 +118,7 @@ impl<P: Probe> Server<P> {
             users: Users::new(hash),
             pipelines: Pipelines::default(),
             presence: Presence::new(hash),
+            calls: Calls::new(hash),
             requests: Requests::default(),
             timers: Timers::default(),
             effects: Effects::default(),
@@ -182,6 +186,7 @@ impl<P: Probe> Server<P> {
                 Due::Away(away) => self.away_due(away),
                 Due::Watched(watched) => self.watched_due(watched),
                 Due::Watch(conn) => self.watch_due(conn),
+                Due::Call(leg) => self.leg_due(leg),
             }
         }
         while self.next_expiry().is_some_and(|at| at <= self.now) {
@@ -268,6 +273,7 @@ impl<P: Probe> Server<P> {
             Purpose::Marks(conn) => self.marks_answered(conn, ticket, &answer),
             Purpose::Seen(away) => self.seen_answered(away, &answer),
             Purpose::Watch(conn) => self.watch_answered(conn, ticket, &answer),
+            Purpose::Ring(leg) => self.ring_answered(leg, &answer),
         }
     }
 }

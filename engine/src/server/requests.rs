@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 use core::time::Duration;
 
-use super::{pipeline::PipelineKey, presence::AwayKey, users::UserKey};
+use super::{calls::LegKey, pipeline::PipelineKey, presence::AwayKey, users::UserKey};
 use crate::{
     digest::Digest,
     id::{ConnId, Ticket},
@@ -33,6 +33,8 @@ pub(super) enum Purpose {
     Seen(AwayKey),
     /// Whether a session may watch a user.
     Watch(ConnId),
+    /// Whether a user may ring another one.
+    Ring(LegKey),
 }
 
 /// The open tickets. All wait equally long, so the lowest ticket is the first to expire.

@@ -61,6 +61,7 @@ impl<P: Probe> Server<P> {
         if self.stopping == Stopping::Running {
             self.stopping = Stopping::Settling { until: self.now + self.config.close_timeout };
             self.end_graces();
+            self.end_lost_calls();
         }
     }
 

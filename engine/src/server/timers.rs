@@ -3,6 +3,7 @@
 use alloc::collections::BTreeSet;
 
 use super::{
+    calls::LegKey,
     presence::{AwayKey, WatchedKey},
     users::UserKey,
 };
@@ -25,10 +26,12 @@ pub(super) enum Due {
     Watched(WatchedKey),
     /// Another try to ask whom a session may watch.
     Watch(ConnId),
+    /// What the side of a call here waits for.
+    Call(LegKey),
 }
 
 /// The deadlines: at most one of each connection, of each user to be loaded again, of each session whose heads are and
-/// of each that watches, of each user who has left, and of each who is watched.
+/// of each that watches, of each user who has left, of each who is watched, and of each side of a call.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Timers {
     deadlines: BTreeSet<(Instant, Due)>,

@@ -122,6 +122,10 @@ pub struct SessionLimits {
     pub hello_cursors: u32,
     /// Users who are watched at a time. Default 1,000.
     pub watches: u32,
+    /// Calls at a time, those that ring included. Default 8.
+    pub calls: u32,
+    /// Frames of calls that wait to be sent. Default 64.
+    pub call_frames: u32,
     /// Epochs of one conversation that are over, and of which nothing more is believed while the connection
     /// lasts. Beyond the limit the oldest is forgotten. Default 8.
     pub retired_epochs: u32,
@@ -160,6 +164,8 @@ impl Default for SessionLimits {
             typists: 256,
             hello_cursors: 256,
             watches: 1_000,
+            calls: 8,
+            call_frames: 64,
             retired_epochs: 8,
             undrained_actions: 65_536,
         }

@@ -5,6 +5,7 @@ use core::fmt;
 
 use switchboard_proto::{Message as _, v1};
 
+use super::calls::{CallId, CallNews};
 use crate::{
     client::{ClientAction, ClosedReason, ConnectionState, LossCause},
     digest::Digest,
@@ -242,6 +243,15 @@ pub enum SessionNotification {
         request: OlderId,
         /// Why.
         reason: NoOlderReason,
+    },
+    /// Something happens to a call of this device, or one rings.
+    Call {
+        /// Which.
+        id: CallId,
+        /// The other user.
+        user: UserId,
+        /// What.
+        news: CallNews,
     },
     /// Marks of a conversation have moved forwards: the other side's, or the user's own: by
     /// [`Session::mark_read`](crate::Session::mark_read), by another device, or as this device has just told the

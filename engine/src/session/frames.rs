@@ -129,6 +129,13 @@ impl Session {
                 {
                     return Some(self.hand_over(now, watch));
                 }
+                if let Some(bytes) = self.calls.next_bytes()
+                    && self.window.fits(bytes)
+                    && self.may_go(now, bytes).is_some()
+                    && let Some(call) = self.calls.next()
+                {
+                    return Some(self.hand_over(now, wire::call(call)));
+                }
                 self.next_request(now)
             }
         }

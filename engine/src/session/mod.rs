@@ -1,6 +1,7 @@
 //! The session client: one device of one user, its messages on their way into the logs, and the logs on their
 //! way to it. The driving contract is in the documentation of [`Session`].
 
+mod calls;
 mod config;
 mod event;
 mod frames;
@@ -15,6 +16,7 @@ mod typing;
 mod watch;
 mod wire;
 
+pub use calls::{CallEnd, CallError, CallId, CallNews};
 pub use config::{History, Retry, SessionConfig, SessionLimits};
 pub use event::{
     Content, FetchError, LogCursor, LogMarks, LogMessage, NoOlderReason, OlderId, PendingSubmit,
@@ -41,6 +43,7 @@ use crate::{
     storage::{Marks, Recipient},
     time::Instant,
 };
+use calls::Calls;
 use frames::Window;
 use log::Teller;
 use logs::Logs;
@@ -132,6 +135,7 @@ pub struct Session {
     logs: Logs,
     typing: Typing,
     watches: Watches,
+    calls: Calls,
     window: Window,
     pace: Pace,
     /// When the pace allows the next frame, if one waits for that.
@@ -181,6 +185,7 @@ impl Session {
             logs: Logs::new(&config, keys, cursors, &marks),
             typing: Typing::new(&config),
             watches: Watches::default(),
+            calls: Calls::default(),
             window: Window::new(config.limits.window_bytes, config.limits.pongs),
             pace: Pace::default(),
             paced_until: None,
@@ -219,6 +224,7 @@ impl Session {
         let now = self.advance(now);
         self.link.close(now, &mut self.actions);
         self.down();
+        self.end_calls();
     }
 
     /// What is told from now on of conversations that are new to this device: see [`SessionConfig::history`]. A device
@@ -486,6 +492,7 @@ impl Session {
         self.phase = Phase::Down;
         self.stats.submits_requeued += self.submits.link_lost();
         self.logs.link_lost();
+        self.calls.link_lost();
         self.typing.link_lost();
         self.window.forget_pongs();
         (self.heartbeat_due, self.resync_due, self.paced_until) = (false, false, None);

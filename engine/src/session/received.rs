@@ -64,6 +64,7 @@ impl Session {
                 | Received::Marked { .. }
                 | Received::Typing { .. }
                 | Received::Presence { .. }
+                | Received::Call { .. }
                 | Received::InvalidHint
                 | Received::InvalidAnswer => self.misbehaved(now),
             },
@@ -92,6 +93,7 @@ impl Session {
                 let mut teller = Teller::new(actions, stats, config);
                 logs.unfetched(now, fetch_id, refusal, rng, &mut teller);
             }
+            Received::Call { id, user, call } => self.call(id, user, call),
             Received::Marked { conversation, epoch, user, marks } => {
                 let Self { logs, stats, actions, config, .. } = self;
                 let mut teller = Teller::new(actions, stats, config);
@@ -196,6 +198,7 @@ impl Session {
             if let Phase::Up { heads, .. } = &mut self.phase {
                 *heads = true;
             }
+            self.end_lost_calls();
             if invalid == 0 {
                 self.plan_resync(now);
             }

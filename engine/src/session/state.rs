@@ -153,6 +153,7 @@ impl Session {
         self.logs.fold(digest);
         self.typing.fold(digest);
         self.watches.fold(digest);
+        self.calls.fold(digest);
         self.window.fold(digest);
         self.pace.fold(digest);
         digest.instant_or_none(self.paced_until);

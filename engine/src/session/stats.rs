@@ -102,6 +102,10 @@ counters! {
     typists_dropped,
     /// Times that users who are watched were named.
     watches,
+    /// Calls that others have begun.
+    calls_rung,
+    /// Calls that the application was told the end of.
+    calls_ended,
     /// Fetches sent.
     fetches,
     /// Fetches that the server could not do now.

@@ -10,6 +10,7 @@ use switchboard_proto::{
     v1::{self, RejectCode, client_frame, conversation::Peer, server_frame},
 };
 
+use super::calls::CallId;
 use super::event::{Content, LogCursor, LogMessage, RejectReason};
 use crate::{
     entry,
@@ -55,6 +56,11 @@ pub(super) enum Received {
     Unfetched {
         fetch_id: u64,
         refusal: Refusal,
+    },
+    Call {
+        id: CallId,
+        user: Option<UserId>,
+        call: v1::Call,
     },
     Marked {
         conversation: Recipient,
@@ -123,6 +129,10 @@ pub(super) fn resync(cursors: Vec<(LogCursor, Marks, Marks)>) -> Bytes {
 
 pub(super) fn heartbeat(nonce: u64) -> Bytes {
     encode(client_frame::Body::Heartbeat(v1::Heartbeat { nonce }))
+}
+
+pub(super) fn call(call: v1::Call) -> Bytes {
+    encode(client_frame::Body::Call(call))
 }
 
 pub(super) fn watch(users: &[&UserId]) -> Bytes {
@@ -272,7 +282,10 @@ pub(super) fn decode(frame: Bytes, user: &UserId) -> Result<Received, Undecodabl
                 Err(_) => Received::InvalidHint,
             }
         }
-        server_frame::Body::Call(_) => return Err(Undecodable),
+        server_frame::Body::Call(call) => match call.call_id.as_ref().try_into() {
+            Ok(id) => Received::Call { id: CallId(id), user: UserId::new(&call.user).ok(), call },
+            Err(_) => Received::InvalidHint,
+        },
     })
 }
 

@@ -17,6 +17,7 @@ mod store;
 
 mod bus;
 mod calls;
+mod calls_bus;
 mod canaries;
 mod delivery_order;
 mod digests;
@@ -30,6 +31,7 @@ mod presence;
 mod properties;
 mod resend;
 mod rules;
+mod session_calls;
 mod session_connect;
 mod session_entries;
 mod session_marks;

@@ -207,6 +207,10 @@ fn the_histories_reach_everything_that_the_server_counts() {
     }
     let never: Vec<_> = sums.into_iter().filter(|(_, sum)| *sum == 0).map(|(name, _)| name).collect();
     let unknown_to_the_model = [
+        "calls",
+        "calls_ended",
+        "calls_refused",
+        "calls_repeated",
         "marks",
         "marks_coalesced",
         "marks_dropped",
@@ -222,6 +226,7 @@ fn the_histories_reach_everything_that_the_server_counts() {
         "receipts_over_limit",
         "received_told",
         "refused_admission",
+        "refused_calls",
         "refused_marks",
         "refused_typing",
         "resend_failed",
@@ -230,6 +235,8 @@ fn the_histories_reach_everything_that_the_server_counts() {
         "resent",
         "seen_failed",
         "seen_skipped",
+        "signals",
+        "signals_dropped",
         "typing",
         "watches_passed_over",
     ];

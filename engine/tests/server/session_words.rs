@@ -5,9 +5,13 @@ use switchboard_engine::{CURSORS_FLOOR, ConnId, Frame, Protocol};
 use switchboard_proto::{
     Message as _,
     v1::{
-        ClientFrame, Content, Conversation, Cursor, Delivery, Fetch, GroupChange, Head, Hello, Mark, Marks,
-        RejectCode, Resync, ServerFrame, Submit, Typing, Watch, client_frame, conversation::Peer,
-        group_change, server_frame::Body,
+        Call, ClientFrame, Content, Conversation, Cursor, Delivery, Fetch, GroupChange, Head, Hello, Mark,
+        Marks, RejectCode, Resync, ServerFrame, Submit, Typing, Watch,
+        call::{End, Kind},
+        client_frame,
+        conversation::Peer,
+        group_change,
+        server_frame::Body,
     },
 };
 
@@ -104,7 +108,18 @@ pub(crate) fn short(body: &Body) -> String {
             (false, 0) => format!("{} is not here", p.user),
             (online, at) => format!("{} is here: {online}, last at {at}", p.user),
         },
-        Body::Call(_) => format!("{body:?}"),
+        Body::Call(call) => {
+            let words = |name: &str, prefix: &str| name[prefix.len()..].to_lowercase().replace('_', " ");
+            let what = if call.end() == End::Unspecified {
+                words(call.kind().as_str_name(), "KIND_")
+            } else {
+                format!("over: {}", words(call.end().as_str_name(), "END_"))
+            };
+            let video = if call.video && call.kind() == Kind::Ring { " with pictures" } else { "" };
+            let payload = String::from_utf8_lossy(&call.payload);
+            let payload = if payload.is_empty() { String::new() } else { format!(" {payload}") };
+            format!("call {} with {}: {what}{video}{payload}", id(&call.call_id), call.user)
+        }
         Body::Accepted(a) => {
             let place = format!("{}/{}{}", peer(a.conversation.as_ref()), a.seq, in_epoch(a.epoch));
             format!("accepted {} as {place}", id(&a.message_id))
@@ -243,6 +258,18 @@ pub(crate) fn mark(of: &str, delivered_seq: u64, read_seq: u64) -> client_frame:
 /// Says that the user types, or has stopped.
 pub(crate) fn typing(to: &str, typing: bool) -> client_frame::Body {
     client_frame::Body::Typing(Typing { conversation: Some(conversation(to)), typing, user: String::new() })
+}
+
+/// Something of the call whose id is this number.
+pub(crate) fn call(kind: Kind, id: u8, user: &str) -> client_frame::Body {
+    let (call_id, kind) = (vec![id; 16].into(), kind.into());
+    client_frame::Body::Call(Call { call_id, user: user.into(), kind, ..Call::default() })
+}
+
+/// A signal of the call whose id is this number.
+pub(crate) fn signal(id: u8, payload: &str) -> client_frame::Body {
+    let (call_id, payload) = (vec![id; 16].into(), payload.as_bytes().to_vec().into());
+    client_frame::Body::Call(Call { call_id, kind: Kind::Signal.into(), payload, ..Call::default() })
 }
 
 /// Names the users who are watched.

@@ -797,4 +797,11 @@ pub struct NotedCall {
     pub from: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "2")]
     pub call: ::core::option::Option<Call>,
+    /// Names the callee's device that has taken the call, or wants to: a random number of its engine. In what its engine says,
+    /// and in what is said to it alone; not set in what is for all of the callee's devices.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub taken_by: ::prost::bytes::Bytes,
+    /// Not a signal: the sender's side still has this call. `call.kind` is not set then.
+    #[prost(bool, tag = "4")]
+    pub alive: bool,
 }

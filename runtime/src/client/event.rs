@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Instant};
 
 use switchboard_engine::{
-    ClosedReason, LogMessage, LossCause, MessageId, Place, Recipient, RejectReason, UserId,
+    CallId, CallNews, ClosedReason, LogMessage, LossCause, Marks, MessageId, Place, Recipient, RejectReason,
+    UserId,
 };
 
 use super::{link::LinkError, store::StoreError};
@@ -33,6 +34,27 @@ pub enum Event {
         /// Place of the last message left out.
         seq: u64,
     },
+    /// Marks of a conversation have moved forwards: those of the other user of a one-to-one conversation, whose
+    /// messages from this user up to there have arrived or were read; or this user's own, by whatever device.
+    Marked {
+        /// The conversation.
+        conversation: Recipient,
+        /// Which log of the conversation.
+        epoch: u64,
+        /// Whether they are this user's.
+        own: bool,
+        /// Where they are now.
+        marks: Marks,
+    },
+    /// Somebody else has begun to type, or types no more.
+    Typing {
+        /// The conversation.
+        conversation: Recipient,
+        /// Who.
+        user: UserId,
+        /// Whether the user types now.
+        types: bool,
+    },
     /// The server has lost something of this conversation and has begun a new log: what was told of it is to be
     /// forgotten, and what there is now is told from its beginning.
     Reset {
@@ -54,6 +76,15 @@ pub enum Event {
         reason: RejectReason,
         /// The same for a person to read; the server's own text, so not fit for a terminal as it is.
         text: Arc<str>,
+    },
+    /// Something happens to a call of this device, or one rings ([`Client::ring`](super::Client::ring)).
+    Call {
+        /// Which.
+        id: CallId,
+        /// The other user.
+        user: UserId,
+        /// What.
+        news: CallNews,
     },
     /// A user who is watched ([`Client::watch`](super::Client::watch)) is here, or is not.
     Presence {
@@ -138,8 +169,11 @@ impl Event {
             Self::Rejected { text, .. } => text.len(),
             Self::State(_)
             | Self::Skipped { .. }
+            | Self::Marked { .. }
+            | Self::Typing { .. }
             | Self::Reset { .. }
             | Self::Accepted { .. }
+            | Self::Call { .. }
             | Self::Presence { .. }
             | Self::CaughtUp
             | Self::Stalled => 0,

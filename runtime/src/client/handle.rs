@@ -8,8 +8,8 @@ use std::{
 };
 
 use switchboard_engine::{
-    self as engine, Content, GroupChange, GroupId, LogMessage, MessageId, NoOlderReason, PendingSubmit,
-    Place, Recipient, RejectReason, Session, SessionStats, UserId,
+    self as engine, CallId, Content, GroupChange, GroupId, Instant, LogMessage, MessageId, NoOlderReason,
+    PendingSubmit, Place, Recipient, RejectReason, Session, SessionStats, UserId,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -17,7 +17,7 @@ use super::{
     address::ServerUrl,
     builder::ClientBuilder,
     event::State,
-    store::{StoreError, StoreThread},
+    store::{StoreError, StoreThread, Summary},
     task::Command,
 };
 
@@ -52,6 +52,20 @@ pub enum SubmitError {
     #[error("cannot make an id for a message")]
     Random(#[source] getrandom::Error),
     /// The client has ended. The message may be in the store, and is then submitted by the next client.
+    #[error(transparent)]
+    Ended(#[from] Ended),
+}
+
+/// Why nothing was said of a call.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// It may not be said now.
+    #[error(transparent)]
+    Refused(#[from] engine::CallError),
+    /// The operating system has no random numbers for its id.
+    #[error("cannot make an id for a call")]
+    Random(#[source] getrandom::Error),
+    /// The client has ended.
     #[error(transparent)]
     Ended(#[from] Ended),
 }
@@ -219,13 +233,49 @@ impl Client {
         Ok((group, submitted))
     }
 
+    /// Rings a user, under a random id. What becomes of it is told by [`Event::Call`](super::Event::Call).
+    ///
+    /// # Errors
+    /// If there is no connection or no room, or the client has ended.
+    pub async fn ring(&self, user: UserId, video: bool) -> Result<CallId, CallError> {
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).map_err(CallError::Random)?;
+        let id = CallId(id);
+        self.with(move |session, now| session.ring(now, id, user, video)).await??;
+        Ok(id)
+    }
+
+    /// Takes a call that rings: [`Session::accept_call`].
+    ///
+    /// # Errors
+    /// If it does not ring here, or there is no connection.
+    pub async fn accept_call(&self, id: CallId) -> Result<(), CallError> {
+        Ok(self.with(move |session, now| session.accept_call(now, id)).await??)
+    }
+
+    /// Declines a call that rings, or hangs up: [`Session::hang_up`].
+    ///
+    /// # Errors
+    /// If there is no such call.
+    pub async fn hang_up(&self, id: CallId) -> Result<(), CallError> {
+        Ok(self.with(move |session, now| session.hang_up(now, id)).await??)
+    }
+
+    /// Sends something to the other side of a call that is on: [`Session::signal`].
+    ///
+    /// # Errors
+    /// If it is not on, or it cannot be sent now.
+    pub async fn signal(&self, id: CallId, payload: bytes::Bytes) -> Result<(), CallError> {
+        Ok(self.with(move |session, now| session.signal(now, id, payload)).await??)
+    }
+
     /// Wants to be told of these users, in place of those before: [`Event::Presence`](super::Event::Presence), as soon as
     /// that is known, after every reconnection, and whenever it changes. See [`Session::watch`].
     ///
     /// # Errors
     /// If they are too many, or the client has ended.
     pub async fn watch(&self, users: Vec<UserId>) -> Result<(), WatchError> {
-        Ok(self.ask(|done| Command::Watch { users, done }).await??)
+        Ok(self.with(move |session, now| session.watch(now, &users)).await??)
     }
 
     /// At most `limit` messages of a conversation before the place `before_seq` (0: from the newest one on), from
@@ -258,13 +308,33 @@ impl Client {
         self.store.call(move |store| store.messages(&conversation, before_seq, limit)).await
     }
 
-    /// At most `limit` conversations, those in which something was said last first:
-    /// [`Store::conversations`](super::Store::conversations).
+    /// At most `limit` conversations, those in which something was said last first, with how far both sides are and how
+    /// many messages are unread: [`Store::conversations`](super::Store::conversations).
     ///
     /// # Errors
     /// If the store fails, or the client has ended ([`StoreError::Thread`]).
-    pub async fn conversations(&self, limit: u32) -> Result<Vec<Recipient>, StoreError> {
+    pub async fn conversations(&self, limit: u32) -> Result<Vec<Summary>, StoreError> {
         self.store.call(move |store| store.conversations(limit)).await
+    }
+
+    /// The user has seen a conversation up to this place. The other user of a one-to-one conversation is told, and the
+    /// user's other devices, once there is a connection: [`Session::mark_read`]. Returns whether the mark has moved.
+    /// That messages have arrived is told by itself.
+    ///
+    /// # Errors
+    /// If the client has ended.
+    pub async fn mark_read(&self, conversation: Recipient, seq: u64) -> Result<bool, Ended> {
+        self.with(move |session, now| session.mark_read(now, &conversation, seq)).await
+    }
+
+    /// The user types in a conversation, or has stopped: [`Session::typing`]. To be called when it begins and when it
+    /// ends, and not for every key; what is submitted to the conversation ends it too. Returns false, and nobody is
+    /// told, if there is no connection or the user types in too many conversations.
+    ///
+    /// # Errors
+    /// If the client has ended.
+    pub async fn typing(&self, conversation: Recipient, types: bool) -> Result<bool, Ended> {
+        self.with(move |session, now| session.typing(now, conversation, types)).await
     }
 
     /// Messages without a fate, those of earlier clients of the store too, in the order in which they were
@@ -273,7 +343,7 @@ impl Client {
     /// # Errors
     /// If the client has ended.
     pub async fn pending(&self) -> Result<Vec<PendingSubmit>, Ended> {
-        self.with(|session| session.resume().submits).await
+        self.with(|session, _| session.resume().submits).await
     }
 
     /// What was counted so far.
@@ -281,7 +351,7 @@ impl Client {
     /// # Errors
     /// If the client has ended.
     pub async fn stats(&self) -> Result<SessionStats, Ended> {
-        self.with(|session| *session.stats()).await
+        self.with(|session, _| *session.stats()).await
     }
 
     /// Wants a connection from now on, as after the start. While waiting for the next attempt, makes it now.
@@ -289,7 +359,7 @@ impl Client {
     /// # Errors
     /// If the client has ended.
     pub async fn connect(&self) -> Result<(), Ended> {
-        self.ask(|done| Command::Connect { done }).await
+        self.with(Session::connect).await
     }
 
     /// Wants no connection until [`Client::connect`]. What is pending stays pending, and what is submitted joins
@@ -298,7 +368,7 @@ impl Client {
     /// # Errors
     /// If the client has ended.
     pub async fn disconnect(&self) -> Result<(), Ended> {
-        self.ask(|done| Command::Disconnect { done }).await
+        self.with(Session::close).await
     }
 
     /// Closes the connection, within [`SessionConfig::close_timeout`](engine::SessionConfig::close_timeout), and
@@ -317,15 +387,15 @@ impl Client {
 
     async fn with<R: Send + 'static>(
         &self,
-        look: impl FnOnce(&Session) -> R + Send + 'static,
+        act: impl FnOnce(&mut Session, Instant) -> R + Send + 'static,
     ) -> Result<R, Ended> {
-        let look = |answer: oneshot::Sender<R>| {
-            Command::Look(Box::new(move |session| {
+        let act = |answer: oneshot::Sender<R>| {
+            Command::Do(Box::new(move |session: &mut Session, now| {
                 // Whoever asked may have stopped waiting.
-                let _ = answer.send(look(session));
+                let _ = answer.send(act(session, now));
             }))
         };
-        self.ask(look).await
+        self.ask(act).await
     }
 }
 

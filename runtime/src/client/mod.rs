@@ -66,12 +66,14 @@ pub use builder::{ClientBuilder, StartError};
 pub use classic::{Classic, ClassicEvent};
 pub use connect::ConnectError;
 pub use event::{Event, State};
-pub use handle::{Client, Ended, Older, OlderError, SubmitError, Submitted, Unaccepted, WatchError};
+pub use handle::{
+    CallError, Client, Ended, Older, OlderError, SubmitError, Submitted, Unaccepted, WatchError,
+};
 pub use link::LinkError;
 pub use queue::Events;
 pub use reader::ReadError;
-pub use store::{Change, MemoryStore, SqliteStore, Store, StoreError, changed_by};
+pub use store::{Change, MemoryStore, SqliteStore, Store, StoreError, Summary, changed_by};
 pub use switchboard_engine::{
-    ClosedReason, Content, GroupChange, GroupId, History, LogMessage, LossCause, MessageId, PendingSubmit,
-    Place, Recipient, RejectReason, Resume, Role, Subject, UserId,
+    CallEnd, CallId, CallNews, ClosedReason, Content, GroupChange, GroupId, History, LogMessage, LossCause,
+    Marks, MessageId, PendingSubmit, Place, Recipient, RejectReason, Resume, Role, Subject, UserId,
 };

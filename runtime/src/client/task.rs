@@ -7,8 +7,8 @@
 use std::{collections::HashMap, mem, pin::Pin, sync::Arc};
 
 use switchboard_engine::{
-    History, LogMessage, MessageId, OlderId, PendingSubmit, Place, Recipient, Session, SessionNotification,
-    SessionState, UserId, WatchError,
+    History, Instant, LogMessage, MessageId, OlderId, PendingSubmit, Place, Recipient, Session,
+    SessionNotification, SessionState,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -24,6 +24,9 @@ use super::{
 /// Things that may wait for the store; then nothing more is taken from the connection or the application.
 const BATCH_LIMIT: usize = 1_024;
 
+/// Something to do with the session.
+pub(super) type Act = Box<dyn FnOnce(&mut Session, Instant) + Send>;
+
 /// What a handle asks for. Each is answered once, or dropped when the client ends.
 pub(super) enum Command {
     Submit {
@@ -37,18 +40,8 @@ pub(super) enum Command {
         limit: u32,
         answer: oneshot::Sender<Result<Older, OlderError>>,
     },
-    Watch {
-        users: Vec<UserId>,
-        done: oneshot::Sender<Result<(), WatchError>>,
-    },
-    /// To look at the session.
-    Look(Box<dyn FnOnce(&Session) + Send>),
-    Connect {
-        done: oneshot::Sender<()>,
-    },
-    Disconnect {
-        done: oneshot::Sender<()>,
-    },
+    /// To look at the session, or to do something with it that nothing has to be kept of before.
+    Do(Act),
     End {
         done: oneshot::Sender<()>,
     },
@@ -228,6 +221,13 @@ impl Task {
                 self.keep(Change::Skipped { conversation: conversation.clone(), epoch, seq });
                 self.tell(Event::Skipped { conversation, epoch, seq });
             }
+            SessionNotification::Marked { conversation, epoch, own, marks } => {
+                self.keep(Change::Marked { conversation: conversation.clone(), epoch, own, marks });
+                self.tell(Event::Marked { conversation, epoch, own, marks });
+            }
+            SessionNotification::Typing { conversation, user, types } => {
+                self.tell(Event::Typing { conversation, user, types });
+            }
             SessionNotification::Reset { conversation } => {
                 self.keep(Change::Reset { conversation: conversation.clone() });
                 self.tell(Event::Reset { conversation });
@@ -247,8 +247,7 @@ impl Task {
                 self.answer(request, Ok(Older { epoch, messages, first_seq }));
             }
             SessionNotification::NoOlder { request, reason } => self.answer(request, Err(reason.into())),
-            // Not told by this client yet.
-            SessionNotification::Marked { .. } | SessionNotification::Typing { .. } => {}
+            SessionNotification::Call { id, user, news } => self.tell(Event::Call { id, user, news }),
             SessionNotification::Presence { user, online, last_seen_ms } => {
                 self.tell(Event::Presence { user, online, last_seen_ms });
             }
@@ -345,19 +344,7 @@ impl Task {
                     }
                 }
             }
-            Some(Command::Watch { users, done }) => {
-                let watch = |session: &mut Session, now| session.watch(now, &users);
-                let _ = done.send(self.driver.command(watch));
-            }
-            Some(Command::Look(look)) => look(self.driver.machine()),
-            Some(Command::Connect { done }) => {
-                self.driver.command(Session::connect);
-                let _ = done.send(());
-            }
-            Some(Command::Disconnect { done }) => {
-                self.driver.command(Session::close);
-                let _ = done.send(());
-            }
+            Some(Command::Do(act)) => self.driver.command(act),
             Some(Command::End { done }) => {
                 self.ended.push(done);
                 self.end();

@@ -140,6 +140,8 @@ pub struct Timeouts {
     pub presence_refresh_ms: u64,
     /// How long the answer of another shard is waited for.
     pub peer_timeout_ms: u64,
+    /// How long a call outlives the connection of a device that has it, and the last sign of another shard.
+    pub call_grace_ms: u64,
     /// Over how long a shutdown closes the connections, as far as `shutdown_timeout_ms` allows; 0 to a day.
     pub drain_time_ms: u64,
     /// How long after a stored message was sent to a classic client a Ping asks whether it has arrived.
@@ -213,6 +215,8 @@ pub struct Limits {
     pub heads_per_frame: u32,
     /// Users whose presence one session may watch.
     pub watches: u32,
+    /// Users in calls, those that ring included.
+    pub calls: u32,
     /// Bytes of all unfinished incoming messages of a shard together; `message_bytes` and 1,024 more,
     /// to 1 TiB. Default 256 MiB.
     pub receive_budget_bytes: u64,
@@ -286,6 +290,7 @@ impl Default for Timeouts {
             presence_grace_ms: millis(engine.presence_grace),
             presence_refresh_ms: millis(engine.presence_refresh),
             peer_timeout_ms: millis(engine.peer_timeout),
+            call_grace_ms: millis(engine.call_grace),
             drain_time_ms: millis(engine.drain_time),
             receipt_interval_ms: millis(engine.receipt_interval),
         }
@@ -326,6 +331,7 @@ impl Default for Limits {
             cursors_per_hello,
             heads_per_frame,
             watches,
+            calls,
         } = engine::Limits::default();
         Self {
             connections,
@@ -358,6 +364,7 @@ impl Default for Limits {
             cursors_per_hello,
             heads_per_frame,
             watches,
+            calls,
             receive_budget_bytes: 256 << 20,
         }
     }
@@ -420,6 +427,7 @@ impl Config {
             presence_grace: Duration::from_millis(timeouts.presence_grace_ms),
             presence_refresh: Duration::from_millis(timeouts.presence_refresh_ms),
             peer_timeout: Duration::from_millis(timeouts.peer_timeout_ms),
+            call_grace: Duration::from_millis(timeouts.call_grace_ms),
             // Beyond the time-out of the whole shutdown nobody waits for anything.
             drain_time: Duration::from_millis(timeouts.drain_time_ms.min(self.shutdown_timeout_ms)),
             peers: self.shards > 1,
@@ -454,6 +462,7 @@ impl Config {
                 cursors_per_hello: limits.cursors_per_hello,
                 heads_per_frame: limits.heads_per_frame,
                 watches: limits.watches,
+                calls: limits.calls,
             },
         }
     }

@@ -422,7 +422,7 @@ impl Directory {
         let bound = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
         let mut statement = self.connection.prepare(
             "SELECT seq, users.uuid, message_id, content_type, content, sender_name, url, file_suffix,
-                    stored_at_ms, change
+                    stored_at_ms, change, target_seq
              FROM messages JOIN users ON users.id = sender_id
              WHERE conversation_id = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq LIMIT ?4",
         )?;
@@ -440,7 +440,7 @@ impl Directory {
                 url: row.get(6)?,
                 file_suffix: row.get(7)?,
                 stored_at_ms: row.get(8)?,
-                subject: subject(row.get_ref(9)?)?,
+                subject: subject(row.get(3)?, row.get_ref(9)?, row.get(10)?)?,
             });
         }
         Ok(messages)

@@ -1,5 +1,6 @@
 //! What one transaction does: messages into their conversations' logs, marks, users out of the directory.
 
+mod amend;
 mod marks;
 mod received;
 
@@ -191,10 +192,11 @@ impl<'c> Log<'c> {
         match (&message.subject, &message.recipient) {
             (Subject::Message, _) => self.store_message(message),
             (Subject::Change(change), Recipient::Group(group)) => self.store_change(message, change, group),
-            // A user has no members; edits and recalls are not kept yet.
-            (Subject::Change(_), Recipient::User(_)) | (Subject::Edit { .. } | Subject::Recall { .. }, _) => {
-                Ok(Answer::Failed)
+            (Subject::Edit { target_seq } | Subject::Recall { target_seq }, _) => {
+                self.store_amendment(message, *target_seq)
             }
+            // A user has no members.
+            (Subject::Change(_), Recipient::User(_)) => Ok(Answer::Failed),
         }
     }
 
@@ -244,6 +246,7 @@ impl<'c> Log<'c> {
             entry.file_suffix,
             self.now_ms,
             change,
+            target_seq(&entry.subject),
         ])?;
         if inserted == 0 {
             return Ok(None);
@@ -531,8 +534,8 @@ impl<'c> Statements<'c> {
             )?,
             insert_message: prepare(
                 "INSERT INTO messages (conversation_id, seq, sender_id, message_id, content_type, content,
-                                       sender_name, url, file_suffix, stored_at_ms, change)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+                                       sender_name, url, file_suffix, stored_at_ms, change, target_seq)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
                  ON CONFLICT (sender_id, message_id) DO NOTHING",
             )?,
             stored: prepare(
@@ -592,6 +595,14 @@ impl<'c> Statements<'c> {
             Key::Direct { low, high } => self.insert_direct.query_row([low, high, now_ms], made),
             Key::Group(group) => self.insert_group_conversation.query_row([group, now_ms], made),
         }
+    }
+}
+
+/// The place that an entry is about, if it is about one.
+fn target_seq(subject: &Subject) -> Option<i64> {
+    match subject {
+        Subject::Edit { target_seq } | Subject::Recall { target_seq } => i64::try_from(*target_seq).ok(),
+        Subject::Message | Subject::Change(_) => None,
     }
 }
 

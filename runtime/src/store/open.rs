@@ -32,17 +32,18 @@ const CACHE_KIB: i32 = 64 << 10;
 const APPLICATION_ID: i32 = 0x5357_4244;
 
 /// Every step of the schema, oldest first. One that has been released is never changed.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("../migrations/0001_initial.sql"),
     include_str!("../migrations/0002_sessions.sql"),
     include_str!("../migrations/0004_marks.sql"),
     include_str!("../migrations/0005_seen.sql"),
     include_str!("../migrations/0003_groups.sql"),
+    include_str!("../migrations/0007_revisions.sql"),
     include_str!("../migrations/0006_received.sql"),
 ];
 
 /// The number of the newest schema: how many migrations there are.
-const SCHEMA_VERSION: i32 = 6;
+const SCHEMA_VERSION: i32 = 7;
 
 fn migrations() -> Migrations<'static> {
     MIGRATIONS.into_iter().map(M::up).collect()
@@ -278,7 +279,8 @@ fn touch_every_table(connection: &Connection) -> rusqlite::Result<()> {
         "SELECT EXISTS (SELECT 1 FROM users), EXISTS (SELECT 1 FROM groups), EXISTS (SELECT 1 FROM members),
                 EXISTS (SELECT 1 FROM conversations), EXISTS (SELECT 1 FROM messages),
                 EXISTS (SELECT 1 FROM directory_log), EXISTS (SELECT 1 FROM write_probe),
-                EXISTS (SELECT 1 FROM store_state), EXISTS (SELECT 1 FROM received)",
+                EXISTS (SELECT 1 FROM store_state), EXISTS (SELECT 1 FROM revisions),
+                EXISTS (SELECT 1 FROM received)",
         [],
         |_| Ok(()),
     )
@@ -308,5 +310,38 @@ mod tests {
             let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
             assert_eq!(version, SCHEMA_VERSION);
         }
+    }
+
+    #[test]
+    fn members_of_before_are_members_still_and_every_group_has_an_owner() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrations().to_version(&mut connection, 4).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO users (id, uuid, created_at_ms, updated_at_ms)
+                 VALUES (1, 'alice', 0, 0), (2, 'bob', 0, 0), (3, 'carol', 0, 0);
+                 INSERT INTO groups (id, uuid, name, owner_id, created_at_ms) VALUES (1, 'chess', '', 1, 0), (2, 'go', '', 1, 0);
+                 INSERT INTO members (group_id, user_id, role, joined_at_ms, first_seq, read_seq)
+                 VALUES (1, 1, 2, 0, 1, 9), (1, 2, 1, 5, 7, 8), (2, 2, 1, 6, 1, 0), (2, 3, 1, 5, 1, 0);",
+            )
+            .unwrap();
+        migrations().to_latest(&mut connection).unwrap();
+        let select =
+            "SELECT group_id, user_id, role, first_seq, last_seq, read_seq, muted_until_ms FROM members";
+        let mut statement = connection.prepare(select).unwrap();
+        type Row = (i64, i64, i64, i64, Option<i64>, i64, i64);
+        let rows: Vec<Row> =
+            statement.query_map([], |row| Ok(row.try_into().unwrap())).unwrap().map(Result::unwrap).collect();
+        let expected = [
+            (1, 1, 3, 1, None, 9, 0),
+            (1, 2, 1, 7, None, 8, 0),
+            (2, 2, 1, 1, None, 0, 0),
+            (2, 3, 3, 1, None, 0, 0),
+        ];
+        assert_eq!(rows, expected);
+        let open: i64 = connection
+            .query_row("SELECT count(*) FROM groups WHERE invite_only = 0", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(open, 0, "nobody could join by itself before");
     }
 }

@@ -10,6 +10,9 @@ use switchboard_engine::{
 use super::log::valid;
 use super::seen;
 
+/// The content type of an edit.
+const EDIT: u8 = 21;
+
 /// Heads that one [`Answer::HeadsLoaded`] has at the most.
 pub const HEADS_AT_A_TIME: usize = 512;
 
@@ -146,7 +149,7 @@ impl<'c> Reads<'c> {
             (true, 0) => (&mut self.backwards, first_seq, log.head_seq),
             (true, from) => (&mut self.backwards, first_seq, from.min(log.head_seq)),
         };
-        let mut rows = statement.query(params![log.id, low, high, range.limit])?;
+        let mut rows = statement.query(params![log.id, low, high, range.limit, log.head_seq])?;
         let (mut messages, mut bytes) = (Vec::new(), 0_u64);
         while let Some(row) = rows.next()? {
             let texts = row.get_ref(4)?.as_str()?.len() + row.get_ref(5)?.as_str()?.len();
@@ -242,20 +245,28 @@ fn message(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
         seq: row.get::<_, i64>(0)?.unsigned_abs(),
         id: MessageId(row.get(1)?),
         sender,
-        sender_name: row.get(8)?,
-        avatar: row.get(9)?,
+        sender_name: row.get(11)?,
+        avatar: row.get(12)?,
         content_type: row.get(3)?,
         content: row.get(4)?,
         url: row.get(5)?,
         stored_at_ms: row.get(6)?,
-        subject: subject(row.get_ref(7)?)?,
-        changed_seq: 0,
-        is_recalled: false,
+        subject: subject(row.get(3)?, row.get_ref(7)?, row.get(8)?)?,
+        changed_seq: row.get::<_, i64>(9)?.unsigned_abs(),
+        is_recalled: row.get(10)?,
     })
 }
 
 /// What an entry is, from what is kept of it beside its texts.
-pub(super) fn subject(change: rusqlite::types::ValueRef<'_>) -> rusqlite::Result<Subject> {
+pub(super) fn subject(
+    content_type: u8,
+    change: rusqlite::types::ValueRef<'_>,
+    target_seq: Option<i64>,
+) -> rusqlite::Result<Subject> {
+    if let Some(target_seq) = target_seq.map(i64::unsigned_abs) {
+        let is_edit = content_type == EDIT;
+        return Ok(if is_edit { Subject::Edit { target_seq } } else { Subject::Recall { target_seq } });
+    }
     let Some(change) = change.as_blob_or_null()? else { return Ok(Subject::Message) };
     // One that a newer version has put there keeps its place.
     Ok(GroupChange::decode(change).map_or(Subject::Message, |change| Subject::Change(Box::new(change))))
@@ -275,18 +286,37 @@ mod sql {
 
     pub(super) const GROUP_LOG: &str = "SELECT id, head_seq, epoch FROM conversations WHERE group_id = ?1";
 
-    // CROSS JOIN keeps SQLite from beginning with the users, whatever its statistics say.
-    pub(super) const FORWARDS: &str =
-        "SELECT seq, message_id, users.uuid, content_type, content, url, stored_at_ms, change, sender_name,
-                users.avatar
-         FROM messages CROSS JOIN users ON users.id = sender_id
-         WHERE conversation_id = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq LIMIT ?4";
+    /// An entry, to who may read the log up to ?5: edits beyond that are not for its eyes; what was recalled is for
+    /// nobody's.
+    macro_rules! entry_columns {
+        () => {
+            "SELECT seq, message_id, users.uuid, content_type,
+             iif(changed_seq <= ?5 OR is_recalled, content,
+                 (SELECT revisions.content FROM revisions WHERE revisions.conversation_id = ?1
+                  AND revisions.target_seq = messages.seq AND revisions.seq > ?5
+                  ORDER BY revisions.seq LIMIT 1)),
+             url, stored_at_ms, change, messages.target_seq,
+             iif(changed_seq <= ?5, changed_seq, iif(is_recalled, ?5,
+                 (SELECT coalesce(max(revisions.seq), 0) FROM revisions WHERE revisions.conversation_id = ?1
+                  AND revisions.target_seq = messages.seq AND revisions.seq <= ?5))),
+             is_recalled, sender_name, users.avatar"
+        };
+    }
 
-    pub(super) const BACKWARDS: &str =
-        "SELECT seq, message_id, users.uuid, content_type, content, url, stored_at_ms, change, sender_name,
-                users.avatar
+    // CROSS JOIN keeps SQLite from beginning with the users, whatever its statistics say.
+    pub(super) const FORWARDS: &str = concat!(
+        entry_columns!(),
+        "
          FROM messages CROSS JOIN users ON users.id = sender_id
-         WHERE conversation_id = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq DESC LIMIT ?4";
+         WHERE conversation_id = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq LIMIT ?4"
+    );
+
+    pub(super) const BACKWARDS: &str = concat!(
+        entry_columns!(),
+        "
+         FROM messages CROSS JOIN users ON users.id = sender_id
+         WHERE conversation_id = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq DESC LIMIT ?4"
+    );
 
     /// Place of the groups in [`HEADS`].
     pub(super) const GROUPS: usize = 2;
@@ -325,7 +355,12 @@ mod tests {
             let steps = plan.query_map(rusqlite::params_from_iter(parameters), |row| row.get::<_, String>(3));
             let steps: Vec<String> = steps.unwrap().collect::<Result<_, _>>().unwrap();
             assert!(!steps.is_empty());
-            assert!(steps.iter().all(|step| step.starts_with("SEARCH ")), "{statement}: {steps:?}");
+            assert!(
+                steps.iter().all(|step| {
+                    step.starts_with("SEARCH ") || step.starts_with("CORRELATED SCALAR SUBQUERY")
+                }),
+                "{statement}: {steps:?}"
+            );
         }
     }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use switchboard::client::{
-    Client, ClosedReason, Content, Ended, Event, History, LossCause, MemoryStore, MessageId, OlderError,
-    RejectReason, SqliteStore, StartError, State, StoreError, SubmitError, Unaccepted,
+    Client, ClosedReason, Content, Ended, Event, History, LossCause, Marks, MemoryStore, MessageId,
+    OlderError, RejectReason, SqliteStore, StartError, State, StoreError, SubmitError, Unaccepted,
 };
 use switchboard_engine as engine;
 use tokio::net::TcpListener;
@@ -86,7 +86,7 @@ async fn a_restarted_client_goes_on_where_it_stopped() {
     assert_eq!(texts(&told), ["two", "three"]);
     let kept = alice.messages(with("bob"), 0, 10).await.unwrap();
     assert_eq!(texts(&kept), ["one", "two", "three"]);
-    assert_eq!(alice.conversations(10).await.unwrap(), [with("bob")]);
+    assert_eq!(alice.conversations(10).await.unwrap()[0].conversation, with("bob"));
     soon("the fate", alice.state_when(|_| true)).await.unwrap();
     assert!(alice.pending().await.unwrap().is_empty());
 }
@@ -193,6 +193,63 @@ async fn what_is_said_while_a_device_is_away_is_not_the_past() {
     say(&carol, &with("bob"), "while he was away").await;
     bob.connect().await.unwrap();
     assert_eq!(&*heard(&mut events).await.content.text, "while he was away");
+}
+
+#[tokio::test]
+async fn what_arrives_and_is_read_is_told_to_who_said_it_and_to_other_devices() {
+    let data = folder();
+    let server = TestServer::start(data.path());
+    let quick = |config: &mut engine::SessionConfig| config.mark_interval = Duration::from_millis(10);
+    let (alice, mut to_alice) = server.client("alice").start().await.unwrap();
+    let (bob, mut to_bob) = server.client("bob").configure(quick).start().await.unwrap();
+    let (phone, mut to_phone) = server.client("bob").configure(quick).start().await.unwrap();
+    soon("online", phone.state_when(|state| matches!(state, State::Online))).await.unwrap();
+    say(&alice, &with("bob"), "hello").await;
+    assert_eq!(heard(&mut to_bob).await.seq, 1);
+    heard(&mut to_phone).await;
+    let marked = async |events: &mut switchboard::client::Events, whose, wanted| loop {
+        if let Event::Marked { conversation, own, marks, .. } = soon("marks", events.next()).await.unwrap()
+            && own == whose
+            && marks == wanted
+        {
+            return conversation;
+        }
+    };
+    let (arrived, read) = (Marks { delivered: 1, read: 0 }, Marks { delivered: 1, read: 1 });
+    assert_eq!(marked(&mut to_alice, false, arrived).await, with("bob"));
+    assert_eq!(phone.conversations(1).await.unwrap()[0].unread, 1);
+    assert!(bob.mark_read(with("alice"), 1).await.unwrap());
+    assert!(!bob.mark_read(with("alice"), 1).await.unwrap());
+    assert_eq!(marked(&mut to_alice, false, read).await, with("bob"));
+    assert_eq!(marked(&mut to_phone, true, read).await, with("alice"));
+    let summary = &phone.conversations(1).await.unwrap()[0];
+    assert_eq!((summary.unread, summary.own), (0, read));
+    assert_eq!(alice.conversations(1).await.unwrap()[0].peer, read);
+}
+
+#[tokio::test]
+async fn who_types_is_told_until_something_is_said() {
+    let data = folder();
+    let server = TestServer::start(data.path());
+    let (alice, _) = server.client("alice").start().await.unwrap();
+    let (bob, mut to_bob) = server.client("bob").start().await.unwrap();
+    for client in [&alice, &bob] {
+        soon("online", client.state_when(|state| matches!(state, State::Online))).await.unwrap();
+    }
+    say(&alice, &with("bob"), "hello").await;
+    heard(&mut to_bob).await;
+    assert!(alice.typing(with("bob"), true).await.unwrap());
+    for wanted in [true, false] {
+        loop {
+            if let Event::Typing { conversation, user: who, types } =
+                soon("typing", to_bob.next()).await.unwrap()
+            {
+                assert_eq!((conversation, who, types), (with("alice"), user("alice"), wanted));
+                break;
+            }
+        }
+        alice.typing(with("bob"), false).await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use switchboard::client::{
-    Change, Content, GroupId, LogMessage, MemoryStore, MessageId, PendingSubmit, Place, Recipient,
-    RejectReason, SqliteStore, Store, StoreError,
+    Change, Content, GroupId, LogMessage, Marks, MemoryStore, MessageId, PendingSubmit, Place, Recipient,
+    RejectReason, SqliteStore, Store, StoreError, Summary,
 };
-use switchboard_engine::LogCursor;
+use switchboard_engine::{LogCursor, LogMarks};
 
 use crate::harness::{folder, texts, user, with};
 
@@ -44,6 +44,10 @@ fn told(conversation: &Recipient, epoch: u64, seq: u64) -> Change {
 
 fn submit(id: u8) -> PendingSubmit {
     PendingSubmit { id: MessageId([id; 16]), conversation: with("bob"), content: Content::text("hello") }
+}
+
+fn known(store: &mut dyn Store, limit: u32) -> Vec<Recipient> {
+    store.conversations(limit).unwrap().into_iter().map(|summary| summary.conversation).collect()
 }
 
 #[test]
@@ -88,8 +92,8 @@ fn messages_come_with_their_cursors_and_those_that_moved_last_come_first() {
         assert_eq!(store.messages(&with("bob"), 0, 1).unwrap(), [message(2, "text 2")]);
         assert_eq!(store.messages(&with("bob"), 2, 10).unwrap(), [message(1, "text 1")]);
         assert_eq!(store.messages(&with("carol"), 0, 10).unwrap(), []);
-        assert_eq!(store.conversations(10).unwrap(), [with("bob"), group]);
-        assert_eq!(store.conversations(1).unwrap(), [with("bob")]);
+        assert_eq!(known(&mut *store, 10), [with("bob"), group]);
+        assert_eq!(known(&mut *store, 1), [with("bob")]);
     });
 }
 
@@ -126,7 +130,7 @@ fn a_reset_forgets_a_conversation_and_nothing_else() {
             [told(&with("bob"), 9, 1), told(&with("carol"), 9, 1), Change::Submit(submit(1)), reset];
         store.apply(&changes).unwrap();
         assert!(store.messages(&with("bob"), 0, 10).unwrap().is_empty());
-        assert_eq!(store.conversations(10).unwrap(), [with("carol")]);
+        assert_eq!(known(&mut *store, 10), [with("carol")]);
         assert_eq!(store.open(&user("alice"), DEVICE).unwrap().submits, [submit(1)]);
     });
 }
@@ -199,6 +203,33 @@ fn older_messages_have_the_changes_that_are_known_and_lose_none() {
         store.apply(&[older(vec![said(3, "three")])]).unwrap();
         store.apply(&[next(entry(6, Content::edit(3, "drei")))]).unwrap();
         assert_eq!(texts(&store.messages(&with("bob"), 4, 10).unwrap()), ["one", "zwei", "drei"]);
+    });
+}
+
+#[test]
+fn marks_are_kept_with_their_log_and_unread_messages_counted() {
+    both(|again| {
+        let marked = |epoch, own, delivered, read| Change::Marked {
+            conversation: with("bob"),
+            epoch,
+            own,
+            marks: Marks { delivered, read },
+        };
+        let mut store = again();
+        store.open(&user("alice"), DEVICE).unwrap();
+        let own = LogMessage { own: true, ..(*said(2, "mine")).clone() };
+        let entries =
+            [said(1, "one"), Arc::new(own), said(3, "three"), said(4, "four"), entry(5, Content::recall(4))];
+        store.apply(&entries.map(next)).unwrap();
+        assert_eq!(store.conversations(1).unwrap()[0].unread, 2);
+        store.apply(&[marked(9, true, 5, 2), marked(9, false, 3, 1), marked(8, true, 99, 99)]).unwrap();
+        drop(store);
+        let mut store = again();
+        let (own, peer) = (Marks { delivered: 5, read: 2 }, Marks { delivered: 3, read: 1 });
+        let marks = store.open(&user("alice"), DEVICE).unwrap().marks;
+        assert_eq!(marks, [LogMarks { conversation: with("bob"), epoch: 9, own, peer }]);
+        let summary = Summary { conversation: with("bob"), epoch: 9, last_seq: 5, own, peer, unread: 1 };
+        assert_eq!(store.conversations(1).unwrap(), [summary]);
     });
 }
 

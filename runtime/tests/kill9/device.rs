@@ -290,7 +290,8 @@ impl Life {
     async fn recall(&mut self, client: &Client) {
         let known = self.lock().views.clone();
         let mut views = BTreeMap::new();
-        for conversation in client.conversations(u32::MAX).await.unwrap() {
+        for summary in client.conversations(u32::MAX).await.unwrap() {
+            let conversation = summary.conversation;
             let kept = client.messages(conversation.clone(), 0, u32::MAX).await.unwrap();
             let mut view = known.get(&conversation).cloned().unwrap_or_default();
             let told = view.entries.len();
@@ -341,7 +342,12 @@ impl Life {
                     client.connect().await.unwrap();
                 }
             }
-            Event::Presence { .. } | Event::CaughtUp | Event::Stalled => {}
+            Event::Marked { .. }
+            | Event::Typing { .. }
+            | Event::Presence { .. }
+            | Event::Call { .. }
+            | Event::CaughtUp
+            | Event::Stalled => {}
         }
     }
 }

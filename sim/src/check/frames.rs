@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use switchboard_engine::{CloseReason, ConnId, FRAME_COST_BYTES, Frame, Stats};
 
-use super::{Check, ConnKey, MessageKey, PING, Payload, Phase, Route, seats::StreamSeen};
+use super::{Check, ConnKey, MessageKey, PING, Payload, Phase, Route, seats::StreamSeen, sessions::Fan};
 use crate::wire::{self, View};
 
 impl Check {
@@ -11,7 +11,14 @@ impl Check {
     pub(crate) fn sends(&mut self, shard: usize, to: &[ConnId], frame: &Frame) {
         self.stamp += 1;
         let len = frame.payload().len() as u64;
+        let first = to.first().and_then(|id| self.seat(shard, *id));
+        let is_session = first.is_some_and(|conn| self.is_session(conn));
+        let others = to.iter().filter_map(|id| self.seat(shard, *id));
+        if others.into_iter().any(|conn| self.is_session(conn) != is_session) {
+            self.fail("protocol", |_| "one frame is sent to connections of two protocols".to_owned());
+        }
         match frame {
+            Frame::Message(bytes) if is_session => self.sends_frame(shard, to, bytes),
             Frame::Message(bytes) => self.sends_message(shard, to, bytes),
             Frame::Ping(_) | Frame::Pong(_) => {
                 if to.len() != 1 {
@@ -52,7 +59,8 @@ impl Check {
         seat.cost_bytes += len + FRAME_COST_BYTES;
         watch.unflushed += 1;
         watch.sent += 1;
-        let online = seat.phase == Phase::Online || (is_control && seat.phase == Phase::Loading);
+        let goodbye = self.cause.goodbyes.contains(&conn);
+        let online = seat.phase == Phase::Online || ((is_control || goodbye) && seat.phase == Phase::Loading);
         let cost_bytes = seat.cost_bytes;
         if !online {
             self.fail("takeover", |check| {
@@ -85,7 +93,7 @@ impl Check {
     }
 
     /// A Pong or the answer to a heartbeat goes to who asked.
-    fn answers(&mut self, shard: usize, to: &[ConnId]) {
+    pub(crate) fn answers(&mut self, shard: usize, to: &[ConnId]) {
         let asked = match to {
             [id] => self.cause.conn.is_none() || self.seat(shard, *id) == self.cause.conn,
             _ => false,
@@ -142,7 +150,7 @@ impl Check {
             None
         } else {
             match self.said[key as usize].route {
-                Route::User(_) | Route::Group(_) => self.take_turn(shard, key),
+                Route::User(_) | Route::Group(_) => self.take_turn(shard, key, Fan::Classic),
                 Route::Relay(_) | Route::Call | Route::Everyone => {
                     let conn =
                         self.cause.owed.iter().find(|o| o.message == key && !o.sent).and_then(|o| o.conn);
@@ -154,7 +162,7 @@ impl Check {
             }
         };
         self.check_form(key, view, bytes);
-        self.recipients(shard, key, origin);
+        self.recipients(shard, key, origin, Fan::Classic);
         self.mark(shard, to, key, bytes.len() as u64);
         if stream {
             self.offered(shard, key, to, false);
@@ -199,28 +207,46 @@ impl Check {
     }
 
     /// Members whose leaving, or joining, the shard does not have to know yet.
-    fn is_tolerated(&self, shard: usize, conn: ConnKey, key: MessageKey) -> bool {
+    pub(crate) fn is_tolerated(&self, shard: usize, conn: ConnKey, key: MessageKey) -> bool {
         let (said, user) = (&self.said[key as usize], self.seats[conn as usize].user);
-        matches!(said.route, Route::Group(group) if user != said.sender && self.may(shard, group, user))
+        let other = user != said.sender || self.is_session(conn);
+        matches!(said.route, Route::Group(group) if other && self.may(shard, group, user))
     }
 
     /// Collects in `must` the connections that a message has to be sent to. Gives their number.
-    pub(crate) fn recipients(&mut self, shard: usize, key: MessageKey, origin: Option<ConnKey>) -> usize {
+    pub(crate) fn recipients(
+        &mut self,
+        shard: usize,
+        key: MessageKey,
+        origin: Option<ConnKey>,
+        fan: Fan,
+    ) -> usize {
         let mut must = core::mem::take(&mut self.must);
         must.clear();
         let said = &self.said[key as usize];
         let watch = &self.watches[shard];
-        let online = |conn: &ConnKey| self.seats[*conn as usize].phase == Phase::Online;
+        let is_session = fan != Fan::Classic;
+        let online = |conn: &ConnKey| {
+            let seat = &self.seats[*conn as usize];
+            seat.phase == Phase::Online && seat.session.is_some() == is_session
+        };
         let of_user = |user: u16| {
             let seats = watch.told.get(user as usize).map(|told| told.seats.as_slice()).unwrap_or_default();
             seats.iter().copied().filter(|conn| online(conn) && Some(*conn) != origin)
         };
         match said.route {
+            Route::User(user) if fan == Fan::Own => {
+                must.extend(Some(said.sender).filter(|sender| *sender != user).into_iter().flat_map(of_user));
+            }
+            // Sessions are sent what is stored, and have it in one piece.
+            Route::Group(_) if fan == Fan::Own => {}
+            Route::Relay(_) | Route::Call | Route::Everyone if is_session => {}
             Route::User(user) | Route::Relay(user) => must.extend(of_user(user)),
             Route::Call => must.extend(said.call_peer.into_iter().flat_map(of_user)),
             Route::Group(group) => {
                 for user in 0..watch.told.len() as u16 {
-                    let here = watch.told[user as usize].is_here() && user != said.sender;
+                    let other = user != said.sender || is_session;
+                    let here = watch.told[user as usize].is_here() && other;
                     if here && self.must_know(shard, group, user) {
                         must.extend(of_user(user));
                     }
@@ -233,11 +259,17 @@ impl Check {
     }
 
     /// The same once an event is over: who was welcomed by it may have come too late for the message.
-    pub(crate) fn left_out(&mut self, shard: usize, key: MessageKey, origin: Option<ConnKey>) -> usize {
-        self.recipients(shard, key, origin);
+    pub(crate) fn left_out(
+        &mut self,
+        shard: usize,
+        key: MessageKey,
+        origin: Option<ConnKey>,
+        fan: Fan,
+    ) -> usize {
+        self.recipients(shard, key, origin, fan);
         let Self { must, seats, event, .. } = self;
         must.retain(|conn| seats[*conn as usize].welcomed_by != *event);
-        must.len()
+        if fan == Fan::Classic { self.must.len() } else { self.excuse_lagging(key) }
     }
 
     /// The form in which a message is to be sent.
@@ -259,7 +291,13 @@ impl Check {
             }
             Route::User(to) => {
                 let form = number(view.from) == Some(sender) && number(view.to) == Some(to);
-                let same = said.media || !said.honest || said.bytes == *bytes;
+                let own = View::read(&said.bytes).unwrap_or_default();
+                let same = if said.is_session {
+                    // With the sender's picture, which the session has not named.
+                    View { avatar: "", ..*view } == own
+                } else {
+                    said.media || !said.honest || said.bytes == *bytes
+                };
                 let check = if number(view.from) == Some(sender) { "protocol" } else { "no-spoof" };
                 (check, form && same && self.is_filed(key, view))
             }
@@ -349,21 +387,30 @@ impl Check {
             let key = owed.message;
             if owed.optional {
                 if !owed.sent && self.said[key as usize].is_stream() {
-                    self.recipients(shard, key, owed.conn);
+                    self.recipients(shard, key, owed.conn, Fan::Classic);
                     self.offered(shard, key, &[], true);
                 }
                 continue;
             }
             let token = self.said[key as usize].token;
+            if owed.is_copy {
+                if !owed.pushed && self.left_out(shard, key, None, Fan::Own) > 0 {
+                    self.fail("delivery", |_| format!("{token} does not reach its sender's sessions"));
+                }
+                continue;
+            }
+            if !owed.pushed && self.left_out(shard, key, owed.conn, Fan::Sessions) > 0 {
+                self.fail("delivery", |_| format!("{token} is not pushed to sessions"));
+            }
             if !owed.published && self.peers {
                 self.fail("delivery", |_| format!("{token} is not published"));
             }
             if !owed.sent && self.said[key as usize].is_stream() {
-                self.recipients(shard, key, owed.conn);
+                self.recipients(shard, key, owed.conn, Fan::Classic);
                 // Of several that one event routes, those that are sent were looked at before these.
                 let several = self.cause.owed.len() > 1;
                 self.offered(shard, key, &[], several);
-            } else if !owed.sent && self.left_out(shard, key, owed.conn) > 0 {
+            } else if !owed.sent && self.left_out(shard, key, owed.conn, Fan::Classic) > 0 {
                 self.fail("delivery", |_| format!("{token} is not delivered"));
             }
         }
@@ -397,8 +444,10 @@ impl Check {
     pub(crate) fn end_accounts(&mut self, shard: usize, stats: &Stats) {
         let watch = &self.watches[shard];
         let (before, unflushed) = (watch.stats, watch.unflushed);
-        let dropped =
-            stats.pushes_dropped_full + stats.pushes_dropped_superseded + stats.pushes_dropped_closed;
+        let dropped = stats.pushes_dropped_full
+            + stats.pushes_dropped_superseded
+            + stats.pushes_dropped_closed
+            + stats.pushes_dropped_lagging;
         let held = stats.pushes.checked_sub(stats.pushes_flushed + dropped + unflushed);
         let (flushed, waiting) = (watch.flushed, watch.waiting_pictures);
         if stats.pushes_dropped_full > before.pushes_dropped_full {

@@ -28,6 +28,14 @@ impl Check {
         cause.missing.clear();
         cause.touched.clear();
         cause.users.clear();
+        cause.heads.clear();
+        cause.fetches.clear();
+        cause.answering.clear();
+        cause.goodbyes.clear();
+        cause.marking.clear();
+        cause.marked = false;
+        (cause.heads_maybe, cause.told_heads) = (None, None);
+        (cause.out_of_turn, cause.undecodable) = (None, None);
     }
 
     /// A late event of a connection that is gone: nothing may follow.
@@ -82,6 +90,7 @@ impl Check {
             Phase::Loading => {
                 seat.early.push(payload);
                 self.cause.kept_early = true;
+                self.cause.touched.push(conn);
             }
             Phase::Online => self.route(conn, payload),
             Phase::Closing | Phase::Aborted | Phase::Gone => {}
@@ -95,12 +104,23 @@ impl Check {
             Payload::Heartbeat => return self.cause.pongs += 1,
             Payload::Garbage => return self.cause.garbage = true,
             Payload::Nowhere => return,
+            Payload::Invalid => return self.owes_answer(conn),
+            Payload::Mark => return self.cause.marking.push(conn),
+            Payload::Hello { .. } => return self.cause.out_of_turn = Some(conn),
+            Payload::Resync => return self.cause.heads.push((conn, "protocol")),
+            Payload::Fetch { of } => return self.fetches(conn, of),
         };
         let (shard, user) = (self.seats[conn as usize].shard as usize, self.seats[conn as usize].user);
         let said = &self.said[message as usize];
         let (content_type, is_call) = (said.content_type, said.is_call);
         match said.route {
             Route::User(_) => self.expect_stored(conn, message, false),
+            Route::Group(_) if self.seats[conn as usize].session.is_some() => {
+                let floor = self.avatar_floor(shard, user);
+                let said = &mut self.said[message as usize];
+                said.avatar_floor = said.avatar_floor.min(floor);
+                self.expect_stored(conn, message, false);
+            }
             Route::Group(group) => {
                 let certain = self.must_know(shard, group, user);
                 let floor = self.avatar_floor(shard, user);
@@ -127,7 +147,11 @@ impl Check {
     fn expect_stored(&mut self, conn: ConnKey, message: MessageKey, optional: bool) {
         self.cause.touched.push(conn);
         let media = self.said[message as usize].media;
-        let instance = Instance::new(message, optional, media);
+        if self.is_busy(conn) {
+            return;
+        }
+        let awaited = self.seats[conn as usize].session.is_some();
+        let instance = Instance::new(message, optional, media, awaited);
         self.seats[conn as usize].pipeline.push_back(instance);
     }
 
@@ -152,7 +176,26 @@ impl Check {
     }
 
     fn owe(&mut self, conn: Option<ConnKey>, message: MessageKey) {
-        self.cause.owed.push(Owed { message, conn, sent: false, published: conn.is_none(), optional: false });
+        let published = conn.is_none();
+        self.cause.owed.push(Owed {
+            message,
+            conn,
+            sent: false,
+            pushed: false,
+            is_copy: false,
+            published,
+            optional: false,
+        });
+    }
+
+    /// A record that is a copy for its sender's sessions has come over the bus.
+    pub(crate) fn copied(&mut self, message: MessageKey) {
+        if !self.is_on {
+            return;
+        }
+        self.cause.published = Some(message);
+        self.owe(None, message);
+        self.cause.owed.iter_mut().for_each(|owed| owed.is_copy = true);
     }
 
     /// A record has come over the bus.
@@ -189,6 +232,12 @@ impl Check {
         };
         match purpose {
             Use::Load(user) => {
+                let has_sessions =
+                    watch.told[user as usize].seats.iter().any(|c| self.seats[*c as usize].session.is_some());
+                if has_sessions {
+                    self.awaits_hello(shard, user);
+                }
+                let watch = &mut self.watches[shard];
                 let told = &mut watch.told[user as usize];
                 told.ticket = None;
                 let in_time = watch.now_ns < expires_ns;
@@ -212,8 +261,8 @@ impl Check {
                 };
                 self.route_departed(shard, user);
             }
-            Use::File(conn, message) => match answer {
-                Answer::FileStored { .. } => self.settle(conn, message, State::Waiting { filed: true }),
+            Use::File(conn, _) => match answer {
+                Answer::FileStored { .. } => self.settle(conn, ticket, State::Waiting { filed: true }),
                 Answer::UserLoaded(_)
                 | Answer::MessageStored(_)
                 | Answer::HeadsLoaded { .. }
@@ -225,12 +274,15 @@ impl Check {
                 | Answer::Denied(_)
                 | Answer::StoredEarlier(_)
                 | Answer::Refused
-                | Answer::Failed => self.settle(conn, message, State::Failed),
+                | Answer::Failed => self.settle(conn, ticket, State::Failed),
             },
             Use::Store(conn, message) => match answer {
                 Answer::MessageStored(place) | Answer::StoredEarlier(place) => {
                     let seq = &place.seq;
-                    self.settle(conn, message, State::Stored { seq: *seq });
+                    if matches!(answer, Answer::StoredEarlier(_)) {
+                        self.settle_earlier(conn, ticket);
+                    }
+                    self.settle(conn, ticket, State::Stored { seq: *seq });
                     if !self.said[message as usize].seqs.contains(seq) {
                         self.fail("accepted-is-durable", |check| {
                             let token = check.said[message as usize].token;
@@ -248,8 +300,11 @@ impl Check {
                 | Answer::UnreceivedLoaded { .. }
                 | Answer::Denied(_)
                 | Answer::Refused
-                | Answer::Failed => self.settle(conn, message, State::Failed),
+                | Answer::Failed => self.settle(conn, ticket, State::Failed),
             },
+            Use::Heads(conn) => self.heads_answered(conn, answer),
+            Use::Fetch(conn) => self.fetch_answered(conn, ticket),
+            Use::Marks(conn) => self.marks_answered(conn, ticket),
         }
     }
 
@@ -325,11 +380,19 @@ impl Check {
         }
     }
 
-    fn settle(&mut self, conn: ConnKey, message: MessageKey, state: State) {
+    fn settle(&mut self, conn: ConnKey, ticket: u64, state: State) {
         self.cause.touched.push(conn);
         let pipeline = &mut self.seats[conn as usize].pipeline;
-        if let Some(instance) = pipeline.iter_mut().find(|i| i.message == message && !i.is_settled()) {
+        if let Some(instance) = pipeline.iter_mut().find(|i| i.ticket == ticket && !i.is_settled()) {
             instance.state = state;
+        }
+    }
+
+    /// A message was stored by an earlier request: only sessions are sent it again.
+    fn settle_earlier(&mut self, conn: ConnKey, ticket: u64) {
+        let pipeline = &mut self.seats[conn as usize].pipeline;
+        if let Some(instance) = pipeline.iter_mut().find(|i| i.ticket == ticket && !i.is_settled()) {
+            (instance.sent, instance.published, instance.copied) = (true, true, true);
         }
     }
 
@@ -349,11 +412,15 @@ impl Check {
                 Some((Use::Load(user), _)) => {
                     watch.told[user as usize].ticket = None;
                     watch.told[user as usize].failed_ns = Some(now_ns);
+                    self.awaits_hello(shard, user);
                     self.cause.given_up.push(user);
                 }
-                Some((Use::File(conn, message) | Use::Store(conn, message), _)) => {
-                    self.settle(conn, message, State::Failed);
+                Some((Use::File(conn, _) | Use::Store(conn, _), _)) => {
+                    self.settle(conn, ticket, State::Failed);
                 }
+                Some((Use::Heads(conn), _)) => self.heads_answered(conn, &Answer::Failed),
+                Some((Use::Fetch(conn), _)) => self.fetch_answered(conn, ticket),
+                Some((Use::Marks(conn), _)) => self.marks_answered(conn, ticket),
                 None => {}
             }
         }
@@ -414,7 +481,8 @@ impl Check {
         if seq != expected {
             self.fail("one-order", |_| format!("{token} is given seq {seq}, and {expected} is next"));
         }
-        if stored > arrived {
+        let said = &self.said[message as usize];
+        if stored > if said.is_session { 1 } else { arrived } {
             self.fail("exactly-once", |_| {
                 format!("{token} is stored {stored} times and arrived {arrived} times")
             });

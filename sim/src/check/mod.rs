@@ -24,6 +24,7 @@ mod intake;
 pub(crate) mod pipelines;
 mod rates;
 mod seats;
+pub(crate) mod sessions;
 mod state;
 mod sweep;
 
@@ -36,7 +37,7 @@ use switchboard_engine::{Action, ConnId, Stats};
 
 use self::rates::Verdict;
 use crate::schedule::{Schedule, Settings};
-use crate::wire::Token;
+use crate::wire::{Token, session::Peer};
 
 pub(crate) use calls::CallSeen;
 pub(crate) use pipelines::Instance;
@@ -142,6 +143,10 @@ pub(crate) struct Said {
     pub(crate) content_type: i32,
     /// Whether it says that it belongs to a call.
     pub(crate) is_call: bool,
+    /// A session says it.
+    pub(crate) is_session: bool,
+    /// The frame that a session submits it with, once it has; so that others can submit the same again.
+    pub(crate) submit: Bytes,
     pub(crate) media: bool,
     /// Its file is empty, which the store refuses.
     pub(crate) empty_file: bool,
@@ -170,6 +175,20 @@ pub(crate) enum Payload {
     Garbage,
     /// A message to what cannot be anybody's id.
     Nowhere,
+    /// A session introduces itself: which device it is.
+    Hello {
+        device: u64,
+    },
+    /// A session asks for its heads.
+    Resync,
+    /// A session asks for a part of a log.
+    Fetch {
+        of: Peer,
+    },
+    /// A session says how far its user is.
+    Mark,
+    /// A session's frame that can be decoded and is wrong in itself: it is answered, and changes nothing.
+    Invalid,
 }
 
 /// What a ticket is for.
@@ -178,6 +197,9 @@ pub(crate) enum Use {
     Load(u16),
     File(ConnKey, MessageKey),
     Store(ConnKey, MessageKey),
+    Heads(ConnKey),
+    Fetch(ConnKey),
+    Marks(ConnKey),
 }
 
 /// What one shard knows of a user with connections.
@@ -258,6 +280,26 @@ pub(crate) struct Cause {
     pub(crate) kept_early: bool,
     /// The event is a connection's first.
     pub(crate) arrived: bool,
+    /// Sessions whose heads have to be asked for.
+    pub(crate) heads: Vec<(ConnKey, &'static str)>,
+    /// One whose heads may be asked for.
+    pub(crate) heads_maybe: Option<ConnKey>,
+    /// The session whose heads the store has answered.
+    pub(crate) told_heads: Option<ConnKey>,
+    /// Sessions whose fetches have to be asked for, and of which conversation.
+    pub(crate) fetches: VecDeque<(ConnKey, Peer)>,
+    /// Sessions whose marks may be stored.
+    pub(crate) marking: Vec<ConnKey>,
+    /// Marks may be told to anybody's sessions.
+    pub(crate) marked: bool,
+    /// The session that has sent something out of turn.
+    pub(crate) out_of_turn: Option<ConnKey>,
+    /// The session that had sent what is no frame before it was welcomed.
+    pub(crate) undecodable: Option<ConnKey>,
+    /// Sessions that have to be answered.
+    pub(crate) answering: Vec<ConnKey>,
+    /// Sessions that were told goodbye, and have to be closed.
+    pub(crate) goodbyes: Vec<ConnKey>,
 }
 
 /// A message that has to leave while one event is handled.
@@ -266,6 +308,10 @@ pub(crate) struct Owed {
     pub(crate) message: MessageKey,
     pub(crate) conn: Option<ConnKey>,
     pub(crate) sent: bool,
+    /// The same to sessions.
+    pub(crate) pushed: bool,
+    /// It is a copy for its sender's sessions only.
+    pub(crate) is_copy: bool,
     pub(crate) published: bool,
     /// Its connection was closed meanwhile: it may have been routed before that, or not at all.
     pub(crate) optional: bool,
@@ -370,7 +416,7 @@ impl Check {
         if self.cause.stale {
             self.fail("takeover", |_| format!("a late event leads to {action:?}"));
         }
-        if !matches!(action, Action::Close { .. }) {
+        if !matches!(action, Action::Close { .. }) && !self.is_goodbye(shard, action) {
             self.end_intake();
         }
         if !self.cause.given_up.is_empty() {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use switchboard_engine::{Answer, FileUpload, NewMessage, Recipient, Record, Request, Stats, Topic};
 
-use super::{Check, ConnKey, MessageKey, Phase, Route, Use};
+use super::{Check, ConnKey, MessageKey, Phase, Route, Use, sessions::Fan};
 use crate::wire::{self, Token, View, is_own_copy, record_seq};
 
 /// How far a message is.
@@ -22,6 +22,8 @@ pub(crate) enum State {
 pub(crate) struct Instance {
     pub(crate) message: MessageKey,
     pub(crate) state: State,
+    /// The request that it waits for.
+    pub(crate) ticket: u64,
     /// It may have been refused.
     pub(crate) optional: bool,
     pub(crate) media: bool,
@@ -30,23 +32,36 @@ pub(crate) struct Instance {
     /// It was handed to the store.
     pub(crate) requested: bool,
     pub(crate) sent: bool,
+    /// It was sent to the recipient's sessions.
+    pub(crate) pushed: bool,
+    /// It was sent to its sender's other sessions.
+    pub(crate) pushed_to_own: bool,
     pub(crate) published: bool,
     /// The sender's devices at other engines were told of it.
     pub(crate) copied: bool,
+    /// A session submitted it, and waits for an answer.
+    pub(crate) awaited: bool,
+    /// The same message was delivered while this one waited.
+    pub(crate) repeats: bool,
 }
 
 impl Instance {
-    pub(crate) const fn new(message: MessageKey, optional: bool, media: bool) -> Self {
+    pub(crate) const fn new(message: MessageKey, optional: bool, media: bool, awaited: bool) -> Self {
         Self {
             message,
             state: State::Waiting { filed: false },
+            ticket: u64::MAX,
             optional,
             media,
             uploading: false,
             requested: false,
             sent: false,
+            pushed: false,
+            pushed_to_own: false,
             published: false,
             copied: false,
+            awaited,
+            repeats: false,
         }
     }
 
@@ -64,11 +79,28 @@ impl Instance {
         self.requested || self.is_settled() || (self.optional && !self.uploading)
     }
 
-    /// Whether a later message may be delivered.
-    const fn is_done(&self) -> bool {
-        self.sent
+    /// Whether a later message may be delivered: this one is nobody's to deliver.
+    const fn is_void(&self) -> bool {
+        self.repeats
             || matches!(self.state, State::Failed)
             || (self.optional && !self.uploading && !self.requested)
+    }
+
+    /// Whether it was sent to these.
+    const fn reached(&self, fan: Fan) -> bool {
+        match fan {
+            Fan::Classic => self.sent,
+            Fan::Sessions => self.pushed,
+            Fan::Own => self.pushed_to_own,
+        }
+    }
+
+    const fn reach(&mut self, fan: Fan) {
+        match fan {
+            Fan::Classic => self.sent = true,
+            Fan::Sessions => self.pushed = true,
+            Fan::Own => self.pushed_to_own = true,
+        }
     }
 }
 
@@ -90,16 +122,20 @@ impl Check {
                 }
                 Some(Use::Load(user))
             }
-            Request::StoreMessage(new) => self.stores(shard, new).map(|(conn, key)| Use::Store(conn, key)),
-            Request::StoreFile(upload) => self.uploads(shard, upload).map(|(conn, key)| Use::File(conn, key)),
-            Request::LoadHeads { .. }
-            | Request::LoadMessages(_)
-            | Request::StoreMarks(_)
-            | Request::StoreSeen(_)
+            Request::StoreMessage(new) => {
+                self.stores(shard, ticket, new).map(|(conn, key)| Use::Store(conn, key))
+            }
+            Request::StoreFile(upload) => {
+                self.uploads(shard, ticket, upload).map(|(conn, key)| Use::File(conn, key))
+            }
+            Request::LoadHeads { user, .. } => self.asks_heads(shard, ticket, user),
+            Request::LoadMessages(range) => self.asks_messages(ticket, range),
+            Request::StoreMarks(new) => self.stores_marks(ticket, &new.user),
+            Request::StoreSeen(_)
             | Request::LoadSeen { .. }
             | Request::StoreReceived(_)
             | Request::LoadUnreceived { .. } => {
-                self.fail("protocol", |_| format!("classic clients need no {request:?}"));
+                self.fail("protocol", |_| format!("nobody needs {request:?}"));
                 None
             }
         };
@@ -110,7 +146,7 @@ impl Check {
         watch.expiry.push_back((ticket, expires_ns));
     }
 
-    fn stores(&mut self, shard: usize, new: &NewMessage) -> Option<(ConnKey, MessageKey)> {
+    fn stores(&mut self, shard: usize, ticket: u64, new: &NewMessage) -> Option<(ConnKey, MessageKey)> {
         let token = Token::read(&new.content).or_else(|| Token::read(&new.sender_name));
         let Some(key) = token.and_then(|token| self.message(token)) else {
             self.fail("no-spoof", |_| format!("the store is asked to keep what nobody said: {new:?}"));
@@ -135,7 +171,7 @@ impl Check {
         if !(1..=5).contains(&new.content_type) {
             self.fail("protocol", |_| format!("{token} is stored as contentType {}", new.content_type));
         }
-        let found = self.instance(shard, key, |instance| !instance.requested && !instance.is_settled());
+        let found = self.next_to_store(shard, key);
         let Some((conn, place)) = found else {
             // What a member says is expected when it arrives; leaving the group later does not change that.
             if let Route::Group(group) = route
@@ -149,7 +185,7 @@ impl Check {
         let pipeline = &mut self.seats[conn as usize].pipeline;
         let in_order = pipeline.iter().take(place).all(Instance::is_passed);
         let instance = &mut pipeline[place];
-        instance.requested = true;
+        (instance.requested, instance.ticket) = (true, ticket);
         let filed = !instance.media || instance.state == (State::Waiting { filed: true });
         if !in_order {
             self.fail("one-order", |_| format!("{token} goes to the store before what was sent before it"));
@@ -159,7 +195,7 @@ impl Check {
         Some((conn, key))
     }
 
-    fn uploads(&mut self, shard: usize, upload: &FileUpload) -> Option<(ConnKey, MessageKey)> {
+    fn uploads(&mut self, shard: usize, ticket: u64, upload: &FileUpload) -> Option<(ConnKey, MessageKey)> {
         let Some(key) = Token::read(&upload.suffix).and_then(|token| self.message(token)) else {
             self.fail("no-spoof", |_| "the store is asked to keep a file that nobody sent".to_owned());
             return None;
@@ -180,11 +216,27 @@ impl Check {
         };
         let pipeline = &mut self.seats[conn as usize].pipeline;
         let in_order = pipeline.iter().take(place).all(Instance::is_passed);
-        pipeline[place].uploading = true;
+        (pipeline[place].uploading, pipeline[place].ticket) = (true, ticket);
         if !in_order {
             self.fail("one-order", |_| format!("the file of {token} is kept before what was sent before it"));
         }
         Some((conn, key))
+    }
+
+    /// The arrival of a message that goes to the store next: of several, one that nothing is before.
+    fn next_to_store(&self, shard: usize, key: MessageKey) -> Option<(ConnKey, usize)> {
+        let waits = |instance: &Instance| !instance.requested && !instance.is_settled();
+        let found = self.instance(shard, key, waits)?;
+        let conns = &self.said[key as usize].conns;
+        let first = |conn: &ConnKey| {
+            let seat = &self.seats[*conn as usize];
+            let place = seat.pipeline.iter().position(|i| i.message == key && waits(i))?;
+            let is_next =
+                usize::from(seat.shard) == shard && seat.pipeline.iter().take(place).all(Instance::is_passed);
+            is_next.then_some((*conn, place))
+        };
+        // Most messages arrive once.
+        if conns.len() == 1 { Some(found) } else { conns.iter().find_map(first).or(Some(found)) }
     }
 
     /// The arrival of a message at a shard that a condition holds for.
@@ -194,20 +246,26 @@ impl Check {
         key: MessageKey,
         holds: impl Fn(&Instance) -> bool,
     ) -> Option<(ConnKey, usize)> {
-        self.said[key as usize].conns.iter().find_map(|conn| {
+        let find = |conn: &ConnKey| {
             let seat = &self.seats[*conn as usize];
             let place = || seat.pipeline.iter().position(|i| i.message == key && holds(i));
             (usize::from(seat.shard) == shard).then(place).flatten().map(|place| (*conn, place))
-        })
+        };
+        let conns = &self.said[key as usize].conns;
+        // What was submitted over several connections moves where the event has moved something.
+        let touched = || conns.iter().filter(|conn| self.cause.touched.contains(conn));
+        let moved = if conns.len() > 1 { touched().find_map(find) } else { None };
+        moved.or_else(|| conns.iter().find_map(find))
     }
 
     /// A stored message is about to be delivered where it was stored: it must be its turn. Gives the
     /// connection that it came from.
-    pub(crate) fn take_turn(&mut self, shard: usize, key: MessageKey) -> Option<ConnKey> {
-        let turn = |i: &Instance| matches!(i.state, State::Stored { .. }) && !i.sent;
+    pub(crate) fn take_turn(&mut self, shard: usize, key: MessageKey, fan: Fan) -> Option<ConnKey> {
+        let turn = |i: &Instance| matches!(i.state, State::Stored { .. }) && !i.reached(fan) && !i.repeats;
         let token = self.said[key as usize].token;
         let Some((conn, place)) = self.instance(shard, key, turn) else {
-            let again = self.instance(shard, key, |instance| instance.sent).is_some();
+            let again =
+                self.instance(shard, key, |instance| instance.reached(fan) || instance.repeats).is_some();
             let check = if again { "exactly-once" } else { "accepted-is-durable" };
             self.fail(check, |_| match again {
                 true => format!("{token} is delivered again"),
@@ -218,18 +276,40 @@ impl Check {
         let mut in_order = true;
         for earlier in 0..place {
             let instance = self.seats[conn as usize].pipeline[earlier];
-            let passed_by = matches!(instance.state, State::Stored { .. })
-                && (instance.published || !self.peers)
-                && self.left_out(shard, instance.message, Some(conn)) == 0;
-            in_order &= instance.is_done() || passed_by;
-            // Its turn is over, though nobody was there to receive it.
-            self.seats[conn as usize].pipeline[earlier].sent |= passed_by;
+            in_order &= instance.is_void() || self.is_through(shard, conn, earlier);
         }
-        self.seats[conn as usize].pipeline[place].sent = true;
+        self.seats[conn as usize].pipeline[place].reach(fan);
+        self.mark_repeats(conn, place);
         if !in_order {
             self.fail("one-order", |_| format!("{token} is delivered before what was sent before it"));
         }
         Some(conn)
+    }
+
+    /// Whether a stored message has reached everybody who is here.
+    fn is_through(&mut self, shard: usize, conn: ConnKey, place: usize) -> bool {
+        let instance = self.seats[conn as usize].pipeline[place];
+        if !matches!(instance.state, State::Stored { .. }) || (self.peers && !instance.published) {
+            return false;
+        }
+        for fan in Fan::ALL {
+            if !instance.reached(fan) {
+                if self.left_out(shard, instance.message, Some(conn), fan) > 0 {
+                    return false;
+                }
+                // Its turn is over, though nobody was there to receive it.
+                self.seats[conn as usize].pipeline[place].reach(fan);
+            }
+        }
+        true
+    }
+
+    /// What a session has submitted again while it waited is not delivered again.
+    fn mark_repeats(&mut self, conn: ConnKey, place: usize) {
+        let pipeline = &mut self.seats[conn as usize].pipeline;
+        let message = pipeline[place].message;
+        let later = pipeline.iter_mut().skip(place + 1);
+        later.filter(|i| i.message == message && i.awaited).for_each(|i| i.repeats = true);
     }
 
     /// The engine tells the others of a message.
@@ -260,7 +340,7 @@ impl Check {
                 // The copy follows what it is a copy of.
                 let turn = |i: &Instance| {
                     let due = if is_copy { i.published && !i.copied } else { !i.published };
-                    matches!(i.state, State::Stored { .. }) && due
+                    matches!(i.state, State::Stored { .. }) && due && !i.repeats
                 };
                 let Some((conn, place)) = self.instance(shard, key, turn) else {
                     return self
@@ -269,6 +349,8 @@ impl Check {
                 let instance = &mut self.seats[conn as usize].pipeline[place];
                 instance.published = true;
                 instance.copied |= is_copy;
+                let instance = *instance;
+                self.mark_repeats(conn, place);
                 if !matches!(instance.state, State::Stored { seq } if record_seq(record) == Some(seq)) {
                     self.fail("one-order", |_| format!("{token} is published as {:?}", record.stored));
                 }
@@ -305,6 +387,7 @@ impl Check {
         touched.iter().for_each(|conn| self.settle_pipeline(shard, *conn));
         self.cause.touched = touched;
         self.end_deliveries(shard);
+        self.end_sessions(shard);
         self.end_interest(shard);
         self.end_intake();
         self.end_accounts(shard, stats);
@@ -329,7 +412,14 @@ impl Check {
             match instance.state {
                 State::Waiting { .. } if instance.requested || instance.uploading => return,
                 State::Waiting { .. } | State::Failed => {}
-                State::Stored { .. } => self.check_delivered(shard, conn, instance),
+                State::Stored { .. } => {
+                    self.mark_repeats(conn, 0);
+                    self.check_delivered(shard, conn, instance);
+                }
+            }
+            if instance.awaited && self.is_online(conn) {
+                let token = self.said[instance.message as usize].token;
+                self.fail("protocol", |check| format!("{} is not answered about {token}", check.name(conn)));
             }
             self.seats[conn as usize].pipeline.pop_front();
         }
@@ -337,6 +427,9 @@ impl Check {
 
     /// A stored message whose turn has come must have left.
     fn check_delivered(&mut self, shard: usize, conn: ConnKey, instance: Instance) {
+        if instance.repeats {
+            return;
+        }
         let token = self.said[instance.message as usize].token;
         if self.peers && !instance.published {
             self.fail("delivery", |_| format!("{token} is stored and not published"));
@@ -346,8 +439,10 @@ impl Check {
         if self.peers && is_copied && !instance.copied {
             self.fail("delivery", |_| format!("{token} is not published for its sender's devices"));
         }
-        if !instance.sent && self.left_out(shard, instance.message, Some(conn)) > 0 {
-            self.fail("delivery", |_| format!("{token} is stored and not delivered"));
+        for fan in Fan::ALL {
+            if !instance.reached(fan) && self.left_out(shard, instance.message, Some(conn), fan) > 0 {
+                self.fail("delivery", |_| format!("{token} is stored and not delivered: {fan:?}"));
+            }
         }
     }
 

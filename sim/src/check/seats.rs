@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use switchboard_engine::{CloseReason, ConnId, FRAME_COST_BYTES, Topic};
 
-use super::{Check, ConnKey, Instance, MessageKey, Payload, Use, rates::Bucket};
+use super::{Check, ConnKey, Instance, MessageKey, Payload, Use, rates::Bucket, sessions::SessionSeen};
 use crate::wire;
 
 /// Where a connection is in its life.
@@ -60,11 +60,13 @@ pub(crate) struct Seat {
     pub(crate) welcomed_by: u64,
     /// Stamp of the last fan-out that it was part of.
     pub(crate) stamp: u64,
+    /// What there is to a session beyond that.
+    pub(crate) session: Option<Box<SessionSeen>>,
 }
 
 impl Check {
     /// A connection is told to an engine.
-    pub(crate) fn connected(&mut self, shard: usize, id: ConnId, user: u16) -> ConnKey {
+    pub(crate) fn connected(&mut self, shard: usize, id: ConnId, user: u16, is_session: bool) -> ConnKey {
         let key = self.seats.len() as ConnKey;
         let watch = &mut self.watches[shard];
         self.seats.push(Seat {
@@ -83,6 +85,7 @@ impl Check {
             heard_ns: watch.now_ns,
             welcomed_by: 0,
             stamp: 0,
+            session: is_session.then(|| Box::new(SessionSeen::new(watch.now_ns))),
         });
         if !self.is_on {
             return key;
@@ -113,6 +116,7 @@ impl Check {
         watch.flushed += frames;
         self.cause.conn = Some(conn);
         self.cause.flushed = true;
+        self.drained(conn);
     }
 
     /// A connection is gone.
@@ -137,8 +141,18 @@ impl Check {
         if !matches!(before, Phase::Loading | Phase::Online) {
             return;
         }
-        let early = core::mem::take(&mut seat.early);
+        let mut early = core::mem::take(&mut seat.early);
+        if seat.session.is_some() {
+            // What is behind a Hello is done although the session has gone; without one it is out of turn.
+            early = if matches!(early.first(), Some(Payload::Hello { .. })) {
+                early.split_off(1)
+            } else {
+                Vec::new()
+            };
+        }
         let user = seat.user;
+        self.end_session(conn);
+        let seat = &mut self.seats[conn as usize];
         let watch = &mut self.watches[seat.shard as usize];
         watch.online -= u32::from(before == Phase::Online);
         let waiting = seat.streams.iter().filter(|stream| stream.waits()).count() as u64;
@@ -174,6 +188,9 @@ impl Check {
         };
         self.check_reason(shard, conn, reason);
         self.cause.missing.retain(|(missing, _)| *missing != conn);
+        self.cause.heads.retain(|(asking, _)| *asking != conn);
+        self.cause.goodbyes.retain(|leaving| *leaving != conn);
+        self.cause.fetches.retain(|(asking, _)| *asking != conn);
         self.cause.garbage &= self.cause.conn != Some(conn);
         if self.cause.kept_early && self.cause.conn == Some(conn) {
             // What leads to the closing of a connection that was not welcomed is not kept.
@@ -197,7 +214,8 @@ impl Check {
                 ("isolation", seat.cost_bytes + held + needed > self.settings.outbox_bytes)
             }
             CloseReason::TakenOver => {
-                ("takeover", self.settings.newest_wins == 1 && told.seats.last() != Some(&conn))
+                let newer = self.settings.newest_wins == 1 && told.seats.last() != Some(&conn);
+                ("takeover", newer || self.is_replaced(shard, conn))
             }
             CloseReason::TooManyDevices => (
                 "takeover",
@@ -208,16 +226,19 @@ impl Check {
                 let silent_ns = watch.now_ns - seat.heard_ns;
                 ("isolation", silent_ns >= self.settings.idle_timeout_ms * 1_000_000)
             }
+            CloseReason::TooManyPending if seat.session.is_some() && seat.phase == Phase::Online => {
+                ("isolation", false)
+            }
             CloseReason::TooManyPending => {
                 let waiting = seat.pipeline.len().saturating_sub(1).max(seat.early.len()) as u64;
                 ("isolation", waiting >= self.settings.pending_per_connection)
             }
             CloseReason::GoingAway if self.cause.arrived => ("isolation", watch.stopping),
             CloseReason::GoingAway => ("accepted-is-durable", self.is_settled(shard)),
-            CloseReason::Undecodable => ("isolation", true),
-            // Of sessions only.
+            CloseReason::Undecodable => ("isolation", seat.session.is_none()),
             CloseReason::NotAdmitted => ("protocol", false),
-            CloseReason::UndecodableFrame | CloseReason::OutOfTurn => ("protocol", false),
+            CloseReason::UndecodableFrame => ("protocol", self.is_undecodable(conn)),
+            CloseReason::OutOfTurn => ("protocol", self.is_out_of_turn(conn)),
             CloseReason::TextMessage
             | CloseReason::ProtocolError
             | CloseReason::MessageTooLarge
@@ -246,7 +267,7 @@ impl Check {
         let messages = stored.chain(self.cause.owed.iter().map(|owed| owed.message));
         let longest = messages.map(|message| self.said[message as usize].bytes.len() as u64).max();
         // Pings, Pongs and the answers to heartbeats find no room either; a file's name and a picture's name
-        // make a message longer.
+        // make a message longer, and heads are not longer than that.
         longest.unwrap_or(0) + 256
     }
 

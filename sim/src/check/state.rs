@@ -57,7 +57,14 @@ impl Check {
         let mut live = Vec::new();
         let mut take = |payload: &Payload| match payload {
             Payload::Said(message) => live.push(*message),
-            Payload::Heartbeat | Payload::Garbage | Payload::Nowhere => {}
+            Payload::Heartbeat
+            | Payload::Garbage
+            | Payload::Nowhere
+            | Payload::Hello { .. }
+            | Payload::Resync
+            | Payload::Fetch { .. }
+            | Payload::Mark
+            | Payload::Invalid => {}
         };
         for seat in &self.seats {
             seat.early.iter().for_each(&mut take);
@@ -159,6 +166,7 @@ impl Check {
     pub(crate) fn purpose(&self, purpose: Use, names: Names<'_>) -> u64 {
         match purpose {
             Use::Load(user) => u64::from(user),
+            Use::Heads(conn) | Use::Fetch(conn) | Use::Marks(conn) => names(conn).unwrap_or(0),
             Use::File(conn, message) | Use::Store(conn, message) => {
                 let name = names(conn).unwrap_or(0);
                 crate::choice::keyed(self.token(message), name, u64::from(matches!(purpose, Use::File(..))))
@@ -177,6 +185,12 @@ impl Check {
             Payload::Heartbeat => u64::MAX,
             Payload::Garbage => u64::MAX - 1,
             Payload::Nowhere => u64::MAX - 2,
+            // Clients that are explored speak the classic protocol.
+            Payload::Hello { .. }
+            | Payload::Resync
+            | Payload::Fetch { .. }
+            | Payload::Mark
+            | Payload::Invalid => u64::MAX - 3,
         }
     }
 }

@@ -13,6 +13,10 @@ pub(super) enum Duty {
     Deliver { key: MessageKey },
     /// The answer to a connection's so-many-th heartbeat has been heard.
     Answer { conn: ConnKey, nth: u32, since_us: u64 },
+    /// What a session asked then has been answered.
+    Reply { conn: ConnKey, since_us: u64 },
+    /// A session has been told the heads that it asked for then.
+    Heads { conn: ConnKey, since_us: u64 },
 }
 
 /// How long a message may take from its arrival at a server to the last recipient's ear, when nothing is wrong.
@@ -27,6 +31,12 @@ pub(super) fn bound_us(s: &Settings) -> u64 {
     files * store_us + bus_us + parts * net_us + 1000
 }
 
+/// How long a session's question may take to its answer, whatever the store does: its user is loaded, or that is given
+/// up, and then the store answers, or that is given up.
+pub(super) fn answer_us(s: &Settings) -> u64 {
+    2 * s.request_timeout_ms * 1000 + bound_us(s) + 1_000_000
+}
+
 impl Spec {
     pub(super) fn judge(&mut self, duty: Duty, said: &[Said]) {
         match duty {
@@ -37,6 +47,8 @@ impl Spec {
                     self.unheard(since_us, |spec| format!("{}'s heartbeat is not answered", spec.name(conn)));
                 }
             }
+            Duty::Reply { conn, since_us } => self.judge_reply(conn, since_us),
+            Duty::Heads { conn, since_us } => self.judge_heads(conn, since_us),
         }
     }
 
@@ -60,18 +72,32 @@ impl Spec {
         // What is said before the welcome counts with it; of a connection that ends before, there is a limit.
         let late = origin.welcomed_us.is_none_or(|at_us| at_us > since_us)
             && (!origin.open || !self.health.store_was_well(since_us));
-        if word.received > 1 || excused || late || !self.health.node_was_well(origin.node, since_us) {
+        // What a session submits may be turned away, which it is told.
+        let turned_away = said.is_session && word.commits == 0;
+        if word.received > 1
+            || excused
+            || turned_away
+            || late
+            || !self.health.node_was_well(origin.node, since_us)
+        {
             return;
         }
         match said.route {
-            Route::User(user) | Route::Relay(user) => self.expect(key, said, user),
+            Route::User(user) => {
+                self.expect(key, said, user);
+                if user != said.sender {
+                    // Their other sessions.
+                    self.expect(key, said, said.sender);
+                }
+            }
+            Route::Relay(user) => self.expect(key, said, user),
             Route::Group(group) => {
                 let limited = self.limits.groups_are_limited;
                 if limited || !self.health.was_member(group, said.sender, since_us) {
                     return;
                 }
                 for user in 0..self.present.len() as u16 {
-                    if user != said.sender && self.health.was_member(group, user, since_us) {
+                    if self.health.was_member(group, user, since_us) {
                         self.expect(key, said, user);
                     }
                 }
@@ -86,9 +112,16 @@ impl Spec {
         let Some(present) = self.present.get(user as usize) else { return };
         let word = self.words[key as usize];
         let everyone = said.route == Route::Everyone;
+        let (stored, to_self) = (is_stored(said.route), said.route == Route::User(said.sender));
         let deaf = present.iter().copied().find(|conn| {
             let line = &self.lines[*conn as usize];
+            let is_session = line.talk.is_some();
+            // A sender's classic clients are sent no copy.
+            let copied = said.sender != user || is_session || everyone || !stored || to_self;
             !self.has_heard(line.client, key)
+                && copied
+                && (stored || !is_session)
+                && !self.may_lag(*conn, said)
                 && (everyone || *conn != word.conn)
                 && self.is_healthy(*conn, word.received_us)
                 && self.is_reached(word.conn, *conn, word.received_us)
@@ -111,6 +144,15 @@ impl Spec {
         } else {
             ""
         }
+    }
+
+    /// Whether a connection and its client have been undisturbed since then, so that what was asked is answered.
+    pub(super) fn is_served(&self, conn: ConnKey, since_us: u64) -> bool {
+        let line = &self.lines[conn as usize];
+        line.open
+            && self.health.has_read(line.client, since_us)
+            && self.health.network_was_well(line.client, since_us)
+            && self.health.node_was_well(line.node, since_us)
     }
 
     /// Whether a connection and its client have been undisturbed since then.

@@ -34,7 +34,7 @@ impl Spec {
                 });
             }
         }
-        self.lines[conn as usize].refused |= matches!(code, 1002 | 1003 | 1007 | 1008 | 1009 | 1013);
+        self.lines[conn as usize].refused |= matches!(code, 1002 | 1003 | 1007 | 1008 | 1009 | 1013 | 4003);
         self.ended(conn);
     }
 
@@ -46,13 +46,19 @@ impl Spec {
             1000 => line.said_close,
             1001 => !self.health.node_is_up(line.node),
             1002 | 1003 | 1007 => line.said_garbage,
+            4003 => {
+                let silent = !line.said_hello && self.now_us + 1000 >= line.opened_us + l.hello_timeout_us;
+                let is_session = line.talk.is_some();
+                let late = silent || !self.health.node_was_well(line.node, line.opened_us);
+                return ("protocol", is_session && (line.said_out_of_turn || late));
+            }
             1008 => line.frames > l.message_burst || line.bytes > l.byte_burst,
             1009 => line.longest > l.message_bytes || line.said_garbage,
             // How full an outbox is, and how much waits for the store, only the engine's shadow knows.
             1013 => true,
             4000 | 4001 => {
                 let is_newest = self.newest[line.user as usize] == Some(conn);
-                return ("takeover", !is_newest);
+                return ("takeover", !is_newest || self.is_replaced(conn));
             }
             4002 => {
                 let silent_us = self.now_us - line.spoke_us;

@@ -169,7 +169,9 @@ impl super::Spec {
 
     /// A node starts, stops or dies.
     pub(crate) fn node(&mut self, node: u16, is_up: bool) {
-        self.health.nodes[node as usize] = (is_up, self.now_us);
+        // A clock that was set back stands still until it is reached again, whichever process reads it.
+        let from_us = self.now_us.max(self.health.nodes[node as usize].1);
+        self.health.nodes[node as usize] = (is_up, from_us);
     }
 
     /// A node's clock jumps: what waited may have been given up, or is given up later.

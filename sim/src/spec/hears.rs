@@ -55,6 +55,9 @@ impl Spec {
         if !self.is_on {
             return;
         }
+        if self.is_session(conn) {
+            return self.hears_frame(conn, bytes, check);
+        }
         let heard = match self.recent.find(bytes) {
             Some(heard) => heard,
             None => {
@@ -129,7 +132,7 @@ impl Spec {
             });
         }
         if let Route::Group(group) = said.route
-            && !self.health.may_be_member(group, said.sender, since_us)
+            && !self.health.may_be_member(group, said.sender, word.first_us)
         {
             self.fail("no-leak", |spec| {
                 format!("{} hears {} of somebody who is no member", spec.name(conn), kind_of(said))
@@ -147,7 +150,7 @@ impl Spec {
     }
 
     /// What a connection hears of another one is new, and comes in the order in which that one said it.
-    fn in_order(&mut self, conn: ConnKey, key: MessageKey, said: &Said, repeated: bool) {
+    pub(super) fn in_order(&mut self, conn: ConnKey, key: MessageKey, said: &Said, repeated: bool) {
         let word = self.words[key as usize];
         let from = self.lines[word.conn as usize].client as usize;
         let clients = self.clients;
@@ -179,7 +182,7 @@ impl Spec {
     }
 
     /// Notes that a client has heard a message; true if it had before.
-    fn note_heard(&mut self, client: u16, key: MessageKey) -> bool {
+    pub(super) fn note_heard(&mut self, client: u16, key: MessageKey) -> bool {
         let (place, bit) = self.heard_at(client, key);
         let before = self.heard[place];
         self.heard[place] = before | bit;
@@ -210,7 +213,7 @@ fn misquoted(view: &View<'_>, bytes: &Bytes, said: &Said) -> Option<(&'static st
         return Some(("no-spoof", "under another name than the sender's"));
     }
     let group = matches!(said.route, Route::Group(_));
-    if !group && !said.media && said.honest {
+    if !group && !said.media && said.honest && !said.is_session {
         return (said.bytes != *bytes).then_some(("no-spoof", "otherwise than it was said"));
     }
     let filed = said.media && is_stored(said.route);
@@ -225,7 +228,8 @@ fn misquoted(view: &View<'_>, bytes: &Bytes, said: &Said) -> Option<(&'static st
     };
     let suffix = if group { view.suffix.is_empty() } else { view.suffix == own.suffix };
     let same = text && file && suffix && view.username == own.username && view.kind == own.kind;
-    let picture = group || view.avatar == own.avatar;
+    // Sessions name no picture: the sender's goes with what they say.
+    let picture = group || said.is_session || view.avatar == own.avatar;
     (!same || !picture || view.message_type != own.message_type)
         .then_some(("no-spoof", "otherwise than it was said"))
 }

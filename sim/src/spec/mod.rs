@@ -22,12 +22,15 @@
 //! Every duty is one entry of one queue with one deadline, so an event costs the same however long the run is. A
 //! message keeps one record and one bit for each client, because a repetition may come at any time.
 
+mod apps;
 mod duties;
 mod ends;
 mod health;
 mod hears;
+mod logs;
+mod sessions;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
@@ -35,10 +38,13 @@ use self::{
     duties::Duty,
     health::Health,
     hears::{Heard, Recent},
+    logs::NO_MESSAGE,
 };
 use crate::{
     check::{ConnKey, MessageKey, Payload, Route, Said, Table, Violation},
     schedule::Schedule,
+    store::Stored,
+    wire::{self, session::LogKey},
 };
 
 /// A connection as its two ends see it.
@@ -62,6 +68,12 @@ struct Line {
     longest: u64,
     said_close: bool,
     said_garbage: bool,
+    /// What only sessions can do: introduce themselves, and say something when it is not its turn.
+    said_hello: bool,
+    said_out_of_turn: bool,
+    opened_us: u64,
+    /// What there is to a session beyond that.
+    talk: Option<Box<sessions::Talk>>,
     /// It was closed for what its client sent, so what was sent last may not count.
     refused: bool,
     /// Something that the store was to keep came while the store was disturbed: what comes later waits for it.
@@ -87,6 +99,8 @@ struct Last {
 struct Word {
     conn: ConnKey,
     received_us: u64,
+    /// When a server received it first.
+    first_us: u64,
     /// Its place in the order of everything that was received.
     number: u32,
     received: u32,
@@ -117,7 +131,14 @@ pub(crate) struct Spec {
     garbage: Vec<Bytes>,
     heads: Table<(u32, u32), u64>,
     due: VecDeque<(u64, Duty)>,
+    /// The same for what may take as long as an answer of a session's.
+    due_later: VecDeque<(u64, Duty)>,
     recent: Recent,
+    read: sessions::Read,
+    logs: logs::Logs,
+    apps: BTreeMap<u16, apps::App>,
+    /// By client: whose it is.
+    users: Vec<u16>,
     clients: usize,
 }
 
@@ -133,6 +154,14 @@ struct Limits {
     /// Users from here on are unknown to the directory: nothing of theirs is stored.
     known_users: u16,
     groups_are_limited: bool,
+    /// How long an answer to a session may take, in microseconds, however the store is.
+    answer_us: u64,
+    hello_timeout_us: u64,
+    lag_bytes: u64,
+    page_messages: u64,
+    pending: u64,
+    fetches: u64,
+    history: u64,
 }
 
 impl Spec {
@@ -155,6 +184,13 @@ impl Spec {
                 idle_timeout_us: s.idle_timeout_ms * 1000,
                 known_users: (s.users - s.unknown_users) as u16,
                 groups_are_limited: schedule.groups.len() as u64 > s.groups_per_user,
+                answer_us: duties::answer_us(s) + slack_us,
+                hello_timeout_us: s.hello_timeout_ms * 1000,
+                lag_bytes: crate::world::lag_bytes(s),
+                page_messages: crate::world::page_messages(s),
+                pending: s.pending_per_connection,
+                fetches: s.fetches_per_connection,
+                history: s.history,
             },
             lines: Vec::new(),
             present: vec![Vec::new(); users],
@@ -168,7 +204,12 @@ impl Spec {
             garbage: Vec::new(),
             heads: Table::default(),
             due: VecDeque::new(),
+            due_later: VecDeque::new(),
             recent: Recent::default(),
+            read: sessions::Read::default(),
+            logs: logs::Logs::new(&schedule.groups),
+            apps: BTreeMap::new(),
+            users: schedule.clients.iter().map(|client| client.user.0).collect(),
             clients,
         }
     }
@@ -181,7 +222,7 @@ impl Spec {
     }
 
     /// A server has taken a client's handshake.
-    pub(crate) fn opened(&mut self, client: u16, user: u16, shard: usize, node: u16) {
+    pub(crate) fn opened(&mut self, client: u16, user: u16, shard: usize, node: u16, is_session: bool) {
         if !self.is_on {
             return;
         }
@@ -200,6 +241,10 @@ impl Spec {
             longest: 0,
             said_close: false,
             said_garbage: false,
+            said_hello: false,
+            said_out_of_turn: false,
+            opened_us: self.now_us,
+            talk: is_session.then(Box::default),
             refused: false,
             entangled: false,
             asked: 0,
@@ -234,6 +279,9 @@ impl Spec {
         if !self.is_on {
             return;
         }
+        if self.is_session(conn) {
+            self.asks(conn, payload, bytes, said);
+        }
         let line = &mut self.lines[conn as usize];
         match payload {
             Payload::Garbage => {
@@ -242,6 +290,13 @@ impl Spec {
                     self.garbage.push(bytes.clone());
                 }
             }
+            // Looked at already.
+            _ if line.talk.is_some() => {}
+            Payload::Hello { .. }
+            | Payload::Mark
+            | Payload::Resync
+            | Payload::Fetch { .. }
+            | Payload::Invalid => {}
             Payload::Heartbeat => {
                 line.asked += 1;
                 let duty = Duty::Answer { conn, nth: line.asked, since_us: self.now_us };
@@ -268,6 +323,9 @@ impl Spec {
         self.numbers += 1;
         let word = &mut self.words[place];
         word.received += 1;
+        if word.received == 1 {
+            word.first_us = self.now_us;
+        }
         (word.conn, word.received_us, word.number) = (conn, self.now_us, self.numbers);
         if let Route::Relay(to) = said.route {
             self.signalled.insert(pair(said.sender, to), ());
@@ -283,10 +341,12 @@ impl Spec {
     }
 
     /// An entry that is no message is in its log.
-    pub(crate) fn entered(&mut self, log: (u32, u32), seq: u64) {
+    pub(crate) fn entered(&mut self, log: LogKey, stored: &Stored) {
         if !self.is_on {
             return;
         }
+        let seq = stored.seq;
+        self.logs.commit(NO_MESSAGE, log, stored, self.now_us);
         let head = self.heads.entry(log).or_insert(0);
         *head += 1;
         let expected = *head;
@@ -298,10 +358,12 @@ impl Spec {
     }
 
     /// The store has committed a message as its sender's, as this number of this conversation's log.
-    pub(crate) fn committed(&mut self, key: MessageKey, said: &Said, sender: u16, log: (u32, u32), seq: u64) {
+    pub(crate) fn committed(&mut self, key: MessageKey, said: &Said, log: LogKey, stored: &Stored) {
         if !self.is_on {
             return;
         }
+        let (sender, seq) = (wire::index(stored.message.sender.as_str()).unwrap_or(u16::MAX), stored.seq);
+        self.logs.commit(key, log, stored, self.now_us);
         let head = self.heads.entry(log).or_insert(0);
         *head += 1;
         let expected = *head;
@@ -318,7 +380,7 @@ impl Spec {
         let Some(word) = self.words.get_mut(key as usize) else { return };
         word.commits += 1;
         let word = *word;
-        if word.commits > word.received {
+        if word.commits > if said.is_session { 1 } else { word.received } {
             self.fail("exactly-once", |_| {
                 format!(
                     "{} is committed {} times, and was received {} times",
@@ -329,7 +391,9 @@ impl Spec {
         let orderly = word.received == 1 && self.health.store_was_well(word.received_us);
         let last = &mut self.lines[word.conn as usize].committed;
         let overtaken = orderly && word.number < *last;
-        *last = word.number.max(*last);
+        if word.received == 1 {
+            *last = word.number.max(*last);
+        }
         if overtaken {
             self.fail("one-order", |_| {
                 format!("{} is committed after a later one of its connection", said.token)
@@ -350,15 +414,19 @@ impl Spec {
 
     /// Time has come to this: what was due before it is judged.
     pub(crate) fn advance(&mut self, now_us: u64, said: &[Said]) {
-        while let Some((due_us, duty)) = self.due.front().copied() {
-            if due_us >= now_us {
-                break;
-            }
-            self.now_us = due_us;
-            self.due.pop_front();
+        while let Some((due_us, duty)) = self.next_due(now_us) {
+            self.now_us = self.now_us.max(due_us);
             self.judge(duty, said);
         }
         self.now_us = self.now_us.max(now_us);
+    }
+
+    /// Takes what is due next before a time.
+    fn next_due(&mut self, now_us: u64) -> Option<(u64, Duty)> {
+        let at_us = |due: &VecDeque<(u64, Duty)>| due.front().map_or(u64::MAX, |(due_us, _)| *due_us);
+        let (soon_us, later_us) = (at_us(&self.due), at_us(&self.due_later));
+        let due = if soon_us <= later_us { &mut self.due } else { &mut self.due_later };
+        due.pop_front_if(|(due_us, _)| *due_us < now_us)
     }
 
     /// What reports call a connection: who hears.

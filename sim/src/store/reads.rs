@@ -83,33 +83,16 @@ impl SimStore {
         };
         let (mut part, mut bytes) = (Vec::new(), 0);
         for stored in wanted.into_iter().take(usize::try_from(range.limit).unwrap_or(usize::MAX)) {
-            bytes += (stored.message.content.len() + stored.message.url.len()) as u64;
+            let read = self.as_read(stored, *seqs.end());
+            bytes += (read.content.len() + read.url.len()) as u64;
             if bytes > range.limit_bytes && !part.is_empty() {
                 break;
             }
-            part.push(message(stored, self.avatar(&stored.message.sender)));
+            part.push(read);
         }
         if range.backwards {
             part.reverse();
         }
         part
-    }
-}
-
-fn message(stored: &Stored, avatar: Box<str>) -> StoredMessage {
-    let message = &stored.message;
-    StoredMessage {
-        seq: stored.seq,
-        id: message.id,
-        sender: message.sender.clone(),
-        sender_name: message.sender_name.clone(),
-        avatar,
-        content_type: message.content_type,
-        content: message.content.clone(),
-        url: message.url.clone(),
-        stored_at_ms: stored.stored_at_ms,
-        subject: message.subject.clone(),
-        changed_seq: 0,
-        is_recalled: false,
     }
 }

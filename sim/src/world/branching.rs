@@ -211,6 +211,7 @@ impl<T: Sut> World<'_, T> {
             | Happening::ClientTimeout { .. }
             | Happening::Say { .. }
             | Happening::Redial { .. }
+            | Happening::Revive { .. }
             | Happening::Stop { .. }) => format!("{other:?}"),
         }
     }

@@ -23,7 +23,7 @@ impl<T: Sut> World<'_, T> {
     /// Gives a device the engine's client, if it is to have one.
     pub(super) fn make_engine_client(&mut self, client: ClientNo) {
         let spec = self.devices[client.index()].spec;
-        if spec.kind == ClientKind::Raw {
+        if spec.kind != ClientKind::Engine {
             return;
         }
         let mut config = ClientConfig::new(self.users[spec.user.index()].clone());
@@ -48,6 +48,9 @@ impl<T: Sut> World<'_, T> {
 
     /// A client wants a connection to a node.
     pub(super) fn connect(&mut self, client: ClientNo, node: NodeNo) {
+        if self.devices[client.index()].app.is_some() {
+            return self.connect_app(client, node);
+        }
         self.devices[client.index()].node = node;
         let now = self.client_now();
         if let Some(engine) = &mut self.devices[client.index()].engine {
@@ -68,7 +71,8 @@ impl<T: Sut> World<'_, T> {
         self.dial(client, node, LinkId(0));
     }
 
-    fn dial(&mut self, client: ClientNo, node: NodeNo, link: LinkId) {
+    /// A client's handshake is on its way.
+    pub(super) fn dial(&mut self, client: ClientNo, node: NodeNo, link: LinkId) {
         let at_us = self.now_us + self.net_delay(client, Draw::Dial);
         let way = self.dial_way(client, node);
         self.trace.sends(self.now_us, self.queue.coming(), way, || (Via::Control, "connect".to_owned()));
@@ -89,10 +93,18 @@ impl<T: Sut> World<'_, T> {
         }
     }
 
-    /// A raw client dials again, where it was.
+    /// A raw client dials again, where it was, and a raw session introduces itself.
     pub(super) fn redial(&mut self, client: ClientNo) {
         let node = self.devices[client.index()].node;
+        let app = self.devices[client.index()].app.as_ref();
+        if app.is_some_and(|app| !app.is_wanted) {
+            return;
+        }
         self.connect(client, node);
+        let device = &self.devices[client.index()];
+        if device.dialling && device.waiting.is_empty() {
+            self.hello(client, 0);
+        }
     }
 
     /// A client learns that its connection is open.
@@ -108,7 +120,23 @@ impl<T: Sut> World<'_, T> {
         let device = &mut self.devices[client.index()];
         let before = device.conn.replace(key);
         device.dialling = false;
-        let Some(engine) = &mut device.engine else { return device.former.extend(before) };
+        if device.app.is_some() {
+            if self.app_opened(client, link) {
+                self.devices[client.index()].former.extend(before);
+            } else {
+                // The process has given it up, or was another one.
+                self.devices[client.index()].conn = before;
+                self.give_up(key);
+            }
+            return self.pump_app(client);
+        }
+        let device = &mut self.devices[client.index()];
+        if device.engine.is_none() {
+            device.former.extend(before);
+            let waiting = core::mem::take(&mut device.waiting);
+            return waiting.into_iter().for_each(|up| self.send_up(key, up));
+        }
+        let Some(engine) = &mut device.engine else { return };
         let stale = engine.stats().stale_events;
         engine.handle(now, ClientEvent::Opened { link });
         if engine.stats().stale_events > stale {
@@ -126,6 +154,13 @@ impl<T: Sut> World<'_, T> {
         let now = self.client_now();
         self.trace.arrived(self.now_us);
         let nodes = self.schedule.settings.nodes as u16;
+        if self.devices[client.index()].app.is_some() {
+            if self.app_event(client, link, |link| ClientEvent::ConnectFailed { link }) {
+                let device = &mut self.devices[client.index()];
+                device.node = NodeNo((device.node.0 + 1) % nodes);
+            }
+            return self.pump_app(client);
+        }
         let device = &mut self.devices[client.index()];
         match &mut device.engine {
             Some(engine) => {
@@ -133,12 +168,15 @@ impl<T: Sut> World<'_, T> {
                 device.node = NodeNo((device.node.0 + 1) % nodes);
                 self.pump(client);
             }
-            None => device.dialling = false,
+            None => {
+                device.dialling = false;
+                device.waiting.clear();
+            }
         }
     }
 
     /// The client lets a connection go without a word; the server hears of it from the network.
-    fn give_up(&mut self, key: ConnKey) {
+    pub(super) fn give_up(&mut self, key: ConnKey) {
         let conn = &mut self.conns[key as usize];
         conn.client_open = false;
         self.spec.ended(key);
@@ -174,7 +212,10 @@ impl<T: Sut> World<'_, T> {
         if device.conn == Some(key) {
             device.conn = None;
         }
-        if let Some(engine) = &mut device.engine {
+        if device.app.is_some() {
+            self.app_event(client, link, |link| ClientEvent::Disconnected { link, close });
+            self.pump_app(client);
+        } else if let Some(engine) = &mut device.engine {
             engine.handle(now, ClientEvent::Disconnected { link, close });
             self.pump(client);
         } else {
@@ -193,6 +234,8 @@ impl<T: Sut> World<'_, T> {
         if let Some(engine) = &mut device.engine {
             engine.handle_timeout(now);
             self.pump(client);
+        } else {
+            self.app_timeout(client);
         }
     }
 
@@ -206,6 +249,13 @@ impl<T: Sut> World<'_, T> {
         self.note_heard(key, &frame);
         self.spec.hears(key, &frame, &self.check);
         let now = self.client_now();
+        if self.devices[client.index()].app.is_some() {
+            self.app_event(client, link, |link| match frame {
+                Frame::Message(message) => ClientEvent::Received { link, message },
+                Frame::Ping(payload) | Frame::Pong(payload) => ClientEvent::Pinged { link, payload },
+            });
+            return self.pump_app(client);
+        }
         match &mut self.devices[client.index()].engine {
             None => {
                 if let Frame::Ping(payload) = frame {
@@ -226,10 +276,13 @@ impl<T: Sut> World<'_, T> {
 
     fn note_heard(&mut self, key: ConnKey, frame: &Frame) {
         self.trace.arrived(self.now_us);
-        if let (Frame::Message(bytes), Some(_)) = (frame, &self.probing)
-            && let Some(message) = self.check.known_message(bytes)
-            && let Some(probing) = &mut self.probing
-        {
+        let is_session = self.conns[key as usize].is_session;
+        let (Frame::Message(bytes), Some(probing)) = (frame, &mut self.probing) else { return };
+        if is_session {
+            let tokens = wire::session::tokens_of(bytes);
+            let messages = tokens.into_iter().filter_map(|token| self.check.message(token));
+            probing.heard.extend(messages.map(|message| (key, message)));
+        } else if let Some(message) = self.check.known_message(bytes) {
             probing.heard.insert((key, message));
         }
     }

@@ -16,7 +16,7 @@ use crate::{
     counts::Fault,
     schedule::NodeNo,
     trace::{Lane, Via},
-    wire::{View, is_own_copy, record_seq},
+    wire::{View, is_own_copy, record_seq, session::server_name},
 };
 
 impl<T: Sut> World<'_, T> {
@@ -64,7 +64,11 @@ impl<T: Sut> World<'_, T> {
                         let Some(key) = Self::conn_at(&shard.slots, *id) else { continue };
                         let conn = &mut conns[key as usize];
                         let way = (lane, Lane::Client(conn.client.0));
-                        trace.sends_down(now_us, key, way, || frame_name(&frame));
+                        let waiting_bytes = conn.waits(frame.payload().len() as u64);
+                        if conn.is_session {
+                            spec.waits(key, waiting_bytes);
+                        }
+                        trace.sends_down(now_us, key, way, || frame_name(&frame, conn.is_session));
                         conn.outbox.push_back(Down::Frame(frame.clone()));
                         if !core::mem::replace(&mut conn.dirty, true) {
                             dirty.push_back(key);
@@ -195,13 +199,17 @@ impl<T: Sut> World<'_, T> {
         self.begin(life.shard);
         let record = match carried {
             Carried::Record(record) => record,
-            note @ Carried::Note(_) => return self.feed(life.shard, note.into()),
+            note @ Carried::Note(_) => {
+                self.check.noted();
+                return self.feed(life.shard, note.into());
+            }
         };
-        // Copies for a sender's sessions are nothing to classic clients, so nothing is owed for them.
         let is_copy = record.stored.is_some()
             && View::read(&record.message).is_some_and(|view| is_own_copy(&record, &view));
-        if let (false, Some(key)) = (is_copy, self.check.known_message(&record.message)) {
-            self.check.published(life.shard, key);
+        match self.check.known_message(&record.message) {
+            Some(key) if is_copy => self.check.copied(key),
+            Some(key) => self.check.published(life.shard, key),
+            None => {}
         }
         self.feed(life.shard, Event::Published(record));
     }
@@ -223,8 +231,14 @@ impl<T: Sut> World<'_, T> {
 }
 
 /// What kind of thing a frame is, and what it is called in traces.
-fn frame_name(frame: &Frame) -> (Via, String) {
+fn frame_name(frame: &Frame, is_session: bool) -> (Via, String) {
     match frame {
+        Frame::Message(bytes) if is_session => {
+            let name = server_name(bytes);
+            let is_message =
+                ["Delivery", "Page", "Accepted", "Rejected"].iter().any(|kind| name.starts_with(kind));
+            (if is_message { Via::Message } else { Via::Control }, name)
+        }
         Frame::Message(bytes) => {
             let heartbeat = View::read(bytes).is_some_and(|view| view.kind == crate::wire::HEARTBEAT);
             (if heartbeat { Via::Control } else { Via::Message }, message_name(bytes))

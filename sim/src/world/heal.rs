@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use switchboard_engine::{ClosedReason, ConnectionState};
+use switchboard_engine::{ClosedReason, ConnectionState, SessionState};
 
 use super::{Happening, World, bus::BusMood, steps::Speech, store::StoreMood, sut::Sut};
 use crate::{
@@ -21,6 +21,9 @@ const ROUND_US: u64 = 1_500_000;
 
 /// Time between two probes, in microseconds: enough for one to be stored.
 const PROBE_PAUSE_US: u64 = 100_000;
+
+/// How often it is looked whether session clients have caught up, in microseconds.
+const CATCH_UP_PAUSE_US: u64 = 500_000;
 
 /// Probes of one kind at the most: enough to reach everybody who could be forgotten.
 const PROBES: usize = 6;
@@ -56,12 +59,14 @@ impl<T: Sut> World<'_, T> {
             return;
         }
         self.demand_presence();
+        self.demand_logs();
         if !self.holds() {
             self.trace.close();
         }
         self.probe();
         // What the specification promises is due before this.
         self.run_until(self.now_us + ROUND_US.max(self.spec.bound_us() + 1));
+        self.await_probes();
         self.demand_probes();
         if self.holds() {
             (0..self.shards.len()).for_each(|shard| self.sweep(shard));
@@ -91,6 +96,7 @@ impl<T: Sut> World<'_, T> {
             let device = &mut self.devices[client as usize];
             (device.slow_us, device.jitter_us) = (0, 0);
             self.spec.network(client, 0);
+            self.spare(ClientNo(client));
         }
         self.write_dirty();
     }
@@ -98,6 +104,9 @@ impl<T: Sut> World<'_, T> {
     /// Whether a client has left because it was told to, and does not come back by itself.
     fn is_excused(&self, client: ClientNo) -> bool {
         let device = &self.devices[client.index()];
+        if let Some(app) = &device.app {
+            return app.session.as_ref().is_none_or(|s| matches!(s.state(), SessionState::Closed(_)));
+        }
         match &device.engine {
             Some(engine) => matches!(
                 engine.state(),
@@ -127,6 +136,61 @@ impl<T: Sut> World<'_, T> {
                 self.spec.fail("convergence", |_| format!("{client} is not online after the faults"));
             }
         }
+    }
+
+    /// Every session client that is there has caught up, has exactly the logs that its user may read, and knows what
+    /// has become of all that it has said.
+    fn demand_logs(&mut self) {
+        let clients: Vec<ClientNo> = (0..self.devices.len() as u16).map(ClientNo).collect();
+        let clients = clients
+            .into_iter()
+            .filter(|client| self.devices[client.index()].app.is_some() && !self.is_excused(*client));
+        let clients: Vec<ClientNo> = clients.collect();
+        if clients.is_empty() {
+            return;
+        }
+        let deadline_us = self.now_us + self.catch_up_us(&clients);
+        let lack = |world: &Self| clients.iter().find_map(|client| world.lack(*client));
+        while self.holds() && self.now_us < deadline_us && lack(self).is_some() {
+            self.run_until(self.now_us + CATCH_UP_PAUSE_US);
+        }
+        if let Some(lack) = lack(self) {
+            self.spec.fail("convergence", |_| format!("after the faults, {lack}"));
+        }
+    }
+
+    /// What a session client lacks; none if nothing.
+    fn lack(&self, client: ClientNo) -> Option<String> {
+        let app = self.devices[client.index()].app.as_ref()?;
+        let session = app.session.as_ref()?;
+        match session.state() {
+            SessionState::Online => self.spec.lack(client.0),
+            // Its user's other device has taken its place meanwhile.
+            SessionState::Closed(_) => None,
+            state @ (SessionState::Connecting { .. }
+            | SessionState::Greeting
+            | SessionState::Resyncing
+            | SessionState::Closing
+            | SessionState::Waiting { .. }) => Some(format!("{client} is {state:?}")),
+        }
+    }
+
+    /// How long it may take until session clients have everything: all that is missing is fetched and all that waits
+    /// is submitted one after the other, as fast as the limits allow, after the longest pauses.
+    fn catch_up_us(&self, clients: &[ClientNo]) -> u64 {
+        let s = &self.schedule.settings;
+        let trip_us = s.store_delay_us
+            + s.store_jitter_us
+            + s.answer_jitter_us
+            + 2 * (s.net_delay_us + s.net_jitter_us);
+        let pace_us = 2_000_000 / s.messages_per_second;
+        let large_us = s.message_bytes * 2_000_000 / s.bytes_per_second;
+        let each = clients.iter().map(|client| {
+            let (missing, fates) = self.spec.backlog(client.0);
+            (missing + 2 * fates + 20) * (trip_us + pace_us) + fates * large_us
+        });
+        // A push that was lost is noticed by the next Resync; before that, whoever was turned away dials again.
+        each.max().unwrap_or(0) + 2 * s.resync_interval_ms * 1000 + 30_000_000
     }
 
     /// Who is online and can be spoken for: the clients with their connections.
@@ -159,8 +223,11 @@ impl<T: Sut> World<'_, T> {
             let others: Vec<_> = present.iter().filter(|(_, u, _)| member(*u) && *u != sender).collect();
             self.probe_with(&mut step, client, To::Group(group), others.into_iter());
         }
-        if let Some((client, _, _)) = present.first().copied() {
-            self.probe_with(&mut step, client, To::Nobody, present.iter());
+        // What is for everybody is for classic clients only.
+        let is_classic = |other: &&(ClientNo, UserNo, ConnKey)| !self.conns[other.2 as usize].is_session;
+        let classic: Vec<_> = present.iter().filter(is_classic).copied().collect();
+        if let Some((client, _, _)) = classic.first().copied() {
+            self.probe_with(&mut step, client, To::Nobody, classic.iter());
         }
     }
 
@@ -178,6 +245,17 @@ impl<T: Sut> World<'_, T> {
         self.run_until(self.now_us + PROBE_PAUSE_US + self.schedule.settings.answer_jitter_us);
         if let (Some(message), Some(probing)) = (self.check.message(token), &mut self.probing) {
             probing.expected.extend(expected.map(|(_, _, conn)| (*conn, message)));
+        }
+    }
+
+    /// Sessions send no faster than they may, so that what they are told to say may have to wait.
+    fn await_probes(&mut self) {
+        let s = &self.schedule.settings;
+        let pace_us = 2_000_000 / s.messages_per_second + s.message_bytes * 2_000_000 / s.bytes_per_second;
+        let deadline_us = self.now_us + PROBES as u64 * 2 * pace_us;
+        let heard = |probing: &Probing| probing.expected.iter().all(|pair| probing.heard.contains(pair));
+        while self.holds() && self.now_us < deadline_us && !self.probing.as_ref().is_none_or(heard) {
+            self.run_until(self.now_us + CATCH_UP_PAUSE_US);
         }
     }
 

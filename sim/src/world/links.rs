@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use switchboard_engine::{CloseReason, ConnId, Event, Frame, LinkId, PeerFault, Protocol};
+use switchboard_engine::{CloseReason, ConnId, Event, FRAME_COST_BYTES, Frame, LinkId, PeerFault, Protocol};
 
 use super::{Draw, Happening, World, drive::message_name, queue::Up, sut::Sut};
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
     counts::Fault,
     schedule::{ClientNo, Misdeed, NodeNo},
     trace::{State, Via},
+    wire::session::client_name,
 };
 
 /// What a server sends over a connection.
@@ -38,6 +39,8 @@ pub(super) struct Conn {
     pub(super) node: NodeNo,
     pub(super) shard: usize,
     pub(super) id: ConnId,
+    /// It speaks the session protocol.
+    pub(super) is_session: bool,
     /// Its server's engine knows it.
     pub(super) server_open: bool,
     pub(super) client_open: bool,
@@ -58,9 +61,17 @@ pub(super) struct Conn {
     arrived: u32,
     last_up_us: u64,
     last_down_us: u64,
+    /// What the engine has asked to send and was not told to be written, as outboxes count it.
+    unflushed_bytes: u64,
 }
 
 impl Conn {
+    /// Another frame waits. Gives how much does now.
+    pub(super) const fn waits(&mut self, payload_bytes: u64) -> u64 {
+        self.unflushed_bytes += payload_bytes + FRAME_COST_BYTES;
+        self.unflushed_bytes
+    }
+
     /// Frames that are written and not read, and the bytes that they occupy.
     pub(super) fn on_the_wire(&self) -> (usize, u64, u32) {
         (self.wire.len(), self.wire_bytes, self.arrived)
@@ -77,10 +88,13 @@ impl Conn {
 impl<T: Sut> World<'_, T> {
     /// A client's handshake reaches a node.
     pub(super) fn open(&mut self, client: ClientNo, node: NodeNo, link: LinkId) {
-        let wanted = match &self.devices[client.index()].engine {
-            Some(_) => true,
-            None => self.devices[client.index()].dialling,
+        let device = &self.devices[client.index()];
+        let wanted = match (&device.engine, &device.app) {
+            (Some(_), _) => true,
+            (None, Some(_)) => self.is_link_of_app(client, link),
+            (None, None) => device.dialling,
         };
+        let is_session = device.spec.kind.is_session();
         let state = self.nodes[node.index()];
         self.trace.arrived(self.now_us);
         let (from, to) = self.dial_way(client, node);
@@ -113,6 +127,7 @@ impl<T: Sut> World<'_, T> {
             node,
             shard,
             id,
+            is_session,
             server_open: true,
             client_open: true,
             severed: false,
@@ -126,6 +141,7 @@ impl<T: Sut> World<'_, T> {
             arrived: 0,
             last_up_us: self.now_us,
             last_down_us: self.now_us,
+            unflushed_bytes: 0,
         });
         let at_us = self.now_us + self.net_delay(client, Draw::Down);
         self.conns[key as usize].last_down_us = at_us;
@@ -135,10 +151,11 @@ impl<T: Sut> World<'_, T> {
         self.queue.push(at_us, Happening::Opened { conn: key });
         self.begin(shard);
         let number = self.devices[client.index()].spec.user.0;
-        let seat = self.check.connected(shard, id, number);
+        let seat = self.check.connected(shard, id, number, is_session);
         debug_assert_eq!(seat, key, "connections and seats are numbered alike");
-        self.spec.opened(client.0, number, shard, node.0);
-        self.feed(shard, Event::Connected { conn: id, user, protocol: Protocol::Classic });
+        self.spec.opened(client.0, number, shard, node.0, is_session);
+        let protocol = if is_session { Protocol::Session } else { Protocol::Classic };
+        self.feed(shard, Event::Connected { conn: id, user, protocol });
     }
 
     /// A client sends something over its connection.
@@ -146,7 +163,8 @@ impl<T: Sut> World<'_, T> {
         let client = self.conns[conn as usize].client;
         let at_us = self.now_us + self.net_delay(client, Draw::Up);
         let way = self.up(conn);
-        self.trace.sends(self.now_us, self.queue.coming(), way, || up_name(&up));
+        let is_session = self.conns[conn as usize].is_session;
+        self.trace.sends(self.now_us, self.queue.coming(), way, || up_name(&up, is_session));
         let link = &mut self.conns[conn as usize];
         link.last_up_us = at_us.max(link.last_up_us);
         let at_us = link.last_up_us;
@@ -186,7 +204,7 @@ impl<T: Sut> World<'_, T> {
                 self.feed(shard, Event::Pong { conn: id, payload });
             }
             Up::Wrong(how) => {
-                let (fault, reason) = fault(how);
+                let (fault, reason) = fault(how, self.conns[key as usize].is_session);
                 self.begin(shard);
                 self.check.misbehaved(key, reason);
                 self.spec.misbehaves(key);
@@ -243,6 +261,7 @@ impl<T: Sut> World<'_, T> {
             self.queue.push(conn.last_down_us, Happening::ToClient { conn: key, frames: moved });
         }
         if frames > 0 {
+            self.conns[key as usize].unflushed_bytes -= payload_bytes + u64::from(frames) * FRAME_COST_BYTES;
             self.begin(shard);
             self.check.flushed(key, u64::from(frames), payload_bytes);
             self.feed(shard, Event::Flushed { conn: id, frames, payload_bytes });
@@ -351,8 +370,12 @@ impl<T: Sut> World<'_, T> {
 }
 
 /// What kind of thing a client sends, and what it is called in traces.
-fn up_name(up: &Up) -> (Via, String) {
+fn up_name(up: &Up, is_session: bool) -> (Via, String) {
     match up {
+        Up::Message { payload, bytes } if is_session => {
+            let via = if matches!(payload, Payload::Said(_)) { Via::Message } else { Via::Control };
+            (via, client_name(bytes))
+        }
         Up::Message { payload: Payload::Heartbeat, .. } => (Via::Control, "heartbeat".to_owned()),
         Up::Message { bytes, .. } => (Via::Message, message_name(bytes)),
         Up::Ping => (Via::Control, "Ping".to_owned()),
@@ -363,10 +386,11 @@ fn up_name(up: &Up) -> (Via, String) {
 }
 
 /// What an engine is told of a misdeed, and for what it has to close the connection.
-const fn fault(how: Misdeed) -> (PeerFault, CloseReason) {
+const fn fault(how: Misdeed, is_session: bool) -> (PeerFault, CloseReason) {
     match how {
         Misdeed::Framing => (PeerFault::Framing, CloseReason::ProtocolError),
         Misdeed::Text => (PeerFault::TextMessage, CloseReason::TextMessage),
+        Misdeed::Utf8 if is_session => (PeerFault::InvalidUtf8, CloseReason::UndecodableFrame),
         Misdeed::Utf8 => (PeerFault::InvalidUtf8, CloseReason::Undecodable),
         Misdeed::Large => (PeerFault::MessageTooLarge, CloseReason::MessageTooLarge),
         Misdeed::Budget => (PeerFault::ReceiveBudget, CloseReason::ServerFull),

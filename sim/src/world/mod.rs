@@ -3,11 +3,13 @@
 //! Everything that happens comes out of one queue, ordered by (time, number); time jumps from one entry to the
 //! next. Nothing here draws a random number: what varies is keyed by the run's seed and by what it is about.
 
+mod apps;
 mod branching;
 mod bus;
 mod clients;
 mod drive;
 mod heal;
+mod hostile;
 mod links;
 mod moves;
 mod queue;
@@ -21,9 +23,11 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use switchboard_engine::{
-    Client, ConnId, DevicePolicy, GroupId, Instant, Limits, Probe, ServerConfig, UserId,
+    Client, ConnId, DevicePolicy, GroupId, Instant, Limits, PAGE_MESSAGE_COST_BYTES, Probe, ServerConfig,
+    UserId,
 };
 
+pub(crate) use self::hostile::INVALID_KINDS;
 pub(crate) use self::{
     branching::{Branching, branching},
     moves::Move,
@@ -161,6 +165,9 @@ struct Device {
     spec: ClientSpec,
     node: NodeNo,
     engine: Option<Box<Client>>,
+    app: Option<Box<apps::App>>,
+    /// What a raw session sends as soon as the connection that it dials is open.
+    waiting: Vec<queue::Up>,
     /// Its connection, as far as it knows.
     conn: Option<ConnKey>,
     dialling: bool,
@@ -260,6 +267,8 @@ impl<'s, T: Sut> World<'s, T> {
             spec: *spec,
             node: NodeNo(0),
             engine: None,
+            app: None,
+            waiting: Vec::new(),
             conn: None,
             dialling: false,
             paused: false,
@@ -307,6 +316,7 @@ impl<'s, T: Sut> World<'s, T> {
         };
         for client in 0..world.devices.len() {
             world.make_engine_client(ClientNo(client as u16));
+            world.make_app(ClientNo(client as u16));
         }
         if let Some(first) = schedule.steps.first() {
             world.queue.push(first.at_us, Happening::Step(0));
@@ -381,7 +391,10 @@ impl<'s, T: Sut> World<'s, T> {
     fn digest_states(&mut self) {
         let shards = self.shards.iter().map(|shard| shard.server.full_digest());
         let engines = self.devices.iter().filter_map(|device| device.engine.as_ref());
+        let apps = self.devices.iter().filter_map(|device| device.app.as_ref());
+        let sessions = apps.filter_map(|app| app.session.as_ref());
         let states = shards.chain(engines.map(|engine| engine.full_digest()));
+        let states = states.chain(sessions.map(switchboard_engine::Session::full_digest));
         self.digest = states.fold(self.digest, |digest, state| keyed(digest, state, 0));
     }
 
@@ -408,6 +421,7 @@ impl<'s, T: Sut> World<'s, T> {
             Happening::Directory { life, change } => self.announce(life, change),
             Happening::Say { client, message } => self.say(client, message),
             Happening::Redial { client } => self.redial(client),
+            Happening::Revive { client, life } => self.revive(client, life),
             Happening::Stop { node, down_us } => self.stop(node, down_us),
             Happening::Start { node, life } => self.start(node, life),
         }
@@ -477,6 +491,33 @@ fn engine_seed(seed: u64, shard: usize, incarnation: u32) -> u64 {
     keyed(seed, u64::from(incarnation) << 32 | shard as u64, Draw::Engine as u64)
 }
 
+/// When a session that a server has closed is to come back, and the most that is added to it.
+const RECONNECT_AFTER_MS: u64 = 200;
+const RECONNECT_SPREAD_MS: u64 = 500;
+
+/// Heads of one frame: so few that even small worlds have several frames.
+const HEADS_PER_FRAME: u32 = 2;
+
+/// What may wait for a session before nothing more is pushed to it.
+pub(crate) const fn lag_bytes(s: &Settings) -> u64 {
+    s.outbox_bytes / 2
+}
+
+/// Bytes of a page.
+const fn page_bytes(s: &Settings) -> u64 {
+    s.outbox_bytes / 4
+}
+
+/// Messages of a page: no more than would fit into an outbox.
+pub(crate) fn page_messages(s: &Settings) -> u64 {
+    let room = (s.outbox_bytes - page_bytes(s)) / PAGE_MESSAGE_COST_BYTES;
+    s.page_messages.min(room).max(1)
+}
+
+#[allow(
+    clippy::needless_update,
+    reason = "what the engine's configuration may have besides, has its default"
+)]
 fn config(s: &Settings, peers: bool) -> ServerConfig {
     let u32_of = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
     ServerConfig {
@@ -487,8 +528,11 @@ fn config(s: &Settings, peers: bool) -> ServerConfig {
         request_timeout: Duration::from_millis(s.request_timeout_ms),
         reload_interval: Duration::from_millis(s.reload_interval_ms),
         ring_timeout: Duration::from_millis(s.ring_timeout_ms),
-        // Told to sessions only, of which there are none yet; but it must fit to the other times.
+        hello_timeout: Duration::from_millis(s.hello_timeout_ms),
         heartbeat_interval: Duration::from_millis(s.ping_interval_ms),
+        resync_interval: Duration::from_millis(s.resync_interval_ms),
+        reconnect_after: Duration::from_millis(RECONNECT_AFTER_MS),
+        reconnect_spread: Duration::from_millis(RECONNECT_SPREAD_MS),
         drain_time: Duration::ZERO,
         peers,
         limits: Limits {
@@ -503,10 +547,11 @@ fn config(s: &Settings, peers: bool) -> ServerConfig {
             message_burst: u32_of(s.message_burst),
             bytes_per_second: s.bytes_per_second,
             byte_burst: s.byte_burst,
-            // The same: a page must fit into the smallest outbox.
-            lag_bytes: s.outbox_bytes / 2,
-            page_messages: 1,
-            page_bytes: s.outbox_bytes / 4,
+            lag_bytes: lag_bytes(s),
+            fetches_per_connection: u32_of(s.fetches_per_connection),
+            page_messages: u32_of(page_messages(s)),
+            page_bytes: page_bytes(s),
+            heads_per_frame: HEADS_PER_FRAME,
             ..Limits::default()
         },
         // Nobody watches anybody in these worlds yet.

@@ -196,6 +196,7 @@ impl<T: Sut> World<'_, T> {
                 | Happening::ClientLost { .. }
                 | Happening::Say { .. }
                 | Happening::Redial { .. }
+                | Happening::Revive { .. }
                 | Happening::Stop { .. } => false,
             };
             if ready {
@@ -385,6 +386,7 @@ impl<T: Sut> World<'_, T> {
                 | Happening::Directory { .. }
                 | Happening::Say { .. }
                 | Happening::Redial { .. }
+                | Happening::Revive { .. }
                 | Happening::Stop { .. }
                 | Happening::Start { .. } => {}
             }
@@ -426,6 +428,7 @@ impl<T: Sut> World<'_, T> {
             | Happening::Step(_)
             | Happening::Say { .. }
             | Happening::Redial { .. }
+            | Happening::Revive { .. }
             | Happening::Stop { .. } => false,
         }
     }

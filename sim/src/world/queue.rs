@@ -71,6 +71,8 @@ pub(crate) enum Happening {
     Say { client: ClientNo, message: MessageKey },
     /// A raw client dials again.
     Redial { client: ClientNo },
+    /// The process of a session client starts again, if it has not had another life since.
+    Revive { client: ClientNo, life: u64 },
     /// A node is told to stop.
     Stop { node: NodeNo, down_us: u64 },
     /// A node starts.

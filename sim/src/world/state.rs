@@ -184,6 +184,7 @@ impl<P: Probe + Counts + Clone + core::fmt::Debug> World<'_, Engine<P>> {
             | Happening::ClientLost { .. }
             | Happening::Say { .. }
             | Happening::Redial { .. }
+            | Happening::Revive { .. }
             | Happening::Stop { .. }) => {
                 format!("{other:?}").hash(hash);
                 Some(Some(0))
@@ -194,9 +195,18 @@ impl<P: Probe + Counts + Clone + core::fmt::Debug> World<'_, Engine<P>> {
     fn fold_up(&self, up: &Up, hash: &mut DefaultHasher) {
         match up {
             Up::Message { payload: Payload::Said(message), .. } => self.check.token(*message).hash(hash),
-            Up::Message { payload: Payload::Heartbeat | Payload::Garbage | Payload::Nowhere, bytes } => {
-                bytes[..].hash(hash);
-            }
+            Up::Message {
+                payload:
+                    Payload::Heartbeat
+                    | Payload::Garbage
+                    | Payload::Nowhere
+                    | Payload::Hello { .. }
+                    | Payload::Resync
+                    | Payload::Fetch { .. }
+                    | Payload::Mark
+                    | Payload::Invalid,
+                bytes,
+            } => bytes[..].hash(hash),
             Up::Ping => hash.write_u8(1),
             // What a Pong carries is not read; how long it is counts against the rates.
             Up::Pong(payload) => (2, payload.len()).hash(hash),

@@ -7,10 +7,11 @@ use switchboard_engine::{Body, Carried, Event, Outgoing, Record, SignalKind, Tar
 use switchboard_proto::classic::Message;
 
 use super::{
-    Happening, World,
+    Happening, World, apps,
     bus::BusMood,
     engine_seed,
     heal::FOR_GOOD_US,
+    hostile::Asking,
     queue::{Life, Up},
     store::StoreMood,
     sut::{Machine as _, Sut},
@@ -82,14 +83,20 @@ impl<T: Sut> World<'_, T> {
             What::Spoof { client, claims, to } => {
                 self.speak(client, Speech { claims: Some(claims), ..Speech::text(token, to, 0) });
             }
-            What::Garbage { client, kind } => self.garbage(client, kind),
+            What::Garbage { client, kind } => {
+                self.garbage(client, kind);
+                self.garbage_frame(client, kind);
+            }
             What::Misbehave { client, how } => {
                 if let Some(conn) = self.raw(client) {
                     self.send_up(conn, Up::Wrong(how));
                 }
             }
             What::Nowhere { client } => self.nowhere(client, token),
-            What::Heartbeat { client } => self.heartbeat(client),
+            What::Heartbeat { client } => {
+                self.heartbeat(client);
+                self.heartbeat_frame(client, token);
+            }
             What::Ping { client } => {
                 if let Some(conn) = self.raw(client) {
                     self.send_up(conn, Up::Ping);
@@ -134,6 +141,16 @@ impl<T: Sut> World<'_, T> {
             }
             What::Clock { node, jump_us } => self.jump(node, jump_us),
             What::Mass { node } => self.mass(node),
+            What::Hello { client, cursors } => self.hello(client, cursors),
+            What::Resync { client, cursors, count } => self.resync(client, cursors, count),
+            What::Fetch { client, of, from_seq, backwards, limit, count } => {
+                self.fetch(client, token, &Asking { of, from_seq, backwards: backwards == 1, limit }, count);
+            }
+            What::Again { client, step, nth } => self.again(client, Token { step, nth }),
+            What::Invalid { client, kind } => self.invalid(client, token, kind),
+            What::Older { client, of, before_seq, limit } => self.older(client, of, before_seq, limit),
+            What::Die { client, actions, down_us } => self.die(client, actions, down_us),
+            What::Wipe { client } => self.wipe(client),
         }
     }
 
@@ -152,11 +169,19 @@ impl<T: Sut> World<'_, T> {
     /// The connection of a raw client, if it has one.
     fn raw(&self, client: ClientNo) -> Option<crate::check::ConnKey> {
         let device = &self.devices[client.index()];
-        device.conn.filter(|_| device.spec.kind == ClientKind::Raw)
+        device.conn.filter(|_| device.spec.kind.is_raw())
+    }
+
+    /// The same of one that speaks the classic protocol.
+    fn raw_classic(&self, client: ClientNo) -> Option<crate::check::ConnKey> {
+        self.raw(client).filter(|conn| !self.conns[*conn as usize].is_session)
     }
 
     pub(super) fn close(&mut self, client: ClientNo) {
         let now = self.client_now();
+        if self.devices[client.index()].app.is_some() {
+            return self.close_app(client);
+        }
         if let Some(engine) = &mut self.devices[client.index()].engine {
             engine.close(now);
             self.pump(client);
@@ -193,6 +218,14 @@ impl<T: Sut> World<'_, T> {
     /// A client says something, if it can.
     pub(super) fn speak(&mut self, client: ClientNo, speech: Speech) {
         let device = &self.devices[client.index()];
+        let storable = (1..=5).contains(&speech.content_type) && speech.claims.is_none();
+        match device.spec.kind {
+            ClientKind::Session if storable => return self.submit(client, speech),
+            ClientKind::RawSession if storable => return self.submit_raw(client, speech),
+            // What only classic clients can say.
+            ClientKind::Session | ClientKind::RawSession => return,
+            ClientKind::Raw | ClientKind::Engine => {}
+        }
         let engine = device.engine.is_some();
         if engine && speech.claims.is_some() || !engine && device.conn.is_none() {
             return;
@@ -207,7 +240,7 @@ impl<T: Sut> World<'_, T> {
     }
 
     /// Registers what is about to be said.
-    fn word(&mut self, client: ClientNo, speech: Speech) -> crate::check::MessageKey {
+    pub(super) fn word(&mut self, client: ClientNo, speech: Speech) -> crate::check::MessageKey {
         let user = self.devices[client.index()].spec.user;
         let stored = (1..=5).contains(&speech.content_type);
         let engine = self.devices[client.index()].engine.is_some();
@@ -222,7 +255,12 @@ impl<T: Sut> World<'_, T> {
             To::Nobody => Route::Everyone,
         };
         // The engine's client makes its bytes itself.
-        let bytes = if engine { Bytes::new() } else { wire::encode(&self.message(speech, user, is_call)) };
+        let is_session = self.devices[client.index()].spec.kind.is_session();
+        let bytes = match (engine, is_session) {
+            (true, _) => Bytes::new(),
+            (false, true) => wire::encode(&self.classic_form(speech, user)),
+            (false, false) => wire::encode(&self.message(speech, user, is_call)),
+        };
         self.check.say(Said {
             token: speech.token,
             sender: user.0,
@@ -231,8 +269,10 @@ impl<T: Sut> World<'_, T> {
             honest: speech.claims.is_none_or(|claims| claims == user),
             content_type: speech.content_type,
             is_call,
-            media: speech.carrier.is_some(),
-            empty_file: speech.carrier == Some(Carrier::DataUrl) && speech.bytes < 3,
+            is_session,
+            submit: Bytes::new(),
+            media: speech.carrier.is_some() && !is_session,
+            empty_file: !is_session && speech.carrier == Some(Carrier::DataUrl) && speech.bytes < 3,
             conns: Vec::new(),
             stored: 0,
             seqs: Vec::new(),
@@ -266,6 +306,26 @@ impl<T: Sut> World<'_, T> {
                 Some(Carrier::DataUrl) | None => Bytes::new(),
             },
             file_suffix: speech.carrier.map(|_| speech.token.to_string()).unwrap_or_default(),
+            ..Message::default()
+        }
+    }
+
+    /// What classic clients hear of what a session says.
+    fn classic_form(&self, speech: Speech, user: UserNo) -> Message {
+        let sender = self.users[user.index()].as_str();
+        let content = apps::content(speech);
+        Message {
+            from_username: sender.to_owned(),
+            from: sender.to_owned(),
+            to: match speech.to {
+                To::User(user) => self.users[user.index()].as_str().to_owned(),
+                To::Group(group) => self.groups[group.index()].as_str().to_owned(),
+                To::Nobody => String::new(),
+            },
+            content: content.text.into(),
+            content_type: speech.content_type,
+            message_type: if matches!(speech.to, To::Group(_)) { 2 } else { 1 },
+            url: content.file.into(),
             ..Message::default()
         }
     }
@@ -305,6 +365,10 @@ impl<T: Sut> World<'_, T> {
     }
 
     fn pictures(&mut self, client: ClientNo, token: Token, to: To, kind: i32, count: u32, gap_us: u64) {
+        if self.devices[client.index()].spec.kind.is_session() {
+            // Sessions have no live pictures.
+            return;
+        }
         for nth in 0..count {
             let token = Token { nth, ..token };
             let speech = Speech { content_type: kind, ..Speech::text(token, to, 100) };
@@ -319,7 +383,7 @@ impl<T: Sut> World<'_, T> {
     }
 
     fn garbage(&mut self, client: ClientNo, kind: u32) {
-        let Some(conn) = self.raw(client) else { return };
+        let Some(conn) = self.raw_classic(client) else { return };
         let bytes: &'static [u8] = match kind {
             0 => b"\xff",
             1 => b"\x0a\xff\xff\xff\xff\x0f",
@@ -332,7 +396,7 @@ impl<T: Sut> World<'_, T> {
     }
 
     fn nowhere(&mut self, client: ClientNo, token: Token) {
-        let Some(conn) = self.raw(client) else { return };
+        let Some(conn) = self.raw_classic(client) else { return };
         let message = Message {
             to: "x".repeat(200),
             content: token.to_string(),
@@ -368,7 +432,7 @@ impl<T: Sut> World<'_, T> {
     }
 
     fn heartbeat(&mut self, client: ClientNo) {
-        let Some(conn) = self.raw(client) else { return };
+        let Some(conn) = self.raw_classic(client) else { return };
         let message =
             Message { r#type: wire::HEARTBEAT.to_owned(), content: "ping".to_owned(), ..Message::default() };
         let bytes = wire::encode(&message);
@@ -538,7 +602,7 @@ impl<T: Sut> World<'_, T> {
 const FILLING: &str = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
 
 /// A text that begins with its token, and is as long as it is to be.
-fn text(speech: Speech) -> String {
+pub(super) fn text(speech: Speech) -> String {
     let mut text = String::with_capacity(24 + speech.bytes as usize);
     let _ = write!(text, "{} ", speech.token);
     let mut left = speech.bytes as usize;

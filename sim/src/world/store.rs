@@ -40,6 +40,8 @@ pub(super) struct Store {
     /// By node: when the last request is done, and when its answer arrives.
     last_us: Vec<(u64, u64)>,
     draws: Vec<u64>,
+    /// By user: how often something was read for their sessions.
+    reads: Vec<u64>,
     per_node: usize,
     /// By shard: when the last announcement arrives.
     announced_us: Vec<u64>,
@@ -74,6 +76,7 @@ impl Store {
             pictures: vec![0; s.users as usize],
             last_us: vec![(0, 0); s.nodes as usize],
             draws: vec![0; s.users as usize],
+            reads: vec![0; s.users as usize],
             per_node: s.shards as usize,
             announced_us: vec![0; (s.nodes * s.shards) as usize],
             known: known as u64,
@@ -138,11 +141,10 @@ impl Store {
             }
             Request::StoreMessage(new) => named(new),
             Request::StoreFile(upload) => Token::read(&upload.suffix),
-            // Of sessions, of which there are none yet.
-            Request::LoadHeads { .. }
-            | Request::LoadMessages(_)
-            | Request::StoreMarks(_)
-            | Request::StoreSeen(_)
+            Request::LoadHeads { user, .. } => return self.read_item(user, 0),
+            Request::LoadMessages(range) => return self.read_item(&range.reader, 1),
+            Request::StoreMarks(new) => return self.read_item(&new.user, 2),
+            Request::StoreSeen(_)
             | Request::LoadSeen { .. }
             | Request::StoreReceived(_)
             | Request::LoadUnreceived { .. } => None,
@@ -151,6 +153,14 @@ impl Store {
             token.and_then(|token| check.message(token)).map_or(0, |key| check.said[key as usize].stored);
         let token = token.unwrap_or(Token { step: 0, nth: 0 });
         u64::from(token.step) << 32 | u64::from(token.nth) << 8 | u64::from(times)
+    }
+
+    /// The same of what a user's sessions read.
+    fn read_item(&mut self, user: &UserId, kind: u64) -> u64 {
+        let user = wire::index(user.as_str()).unwrap_or(0);
+        let Some(reads) = self.reads.get_mut(user as usize) else { return 0 };
+        *reads += 1;
+        u64::from(user) << 40 | *reads | (1 + 2 * kind) << 61
     }
 
     /// Does a request, and tells the checks what was committed.
@@ -190,11 +200,10 @@ impl Store {
             let log = log(&stored.conversation);
             if stored.message.subject != Subject::Message {
                 check.entered(log, stored.seq);
-                spec.entered(log, stored.seq);
+                spec.entered(log, stored);
             } else if let Some(key) = named(&stored.message).and_then(|token| check.message(token)) {
                 check.committed(key, stored.seq);
-                let sender = wire::index(stored.message.sender.as_str()).unwrap_or(u16::MAX);
-                spec.committed(key, &check.said[key as usize], sender, log, stored.seq);
+                spec.committed(key, &check.said[key as usize], log, stored);
             }
         }
     }

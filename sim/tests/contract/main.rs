@@ -4,6 +4,7 @@
 // Tests fail by panicking, helpers of tests too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod amend;
 mod bench;
 mod bus;
 mod groups;

@@ -7,6 +7,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 use switchboard_engine::{Answer, FileSource, GroupChange, Range, Recipient, Request, Role};
 use switchboard_sim::store::StoreCanary;
 
+use super::amend::{edit, recall};
 use super::bench::{Bench, model};
 use super::marks::{at, mark};
 use super::received::{arrives, lacks};
@@ -53,6 +54,13 @@ enum Step {
         user: &'static str,
     },
     Heads(&'static str),
+    Amend {
+        sender: &'static str,
+        id: u8,
+        of: Recipient,
+        target_seq: u64,
+        recalls: bool,
+    },
     Mark {
         user: &'static str,
         of: Recipient,
@@ -89,8 +97,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let word = (name(), 0..12_u8, recipient.clone());
     let step = prop_oneof![
         14 => word.clone().prop_map(|word| Step::Say(vec![word])),
-        4 => prop::collection::vec(word, 2..8).prop_map(Step::Say),
-        9 => (name(), 0..40_u8, to(), changes()).prop_map(
+        3 => prop::collection::vec(word, 2..8).prop_map(Step::Say),
+        12 => (name(), 0..40_u8, to(), changes()).prop_map(
             |(sender, id, group, change)| Step::Change { sender, id: 100 + id, group, change }
         ),
         3 => name().prop_map(Step::Load),
@@ -102,7 +110,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (prop::sample::select(contents.to_vec()), prop::sample::select(&["png", "mp4", "html", ""][..]))
             .prop_map(|(contents, suffix)| Step::File { contents, suffix }),
         4 => name().prop_map(Step::Heads),
-        6 => (name(), recipient.clone(), prop::option::weighted(0.2, 0..6_u64), (0..6_u64, 0..6_u64))
+        4 => (name(), 0..20_u8, recipient.clone(), 1..5_u64, prop::bool::weighted(0.3)).prop_map(
+            |(sender, id, of, target_seq, recalls)| Step::Amend { sender, id, of, target_seq, recalls }
+        ),
+        4 => (name(), recipient.clone(), prop::option::weighted(0.2, 0..6_u64), (0..6_u64, 0..6_u64))
             .prop_map(|(user, of, log, marks)| Step::Mark { user, of, log, marks }),
         1 => name().prop_map(Step::Leaves),
         2 => (name(), name()).prop_map(|(watcher, user)| Step::Seen { watcher, user }),
@@ -116,7 +127,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         ),
         1 => Just(Step::Crash),
     ];
-    prop::collection::vec(step, 1..60)
+    prop::collection::vec(step, 1..80)
 }
 
 fn changes() -> impl Strategy<Value = GroupChange> {
@@ -127,9 +138,9 @@ fn changes() -> impl Strategy<Value = GroupChange> {
         2 => Just(GroupChange::Join),
         2 => Just(GroupChange::Leave),
         3 => whom().prop_map(GroupChange::Invite),
-        2 => whom().prop_map(GroupChange::Kick),
+        4 => whom().prop_map(GroupChange::Kick),
         3 => (whom(), role).prop_map(|(user, role)| GroupChange::SetRole(user, role)),
-        2 => (whom(), prop::sample::select(&[0, i64::MAX][..]))
+        4 => (whom(), prop::sample::select(&[0, i64::MAX][..]))
             .prop_map(|(user, until_ms)| GroupChange::Mute(user, until_ms)),
         1 => Just(GroupChange::Rename("another name".into())),
     ]
@@ -183,6 +194,13 @@ fn take(store: &mut Bench, place: usize, step: &Step) -> String {
         Step::Seen { watcher, user: who } => {
             let (watcher, user) = (user(watcher), user(who));
             format!("{:?}", store.ask(Request::LoadSeen { watcher, user }))
+        }
+        Step::Amend { sender, id, of, target_seq, recalls } => {
+            let request = match recalls {
+                true => recall(sender, *id, of.clone(), *target_seq),
+                false => edit(sender, *id, of.clone(), *target_seq, &format!("edit {place}")),
+            };
+            format!("{:?}", store.ask(request))
         }
         Step::Heads(user) => format!("{:?}", store.heads(user)),
         Step::Read { reader, of, from_seq, backwards, limit } => {
@@ -250,7 +268,7 @@ fn random_requests_tell_every_planted_bug_from_the_model() {
         let same = |steps: Vec<Step>| {
             agree(model(Strangers::Refused, None), model(Strangers::Refused, Some(*bug)), &steps)
         };
-        let found = runner(512).run(&steps(), same);
+        let found = runner(2_048).run(&steps(), same);
         assert!(matches!(found, Err(TestError::Fail(..))), "{}: {found:?}", bug.name());
     }
 }

@@ -125,7 +125,7 @@ impl Side for Model {
         });
         let entry = |stored: &switchboard_sim::store::Stored| {
             let message = &stored.message;
-            (stored.seq, message.sender.clone(), message.id.0, message.content.clone())
+            (stored.seq, message.sender.clone(), message.id.0, self.store.text_of(stored))
         };
         stored.map(entry).collect()
     }

@@ -8,6 +8,7 @@ use switchboard_engine::{
 };
 use switchboard_sim::store::StoreCanary;
 
+use super::amend::*;
 use super::bench::{Bench, model};
 use super::groups::*;
 use super::marks::*;
@@ -102,6 +103,14 @@ cases! {
     of_a_group_and_of_oneself_the_heads_have_only_ones_own_marks
     marks_are_refused_of_what_is_not_ones_own_log
     a_new_joining_begins_without_marks
+    a_message_says_what_its_last_edit_says
+    of_what_was_recalled_nothing_is_left_to_read
+    only_messages_that_are_there_are_changed_and_by_who_has_sent_them
+    an_edit_is_made_once_however_often_it_is_sent
+    admins_recall_what_members_have_said_and_edit_nothing_of_it
+    who_may_not_read_or_write_changes_nothing
+    who_has_left_reads_no_later_edits_and_nothing_that_was_recalled
+    a_file_may_have_another_text_and_goes_with_a_recall
 }
 
 /// The answer about a message with this place in the log that the bench has met first.
@@ -497,6 +506,9 @@ fn every_planted_bug_fails_the_case_that_is_there_for_it() {
             ChangeUnannounced => "changes_are_announced_whole_and_in_order",
             RevisionRepeats => "revisions_increase_over_the_changes_of_all_users",
             ReceivedOverGaps => "what_has_arrived_counts_up_to_what_has_not",
+            EditsOfOthers => "only_messages_that_are_there_are_changed_and_by_who_has_sent_them",
+            RecalledIsEdited | RecallKeepsText => "of_what_was_recalled_nothing_is_left_to_read",
+            EditNotShown => "a_message_says_what_its_last_edit_says",
             MarksBackwards => "marks_only_move_forwards_and_say_whether_they_have",
             MarksBeyondHead => "nobody_has_what_was_not_said",
             MarksOfEveryLog => "marks_are_refused_of_what_is_not_ones_own_log",

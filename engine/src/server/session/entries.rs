@@ -7,7 +7,7 @@ use crate::{
     bus::Topic,
     entry,
     id::UserId,
-    probe::{Probe, Rule},
+    probe::{Canary, Probe, Rule},
     server::{
         Server,
         letter::{Form, Letter},
@@ -55,7 +55,9 @@ impl<P: Probe> Server<P> {
                 self.probe.reached(Rule::EntryNotedToGroup);
                 self.deliver(&letter, None);
             }
-            (Topic::User(user), Recipient::Group(_)) if letter.concerns() == Some(&user) => {
+            (Topic::User(user), Recipient::Group(_))
+                if letter.concerns() == Some(&user) || self.probe.canary(Canary::NoteBelieved) =>
+            {
                 self.probe.reached(Rule::EntryNotedToConcerned);
                 // Members here may have been told already: who that is may change between the two notes.
                 self.deliver_to_devices(&user, &letter, &recipient, None);

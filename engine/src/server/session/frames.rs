@@ -7,9 +7,9 @@ use bytes::Bytes;
 use switchboard_proto::{
     Message as _,
     v1::{
-        Accepted, ClientFrame, Content, Conversation, Delivery, Goodbye, Head, Heads, Heartbeat, Limits,
-        Mark, Marked, NotedEntry, Page, Presence, RejectCode, Rejected, ServerFrame, Typing, Unfetched,
-        Welcome, client_frame, conversation::Peer, server_frame::Body,
+        self, Accepted, ClientFrame, Content, Conversation, Delivery, Goodbye, Head, Heads, Heartbeat,
+        Limits, Mark, Marked, NotedEntry, Page, Presence, RejectCode, Rejected, ServerFrame, Typing,
+        Unfetched, Welcome, client_frame, conversation::Peer, server_frame::Body,
     },
 };
 
@@ -180,6 +180,11 @@ fn page_message(message: StoredMessage) -> Delivery {
 /// Whether a user is here; `last_seen_ms` is 0 where that is not for the reader to know.
 pub(in crate::server) fn presence(user: &UserId, online: bool, last_seen_ms: i64) -> Bytes {
     encode(Body::Presence(Presence { user: user.as_str().to_owned(), online, last_seen_ms }))
+}
+
+/// A signal of a call, or its end.
+pub(in crate::server) fn call(call: v1::Call) -> Bytes {
+    encode(Body::Call(call))
 }
 
 pub(super) fn heads(heads: &[storage::Head], last: bool) -> Bytes {

@@ -151,10 +151,7 @@ impl<P: Probe> Server<P> {
             Body::Mark(mark) => self.mark(conn, user, &mark),
             Body::Typing(typing) => self.typing(user, &typing),
             Body::Watch(watch) => self.watch(conn, &watch),
-            Body::Call(_) => {
-                self.stats.undecodable += 1;
-                self.close(conn, CloseReason::UndecodableFrame);
-            }
+            Body::Call(call) => self.call(conn, user, &call),
             Body::Resync(resync) => {
                 if !self.probe.canary(Canary::ResyncIgnored) {
                     self.tell_heads(conn, &resync.cursors);
@@ -173,8 +170,8 @@ impl<P: Probe> Server<P> {
             Some(note::Body::Marks(noted)) => self.marks_noted(&topic, &noted),
             Some(note::Body::Typing(noted)) => self.typing_noted(&topic, &noted),
             Some(note::Body::Presence(noted)) => self.presence_told(&topic, &noted),
-            // What other engines say about calls.
-            Some(note::Body::Call(_)) | None => false,
+            Some(note::Body::Call(noted)) => self.call_noted(&topic, noted),
+            None => false,
         };
         if !is_right {
             self.refuse_note();
@@ -205,6 +202,7 @@ impl<P: Probe> Server<P> {
         let welcome = frames::welcome(&session_id, &id, &self.config);
         self.deliver_to_conn(conn, Frame::Message(welcome));
         self.arrived(user);
+        self.resume_call(conn, user);
         self.tell_heads(conn, &hello.cursors);
     }
 
@@ -268,6 +266,7 @@ impl<P: Probe> Server<P> {
     pub(super) fn end_session(&mut self, conn: ConnId) {
         self.stop_heads(conn);
         self.stop_watching(conn);
+        self.leave_call(conn);
         let Some(session) = self.connections.get_mut(conn).and_then(|c| c.session.as_mut()) else { return };
         for fetching in core::mem::take(&mut session.fetches) {
             self.requests.close(fetching.ticket);

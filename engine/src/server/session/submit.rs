@@ -105,6 +105,9 @@ impl<P: Probe> Server<P> {
 
     /// The message is not in the log, as far as is known.
     pub(in crate::server) fn submit_unstored(&mut self, conn: ConnId, id: MessageId, why: Unstored) {
+        let is_denied = matches!(why, Unstored::Denied(_));
+        let why =
+            if is_denied && self.probe.canary(Canary::DenialTransient) { Unstored::Failed } else { why };
         let (rule, code, text) = match why {
             Unstored::Refused => (
                 Rule::SubmitRefused,

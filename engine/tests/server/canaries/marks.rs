@@ -2,12 +2,14 @@
 
 use bytes::Bytes;
 use switchboard_engine::{Answer, ConnId, DirectoryChangeKind, Event, PeerFault, Topic};
-use switchboard_proto::v1::{Heartbeat, client_frame, group_change::Kind};
+use switchboard_proto::v1::{Heartbeat, call::Kind, client_frame, group_change};
 
 use super::chat::Chat;
 use crate::{
     harness::{narrows, relayed, shout, signal, text, upload},
-    session_words::{change, crowded, edit, entry, fetch, hello, mark, resync, typing, watch},
+    session_words::{
+        call, change, crowded, edit, entry, fetch, hello, mark, resync, signal as signal_of, typing, watch,
+    },
     store::{group, user},
 };
 
@@ -35,7 +37,42 @@ pub(super) const CHATS: &[fn(&mut Chat)] = &[
     marks_that_go_wrong,
     marks_and_typing_over_the_bus,
     who_is_here,
+    calls_of_sessions,
+    calls_without_room,
+    calls_of_other_engines,
 ];
+
+fn calls_of_sessions(chat: &mut Chat) {
+    let [alice, phone, _, carol] = super::calls::crew(chat);
+    chat.frame(alice, call(Kind::Ring, 1, "bob"));
+    chat.frame(phone, call(Kind::Decline, 1, "alice"));
+    chat.frame(alice, call(Kind::Ring, 2, "bob"));
+    chat.frame(phone, call(Kind::Accept, 2, "alice"));
+    chat.frame(carol, signal_of(2, "not hers"));
+    chat.frame(alice, signal_of(2, "hello"));
+    chat.frame(alice, call(Kind::HangUp, 2, "bob"));
+}
+
+fn calls_without_room(chat: &mut Chat) {
+    chat.found("crew", &["alice", "bob", "carol"]);
+    chat.with(|config| (config.peers, config.limits.calls, config.limits.lag_bytes) = (false, 2, 600));
+    let [alice, phone, _, carol] = [("alice", 1), ("bob", 2), ("bob", 3), ("carol", 4)]
+        .map(|(name, n)| super::calls::device(chat, name, n));
+    chat.frame(alice, call(Kind::Ring, 3, "bob"));
+    chat.frame(carol, call(Kind::Ring, 4, "alice"));
+    chat.frame(phone, call(Kind::Accept, 3, "alice"));
+    chat.is_stuck(phone);
+    (0..2).for_each(|_| chat.frame(alice, signal_of(3, &"x".repeat(500))));
+}
+
+fn calls_of_other_engines(chat: &mut Chat) {
+    chat.found("crew", &["alice", "bob"]);
+    let alice = super::calls::device(chat, "alice", 1);
+    chat.frame(alice, call(Kind::Ring, 1, "bob"));
+    for device in [b"0123456789abcdef", b"fedcba9876543210"] {
+        super::calls::noted(chat, Kind::Accept, 1, "bob", "alice", device);
+    }
+}
 
 fn who_is_here(chat: &mut Chat) {
     chat.with(|config| (config.presence, config.limits.connections) = (true, 4));
@@ -179,7 +216,7 @@ fn entries_of_other_engines(chat: &mut Chat) {
     let alice = chat.signs_in("alice");
     chat.signs_in("bob");
     chat.frame(alice, entry(1, "bob", edit(1, "hi!")));
-    chat.frame(alice, entry(2, "#crew", change(Kind::Kick, "bob")));
+    chat.frame(alice, entry(2, "#crew", change(group_change::Kind::Kick, "bob")));
     for note in core::mem::take(&mut chat.told) {
         chat.happens(Event::Told(note));
     }

@@ -1,13 +1,18 @@
 //! Bugs in what sessions are told, and in what they may ask for.
 
-use switchboard_engine::{Canary, ConnId};
+use switchboard_engine::{Answer, Canary, ConnId, Denial, Event, Note, Topic};
 use switchboard_proto::v1::group_change::Kind;
 
 use super::{Trial, chat::Chat};
 use crate::{
     harness::narrows,
     session_words::{change, edit, entry, fetch, resync, submit},
+    store::user,
 };
+
+fn to(name: &str) -> Topic {
+    Topic::User(user(name))
+}
 
 /// Alice with two sessions and a classic connection, and Bob with a session; one of hers has said something to him.
 fn said(chat: &mut Chat) -> [ConnId; 4] {
@@ -145,6 +150,32 @@ pub(super) const TRIALS: &[Trial] = &[
         },
         healthy: "#crew/1 alice: kicks bob",
         sick: "",
+    },
+    Trial {
+        canary: Canary::DenialTransient,
+        chat: |chat| {
+            let alice = chat.signs_in("alice");
+            chat.store.holds = true;
+            chat.frame(alice, entry(1, "#crew", change(Kind::Kick, "bob")));
+            chat.store_says(0, Answer::Denied(Denial::Forbidden));
+            chat.sees(alice)
+        },
+        healthy: "rejected 1: forbidden",
+        sick: "rejected 1: unavailable",
+    },
+    Trial {
+        canary: Canary::NoteBelieved,
+        chat: |chat| {
+            chat.found("crew", &["alice"]);
+            let (alice, mallory) = (chat.signs_in("alice"), chat.signs_in("mallory"));
+            chat.frame(alice, entry(1, "#crew", change(Kind::Kick, "bob")));
+            let misled =
+                core::mem::take(&mut chat.told).into_iter().map(|note| Note { topic: to("mallory"), ..note });
+            misled.for_each(|note| chat.happens(Event::Told(note)));
+            chat.sees(mallory)
+        },
+        healthy: "",
+        sick: "#crew/1 alice: kicks bob; #crew/1 alice: kicks bob",
     },
     Trial {
         canary: Canary::NoteForgotten,

@@ -10,6 +10,11 @@ pub(super) const fn target(entry: &LogMessage) -> Option<u64> {
     }
 }
 
+/// Whether a message waits to be read by this user, who has read up to this place.
+pub(super) fn is_unread(message: &LogMessage, read: u64) -> bool {
+    message.seq > read && !message.own && !message.is_recalled && message.content.subject == Subject::Message
+}
+
 /// What an entry of a conversation, an edit or a recall, makes of a message of the same conversation; none if it
 /// is not about this message, or the message has this change already. For applications with a [`Store`](super::Store)
 /// of their own: the server has checked that the change may be made.

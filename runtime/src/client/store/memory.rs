@@ -5,11 +5,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use switchboard_engine::{LogCursor, LogMessage, MessageId, PendingSubmit, Recipient, Resume, UserId};
+use switchboard_engine::{
+    LogCursor, LogMarks, LogMessage, Marks, MessageId, PendingSubmit, Recipient, Resume, UserId,
+};
 
 use super::{
-    Change, Store, StoreError,
-    changes::{changed_by, target},
+    Change, Store, StoreError, Summary,
+    changes::{changed_by, is_unread, target},
 };
 
 /// Messages kept of each conversation, unless it is said otherwise.
@@ -46,6 +48,8 @@ struct Log {
     cursor: u64,
     /// The move that set the cursor.
     moved: u64,
+    own: Marks,
+    peer: Marks,
     messages: BTreeMap<u64, Arc<LogMessage>>,
 }
 
@@ -89,6 +93,11 @@ impl Memory {
             }
             Change::Skipped { conversation, epoch, seq } => {
                 self.moved(conversation, *epoch, *seq);
+            }
+            Change::Marked { conversation, epoch, own, marks } => {
+                if let Some(log) = self.logs.get_mut(conversation).filter(|log| log.epoch == *epoch) {
+                    *(if *own { &mut log.own } else { &mut log.peer }) = *marks;
+                }
             }
             Change::Reset { conversation } => {
                 self.logs.remove(conversation);
@@ -158,8 +167,15 @@ impl Store for MemoryStore {
             };
             let cursors = memory.by_move().into_iter().map(cursor).collect();
             memory.openings += 1;
+            let marks = |(conversation, log): (&Recipient, &Log)| LogMarks {
+                conversation: conversation.clone(),
+                epoch: log.epoch,
+                own: log.own,
+                peer: log.peer,
+            };
+            let marks = memory.logs.iter().map(marks).collect();
             let submits = memory.submits.clone();
-            Ok((Resume { device_id, cursors, submits, ..Resume::default() }, memory.openings))
+            Ok((Resume { device_id, cursors, marks, submits }, memory.openings))
         })?;
         self.opening = opening;
         Ok(resume)
@@ -192,12 +208,17 @@ impl Store for MemoryStore {
         Ok(run_before(before_seq, newest_first))
     }
 
-    fn conversations(&mut self, limit: u32) -> Result<Vec<Recipient>, StoreError> {
+    fn conversations(&mut self, limit: u32) -> Result<Vec<Summary>, StoreError> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let newest_first = |memory: &mut Memory| {
-            memory.by_move().into_iter().map(|(conversation, _)| conversation.clone()).take(limit).collect()
+        let summary = |(conversation, log): (&Recipient, &Log)| Summary {
+            conversation: conversation.clone(),
+            epoch: log.epoch,
+            last_seq: log.cursor,
+            own: log.own,
+            peer: log.peer,
+            unread: log.messages.values().filter(|message| is_unread(message, log.own.read)).count() as u64,
         };
-        Ok(self.with(newest_first))
+        Ok(self.with(|memory| memory.by_move().into_iter().take(limit).map(summary).collect()))
     }
 }
 

@@ -9,7 +9,7 @@ mod thread;
 use std::sync::Arc;
 
 use switchboard_engine::{
-    LogMessage, MessageId, PendingSubmit, Place, Recipient, RejectReason, Resume, UserId,
+    LogMessage, Marks, MessageId, PendingSubmit, Place, Recipient, RejectReason, Resume, UserId,
 };
 
 pub use changes::changed_by;
@@ -58,7 +58,24 @@ pub trait Store: Send + 'static {
     ///
     /// # Errors
     /// Whatever keeps them from being read.
-    fn conversations(&mut self, limit: u32) -> Result<Vec<Recipient>, StoreError>;
+    fn conversations(&mut self, limit: u32) -> Result<Vec<Summary>, StoreError>;
+}
+
+/// What a store knows of a conversation as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// The conversation.
+    pub conversation: Recipient,
+    /// Which log of the conversation.
+    pub epoch: u64,
+    /// Place of the last entry.
+    pub last_seq: u64,
+    /// How far this user is, by all of its devices.
+    pub own: Marks,
+    /// How far the other user of a one-to-one conversation is.
+    pub peer: Marks,
+    /// Messages of others in this store that this user has not read, without those that were taken back.
+    pub unread: u64,
 }
 
 /// Something that a store is to keep.
@@ -104,7 +121,19 @@ pub enum Change {
         /// The place.
         seq: u64,
     },
-    /// Nothing of the conversation is true any more, its cursor neither. What is pending stays.
+    /// Marks of the conversation are there now: this user's own, or those of the other one. They mean nothing if the
+    /// conversation's cursor has another epoch; the server tells them again then.
+    Marked {
+        /// The conversation.
+        conversation: Recipient,
+        /// Which log of the conversation.
+        epoch: u64,
+        /// Whether they are this user's.
+        own: bool,
+        /// The marks.
+        marks: Marks,
+    },
+    /// Nothing of the conversation is true any more, its cursor and marks neither. What is pending stays.
     Reset {
         /// The conversation.
         conversation: Recipient,

@@ -14,6 +14,11 @@ CREATE TABLE logs (
     seq INTEGER NOT NULL,
     -- Ascends with every move of a cursor.
     moved INTEGER NOT NULL,
+    -- Marks: places up to which messages have arrived at, and were read by, this user and the other one.
+    own_delivered INTEGER NOT NULL DEFAULT 0,
+    own_read INTEGER NOT NULL DEFAULT 0,
+    peer_delivered INTEGER NOT NULL DEFAULT 0,
+    peer_read INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (is_group, peer)
 ) STRICT, WITHOUT ROWID;
 

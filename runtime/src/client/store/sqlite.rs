@@ -8,11 +8,12 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, Transaction, params};
 use switchboard_engine::{
-    Content, GroupId, LogCursor, LogMessage, MessageId, PendingSubmit, Recipient, Resume, UserId,
+    Content, GroupId, LogCursor, LogMarks, LogMessage, Marks, MessageId, PendingSubmit, Recipient, Resume,
+    UserId,
 };
 
 use super::{
-    Change, Store, StoreError,
+    Change, Store, StoreError, Summary,
     changes::{changed_by, target},
     memory::run_before,
 };
@@ -138,21 +139,20 @@ impl Store for SqliteStore {
                 new_device_id
             }
         };
-        let cursors =
-            self.all("SELECT is_group, peer, epoch, seq FROM logs ORDER BY moved DESC", [], |row| {
-                Ok(LogCursor {
-                    conversation: conversation_at(row, 0)?,
-                    epoch: u64_at(row, 2)?,
-                    seq: u64_at(row, 3)?,
-                })
-            });
+        let logs = "SELECT is_group, peer, epoch, seq, own_delivered, own_read, peer_delivered, peer_read
+                    FROM logs ORDER BY moved DESC";
+        let logs = self.all(logs, [], |row| {
+            let (conversation, epoch) = (conversation_at(row, 0)?, u64_at(row, 2)?);
+            let cursor = LogCursor { conversation: conversation.clone(), epoch, seq: u64_at(row, 3)? };
+            Ok((cursor, LogMarks { conversation, epoch, own: marks_at(row, 4)?, peer: marks_at(row, 6)? }))
+        });
+        let (cursors, marks) = logs.map_err(&failed)?.into_iter().unzip();
         let submits = "SELECT id, is_group, peer, kind, text, file, subject FROM submits ORDER BY position";
         let submits = self.all(submits, [], |row| {
             let (id, conversation) = (MessageId(row.get(0)?), conversation_at(row, 1)?);
             Ok(PendingSubmit { id, conversation, content: content_at(row, 3)? })
         });
-        let (cursors, submits) = (cursors.map_err(&failed)?, submits.map_err(&failed)?);
-        Ok(Resume { device_id, cursors, submits, ..Resume::default() })
+        Ok(Resume { device_id, cursors, marks, submits: submits.map_err(&failed)? })
     }
 
     fn apply(&mut self, changes: &[Change]) -> Result<(), StoreError> {
@@ -180,9 +180,24 @@ impl Store for SqliteStore {
         Ok(run_before(before_seq, newest_first.map_err(self.failed("read"))?))
     }
 
-    fn conversations(&mut self, limit: u32) -> Result<Vec<Recipient>, StoreError> {
-        let select = "SELECT is_group, peer FROM logs ORDER BY moved DESC LIMIT ?1";
-        self.all(select, [limit], |row| conversation_at(row, 0)).map_err(self.failed("read"))
+    fn conversations(&mut self, limit: u32) -> Result<Vec<Summary>, StoreError> {
+        // What is counted is what `is_unread` says.
+        let select = "SELECT is_group, peer, epoch, seq, own_delivered, own_read, peer_delivered, peer_read,
+                          (SELECT count(*) FROM messages WHERE messages.is_group = logs.is_group
+                              AND messages.peer = logs.peer AND messages.seq > own_read
+                              AND NOT own AND NOT is_recalled AND subject = x'')
+                      FROM logs ORDER BY moved DESC LIMIT ?1";
+        let summaries = self.all(select, [limit], |row| {
+            Ok(Summary {
+                conversation: conversation_at(row, 0)?,
+                epoch: u64_at(row, 2)?,
+                last_seq: u64_at(row, 3)?,
+                own: marks_at(row, 4)?,
+                peer: marks_at(row, 6)?,
+                unread: u64_at(row, 8)?,
+            })
+        });
+        summaries.map_err(self.failed("read"))
     }
 }
 
@@ -222,6 +237,18 @@ fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()>
             }
         }
         Change::Skipped { conversation, epoch, seq } => moved(transaction, conversation, *epoch, *seq)?,
+        Change::Marked { conversation, epoch, own, marks } => {
+            let update = if *own {
+                "UPDATE logs SET own_delivered = ?4, own_read = ?5
+                 WHERE is_group = ?1 AND peer = ?2 AND epoch = ?3"
+            } else {
+                "UPDATE logs SET peer_delivered = ?4, peer_read = ?5
+                 WHERE is_group = ?1 AND peer = ?2 AND epoch = ?3"
+            };
+            let (is_group, peer) = key(conversation);
+            let [epoch, delivered, read] = [*epoch, marks.delivered, marks.read].map(u64::cast_signed);
+            transaction.prepare_cached(update)?.execute(params![is_group, peer, epoch, delivered, read])?;
+        }
         Change::Reset { conversation } => {
             let conversation = key(conversation);
             for delete in [
@@ -351,6 +378,10 @@ fn user_at(row: &Row<'_>, column: usize) -> rusqlite::Result<UserId> {
 
 fn u64_at(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     row.get(column).map(i64::cast_unsigned)
+}
+
+fn marks_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Marks> {
+    Ok(Marks { delivered: u64_at(row, first)?, read: u64_at(row, first + 1)? })
 }
 
 /// Of a row of [`some`] and its like.

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use switchboard_engine::{
     ClosedReason, Content, FetchError, GroupChange, LogMessage, Recipient, SubmitError as Refused,
 };
 
 use super::{
-    Chat, ChatError, HISTORY_MESSAGES,
+    Chat, ChatError, HISTORY_MESSAGES, TYPING_TIMEOUT,
     conversation::{Clock as _, Line},
     input::{self, Command},
     terminal::LocalTime,
@@ -34,7 +36,10 @@ impl Chat {
             Command::Connect => self.client.connect().await.unwrap_or_default(),
             Command::More => self.more().await?,
             Command::To(user) => self.turn_to(Recipient::User(user)).await?,
-            Command::Group(group) => self.turn_to(Recipient::Group(group)).await?,
+            Command::Group(group) => {
+                let group = self.conversation.group(group);
+                self.turn_to(Recipient::Group(group)).await?;
+            }
             Command::Edit(text) => self.of_last(|seq| Content::edit(seq, &text)).await?,
             Command::Recall => self.of_last(Content::recall).await?,
             Command::Create { name, invite_only } => self.create(&name, invite_only).await?,
@@ -53,9 +58,22 @@ impl Chat {
         Ok(self.output.prompt(self.conversation.prompt()).await?)
     }
 
+    /// The user has pressed a key, or has pressed none for a while or removed what was typed.
+    pub(super) async fn types(&mut self, types: bool) {
+        let news = types != self.typing_until.is_some();
+        self.typing_until = types.then(|| Instant::now() + TYPING_TIMEOUT);
+        if news {
+            // A client that has ended tells so by its events.
+            let _ = self.client.typing(self.conversation.current().clone(), types).await;
+        }
+    }
+
     async fn turn_to(&mut self, conversation: Recipient) -> Result<(), ChatError> {
+        self.types(false).await;
+        self.read = 0;
         let line = self.conversation.turn_to(conversation.clone());
         self.show(line).await?;
+        self.watch().await;
         let messages = self.client.messages(conversation, 0, self.history).await?;
         self.show_history(&messages).await?;
         if messages.is_empty() && self.client.state().is_connected() { self.more().await } else { Ok(()) }
@@ -98,6 +116,8 @@ impl Chat {
 
     /// Sends a text. In a pipe, one that finds no room is held until there is some; nothing is read meanwhile.
     pub(super) async fn say(&mut self, text: String) -> Result<(), ChatError> {
+        // The message itself says that the user types no more.
+        self.typing_until = None;
         match self.client.submit(self.conversation.current().clone(), Content::text(&text)).await {
             Err(SubmitError::Refused(Refused::QueueFull)) if self.terminal.is_none() => {
                 self.held = Some(text);
@@ -137,6 +157,7 @@ impl Chat {
         let what = format!("created the group {}", text::quote(name));
         match self.client.create_group(name, invite_only).await {
             Ok((group, submitted)) => {
+                self.conversation.call(&group, name);
                 let line = self.conversation.turn_to(Recipient::Group(group));
                 self.show(line).await?;
                 self.submitted(&what, Ok(submitted)).await

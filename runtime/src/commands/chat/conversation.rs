@@ -1,21 +1,26 @@
 //! What the user is told: from what a client says to lines. Knows no terminal, no socket and no clock.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     error::Error,
     sync::Arc,
     time::Duration,
 };
 
-use switchboard_engine::{ClosedReason, LogMessage, MessageId, Recipient, Subject, UserId};
+use switchboard_engine::{
+    ClosedReason, GroupChange, GroupId, LogMessage, MessageId, Recipient, Subject, UserId,
+};
 
-use super::text::{Style, change, name, neutral, place, quote};
-use crate::client::{Event, State};
+use super::{
+    shown::{ACCEPTED, Shown},
+    text::{NAME_LIMIT_CHARS, Style, change, neutral, short},
+};
+use crate::client::{Event, State, Summary};
 
-/// Messages that are remembered for the edits and recalls that may come.
-const RECENT_LIMIT: usize = 500;
-/// The mark of a message that the server has.
-const ACCEPTED: &str = "✓";
+/// Groups whose names are remembered.
+const NAMES_LIMIT: usize = 1_000;
+/// An id of a group is cut to so many characters where a whole one is not needed.
+const ID_LIMIT_CHARS: usize = 12;
 
 /// A line to show, without what depends on where it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,11 +42,9 @@ pub(super) trait Clock {
 /// What is worth telling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Manner {
-    /// Somebody reads along: each message is told to be accepted, and what the user says elsewhere is shown. In a
-    /// pipe, the exit code says the one, and nobody wants the other.
+    /// Somebody reads along: each message is told to be accepted, delivered and read, and what the user says elsewhere
+    /// is shown. In a pipe, the exit code says the one, and nobody wants the other.
     pub(super) interactive: bool,
-    /// The store is older than this chat: what is new in it was missed.
-    pub(super) remembers: bool,
 }
 
 /// A message without a fate.
@@ -50,15 +53,6 @@ struct Unaccepted {
     quote: String,
     /// The user was told that it waits.
     told: bool,
-}
-
-/// A message that was shown.
-#[derive(Debug)]
-struct Said {
-    conversation: Recipient,
-    seq: u64,
-    own: bool,
-    quote: String,
 }
 
 /// With whom the user talks, and what became of what was said.
@@ -78,10 +72,12 @@ pub(super) struct Conversation {
     newest_shown: u64,
     /// Why the connection was lost, as it was told last.
     loss_told: String,
-    /// The newest messages, for edits and recalls.
-    recent: VecDeque<Said>,
-    /// Messages of other conversations that came while what was missed was fetched.
-    missed: BTreeMap<Recipient, u64>,
+    shown: Shown,
+    /// What groups are called, as far as that was said here.
+    names: BTreeMap<GroupId, String>,
+    /// Who was told to be here or away last.
+    presence_told: Option<(UserId, bool)>,
+    /// Messages of other conversations that came before are in the count of what is unread.
     caught_up: bool,
     /// Messages that were turned away.
     lost: usize,
@@ -103,8 +99,9 @@ impl Conversation {
             oldest_shown: None,
             newest_shown: 0,
             loss_told: String::new(),
-            recent: VecDeque::new(),
-            missed: BTreeMap::new(),
+            shown: Shown::default(),
+            names: BTreeMap::new(),
+            presence_told: None,
             caught_up: false,
             lost: 0,
             was_online: false,
@@ -113,7 +110,43 @@ impl Conversation {
     }
 
     pub(super) fn prompt(&self) -> String {
-        format!("{}> ", name(&self.current))
+        format!("{}> ", self.label(&self.current))
+    }
+
+    /// A conversation in a few words: a group by its name, if that is known.
+    fn label(&self, conversation: &Recipient) -> String {
+        match conversation {
+            Recipient::User(user) => neutral(user.as_str()),
+            Recipient::Group(group) => match self.names.get(group) {
+                Some(name) => name.clone(),
+                None => format!("group {}", short(group.as_str(), ID_LIMIT_CHARS)),
+            },
+        }
+    }
+
+    /// What a group is called from now on.
+    pub(super) fn call(&mut self, group: &GroupId, name: &str) {
+        if self.names.len() < NAMES_LIMIT || self.names.contains_key(group) {
+            self.names.insert(group.clone(), short(name, NAME_LIMIT_CHARS));
+        }
+    }
+
+    /// The group that the user means: the one with this id or, if there is none, the only one with this name.
+    pub(super) fn group(&self, group: GroupId) -> GroupId {
+        let mut called = self.names.iter().filter(|(_, name)| **name == group.as_str()).map(|(id, _)| id);
+        match (called.next(), called.next()) {
+            (Some(id), None) if !self.names.contains_key(&group) => id.clone(),
+            _ => group,
+        }
+    }
+
+    /// Learns what groups are called.
+    fn learn(&mut self, conversation: &Recipient, message: &LogMessage) {
+        if let (Recipient::Group(group), Subject::Change(change)) = (conversation, &message.content.subject)
+            && let GroupChange::Create { name, .. } | GroupChange::Rename(name) = &**change
+        {
+            self.call(group, name);
+        }
     }
 
     pub(super) const fn current(&self) -> &Recipient {
@@ -148,6 +181,34 @@ impl Conversation {
         self.oldest_shown.unwrap_or(0)
     }
 
+    /// How far the current conversation was shown; 0 if nothing of it was.
+    pub(super) const fn newest_shown(&self) -> u64 {
+        self.newest_shown
+    }
+
+    /// How far the other side of a conversation is, from before.
+    pub(super) fn marked_before(&mut self, summary: &Summary) {
+        // No news: the lines that follow have their ticks.
+        let _ = self.shown.marked(&summary.conversation, summary.peer);
+    }
+
+    /// Unread messages of another conversation; none if there are none.
+    pub(super) fn unread(&self, summary: &Summary) -> Option<Line> {
+        let Summary { conversation, unread, .. } = summary;
+        let (command, id) = match conversation {
+            _ if *conversation == self.current || *unread == 0 => return None,
+            Recipient::User(user) => ("/to", user.as_str()),
+            Recipient::Group(group) => ("/group", group.as_str()),
+        };
+        let called = match conversation {
+            Recipient::Group(group) => {
+                self.names.get(group).map(|name| format!(" ({name})")).unwrap_or_default()
+            }
+            Recipient::User(_) => String::new(),
+        };
+        Some(Line::Status(format!("{unread} unread: {command} {}{called}", neutral(id))))
+    }
+
     /// From now on, only the end of the connection is worth telling.
     pub(super) const fn leave(&mut self) {
         self.leaving = true;
@@ -155,10 +216,16 @@ impl Conversation {
 
     /// Talks to somebody else from now on.
     pub(super) fn turn_to(&mut self, conversation: Recipient) -> Line {
-        self.missed.remove(&conversation);
         self.current = conversation;
         (self.oldest_shown, self.newest_shown) = (None, 0);
-        Line::Status(format!("talking to {}", name(&self.current)))
+        let id = match &self.current {
+            // To give to others.
+            Recipient::Group(group) if self.names.contains_key(group) => {
+                format!(": group {}", neutral(group.as_str()))
+            }
+            Recipient::Group(_) | Recipient::User(_) => String::new(),
+        };
+        Line::Status(format!("talking to {}{id}", self.label(&self.current)))
     }
 
     /// Something was taken: it is pending. `waits` if there is no connection to send it over.
@@ -182,8 +249,7 @@ impl Conversation {
 
     /// The place of the last message that the user has said in the current conversation, as far as it was shown.
     pub(super) fn last_own(&self) -> Option<u64> {
-        let mine = self.recent.iter().rev();
-        mine.filter(|said| said.own && said.conversation == self.current).map(|said| said.seq).next()
+        self.shown.last_own(&self.current, u64::MAX)
     }
 
     /// Messages of the current conversation from before those that were shown.
@@ -196,25 +262,14 @@ impl Conversation {
         }
         let current = self.current.clone();
         for message in messages {
-            self.remember(&current, message);
+            self.shown.add(&current, message);
+            self.learn(&current, message);
         }
         // Edits and recalls have changed what they are about.
         let shown = messages.iter().filter(|message| {
             !matches!(message.content.subject, Subject::Edit { .. } | Subject::Recall { .. })
         });
         shown.map(|message| self.line(&current, message, clock)).collect()
-    }
-
-    /// For edits and recalls to come.
-    fn remember(&mut self, conversation: &Recipient, message: &LogMessage) {
-        if message.content.subject != Subject::Message || message.is_recalled {
-            return;
-        }
-        if self.recent.len() >= RECENT_LIMIT {
-            self.recent.pop_front();
-        }
-        let (conversation, quote) = (conversation.clone(), quote(&message.content.text));
-        self.recent.push_back(Said { conversation, seq: message.seq, own: message.own, quote });
     }
 
     /// What the client says.
@@ -228,7 +283,7 @@ impl Conversation {
                 if conversation == self.current {
                     (self.oldest_shown, self.newest_shown) = (None, 0);
                 }
-                let name = name(&conversation);
+                let name = self.label(&conversation);
                 vec![Line::Status(format!("the server has lost messages with {name}; what it has follows"))]
             }
             Event::Accepted { id, .. } => match self.unaccepted.remove(&id) {
@@ -245,13 +300,49 @@ impl Conversation {
             }
             Event::CaughtUp => {
                 self.caught_up = true;
-                std::mem::take(&mut self.missed)
-                    .iter()
-                    .map(|(conversation, count)| missed(conversation, *count))
-                    .collect()
+                Vec::new()
             }
-            Event::Skipped { .. } | Event::Presence { .. } | Event::Stalled => Vec::new(),
+            Event::Marked { conversation, own: false, marks, .. } => {
+                let ticks = self.shown.marked(&conversation, marks);
+                let ticks = ticks.filter(|_| self.manner.interactive && conversation == self.current);
+                ticks.map(Line::Status).into_iter().collect()
+            }
+            Event::Typing { conversation, user, types: true }
+                if conversation == self.current && self.manner.interactive =>
+            {
+                vec![Line::Status(format!("{user} is typing"))]
+            }
+            Event::Presence { user, online, last_seen_ms } => {
+                self.presence(&user, online, last_seen_ms, clock).into_iter().collect()
+            }
+            Event::Marked { .. }
+            | Event::Typing { .. }
+            | Event::Skipped { .. }
+            | Event::Call { .. }
+            | Event::Stalled => Vec::new(),
         }
+    }
+
+    /// The other user of the current conversation has come or gone.
+    fn presence(
+        &mut self,
+        user: &UserId,
+        online: bool,
+        last_seen_ms: Option<i64>,
+        clock: &impl Clock,
+    ) -> Option<Line> {
+        let about_current = matches!(&self.current, Recipient::User(current) if current == user);
+        // What is told again after a lost connection is no news.
+        let news = self.presence_told.replace((user.clone(), online)) != Some((user.clone(), online));
+        if !about_current || !news || !self.manner.interactive {
+            return None;
+        }
+        let what = match (online, last_seen_ms) {
+            (true, _) => "is online".to_owned(),
+            (false, Some(at_ms)) => format!("is away, last seen {}", clock.time(at_ms)),
+            (false, None) => "is away".to_owned(),
+        };
+        Some(Line::Status(format!("{user} {what}")))
     }
 
     fn heard(&mut self, conversation: &Recipient, message: &LogMessage, clock: &impl Clock) -> Option<Line> {
@@ -264,14 +355,12 @@ impl Conversation {
             }
             self.newest_shown = message.seq;
         }
-        self.remember(conversation, message);
+        self.shown.add(conversation, message);
+        self.learn(conversation, message);
         if message.own && (self.said_here.remove(&message.id) || !self.manner.interactive) {
             return None;
         }
         if *conversation != self.current && !self.caught_up {
-            if self.manner.remembers && !message.own {
-                *self.missed.entry(conversation.clone()).or_default() += 1;
-            }
             return None;
         }
         Some(self.line(conversation, message, clock))
@@ -282,19 +371,25 @@ impl Conversation {
         let who = || if message.own { "you".to_owned() } else { neutral(message.from.as_str()) };
         let happened = match &message.content.subject {
             Subject::Recall { target_seq } => {
-                let recent = self.recent.iter();
-                let mut of =
-                    recent.filter(|said| said.seq == *target_seq && said.conversation == *conversation);
-                let what = of.next().map_or("a message", |said| &said.quote);
+                let what = self.shown.quote(conversation, *target_seq).unwrap_or("a message");
                 Some(format!("{} took back {what}", who()))
             }
             Subject::Change(made) => Some(format!("{} {}", who(), change(made, |ms| clock.time(ms)))),
             Subject::Message | Subject::Edit { .. } => None,
         };
         if let Some(happened) = happened {
-            return Line::Status(format!("{}{happened}", place(conversation, &self.current)));
+            let place = match conversation == &self.current {
+                true => String::new(),
+                false => format!("[{}] ", self.label(conversation)),
+            };
+            return Line::Status(format!("{place}{happened}"));
         }
-        Line::Message(self.style.message(conversation, message, &self.current, &time))
+        let mut line = self.style.message(conversation, message, &self.current, &time);
+        if message.own && matches!(conversation, Recipient::User(_)) {
+            line.push(' ');
+            line.push_str(self.shown.ticks(conversation, message.seq));
+        }
+        Line::Message(line)
     }
 
     fn state_changed(&mut self, state: &State, clock: &impl Clock) -> Vec<Line> {
@@ -382,22 +477,8 @@ impl Conversation {
             0 => String::new(),
             count => format!("; not sent yet: {count}"),
         };
-        Line::Status(format!("you are {me}, talking to {}; {server}: {state}{waiting}", name(current)))
+        Line::Status(format!("you are {me}, talking to {}; {server}: {state}{waiting}", self.label(current)))
     }
-}
-
-/// What came in a conversation that is not the current one.
-fn missed(conversation: &Recipient, count: u64) -> Line {
-    let messages = if count == 1 { "1 message".to_owned() } else { format!("{count} messages") };
-    let command = match conversation {
-        Recipient::User(_) => "/to",
-        Recipient::Group(_) => "/group",
-    };
-    let id = match conversation {
-        Recipient::User(user) => user.as_str(),
-        Recipient::Group(group) => group.as_str(),
-    };
-    Line::Status(format!("{messages} in another conversation: {command} {id}"))
 }
 
 /// An error with its causes, on one line.
@@ -420,7 +501,7 @@ fn seconds(duration: Duration) -> String {
 mod tests {
     use super::*;
     use std::time::Instant;
-    use switchboard_engine::{Content, LossCause, Place, RejectReason};
+    use switchboard_engine::{Content, LossCause, Marks, Place, RejectReason};
 
     struct NoClock(Instant);
 
@@ -450,8 +531,8 @@ mod tests {
         Talk { conversation, clock: NoClock(Instant::now()) }
     }
 
-    const TERMINAL: Manner = Manner { interactive: true, remembers: true };
-    const PIPE: Manner = Manner { interactive: false, remembers: false };
+    const TERMINAL: Manner = Manner { interactive: true };
+    const PIPE: Manner = Manner { interactive: false };
     const ID: MessageId = MessageId([1; 16]);
 
     impl Talk {
@@ -545,8 +626,8 @@ mod tests {
         talk.told(Event::CaughtUp);
         talk.conversation.taken(ID, "\"hi\"", false);
         assert!(talk.says(&user("bob"), ID, "alice").is_empty());
-        assert_eq!(talk.says(&user("bob"), MessageId([2; 16]), "alice"), ["you: hi"]);
-        assert_eq!(talk.says(&user("carol"), MessageId([3; 16]), "alice"), ["[to carol] you: hi"]);
+        assert_eq!(talk.says(&user("bob"), MessageId([2; 16]), "alice"), ["you: hi ✓"]);
+        assert_eq!(talk.says(&user("carol"), MessageId([3; 16]), "alice"), ["[to carol] you: hi ✓"]);
     }
 
     #[test]
@@ -571,14 +652,89 @@ mod tests {
     }
 
     #[test]
-    fn what_was_missed_elsewhere_is_counted_until_everything_was_told() {
+    fn what_was_missed_elsewhere_is_counted_by_the_store_until_everything_was_told() {
         let mut talk = talk(TERMINAL);
         assert_eq!(talk.says(&user("bob"), ID, "bob"), ["bob: hi"]);
-        for id in 1..=2 {
-            assert!(talk.says(&user("carol"), MessageId([id; 16]), "carol").is_empty());
-        }
-        assert_eq!(talk.told(Event::CaughtUp), ["2 messages in another conversation: /to carol"]);
+        assert!(talk.says(&user("carol"), ID, "carol").is_empty());
+        let summary = |conversation, unread| Summary {
+            conversation,
+            epoch: 1,
+            last_seq: 9,
+            own: Marks::default(),
+            peer: Marks::default(),
+            unread,
+        };
+        let unread = |talk: &Talk, summary| talk.conversation.unread(&summary).map(text);
+        assert_eq!(unread(&talk, summary(user("carol"), 2)).unwrap(), "2 unread: /to carol");
+        assert_eq!(unread(&talk, summary(user("carol"), 0)), None);
+        assert_eq!(unread(&talk, summary(user("bob"), 2)), None);
+        talk.told(Event::CaughtUp);
         assert_eq!(talk.says(&user("carol"), MessageId([3; 16]), "carol"), ["[to you] carol: hi"]);
+    }
+
+    #[test]
+    fn a_group_is_called_by_its_name_once_that_is_known() {
+        let mut talk = talk(TERMINAL);
+        let group = GroupId::new("1d9e1f5c-46a1-454b-9d23-f4d29627f595").unwrap();
+        let lunch = GroupId::new("lunch").unwrap();
+        talk.conversation.turn_to(Recipient::Group(group.clone()));
+        assert_eq!(talk.conversation.prompt(), "group 1d9e1f5c-46a…> ");
+        assert_eq!(talk.conversation.group(lunch.clone()), lunch);
+        let change = GroupChange::Create { name: "lunch".into(), invite_only: true };
+        let message = LogMessage {
+            seq: 1,
+            id: ID,
+            from: UserId::new("bob").unwrap(),
+            content: Content::change(change),
+            stored_at_ms: 0,
+            own: false,
+            changed_seq: 0,
+            is_recalled: false,
+        };
+        let conversation = Recipient::Group(group.clone());
+        let told = talk.told(Event::Message { conversation, epoch: 1, message: Arc::new(message) });
+        assert_eq!(told, ["bob created the group \"lunch\""]);
+        assert_eq!(talk.conversation.prompt(), "lunch> ");
+        assert_eq!(talk.conversation.group(lunch), group);
+    }
+
+    #[test]
+    fn whether_the_other_one_is_here_is_told_when_it_changes() {
+        let mut talk = talk(TERMINAL);
+        let presence = |name: &str, online, last_seen_ms| Event::Presence {
+            user: UserId::new(name).unwrap(),
+            online,
+            last_seen_ms,
+        };
+        assert_eq!(talk.told(presence("bob", false, None)), ["bob is away"]);
+        assert_eq!(talk.told(presence("bob", true, None)), ["bob is online"]);
+        assert!(talk.told(presence("bob", true, None)).is_empty());
+        assert_eq!(talk.told(presence("bob", false, Some(7))), ["bob is away, last seen "]);
+        assert!(talk.told(presence("carol", true, None)).is_empty());
+    }
+
+    #[test]
+    fn ticks_tell_what_has_arrived_and_what_was_read_once() {
+        let mut talk = talk(TERMINAL);
+        let marked = |delivered, read| Event::Marked {
+            conversation: user("bob"),
+            epoch: 1,
+            own: false,
+            marks: Marks { delivered, read },
+        };
+        for id in 1..=2 {
+            talk.conversation.taken(MessageId([id; 16]), "\"hi\"", false);
+            talk.says(&user("bob"), MessageId([id; 16]), "alice");
+        }
+        assert_eq!(talk.told(marked(2, 0)), ["✓✓ \"hi\""]);
+        assert_eq!(talk.told(marked(2, 1)), ["✓✓ read \"hi\""]);
+        assert!(talk.told(marked(2, 1)).is_empty());
+        assert_eq!(talk.told(marked(3, 3)), ["✓✓ read \"hi\""]);
+        assert!(talk.told(marked(4, 4)).is_empty(), "nothing of alice's is there");
+        let types =
+            |types| Event::Typing { conversation: user("bob"), user: UserId::new("bob").unwrap(), types };
+        assert_eq!(talk.told(types(true)), ["bob is typing"]);
+        assert!(talk.told(types(false)).is_empty());
     }
 
     #[test]

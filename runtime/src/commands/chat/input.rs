@@ -1,13 +1,17 @@
 //! What the user types: lines from a terminal with editing and history, or from a pipe, as commands.
 
 use std::{
+    cell::Cell,
     io::{self, BufRead, Read as _},
     sync::mpsc::Receiver,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use rustyline::{DefaultEditor, error::ReadlineError};
+use rustyline::{
+    Helper, completion::Completer, error::ReadlineError, highlight::Highlighter, hint::Hinter,
+    history::DefaultHistory, validate::Validator,
+};
 use switchboard_engine::{GroupChange, GroupId, Role, UserId};
 use tokio::sync::mpsc;
 
@@ -17,6 +21,8 @@ const LINES_AHEAD: usize = 64;
 const LINE_LIMIT_BYTES: u64 = 1 << 20;
 /// How long the editor waits for what a line gives rise to, before it asks for the next one.
 const READY_TIMEOUT: Duration = Duration::from_millis(500);
+/// That the user goes on typing is told at this interval.
+const TYPING_INTERVAL: Duration = Duration::from_secs(2);
 /// Lines that the editor remembers.
 const HISTORY_LINES: usize = 1000;
 
@@ -25,6 +31,8 @@ const HISTORY_LINES: usize = 1000;
 pub(super) enum Input {
     /// What to do.
     Command(Command),
+    /// At a terminal: whether something stands on the line that will be a message.
+    Typing(bool),
     /// Nothing more will come, because the user wants to leave or the input has ended.
     End,
     /// Nothing more will come, because the input cannot be read.
@@ -84,7 +92,7 @@ pub(super) enum Command {
 /// What `/help` says.
 pub(super) const HELP: [&str; 20] = [
     "/to USER              talk to a user from now on",
-    "/group GROUP          talk to a group from now on, by its id",
+    "/group GROUP          talk to a group from now on, by its id or, if that was told here, its name",
     "/more                 older messages of this conversation",
     "/edit TEXT            change the last message that you said here",
     "/recall               take it back",
@@ -144,7 +152,8 @@ impl Command {
 
 impl Command {
     /// Reads what follows `/group`.
-    fn of_group(rest: &str) -> Self {
+    fn of_group(whole: &str) -> Self {
+        let rest = whole;
         let (word, rest) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
         let rest = rest.trim();
         let of_user = |change: fn(UserId) -> Self| match UserId::new(rest) {
@@ -172,9 +181,9 @@ impl Command {
             ("leave", false) => {
                 Self::Wrong("/group leave takes nothing: it is about the group that you talk to".to_owned())
             }
-            (group, _) => match GroupId::new(if rest.is_empty() { group } else { "" }) {
+            _ => match GroupId::new(whole) {
                 Ok(group) => Self::Group(group),
-                Err(_) => Self::Wrong(format!("there is no /group {word}: see /help")),
+                Err(error) => Self::Wrong(format!("/group GROUP: {error}")),
             },
         }
     }
@@ -204,26 +213,72 @@ impl Command {
     }
 }
 
-/// An editor with history, in this terminal.
+/// A line editor with history that tells whether somebody types.
+pub(super) type Editor = rustyline::Editor<Keys, DefaultHistory>;
+
+/// Looks at the line after each key. The line editor calls this to ask for a hint; there is none to give.
+#[derive(Debug)]
+pub(super) struct Keys {
+    to_app: mpsc::Sender<Input>,
+    told: Cell<Option<Instant>>,
+}
+
+impl Keys {
+    fn look(&self, line: &str) {
+        let types = !line.is_empty() && (!line.starts_with('/') || line.starts_with("//"));
+        let told = self.told.get();
+        let news = match (types, told) {
+            (true, Some(told)) => told.elapsed() >= TYPING_INTERVAL,
+            (types, told) => types != told.is_some(),
+        };
+        if news {
+            self.told.set(types.then(Instant::now));
+            // An application that is behind with its input has no use for this.
+            let _ = self.to_app.try_send(Input::Typing(types));
+        }
+    }
+}
+
+impl Hinter for Keys {
+    type Hint = String;
+
+    fn hint(&self, line: &str, _: usize, _: &rustyline::Context<'_>) -> Option<String> {
+        self.look(line);
+        None
+    }
+}
+
+impl Completer for Keys {
+    type Candidate = String;
+}
+
+impl Highlighter for Keys {}
+impl Validator for Keys {}
+impl Helper for Keys {}
+
+/// An editor with history, in this terminal, and what comes from it.
 ///
 /// # Errors
 /// If there is no terminal that can edit lines.
-pub(super) fn editor() -> Result<DefaultEditor, ReadlineError> {
+pub(super) fn editor() -> Result<(Editor, mpsc::Receiver<Input>), ReadlineError> {
     let config = rustyline::Config::builder().auto_add_history(true).max_history_size(HISTORY_LINES)?.build();
-    DefaultEditor::with_config(config)
+    let (to_app, inputs) = mpsc::channel(LINES_AHEAD);
+    let mut editor = Editor::with_config(config)?;
+    editor.set_helper(Some(Keys { to_app, told: Cell::new(None) }));
+    Ok((editor, inputs))
 }
 
 /// Reads lines of a terminal. After each line, the next prompt is awaited for a short time, so that what the
 /// line gives rise to stands above it.
-pub(super) fn from_terminal(
-    mut editor: DefaultEditor,
-    mut prompt: String,
-    prompts: Receiver<String>,
-) -> mpsc::Receiver<Input> {
-    let (to_app, inputs) = mpsc::channel(LINES_AHEAD);
+pub(super) fn from_terminal(mut editor: Editor, mut prompt: String, prompts: Receiver<String>) {
+    let Some(to_app) = editor.helper().map(|keys| keys.to_app.clone()) else { return };
     thread::spawn(move || {
         loop {
-            let input = match editor.readline(&prompt) {
+            let read = editor.readline(&prompt);
+            if let Some(keys) = editor.helper() {
+                keys.told.set(None);
+            }
+            let input = match read {
                 Ok(line) => Input::Command(Command::parse(&line)),
                 Err(ReadlineError::Eof | ReadlineError::Interrupted) => Input::End,
                 // Of a window that has changed its size.
@@ -239,7 +294,6 @@ pub(super) fn from_terminal(
             }
         }
     });
-    inputs
 }
 
 /// Reads lines of a pipe or a file, each a message.
@@ -338,7 +392,6 @@ mod tests {
             "/group mute bob",
             "/group mute bob 0",
             "/group invite",
-            "/group g 1",
         ] {
             assert!(matches!(Command::parse(line), Command::Wrong(_)), "{line}");
         }

@@ -5,6 +5,7 @@
 //! | `input` | what the user types, to commands |
 //! | `actions` | commands, to what the client is asked for |
 //! | `conversation` | what the client says, to lines |
+//! | `shown` | what was shown lately, and its ticks |
 //! | `text` | how lines look, and what a peer's text must not do |
 //! | `output` | lines to the screen |
 //! | `terminal` | the terminal, the clock on the wall, signals |
@@ -14,6 +15,7 @@ mod actions;
 mod conversation;
 mod input;
 mod output;
+mod shown;
 mod terminal;
 mod text;
 
@@ -23,7 +25,7 @@ use std::{
     time::Duration,
 };
 
-use switchboard_engine::{self as engine, ClosedReason, History, LogMessage};
+use switchboard_engine::{self as engine, ClosedReason, History, LogMessage, Recipient};
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
 use self::{
@@ -52,6 +54,10 @@ const ACCEPT_TIMEOUT: Duration = Duration::from_secs(30);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest wait for the next try: somebody sits there and waits with it.
 const RECONNECT_CAP: Duration = Duration::from_secs(10);
+/// Conversations that are looked at for what is unread, and for marks.
+const SUMMARY_LIMIT: u32 = 100;
+/// A user who has pressed no key for so long types no more.
+const TYPING_TIMEOUT: Duration = Duration::from_secs(5);
 /// Messages of the past that are shown at a terminal, unless it is said otherwise.
 const HISTORY_MESSAGES: u32 = 20;
 
@@ -151,6 +157,10 @@ struct Chat {
     /// In a pipe: when the server must have been reached, or have accepted everything. At a terminal: when
     /// whoever leaves has waited long enough.
     deadline: Option<Instant>,
+    /// While the user types: until when, if no key follows.
+    typing_until: Option<Instant>,
+    /// How far the current conversation was marked as read.
+    read: u64,
     /// Whether what is not sent is kept.
     kept: bool,
     /// Gives the terminal back; none in a pipe.
@@ -177,7 +187,7 @@ impl Chat {
         // https://no-color.org: set and not empty.
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let style = Style { colours: at_terminal && !plain, times: at_terminal };
-        let manner = Manner { interactive: at_terminal, remembers: kept };
+        let manner = Manner { interactive: at_terminal };
         let conversation = Conversation::new(args.user.clone(), url, args.conversation(), style, manner);
         let ends = at_terminal.then(|| terminal(conversation.prompt())).flatten();
         let (input, output, terminal) = match ends {
@@ -197,6 +207,8 @@ impl Chat {
             style,
             held: None,
             deadline,
+            typing_until: None,
+            read: 0,
             kept,
             terminal,
         })
@@ -221,7 +233,11 @@ impl Chat {
 
     /// Shows what is in the store from before.
     async fn recall(&mut self) -> Result<(), ChatError> {
+        self.watch().await;
         if self.terminal.is_some() {
+            for summary in self.client.conversations(SUMMARY_LIMIT).await? {
+                self.conversation.marked_before(&summary);
+            }
             let messages = self.client.messages(self.conversation.current().clone(), 0, self.history).await?;
             self.show_history(&messages).await?;
         }
@@ -239,13 +255,9 @@ impl Chat {
             if self.is_done() {
                 return Ok(());
             }
-            let Self { events, older, input, input_ended, held, deadline, .. } = self;
-            let expired = async {
-                match deadline {
-                    Some(at) => tokio::time::sleep_until(*at).await,
-                    None => std::future::pending().await,
-                }
-            };
+            self.mark_read().await;
+            let Self { events, older, input, input_ended, held, deadline, typing_until, .. } = self;
+            let (expired, paused) = (at(*deadline), at(*typing_until));
             let fetched = async {
                 match older {
                     Some(fetch) => fetch.await.unwrap_or(Ok(Vec::new())),
@@ -257,6 +269,7 @@ impl Chat {
                 fetched = fetched => Turn::Older(fetched),
                 input = input.recv(), if !*input_ended && held.is_none() => Turn::Input(input),
                 () = expired => Turn::Deadline,
+                () = paused => Turn::Input(Some(Input::Typing(false))),
                 () = signals.next() => Turn::Signal,
             };
             match turn {
@@ -270,6 +283,7 @@ impl Chat {
                 Turn::Input(Some(Input::Command(Command::Quit))) => self.end_input(),
                 Turn::Signal => return Ok(()),
                 Turn::Input(Some(Input::Command(command))) => self.command(command).await?,
+                Turn::Input(Some(Input::Typing(types))) => self.types(types).await,
                 Turn::Input(Some(Input::Failed(error))) => return Err(error.into()),
                 Turn::Input(Some(Input::End) | None) => self.end_input(),
                 Turn::Deadline if self.terminal.is_some() || self.conversation.was_online() => return Ok(()),
@@ -328,10 +342,13 @@ impl Chat {
             Event::State(state) => Some(state.clone()),
             Event::Message { .. }
             | Event::Skipped { .. }
+            | Event::Marked { .. }
+            | Event::Typing { .. }
             | Event::Reset { .. }
             | Event::Accepted { .. }
             | Event::Rejected { .. }
             | Event::Presence { .. }
+            | Event::Call { .. }
             | Event::CaughtUp
             | Event::Stalled => None,
         };
@@ -341,7 +358,17 @@ impl Chat {
         {
             return Err(ChatError::Unwanted(Arc::clone(error)));
         }
+        let caught_up = matches!(event, Event::CaughtUp);
+        // Whose conversation has just begun may be watched only now.
+        let begun = matches!(&event, Event::Message { conversation, message, .. }
+            if message.seq == 1 && conversation == self.conversation.current());
         self.show_event(event).await?;
+        if caught_up && self.terminal.is_some() {
+            self.show_unread().await?;
+        }
+        if begun {
+            self.watch().await;
+        }
         match state {
             Some(State::CatchingUp | State::Online) => {
                 self.deadline =
@@ -387,11 +414,51 @@ impl Chat {
         Ok(())
     }
 
+    /// At a terminal, wants to know whether the other user of the current conversation is here.
+    async fn watch(&mut self) {
+        let users = match self.conversation.current() {
+            Recipient::User(user) => vec![user.clone()],
+            Recipient::Group(_) => Vec::new(),
+        };
+        if self.terminal.is_some() {
+            // One user is not too many, and a client that has ended tells so by its events.
+            let _ = self.client.watch(users).await;
+        }
+    }
+
+    /// What waits in other conversations.
+    async fn show_unread(&mut self) -> Result<(), ChatError> {
+        for summary in self.client.conversations(SUMMARY_LIMIT).await? {
+            if let Some(line) = self.conversation.unread(&summary) {
+                self.show(line).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What was shown counts as read.
+    async fn mark_read(&mut self) {
+        let shown = self.conversation.newest_shown();
+        if shown != self.read {
+            self.read = shown;
+            // A client that has ended tells so by its events.
+            let _ = self.client.mark_read(self.conversation.current().clone(), shown).await;
+        }
+    }
+
     async fn show_history(&mut self, messages: &[Arc<LogMessage>]) -> Result<(), ChatError> {
         for line in self.conversation.history(messages, &LocalTime) {
             self.show(line).await?;
         }
         Ok(())
+    }
+}
+
+/// At this time, or never.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -24,11 +24,12 @@ const BRACKETED_PASTE_OFF: &[u8] = b"\x1b[?2004l";
 /// A line editor in this terminal, and what it prints with; none if the terminal cannot do that.
 pub(super) fn terminal(prompt: String) -> Option<(mpsc::Receiver<Input>, Output, TerminalGuard)> {
     let guard = TerminalGuard::new()?;
-    let mut editor = input::editor().ok()?;
+    let (mut editor, inputs) = input::editor().ok()?;
     let printer = editor.create_external_printer().ok()?;
     let (to_editor, prompts) = sync_channel(1);
     let output = Output::to_terminal(printer, to_editor);
-    Some((input::from_terminal(editor, prompt, prompts), output, guard))
+    input::from_terminal(editor, prompt, prompts);
+    Some((inputs, output, guard))
 }
 
 /// Gives the terminal back as it was: the line editor cannot be interrupted, and leaves it as it needs it.

@@ -3,7 +3,7 @@
 use switchboard_engine::{Content, GroupChange, LogMessage, Recipient, Role, Subject, UserId};
 
 /// A name or file of a peer is cut to this many characters.
-const NAME_LIMIT_CHARS: usize = 64;
+pub(super) const NAME_LIMIT_CHARS: usize = 64;
 /// An own message is quoted with this many characters.
 const QUOTE_LIMIT_CHARS: usize = 40;
 
@@ -33,7 +33,7 @@ fn neutral_char(c: char) -> char {
 }
 
 /// At most this many characters of a text, harmless; an ellipsis says that there were more.
-fn short(text: &str, limit_chars: usize) -> String {
+pub(super) fn short(text: &str, limit_chars: usize) -> String {
     let mut chars = text.chars();
     let mut short: String = chars.by_ref().take(limit_chars).map(neutral_char).collect();
     if chars.next().is_some() {
@@ -45,14 +45,6 @@ fn short(text: &str, limit_chars: usize) -> String {
 /// An own message, as a status line names it.
 pub(super) fn quote(text: &str) -> String {
     format!("\"{}\"", short(text, QUOTE_LIMIT_CHARS))
-}
-
-/// A conversation's name, for the prompt and for status lines.
-pub(super) fn name(conversation: &Recipient) -> String {
-    match conversation {
-        Recipient::User(user) => neutral(user.as_str()),
-        Recipient::Group(group) => format!("group {}", neutral(group.as_str())),
-    }
 }
 
 /// How lines look.
@@ -171,11 +163,6 @@ pub(super) fn describe(content: &Content, time: impl Fn(i64) -> String) -> Strin
     }
 }
 
-/// Where something has happened, if that is not the current conversation.
-pub(super) fn place(conversation: &Recipient, current: &Recipient) -> String {
-    if conversation == current { String::new() } else { format!("[{}] ", name(conversation)) }
-}
-
 fn file(what: &str, content: &Content) -> String {
     let name = if content.text.is_empty() { &content.file } else { &content.text };
     if name.is_empty() { format!("[{what}]") } else { format!("[{what} {}]", short(name, NAME_LIMIT_CHARS)) }
@@ -285,7 +272,6 @@ mod tests {
         ] {
             assert_eq!(describe(&Content::change(made), |ms| ms.to_string()), words);
         }
-        assert_eq!((place(&bob, &bob), place(&group("g"), &bob)), (String::new(), "[group g] ".to_owned()));
     }
 
     #[test]

@@ -1,0 +1,281 @@
+//! What the applications above session clients are told: each message of each log that they may read once, in order
+//! and without gaps; of each of their own messages its fate once; and, once the faults have ended, all of it.
+
+use std::collections::BTreeMap;
+
+use switchboard_engine::{LogMessage, MessageId, OlderId, Place, RejectReason, SessionNotification};
+
+use super::{Spec, sessions::name_of};
+use crate::{
+    check::ConnKey,
+    wire::{
+        self,
+        session::{LogKey, Peer, peer_of},
+    },
+};
+
+/// One application.
+#[derive(Clone, Debug, Default)]
+pub(super) struct App {
+    /// How far it was told each conversation: epoch and place.
+    logs: BTreeMap<Peer, (u64, u64)>,
+    /// Its messages, and whether it was told what became of them.
+    fates: BTreeMap<[u8; 16], bool>,
+    /// Older messages that it has asked for: of which conversation, before which place, how many.
+    older: BTreeMap<OlderId, (Peer, u64, u32)>,
+    /// The connection that its session was last welcomed over.
+    conn: Option<ConnKey>,
+}
+
+impl Spec {
+    fn app(&mut self, client: u16) -> &mut App {
+        self.apps.entry(client).or_default()
+    }
+
+    fn user_of(&self, client: u16) -> u16 {
+        self.users[client as usize]
+    }
+
+    pub(super) fn app_welcomed(&mut self, client: u16, conn: ConnKey) {
+        self.app(client).conn = Some(conn);
+    }
+
+    /// An application has kept a message and hands it over.
+    pub(crate) fn submits(&mut self, client: u16, id: MessageId) {
+        self.app(client).fates.insert(id.0, false);
+    }
+
+    /// Its session has not taken it.
+    pub(crate) fn takes_back(&mut self, client: u16, id: MessageId) {
+        self.app(client).fates.remove(&id.0);
+    }
+
+    /// An application asks for older messages.
+    pub(crate) fn asks_older(
+        &mut self,
+        client: u16,
+        request: OlderId,
+        of: Peer,
+        before_seq: u64,
+        limit: u32,
+    ) {
+        self.app(client).older.insert(request, (of, before_seq, limit));
+    }
+
+    /// An application's process has died: what it had asked is not answered to the next one.
+    pub(crate) fn died(&mut self, client: u16) {
+        self.app(client).older.clear();
+    }
+
+    /// An application has lost all that it had kept.
+    pub(crate) fn wiped(&mut self, client: u16) {
+        let app = self.app(client);
+        app.logs.clear();
+        app.fates.retain(|_, told| *told);
+    }
+
+    /// An application is told something.
+    pub(crate) fn told(&mut self, client: u16, notification: &SessionNotification) {
+        if !self.is_on {
+            return;
+        }
+        match notification {
+            SessionNotification::StateChanged(_) => {}
+            SessionNotification::Message { conversation, epoch, message } => {
+                self.told_message(client, Peer::of(conversation), *epoch, message);
+            }
+            SessionNotification::Skipped { conversation, epoch, seq } => {
+                self.told_skip(client, Peer::of(conversation), *epoch, *seq);
+            }
+            SessionNotification::Reset { conversation } => {
+                let peer = Peer::of(conversation);
+                self.app(client).logs.remove(&peer);
+                self.fail("one-order", |_| format!("c{client} is to forget {peer}, and no log was lost"));
+            }
+            SessionNotification::Accepted { id, place } => self.told_accepted(client, *id, *place),
+            SessionNotification::Rejected { id, code, .. } => self.told_rejected(client, *id, *code),
+            SessionNotification::Older { request, conversation, epoch, messages, first_seq } => {
+                self.told_older(client, *request, Peer::of(conversation), *epoch, messages, *first_seq);
+            }
+            SessionNotification::NoOlder { request, .. } => {
+                if self.app(client).older.remove(request).is_none() {
+                    self.fail("exactly-once", |_| format!("c{client} is told of no older messages unasked"));
+                }
+            }
+            SessionNotification::CaughtUp => self.caught_up(client),
+            SessionNotification::Marked { .. } => {}
+            SessionNotification::Typing { .. }
+            | SessionNotification::Presence { .. }
+            | SessionNotification::Call { .. } => {
+                self.fail("protocol", |_| format!("c{client} is told unasked: {notification:?}"));
+            }
+        }
+    }
+
+    /// Whether a place of a log has what an application is told of it.
+    fn has(&mut self, client: u16, peer: Peer, epoch: u64, message: &LogMessage) {
+        let log = peer.log(self.user_of(client));
+        let content = &message.content;
+        let holds = self.logs.at(log, epoch, message.seq).is_some_and(|entry| {
+            let from = wire::index(message.from.as_str()) == Some(entry.sender);
+            from && entry.id == message.id && entry.says(content.kind, &content.text, &content.file)
+        });
+        if !holds {
+            self.fail("one-order", |_| {
+                format!(
+                    "c{client} is told {} as {peer}/{}, which its log has not",
+                    name_of(message.id),
+                    message.seq
+                )
+            });
+        }
+    }
+
+    fn told_message(&mut self, client: u16, peer: Peer, epoch: u64, message: &LogMessage) {
+        self.has(client, peer, epoch, message);
+        let seq = message.seq;
+        let before = self.app(client).logs.insert(peer, (epoch, seq));
+        let (known, last) = before.unwrap_or((epoch, 0));
+        if known != epoch {
+            self.fail("one-order", |_| format!("c{client} is told {peer}/{seq} of another log, unprepared"));
+        } else if seq <= last {
+            self.fail("exactly-once", |_| format!("c{client} is told {peer}/{seq} after {last}"));
+        } else if seq > last + 1 {
+            self.fail("one-order", |_| format!("c{client} is told {peer}/{seq}, and {} is next", last + 1));
+        }
+    }
+
+    fn told_skip(&mut self, client: u16, peer: Peer, epoch: u64, seq: u64) {
+        let user = self.user_of(client);
+        let before = self.app(client).logs.insert(peer, (epoch, seq));
+        let (known, last) = before.unwrap_or((epoch, 0));
+        let hidden = match peer {
+            Peer::Group(group) => self.logs.is_hidden(group, user, seq),
+            Peer::User(_) => false,
+        };
+        let limited = self.limits.history > 0 && last == 0;
+        if known != epoch || seq <= last || !(hidden || limited) {
+            self.fail("one-order", |_| {
+                format!("c{client} is to skip {peer} from {last} to {seq}, without cause")
+            });
+        }
+    }
+
+    fn told_accepted(&mut self, client: u16, id: MessageId, place: Place) {
+        self.told_fate(client, id);
+        let user = self.user_of(client);
+        let there = self.logs.all_of(user).any(|log| {
+            let seq = usize::try_from(place.seq).unwrap_or(0);
+            let entry = seq.checked_sub(1).and_then(|place| log.entries.get(place));
+            log.epoch == place.epoch && entry.is_some_and(|entry| entry.id == id && entry.sender == user)
+        });
+        if !there {
+            self.fail("accepted-is-durable", |_| {
+                format!("c{client} is told that {} is stored as {place:?}, and it is not", name_of(id))
+            });
+        }
+    }
+
+    fn told_rejected(&mut self, client: u16, id: MessageId, code: RejectReason) {
+        self.told_fate(client, id);
+        let user = self.user_of(client);
+        let stored = self
+            .logs
+            .all_of(user)
+            .any(|log| log.entries.iter().any(|entry| entry.id == id && entry.sender == user));
+        if stored || code != RejectReason::NoSuchConversation {
+            self.fail("protocol", |_| {
+                format!("c{client} is told that {} is rejected for good: {code:?}", name_of(id))
+            });
+        }
+    }
+
+    fn told_fate(&mut self, client: u16, id: MessageId) {
+        let before = self.app(client).fates.insert(id.0, true);
+        if before != Some(false) {
+            self.fail("exactly-once", |_| format!("c{client} is told the fate of {} again", name_of(id)));
+        }
+    }
+
+    fn told_older(
+        &mut self,
+        client: u16,
+        request: OlderId,
+        peer: Peer,
+        epoch: u64,
+        messages: &[LogMessage],
+        first_seq: u64,
+    ) {
+        let asked = self.app(client).older.remove(&request);
+        let Some((of, before_seq, limit)) = asked else {
+            return self.fail("exactly-once", |_| format!("c{client} is told older messages unasked"));
+        };
+        messages.iter().for_each(|message| self.has(client, peer, epoch, message));
+        let in_a_row = messages.windows(2).all(|pair| pair[0].seq + 1 == pair[1].seq);
+        let last = messages.last().map_or(0, |message| message.seq);
+        let first = messages.first().map_or(u64::MAX, |message| message.seq);
+        let fits = (before_seq == 0 || last < before_seq) && (limit == 0 || messages.len() <= limit as usize);
+        if of != peer || !in_a_row || !fits || first < first_seq {
+            self.fail("one-order", |_| {
+                format!(
+                    "c{client} asks for {limit} of {of} before {before_seq}, and is given {first} to {last}"
+                )
+            });
+        }
+    }
+
+    /// An application is told that it has everything that was stored when its connection began.
+    fn caught_up(&mut self, client: u16) {
+        let user = self.user_of(client);
+        let Some(conn) = self.app(client).conn else { return };
+        let Some(talk) = &self.lines[conn as usize].talk else { return };
+        let (heads, hello_us) = (talk.heads.clone(), talk.hello_us);
+        for (log, epoch, head) in heads {
+            let has = self.reach(client, log);
+            // Who was no member for a moment may be told no more.
+            let (one, other) = log;
+            let reads = one != u32::MAX || !self.logs.has_changed(other as u16, user, hello_us);
+            if reads && !has.is_some_and(|(known, seq)| known != epoch || seq >= head) {
+                self.fail("convergence", |_| {
+                    format!("c{client} has caught up, and has {has:?} of {head} of {:?}", peer_of(log, user))
+                });
+            }
+        }
+    }
+
+    fn reach(&self, client: u16, log: LogKey) -> Option<(u64, u64)> {
+        let peer = peer_of(log, self.user_of(client))?;
+        self.apps.get(&client)?.logs.get(&peer).copied()
+    }
+
+    /// What an application lacks of what it may read, or does not know of what it has said; none if nothing.
+    pub(crate) fn lack(&self, client: u16) -> Option<String> {
+        let user = self.user_of(client);
+        let app = self.apps.get(&client);
+        let pending = app.into_iter().flat_map(|app| &app.fates).find(|(_, told)| !**told);
+        if let Some((id, _)) = pending {
+            return Some(format!("c{client} does not learn what has become of {}", name_of(MessageId(*id))));
+        }
+        self.logs.all().find_map(|(log, newest)| {
+            let peer = peer_of(log, user)?;
+            let head = self.logs.head_for(log, user)?;
+            let has = self.reach(client, log);
+            // Who has left may have been pushed what was said before the servers knew.
+            let complete = has
+                .is_some_and(|(epoch, seq)| epoch == newest.epoch && (head..=newest.head()).contains(&seq));
+            (!complete).then(|| format!("c{client} has {has:?} of {head} entries of {peer}"))
+        })
+    }
+
+    /// How much applications have not been told yet: messages of logs, and fates.
+    pub(crate) fn backlog(&self, client: u16) -> (u64, u64) {
+        let user = self.user_of(client);
+        let own = self.logs.all().filter(|(log, _)| peer_of(*log, user).is_some());
+        let missing = own.map(|(log, newest)| {
+            let has = self.reach(client, log).filter(|(epoch, _)| *epoch == newest.epoch);
+            newest.head() - has.map_or(0, |(_, seq)| seq.min(newest.head()))
+        });
+        let fates = self.apps.get(&client).into_iter().flat_map(|app| app.fates.values());
+        (missing.sum(), fates.filter(|told| !**told).count() as u64)
+    }
+}

@@ -1,0 +1,148 @@
+//! Raw sessions: they say what their steps say, in turn or not, right or wrong, and need not read the answers.
+
+use bytes::Bytes;
+use switchboard_proto::v1::Content;
+
+use super::{World, apps::content, queue::Up, steps::Speech, sut::Sut};
+use crate::{
+    check::{MessageKey, Payload},
+    choice::keyed,
+    schedule::{ClientKind, ClientNo, To},
+    wire::{
+        Token,
+        session::{self, Peer, message_id},
+    },
+};
+
+/// Kinds of invalid Submits and Fetches.
+pub(crate) const INVALID_KINDS: u32 = 10;
+
+/// A part of a log that a raw session asks for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asking {
+    pub(super) of: To,
+    pub(super) from_seq: u64,
+    pub(super) backwards: bool,
+    pub(super) limit: u32,
+}
+
+const fn peer(to: To) -> Option<Peer> {
+    match to {
+        To::User(user) => Some(Peer::User(user.0)),
+        To::Group(group) => Some(Peer::Group(group.0)),
+        To::Nobody => None,
+    }
+}
+
+impl<T: Sut> World<'_, T> {
+    fn is_raw_session(&self, client: ClientNo) -> bool {
+        self.devices[client.index()].spec.kind == ClientKind::RawSession
+    }
+
+    /// A raw session sends a frame: now, or as soon as the connection that it dials is open.
+    fn send_frame(&mut self, client: ClientNo, payload: Payload, bytes: Bytes) {
+        if !self.is_raw_session(client) {
+            return;
+        }
+        let up = Up::Message { payload, bytes };
+        match self.devices[client.index()].conn {
+            Some(conn) => self.send_up(conn, up),
+            None if self.devices[client.index()].dialling => self.devices[client.index()].waiting.push(up),
+            None => {}
+        }
+    }
+
+    pub(super) fn hello(&mut self, client: ClientNo, cursors: u32) {
+        let device = session::device_of(&session::device_id(client.0, 0));
+        self.send_frame(client, Payload::Hello { device }, session::hello(client.0, cursors));
+    }
+
+    pub(super) fn resync(&mut self, client: ClientNo, cursors: u32, count: u32) {
+        for _ in 0..count {
+            self.send_frame(client, Payload::Resync, session::resync(cursors));
+        }
+    }
+
+    pub(super) fn fetch(&mut self, client: ClientNo, token: Token, asking: &Asking, count: u32) {
+        let Asking { of, from_seq, backwards, limit } = *asking;
+        let of = peer(of);
+        for nth in 0..count {
+            let fetch_id = u64::from(token.step) << 16 | u64::from(nth);
+            let payload = match of {
+                Some(of) if from_seq > 0 || backwards => Payload::Fetch { of },
+                Some(_) | None => Payload::Invalid,
+            };
+            self.send_frame(client, payload, session::fetch(fetch_id, of, from_seq, backwards, limit));
+        }
+    }
+
+    /// A raw session says something; as often as it is told to, with the same id.
+    pub(super) fn submit_raw(&mut self, client: ClientNo, speech: Speech) {
+        let device = &self.devices[client.index()];
+        let to = peer(speech.to);
+        if to.is_none() || (device.conn.is_none() && !device.dialling) {
+            return;
+        }
+        let message = self.word(client, speech);
+        let id = Bytes::copy_from_slice(&message_id(speech.token).0);
+        let frame = session::submit(id, to, Some(content_of(content(speech))));
+        self.check.said[message as usize].submit = frame.clone();
+        self.send_frame(client, Payload::Said(message), frame);
+    }
+
+    /// What was submitted before is submitted again over this client's connection, if its user has said it.
+    pub(super) fn again(&mut self, client: ClientNo, token: Token) {
+        let user = self.devices[client.index()].spec.user.0;
+        let own = |key: &MessageKey| {
+            let said = &self.check.said[*key as usize];
+            said.sender == user && !said.submit.is_empty()
+        };
+        if let Some(key) = self.check.message(token).filter(own) {
+            let frame = self.check.said[key as usize].submit.clone();
+            self.send_frame(client, Payload::Said(key), frame);
+        }
+    }
+
+    /// Something that can be decoded and is wrong in itself.
+    pub(super) fn invalid(&mut self, client: ClientNo, token: Token, kind: u32) {
+        let id = Bytes::copy_from_slice(&message_id(token).0);
+        let to = Some(Peer::User(0));
+        let text = || Content { kind: 1, text: "nothing".to_owned(), ..Content::default() };
+        let file = |name: &str| Content { kind: 2, file: name.to_owned(), ..Content::default() };
+        let frame = match kind % INVALID_KINDS {
+            0 => session::submit(id.slice(..15), to, Some(text())),
+            1 => session::submit(Bytes::from(vec![7; 40]), to, Some(text())),
+            2 => session::submit(id, None, Some(text())),
+            3 => session::submit(id, to, None),
+            4 => session::submit(id, to, Some(Content { text: String::new(), ..text() })),
+            5 => session::submit(id, to, Some(Content { kind: 9, ..text() })),
+            6 => session::submit(id, to, Some(Content { file: "f".to_owned(), ..text() })),
+            7 => session::submit(id, to, Some(file("../secret"))),
+            8 => session::submit(id, to, Some(file(""))),
+            _ => session::fetch(keyed(u64::from(token.step), 0, 0), None, 1, false, 0),
+        };
+        self.send_frame(client, Payload::Invalid, frame);
+    }
+
+    /// Bytes that are no frame, or a frame that says nothing.
+    pub(super) fn garbage_frame(&mut self, client: ClientNo, kind: u32) {
+        let bytes: &'static [u8] = match kind {
+            0 => b"",
+            1 => b"\x12\x7fabc",
+            2 => b"\x0a\xff\xff\xff\xff\x0f",
+            3 => b"\xfa\x01\x00",
+            _ => b"garbage\x00\xff",
+        };
+        self.send_frame(client, Payload::Garbage, Bytes::from_static(bytes));
+    }
+
+    pub(super) fn heartbeat_frame(&mut self, client: ClientNo, token: Token) {
+        self.send_frame(client, Payload::Heartbeat, session::heartbeat(u64::from(token.step)));
+    }
+}
+
+/// What a message says, as frames have it.
+fn content_of(content: switchboard_engine::Content) -> Content {
+    let (text, file) = (String::from(content.text), String::from(content.file));
+    Content { kind: content.kind, text, file, ..Content::default() }
+}
