@@ -39,8 +39,9 @@ pub(super) fn recall(sender: &str, id: u8, to: Recipient, target_seq: u64) -> Re
 }
 
 fn done(store: &mut Bench, request: Request) -> u64 {
-    let answer = store.ask(request.clone());
-    let Answer::MessageStored(place) = answer else { panic!("{request:?}: {answer:?}") };
+    let what = format!("{request:?}");
+    let answer = store.ask(request);
+    let Answer::MessageStored(place) = answer else { panic!("{what}: {answer:?}") };
     place.seq
 }
 

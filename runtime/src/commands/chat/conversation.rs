@@ -117,7 +117,7 @@ impl Conversation {
     fn label(&self, conversation: &Recipient) -> String {
         match conversation {
             Recipient::User(user) => neutral(user.as_str()),
-            Recipient::Group(group) => match self.names.get(group) {
+            Recipient::Group(group) => match self.names.get(group).filter(|name| !name.is_empty()) {
                 Some(name) => name.clone(),
                 None => format!("group {}", short(group.as_str(), ID_LIMIT_CHARS)),
             },
@@ -131,21 +131,33 @@ impl Conversation {
         }
     }
 
-    /// The group that the user means: the one with this id or, if there is none, the only one with this name.
+    /// The group that the user means: the one with this id or, of those that were heard of here, the only one with
+    /// this name, or whose id begins so.
     pub(super) fn group(&self, group: GroupId) -> GroupId {
-        let mut called = self.names.iter().filter(|(_, name)| **name == group.as_str()).map(|(id, _)| id);
-        match (called.next(), called.next()) {
-            (Some(id), None) if !self.names.contains_key(&group) => id.clone(),
-            _ => group,
+        if self.names.contains_key(&group) {
+            return group;
         }
+        let only = |fits: &dyn Fn(&GroupId, &String) -> bool| {
+            let mut fitting = self.names.iter().filter(|(id, name)| fits(id, name)).map(|(id, _)| id);
+            fitting.next().filter(|_| fitting.next().is_none()).cloned()
+        };
+        only(&|_, name| name == group.as_str())
+            .or_else(|| only(&|id, _| id.as_str().starts_with(group.as_str())))
+            .unwrap_or(group)
     }
 
     /// Learns what groups are called.
     fn learn(&mut self, conversation: &Recipient, message: &LogMessage) {
-        if let (Recipient::Group(group), Subject::Change(change)) = (conversation, &message.content.subject)
-            && let GroupChange::Create { name, .. } | GroupChange::Rename(name) = &**change
-        {
-            self.call(group, name);
+        let Recipient::Group(group) = conversation else { return };
+        match &message.content.subject {
+            Subject::Change(change) if new_name(change).is_some() => {
+                self.call(group, new_name(change).unwrap_or_default());
+            }
+            Subject::Message | Subject::Edit { .. } | Subject::Recall { .. } | Subject::Change(_) => {
+                if !self.names.contains_key(group) {
+                    self.call(group, "");
+                }
+            }
         }
     }
 
@@ -202,7 +214,8 @@ impl Conversation {
         };
         let called = match conversation {
             Recipient::Group(group) => {
-                self.names.get(group).map(|name| format!(" ({name})")).unwrap_or_default()
+                let name = self.names.get(group).filter(|name| !name.is_empty());
+                name.map(|name| format!(" ({name})")).unwrap_or_default()
             }
             Recipient::User(_) => String::new(),
         };
@@ -220,7 +233,7 @@ impl Conversation {
         (self.oldest_shown, self.newest_shown) = (None, 0);
         let id = match &self.current {
             // To give to others.
-            Recipient::Group(group) if self.names.contains_key(group) => {
+            Recipient::Group(group) if self.names.get(group).is_some_and(|name| !name.is_empty()) => {
                 format!(": group {}", neutral(group.as_str()))
             }
             Recipient::Group(_) | Recipient::User(_) => String::new(),
@@ -374,7 +387,17 @@ impl Conversation {
                 let what = self.shown.quote(conversation, *target_seq).unwrap_or("a message");
                 Some(format!("{} took back {what}", who()))
             }
-            Subject::Change(made) => Some(format!("{} {}", who(), change(made, |ms| clock.time(ms)))),
+            Subject::Change(made) => {
+                let done = change(made, |ms| clock.time(ms));
+                let here = match (&**made, conversation) {
+                    // Whoever was invited wants to go there.
+                    (GroupChange::Invite(user), Recipient::Group(group)) if *user == self.me => {
+                        format!(", you: /group {}", neutral(group.as_str()))
+                    }
+                    _ => String::new(),
+                };
+                Some(format!("{} {done}{here}", who()))
+            }
             Subject::Message | Subject::Edit { .. } => None,
         };
         if let Some(happened) = happened {
@@ -478,6 +501,19 @@ impl Conversation {
             count => format!("; not sent yet: {count}"),
         };
         Line::Status(format!("you are {me}, talking to {}; {server}: {state}{waiting}", self.label(current)))
+    }
+}
+
+/// What a change calls the group from then on.
+const fn new_name(change: &GroupChange) -> Option<&str> {
+    match change {
+        GroupChange::Create { name, .. } | GroupChange::Rename(name) => Some(name),
+        GroupChange::Join
+        | GroupChange::Leave
+        | GroupChange::Invite(_)
+        | GroupChange::Kick(_)
+        | GroupChange::SetRole(..)
+        | GroupChange::Mute(..) => None,
     }
 }
 
@@ -696,6 +732,7 @@ mod tests {
         assert_eq!(told, ["bob created the group \"lunch\""]);
         assert_eq!(talk.conversation.prompt(), "lunch> ");
         assert_eq!(talk.conversation.group(lunch), group);
+        assert_eq!(talk.conversation.group(GroupId::new("1d9e").unwrap()), group);
     }
 
     #[test]

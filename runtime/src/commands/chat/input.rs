@@ -92,7 +92,7 @@ pub(super) enum Command {
 /// What `/help` says.
 pub(super) const HELP: [&str; 20] = [
     "/to USER              talk to a user from now on",
-    "/group GROUP          talk to a group from now on, by its id or, if that was told here, its name",
+    "/group GROUP          talk to a group from now on, by its id; what it begins with, or its name, if it is known",
     "/more                 older messages of this conversation",
     "/edit TEXT            change the last message that you said here",
     "/recall               take it back",
