@@ -110,7 +110,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (prop::sample::select(contents.to_vec()), prop::sample::select(&["png", "mp4", "html", ""][..]))
             .prop_map(|(contents, suffix)| Step::File { contents, suffix }),
         4 => name().prop_map(Step::Heads),
-        4 => (name(), 0..20_u8, recipient.clone(), 1..5_u64, prop::bool::weighted(0.3)).prop_map(
+        9 => (name(), 0..20_u8, recipient.clone(), 1..4_u64, prop::bool::weighted(0.4)).prop_map(
             |(sender, id, of, target_seq, recalls)| Step::Amend { sender, id, of, target_seq, recalls }
         ),
         4 => (name(), recipient.clone(), prop::option::weighted(0.2, 0..6_u64), (0..6_u64, 0..6_u64))
