@@ -16,7 +16,9 @@ mod outbox;
 mod pipeline;
 mod presence;
 mod rate;
+mod receipts;
 mod requests;
+mod resend;
 mod routing;
 mod session;
 mod shutdown;
@@ -141,7 +143,7 @@ impl<P: Probe> Server<P> {
             Event::Connected { conn, user, protocol } => self.connected(conn, user, protocol),
             Event::Received { conn, message } => self.received(conn, message),
             Event::Ping { conn, payload } => self.pinged(conn, payload),
-            Event::Pong { conn, payload } => self.ponged(conn, payload.len()),
+            Event::Pong { conn, payload } => self.ponged(conn, &payload),
             Event::Misbehaved { conn, fault } => {
                 if self.sign_of_life(conn).is_some() {
                     self.misbehaved(conn, fault);
@@ -185,6 +187,7 @@ impl<P: Probe> Server<P> {
                     self.load(user);
                 }
                 Due::Heads(conn) => self.heads_due(conn),
+                Due::Resend(conn) => self.resend_due(conn),
                 Due::Away(away) => self.away_due(away),
                 Due::Watched(watched) => self.watched_due(watched),
                 Due::Watch(conn) => self.watch_due(conn),
@@ -269,6 +272,9 @@ impl<P: Probe> Server<P> {
             Purpose::Message(pipeline) => self.message_answered(pipeline, ticket, &answer),
             Purpose::Heads(conn) => self.heads_answered(conn, answer),
             Purpose::Fetch(conn) => self.fetch_answered(conn, ticket, answer),
+            Purpose::Unreceived(conn) => self.unreceived_answered(conn, answer),
+            Purpose::Missed(conn) => self.missed_answered(conn, answer),
+            Purpose::Received(conn) => self.received_answered(conn, ticket, &answer),
             Purpose::Marks(conn) => self.marks_answered(conn, ticket, &answer),
             Purpose::Seen(away) => self.seen_answered(away, &answer),
             Purpose::Watch(conn) => self.watch_answered(conn, ticket, &answer),

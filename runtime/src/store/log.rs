@@ -2,6 +2,7 @@
 
 mod amend;
 mod marks;
+mod received;
 
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -107,12 +108,7 @@ impl<'c> Log<'c> {
 
     /// Commits; returns whether there was anything to write.
     pub(crate) fn commit(&mut self) -> rusqlite::Result<bool> {
-        for index in self.moved.drain(..) {
-            if let Some(conversation) = self.cache.conversations.get_mut(index) {
-                self.statements.move_head.execute(params![conversation.head_seq, conversation.id])?;
-                conversation.moved = false;
-            }
-        }
+        self.write_heads()?;
         let commits = self.commits.saturating_add(i64::from(self.wrote));
         if self.wrote {
             self.statements.count_commit.execute([commits])?;
@@ -120,6 +116,17 @@ impl<'c> Log<'c> {
         self.connection.execute_batch("COMMIT")?;
         self.commits = commits;
         Ok(self.wrote)
+    }
+
+    /// Writes the heads that this transaction has moved, so that they are in the table.
+    fn write_heads(&mut self) -> rusqlite::Result<()> {
+        for index in self.moved.drain(..) {
+            if let Some(conversation) = self.cache.conversations.get_mut(index) {
+                self.statements.move_head.execute(params![conversation.head_seq, conversation.id])?;
+                conversation.moved = false;
+            }
+        }
+        Ok(())
     }
 
     /// How many commits have written something; all of them are durable.
@@ -159,13 +166,13 @@ impl<'c> Log<'c> {
                 Ok(answer)
             }
             Request::StoreMarks(new) => self.store_marks(new),
+            Request::StoreReceived(told) => self.store_received(told),
+            Request::LoadUnreceived { user, after } => self.load_unreceived(user, *after),
             // Files have a store of their own, `crate::media`, and reading has a thread of its own.
             Request::StoreFile(_)
             | Request::LoadHeads { .. }
             | Request::LoadMessages(_)
-            | Request::LoadSeen { .. }
-            | Request::StoreReceived(_)
-            | Request::LoadUnreceived { .. } => Ok(Answer::Failed),
+            | Request::LoadSeen { .. } => Ok(Answer::Failed),
         }
     }
 
@@ -496,6 +503,7 @@ struct Statements<'c> {
     changes: Statement<'c>,
     data_version: Statement<'c>,
     marks: marks::MarkStatements<'c>,
+    received: received::ReceivedStatements<'c>,
 }
 
 impl<'c> Statements<'c> {
@@ -548,6 +556,7 @@ impl<'c> Statements<'c> {
             )?,
             data_version: prepare("PRAGMA data_version")?,
             marks: marks::MarkStatements::prepare(connection)?,
+            received: received::ReceivedStatements::prepare(connection)?,
         })
     }
 
