@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mio::net::TcpStream;
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -65,7 +65,7 @@ struct Numbering {
     /// Where the id is in the frame, and in its payload.
     id_at: usize,
     id_at_in_payload: usize,
-    /// Random ids are what an index of ids meets; a counter would spare it.
+    /// What an id has behind the time with which it begins, as those of the runtime's clients do.
     next: Xoshiro256PlusPlus,
 }
 
@@ -86,6 +86,11 @@ impl Numbering {
         bytes.extend_from_slice(&self.frame);
         let mut id = [0; MESSAGE_ID_BYTES];
         self.next.fill_bytes(&mut id);
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since_ms = u64::try_from(since.as_millis()).unwrap_or_default().to_be_bytes();
+        for (byte, of_time) in id.iter_mut().zip(since_ms.into_iter().skip(2)) {
+            *byte = of_time;
+        }
         wire::mask(&mut id, self.id_at_in_payload);
         if let Some(place) = bytes.get_mut(start..start + MESSAGE_ID_BYTES) {
             place.copy_from_slice(&id);

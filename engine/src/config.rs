@@ -45,6 +45,8 @@ pub struct ServerConfig {
     pub call_grace: Duration,
     /// Over how long a shutdown closes the connections, in equal steps; zero closes all of them at once.
     pub drain_time: Duration,
+    /// How long after a stored message was sent to a classic client a Ping asks whether it has arrived.
+    pub receipt_interval: Duration,
     /// Whether there are other engines: without them, nothing is published or subscribed to.
     pub peers: bool,
     /// The limits.
@@ -72,6 +74,7 @@ impl Default for ServerConfig {
             peer_timeout: Duration::from_secs(2),
             call_grace: Duration::from_secs(15),
             drain_time: Duration::from_secs(1),
+            receipt_interval: Duration::from_secs(10),
             peers: false,
             limits: Limits::default(),
         }
@@ -131,6 +134,13 @@ pub struct Limits {
     pub pending: u32,
     /// Bytes of all messages and files that wait for the store.
     pub pending_bytes: u64,
+    /// Messages of one conversation that are sent again to a classic client that returns, the newest; 0: none, and
+    /// nothing is remembered of what has arrived.
+    pub resend_messages: u32,
+    /// Conversations of which a classic client that returns is sent messages again.
+    pub resend_conversations: u32,
+    /// Messages sent to one classic client of which is remembered whether they have arrived; others are sent again.
+    pub receipts_per_connection: u32,
     /// Bytes waiting to be written to one session, counted as in `outbox_bytes` and less than that, beyond which
     /// nothing more is pushed to it until all of them are written; then it is told the heads.
     pub lag_bytes: u64,
@@ -185,6 +195,9 @@ impl Default for Limits {
             pending_per_connection: 2_048,
             pending: 65_536,
             pending_bytes: 256 << 20,
+            resend_messages: 0,
+            resend_conversations: 1_000,
+            receipts_per_connection: 2_048,
             lag_bytes: 1 << 20,
             fetches_per_connection: 4,
             marks_per_connection: 256,
@@ -255,12 +268,15 @@ impl ServerConfig {
     }
 
     /// What is required of limits that need not be set.
-    fn flow_rules(&self) -> [(&'static str, &'static str, bool); 3] {
+    fn flow_rules(&self) -> [(&'static str, &'static str, bool); 6] {
         let l = &self.limits;
         let (messages, bytes) = (l.user_messages_per_second > 0, l.user_bytes_per_second > 0);
         [
             ("user_message_burst", "at least 1", l.user_message_burst >= 1 || !messages),
             ("user_byte_burst", "at least message_bytes", l.user_byte_burst >= l.message_bytes || !bytes),
+            ("receipt_interval", "above zero", !self.receipt_interval.is_zero()),
+            ("resend_conversations", "at least 1", l.resend_conversations >= 1),
+            ("receipts_per_connection", "at least 2", l.receipts_per_connection >= 2),
             ("admission_burst", "at least 1", l.admission_burst >= 1 || l.admissions_per_second == 0),
         ]
     }

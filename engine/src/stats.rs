@@ -121,6 +121,21 @@ stats! {
     /// Groups beyond the limit of one user.
     groups_over_limit,
 
+    /// Messages of logs that were sent to classic clients that had not received them.
+    resent,
+    /// Messages that are not sent again, as there are too many of their conversation.
+    resend_given_up,
+    /// Logs and messages that are sent again to the user's next classic client only, as too much is to be sent to this one.
+    resend_over_limit,
+    /// Requests of the store for this that failed; what is to be sent is asked for again.
+    resend_failed,
+    /// Messages to classic clients of which is not remembered whether they have arrived: they are sent again.
+    receipts_over_limit,
+    /// Stored messages that wait for their turn behind what is sent again.
+    pushes_withheld,
+    /// Times that the store was told what has arrived.
+    received_told,
+
     /// Records handed to the bus.
     published,
     /// Records taken from the bus.

@@ -45,11 +45,11 @@ pub enum Request {
         /// Of whom.
         user: UserId,
     },
-    /// Remember how far a conversation has arrived at the classic clients of a user. Answered by
-    /// [`Answer::ReceivedStored`].
+    /// Remember what of a conversation has arrived at the classic clients of a user. Answered by
+    /// [`Answer::ReceivedStored`], and refused if the log is another one or the user takes no part in it.
     StoreReceived(Box<Received>),
-    /// The conversations of which something has not arrived at the classic clients of a user. Answered by
-    /// [`Answer::UnreceivedLoaded`].
+    /// The conversations of which something has not arrived at the classic clients of a user, who comes with one now:
+    /// of a user who does so for the first time, none. Answered by [`Answer::UnreceivedLoaded`].
     LoadUnreceived {
         /// Whose.
         user: UserId,
@@ -178,6 +178,12 @@ pub struct NewMarks {
 }
 
 /// How far a conversation has arrived at the classic clients of a user.
+///
+/// A store keeps one place for each user and conversation: everything up to it has arrived, as far as classic clients
+/// are sent it, which is the messages of others. It moves forwards over what it is told; where something is missing
+/// it stays before that, whatever has arrived behind it. Told of another log, it changes nothing. A user's place in a
+/// conversation that is there when the user first comes with a classic client ([`Request::LoadUnreceived`]) is its
+/// head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
     /// Whose clients.
@@ -186,8 +192,10 @@ pub struct Received {
     pub conversation: Recipient,
     /// Which log of it.
     pub epoch: u64,
-    /// Place of the last message that has arrived; everything before it has.
+    /// Everything up to this place has arrived, or is not to be sent any more; 0: that is not said.
     pub seq: u64,
+    /// What has arrived beyond that, ascending; only when a store is told.
+    pub beyond: Vec<u64>,
 }
 
 /// What an entry of a log is.
@@ -395,6 +403,10 @@ pub struct StoredMessage {
     pub id: MessageId,
     /// Who sent it.
     pub sender: UserId,
+    /// The display name that the sender's client put into it.
+    pub sender_name: Box<str>,
+    /// The sender's picture, as the directory has it now.
+    pub avatar: Box<str>,
     /// 1 text, 2 file, 3 image, 4 audio, 5 video.
     pub content_type: u8,
     /// Its text.

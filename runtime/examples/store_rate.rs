@@ -4,12 +4,14 @@
 //!   prints the rate of durable ones for several of these numbers.
 //! - `messages` reads a log of 100,000 messages from its beginning to its end, page after page.
 //! - `heads` loads the heads of a user with 10,000 conversations, page after page.
+//! - `paced` stores 10,000 messages a second, each of 200 users writing to its neighbour, into a log that has 200,000 already, and
+//!   prints the CPU time of the store's thread for each, once with ids that ascend with time and once with random ones.
 //! - `both` stores as `store` does with 256 outstanding while `messages` reads all the time.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::{Parser, ValueEnum};
 use switchboard::store::{DataFolder, Store, StoreEvent, StoreOptions};
@@ -19,6 +21,12 @@ use switchboard_engine::{
 
 const USERS: u64 = 1_000;
 const DURATION: Duration = Duration::from_secs(3);
+
+/// Users of a paced load, its messages each second, those that are there before, and its time.
+const PACED_USERS: u64 = 200;
+const PACED_RATE: u64 = 10_000;
+const PACED_FILL: u64 = 200_000;
+const PACED_SECONDS: u64 = 6;
 
 /// Messages in the log that is read.
 const LOG_MESSAGES: u64 = 100_000;
@@ -45,6 +53,7 @@ enum Measure {
     Messages,
     Heads,
     Both,
+    Paced,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -58,6 +67,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         Measure::Messages => messages(&mut Running::open(&folder.join("reads"))?)?,
         Measure::Heads => heads(&mut Running::open(&folder.join("reads"))?)?,
+        Measure::Paced => {
+            for ids in [Ids::Ascending, Ids::Random] {
+                paced(&mut Running::open(&folder.join(format!("{ids:?}")))?, ids)?;
+            }
+        }
         Measure::Both => {
             println!("outstanding  messages/s  answers a call  mean latency ms");
             let mut running = Running::open(&folder.join("reads"))?;
@@ -145,6 +159,64 @@ fn store(running: &mut Running, outstanding: u64, reading: bool) -> Result<(), B
     Ok(())
 }
 
+/// How message ids are chosen.
+#[derive(Clone, Copy, Debug)]
+enum Ids {
+    /// As UUIDs of version 7 are.
+    Ascending,
+    Random,
+}
+
+fn paced(running: &mut Running, ids: Ids) -> Result<(), Box<dyn Error>> {
+    let handle = running.store.handle();
+    let users: Vec<UserId> = (0..PACED_USERS).map(|n| user(&format!("{n:016}"))).collect();
+    let mut random = seed();
+    let mut request = |n: u64| {
+        // The remainder is an index of the slice.
+        #[allow(clippy::indexing_slicing, clippy::cast_possible_truncation)]
+        let pick = |n: u64| users[(n % PACED_USERS) as usize].clone();
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let [high, low] = std::array::from_fn(|_| next(&mut random));
+        let high = match ids {
+            Ids::Ascending => u64::try_from(since.as_millis()).unwrap_or_default() << 16 | high & 0xffff,
+            Ids::Random => high,
+        };
+        new_message([high.swap_bytes(), low], pick(n), pick(n ^ 1))
+    };
+    fill(running, PACED_FILL, &mut request)?;
+    println!("ids {ids:?}: seconds  messages  store's thread, CPU us/message");
+    for second in 0..PACED_SECONDS {
+        let before = store_thread_ns()?;
+        let started = Instant::now();
+        let (mut sent, mut stored) = (0, 0);
+        while stored < PACED_RATE {
+            let due = u64::try_from(started.elapsed().as_micros())? * PACED_RATE / 1_000_000;
+            while sent < due.min(PACED_RATE) {
+                handle.submit(0, Ticket(sent), request(sent));
+                sent += 1;
+            }
+            if let Ok(answers) = running.answered.recv_timeout(Duration::from_micros(500)) {
+                stored += u64::try_from(answers.len())?;
+            }
+        }
+        let spent_us = float(store_thread_ns()? - before) / 1e3;
+        println!("{second:20}  {stored:8}  {:10.2}", spent_us / float(stored));
+    }
+    Ok(())
+}
+
+/// Time that the thread which writes has spent on a CPU: Linux has it in nanoseconds.
+fn store_thread_ns() -> Result<u64, Box<dyn Error>> {
+    for task in std::fs::read_dir("/proc/self/task")? {
+        let task = task?.path();
+        if std::fs::read_to_string(task.join("comm"))?.trim() == "store" {
+            let text = std::fs::read_to_string(task.join("schedstat"))?;
+            return Ok(text.split(' ').next().unwrap_or_default().parse()?);
+        }
+    }
+    Err("no thread of the store".into())
+}
+
 fn messages(running: &mut Running) -> Result<(), Box<dyn Error>> {
     fill(running, LOG_MESSAGES, |n| message(n, user("reader"), user("writer")))?;
     println!("round  messages read/s  pages/s");
@@ -185,7 +257,11 @@ fn heads(running: &mut Running) -> Result<(), Box<dyn Error>> {
 }
 
 /// Stores so many messages, unless an earlier run has.
-fn fill(running: &mut Running, count: u64, message: impl Fn(u64) -> Request) -> Result<(), Box<dyn Error>> {
+fn fill(
+    running: &mut Running,
+    count: u64,
+    mut message: impl FnMut(u64) -> Request,
+) -> Result<(), Box<dyn Error>> {
     let handle = running.store.handle();
     for n in 0..count {
         handle.submit(0, Ticket(n), message(n));

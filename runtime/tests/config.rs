@@ -114,7 +114,7 @@ fn every_key_can_be_set_by_its_variable() {
             names += 1;
         }
     }
-    assert_eq!(names, 61);
+    assert_eq!(names, 65);
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn values_reach_the_engine() {
                 [timeouts]\nping_interval_ms = 1\nidle_timeout_ms = 2\nclose_timeout_ms = 3\n\
                 request_timeout_ms = 4\nreload_interval_ms = 5\nring_timeout_ms = 6\n\
                 hello_timeout_ms = 7\nheartbeat_interval_ms = 1\nresync_interval_ms = 8\n\
-                reconnect_after_ms = 9\nreconnect_spread_ms = 0\ndrain_time_ms = 10\n\
+                reconnect_after_ms = 9\nreconnect_spread_ms = 0\ndrain_time_ms = 10\nreceipt_interval_ms = 31\n\
                 presence_grace_ms = 31\npresence_refresh_ms = 32\npeer_timeout_ms = 33\ncall_grace_ms = 35\n\
                 [limits]\nconnections = 11\nconnections_per_user = 12\ngroups_per_user = 13\n\
                 message_bytes = 2_000\nmessages_per_second = 15\nmessage_burst = 16\nbytes_per_second = 17\n\
@@ -131,6 +131,7 @@ fn values_reach_the_engine() {
                 user_bytes_per_second = 27\nuser_byte_burst = 28000\nadmissions_per_second = 29\n\
                 admission_burst = 30\noutbox_bytes = 4000\nstreams_per_connection = 20\n\
                 pending_per_connection = 21\npending = 22\npending_bytes = 5000\n\
+                resend_messages = 32\nresend_conversations = 33\nreceipts_per_connection = 34\n\
                 lag_bytes = 3000\nfetches_per_connection = 23\nmarks_per_connection = 25\npage_messages = 3\npage_bytes = 2400\n\
                 cursors_per_hello = 257\nheads_per_frame = 24\nwatches = 34\ncalls = 36\n";
     let engine = error_of_file(text).unwrap().config.engine();
@@ -153,6 +154,7 @@ fn values_reach_the_engine() {
         peer_timeout: Duration::from_millis(33),
         call_grace: Duration::from_millis(35),
         drain_time: Duration::from_millis(10),
+        receipt_interval: Duration::from_millis(31),
         peers: true,
         limits: engine::Limits {
             connections: 11,
@@ -174,6 +176,9 @@ fn values_reach_the_engine() {
             pending_per_connection: 21,
             pending: 22,
             pending_bytes: 5_000,
+            resend_messages: 32,
+            resend_conversations: 33,
+            receipts_per_connection: 34,
             lag_bytes: 3_000,
             fetches_per_connection: 23,
             marks_per_connection: 25,

@@ -214,6 +214,8 @@ fn a_database_of_the_first_release_is_brought_over_with_all_that_is_in_it() {
     // Stored is stored, and the log goes on.
     let again = fixture.store(message("alice", 0, to_user("bob"), "hello"));
     assert_eq!((again.epoch, again.seq, again.stored_at_ms), (alices[0].epoch, 1, 1_700_000_000_001));
+    // Two users have used the same id.
+    assert_eq!(fixture.store(message("bob", 0, to_user("alice"), "hello")).seq, 2);
     assert_eq!(fixture.ask(message("bob", 9, to_user("alice"), "x")), stored(3));
     let mut directory = fixture.store.directory().unwrap();
     assert!(directory.join(&group("chess"), &user("carol")).unwrap());

@@ -61,6 +61,7 @@ pub const WITHOUT_STEPS: &[Canary] = &[
 
 /// Bugs of the store in what no client of the simulator asks for yet.
 pub const STORE_WITHOUT_STEPS: &[StoreCanary] = &[
+    StoreCanary::ReceivedOverGaps,
     StoreCanary::MarksBackwards,
     StoreCanary::MarksBeyondHead,
     StoreCanary::MarksOfEveryLog,
@@ -76,14 +77,22 @@ pub const STORE_WITHOUT_STEPS: &[StoreCanary] = &[
 ];
 
 /// Bugs of the engine in what the simulator's worlds leave out: rates of whole users, limits of admissions, and
-/// shutdowns that take their time; and in what sessions say twice.
-pub const OF_FLOW: [Canary; 6] = [
+/// shutdowns that take their time; in what sessions say twice, and in what classic clients are sent again.
+pub const OF_FLOW: &[Canary] = &[
     Canary::UserRateUnlimited,
     Canary::UserRatePerConnection,
     Canary::DeviceReplacedAny,
     Canary::AdmissionUnlimited,
     Canary::AdmissionSamePlace,
     Canary::DrainAtOnce,
+    Canary::ResendForgotten,
+    Canary::ResendsOwn,
+    Canary::PongCountsTooMuch,
+    Canary::OneDeviceIsEnough,
+    Canary::LossForgotten,
+    Canary::LiveOvertakes,
+    Canary::CaughtUpTwice,
+    Canary::ResendNotRetried,
 ];
 
 impl Bug {

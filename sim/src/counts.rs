@@ -48,13 +48,31 @@ pub const WITHOUT_STEPS: &[Rule] = &[
 ];
 
 /// Rules of the engine that the simulator's worlds leave out, as they set no limits of this kind.
-pub const OF_FLOW: [Rule; 6] = [
+pub const OF_FLOW: &[Rule] = &[
     Rule::UserMessagesTooFast,
     Rule::UserBytesTooFast,
     Rule::AdmissionRefused,
     Rule::AdmissionsPromised,
     Rule::ClosedNotAdmitted,
     Rule::DrainStep,
+    Rule::UnreceivedAsked,
+    Rule::FellBehind,
+    Rule::ResendOverLimit,
+    Rule::ResendCut,
+    Rule::ResendRead,
+    Rule::ResendRefused,
+    Rule::ResendFailed,
+    Rule::ResendWaits,
+    Rule::ResendPaced,
+    Rule::Resent,
+    Rule::CaughtUp,
+    Rule::Withheld,
+    Rule::SentBefore,
+    Rule::ReceiptsFull,
+    Rule::Arrived,
+    Rule::ReceivedTold,
+    Rule::ReceivedFailed,
+    Rule::ReplacedByNewer,
 ];
 
 /// How often each rule of the engine was reached.

@@ -6,7 +6,7 @@
 //! the world. The suite in `sim/tests/contract` holds this model and the runtime's store to the same cases.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use data_url::DataUrl;
 use switchboard_engine::{
@@ -20,6 +20,7 @@ mod amend;
 mod groups;
 mod marks;
 mod reads;
+mod received;
 mod seen;
 
 use groups::Group;
@@ -61,6 +62,7 @@ canaries! {
     MembershipUnchecked "store-membership-unchecked" "Who has left a group can still write to it."
     ChangeUnannounced "store-change-unannounced" "A change of the directory is not announced."
     RevisionRepeats "store-revision-repeats" "Two changes of the directory have one revision."
+    ReceivedOverGaps "store-received-over-gaps" "What has arrived counts although something before it has not."
     MarksBackwards "store-marks-backwards" "Marks are what was asked for last, be that earlier."
     MarksBeyondHead "store-marks-beyond-head" "Marks are taken of messages that nobody has sent."
     MarksOfEveryLog "store-marks-of-every-log" "Marks of another log are taken."
@@ -144,6 +146,10 @@ pub struct SimStore {
     announcements: Vec<DirectoryChange>,
     /// How far users are, as far as they have said so.
     marks: BTreeMap<(Conversation, UserId), Marks>,
+    /// Up to where everything has arrived at the classic clients of users.
+    received: BTreeMap<(UserId, Conversation), u64>,
+    /// Who has come with a classic client.
+    classic: BTreeSet<UserId>,
     revision: u64,
     changes: u64,
     heads: BTreeMap<Conversation, u64>,
@@ -171,6 +177,8 @@ impl SimStore {
             groups: Vec::new(),
             announcements: Vec::new(),
             marks: BTreeMap::new(),
+            received: BTreeMap::new(),
+            classic: BTreeSet::new(),
             revision: 0,
             changes: 0,
             heads: BTreeMap::new(),
@@ -195,6 +203,8 @@ impl SimStore {
             Conversation::Direct(one, other) => (one, other).hash(hasher),
             Conversation::Group(group) => group.hash(hasher),
         });
+        self.classic.hash(hasher);
+        self.received.values().for_each(|seq| seq.hash(hasher));
     }
 
     /// Plants a bug, or takes it out again.
@@ -230,7 +240,8 @@ impl SimStore {
             Request::StoreMarks(new) => self.store_marks(&new),
             Request::StoreSeen(user) => self.store_seen(user),
             Request::LoadSeen { watcher, user } => self.load_seen(&watcher, &user),
-            Request::StoreReceived(_) | Request::LoadUnreceived { .. } => Answer::Failed,
+            Request::StoreReceived(told) => self.store_received(&told),
+            Request::LoadUnreceived { user, after } => self.load_unreceived(&user, after),
         }
     }
 
@@ -286,6 +297,10 @@ impl SimStore {
             self.create_user(user.clone());
         }
         self.users.contains_key(user)
+    }
+
+    fn avatar(&self, user: &UserId) -> Box<str> {
+        self.users.get(user).map(|user| user.avatar.clone()).unwrap_or_default()
     }
 
     fn groups_of(&self, user: &UserId) -> Vec<GroupId> {

@@ -6,19 +6,20 @@ use switchboard_sim::store::StoreCanary;
 
 #[test]
 fn a_planted_bug_is_caught_by_the_check_that_is_there_for_it() {
-    let expected = [
-        (Bug::Engine(Canary::EchoToSender), "no-leak"),
-        (Bug::Engine(Canary::SecondDeviceTwice), "exactly-once"),
-        (Bug::Engine(Canary::DeliveredBeforeStored), "accepted-is-durable"),
-        (Bug::Engine(Canary::TakeoverForgotten), "takeover"),
-        (Bug::Engine(Canary::PublishForgotten), "delivery"),
-        (Bug::Engine(Canary::FlushNotCounted), "accounting"),
-        (Bug::Store(StoreCanary::SeqSkips), "one-order"),
-        (Bug::Store(StoreCanary::StoresTwice), "exactly-once"),
+    let expected: [(_, &[&str]); 8] = [
+        (Bug::Engine(Canary::EchoToSender), &["no-leak"]),
+        (Bug::Engine(Canary::SecondDeviceTwice), &["exactly-once"]),
+        // Its request outlives what it was for, which shows in the engine's own state.
+        (Bug::Engine(Canary::DeliveredBeforeStored), &["accepted-is-durable", "bounded"]),
+        (Bug::Engine(Canary::TakeoverForgotten), &["takeover"]),
+        (Bug::Engine(Canary::PublishForgotten), &["delivery"]),
+        (Bug::Engine(Canary::FlushNotCounted), &["accounting"]),
+        (Bug::Store(StoreCanary::SeqSkips), &["one-order"]),
+        (Bug::Store(StoreCanary::StoresTwice), &["exactly-once"]),
     ];
     for (bug, check) in expected {
         let caught = hunt(bug, 1, 60);
-        assert_eq!(caught.checks, [check], "{}", bug.name());
+        assert!(matches!(*caught.checks, [found] if check.contains(&found)), "{caught:?}");
     }
 }
 
@@ -41,7 +42,8 @@ fn every_planted_bug_of_the_store_is_caught_by_a_check() {
             StoreCanary::ChangeUnannounced | StoreCanary::RevisionRepeats | StoreCanary::StaleSnapshot => {
                 &["no-leak", "delivery", "convergence"]
             }
-            StoreCanary::MarksBackwards
+            StoreCanary::ReceivedOverGaps
+            | StoreCanary::MarksBackwards
             | StoreCanary::MarksBeyondHead
             | StoreCanary::MarksOfEveryLog
             | StoreCanary::MarksOutliveMembers
@@ -52,7 +54,7 @@ fn every_planted_bug_of_the_store_is_caught_by_a_check() {
             | StoreCanary::EditsOfOthers
             | StoreCanary::RecalledIsEdited
             | StoreCanary::EditNotShown
-            | StoreCanary::RecallKeepsText => unreachable!("{bug:?} is of sessions"),
+            | StoreCanary::RecallKeepsText => unreachable!("{bug:?} is left out"),
         };
         let caught = hunt(Bug::Store(*bug), 1, 400);
         assert!(matches!(*caught.checks, [check] if expected.contains(&check)), "{caught:?}");

@@ -134,6 +134,8 @@ impl<P: Probe> Server<P> {
         hold(self.pipelines.bytes <= limits.pending_bytes, "bounded", "pending bytes")?;
         hold(self.early_bytes <= limits.pending_bytes, "bounded", "early bytes")?;
         let asked = self.sessions().map(|session| session.requests() as u64).sum::<u64>();
+        let receipts = || self.connections.iter().filter_map(|connection| connection.receipts.as_deref());
+        let asked = asked + receipts().map(|receipts| receipts.requests() as u64).sum::<u64>();
         let askers = gauges.pending + gauges.users + gauges.away + gauges.calls;
         hold(gauges.requests <= askers + asked, "bounded", "requests belong to something")?;
         let owners = gauges.connections
@@ -142,8 +144,19 @@ impl<P: Probe> Server<P> {
             + gauges.watched
             + gauges.away
             + gauges.calls;
+        let owners = owners + receipts().filter(|receipts| receipts.retry_at().is_some()).count() as u64;
         hold(gauges.timers <= owners, "bounded", "timers belong to something")?;
         hold(self.overfull.is_empty(), "bounded", "full connections are closed")?;
+        for receipts in receipts() {
+            let (entries, logs) = (receipts.len() as u64, receipts.logs() as u64);
+            hold(entries <= limits.receipts_per_connection.into(), "bounded", "receipts of a connection")?;
+            hold(
+                logs <= limits.resend_conversations.into(),
+                "bounded",
+                "logs that a connection is behind with",
+            )?;
+            hold(!receipts.is_empty(), "bounded", "nothing is not remembered")?;
+        }
         for connection in self.connections.iter() {
             // One message may be as large as the limit, and nothing beyond that waits with it.
             let cost = connection.outbox.cost_bytes();
@@ -161,6 +174,12 @@ impl<P: Probe> Server<P> {
             if let Phase::Loading { early: waiting, .. } = &connection.phase {
                 early += waiting.iter().map(|message| message.len() as u64).sum::<u64>();
             }
+            let is_classic = connection.user().is_some() && connection.session.is_none();
+            hold(
+                connection.receipts.is_none() || is_classic,
+                "bounded",
+                "receipts end with their connection",
+            )?;
             let Some(key) = connection.user() else { continue };
             let user = self.users.get(key);
             let listed = user.is_some_and(|user| user.conns.contains(&connection.id));

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{
     outbox::Outbox,
     rate::Meter,
+    receipts::{Entry, Receipts, Stage},
     session::Session,
     users::{UserKey, Users},
 };
@@ -20,6 +21,8 @@ pub(super) struct Connection {
     /// When anything last came from the peer.
     pub(super) received_at: Instant,
     pub(super) pinged_at: Instant,
+    /// When it was welcomed, if it is a classic one that is sent again what has not arrived.
+    pub(super) since: Option<Instant>,
     /// When the timers look at it next, if ever.
     pub(super) deadline: Option<Instant>,
     pub(super) messages: Meter,
@@ -29,6 +32,8 @@ pub(super) struct Connection {
     pub(super) pipeline: Option<usize>,
     /// What only a session has; a classic connection has none, nor one that is closing.
     pub(super) session: Option<Box<Session>>,
+    /// What a classic connection has been sent of logs and may not have, and what it is behind with, if there is any.
+    pub(super) receipts: Option<Box<Receipts>>,
 }
 
 /// Where a connection is in its life.
@@ -62,13 +67,22 @@ impl Connection {
             phase,
             received_at: now,
             pinged_at: now,
+            since: None,
             deadline: None,
             messages: Meter::default(),
             bytes: Meter::default(),
             outbox: Outbox::default(),
             pipeline: None,
             session,
+            receipts: None,
         }
+    }
+
+    /// Something in a log is among the frames that it has been sent so far, or lies before what follows.
+    pub(super) fn remember(&mut self, entry: Entry, limit: usize) -> bool {
+        let position = self.outbox.position();
+        let receipts = self.receipts.get_or_insert_with(|| Box::new(Receipts::new(Stage::InStep)));
+        receipts.remember(position, entry, limit)
     }
 
     /// Its user, unless it is closing.
@@ -121,6 +135,11 @@ impl Connection {
         self.bytes.fold(digest);
         self.outbox.fold(digest);
         digest.flag(self.pipeline.is_some());
+        digest.instant_or_none(self.since);
+        digest.flag(self.receipts.is_some());
+        if let Some(receipts) = &self.receipts {
+            receipts.fold(digest, self.outbox.position());
+        }
         digest.flag(self.session.is_some());
         if let Some(session) = &self.session {
             session.fold(digest);

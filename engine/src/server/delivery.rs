@@ -14,17 +14,20 @@ use super::{
     effects::Effects,
     letter::Letter,
     outbox::StreamOutcome,
+    receipts::{Entry, Fate},
+    timers::{Due, Timers},
     users::{User, UserKey},
 };
 use crate::{
     action::{Action, Frame},
     bus::{Note, Record, Topic},
     close::CloseReason,
-    config::Limits,
+    config::ServerConfig,
     id::{ConnId, UserId},
     probe::{Canary, Probe, Rule},
     stats::Stats,
-    storage::Recipient,
+    storage::{Place, Recipient},
+    time::Instant,
 };
 
 /// Signs of typing are pushed to a session while less waits for it than this part of `lag_bytes`.
@@ -35,6 +38,8 @@ const TYPING_LAG_SHARE: u64 = 4;
 pub(super) enum Kind<'a> {
     /// One of many that all count.
     Ordinary,
+    /// A stored message, for classic clients: it is remembered until it has arrived.
+    Stored { conversation: &'a Recipient, place: Place },
     /// A live picture of this sender: worth nothing once there is a newer one.
     Stream { sender: &'a UserId, content_type: i32 },
     /// What the store has, for sessions: they find out what they miss, so they may miss it.
@@ -49,7 +54,9 @@ struct FanOut<'a, P> {
     kind: Kind<'a>,
     effects: &'a mut Effects,
     stats: &'a mut Stats,
-    limits: &'a Limits,
+    config: &'a ServerConfig,
+    timers: &'a mut Timers,
+    now: Instant,
     overfull: &'a mut Vec<ConnId>,
     probe: &'a mut P,
 }
@@ -72,13 +79,19 @@ impl<P: Probe> FanOut<'_, P> {
         if self.probe.canary(Canary::FullEndsFanOut) && !self.overfull.is_empty() {
             return;
         }
+        if let Kind::Stored { conversation, place } = self.kind
+            && !self.is_due(connection, conversation, place)
+        {
+            return;
+        }
         self.stats.pushes += 1;
         let unlimited = self.probe.canary(Canary::OutboxUnlimited);
-        let limit_bytes = if unlimited { u64::MAX } else { self.limits.outbox_bytes };
+        let limit_bytes = if unlimited { u64::MAX } else { self.config.limits.outbox_bytes };
         match self.kind {
-            Kind::Ordinary => {
+            Kind::Ordinary | Kind::Stored { .. } => {
                 if connection.outbox.push(self.frame.len(), limit_bytes) {
                     self.effects.recipient(connection.id);
+                    self.remember(connection);
                 } else {
                     self.probe.reached(Rule::OutboxFull);
                     self.stats.pushes_dropped_full += 1;
@@ -88,7 +101,7 @@ impl<P: Probe> FanOut<'_, P> {
             Kind::Delivery => self.push_delivery(connection, limit_bytes),
             Kind::Typing => self.push_typing(connection),
             Kind::Stream { sender, content_type } => {
-                let limit_streams = self.limits.streams_per_connection;
+                let limit_streams = self.config.limits.streams_per_connection;
                 let outbox = &mut connection.outbox;
                 if self.probe.canary(Canary::OldestPictureWins) && outbox.holds(sender, content_type) {
                     self.stats.pushes_dropped_superseded += 1;
@@ -115,11 +128,58 @@ impl<P: Probe> FanOut<'_, P> {
 }
 
 impl<P: Probe> FanOut<'_, P> {
+    /// Whether it is a stored message's turn for a connection: nothing before it in its log waits to be sent again,
+    /// and it was not sent before.
+    fn is_due(&mut self, connection: &mut Connection, conversation: &Recipient, place: Place) -> bool {
+        let Some(receipts) = &mut connection.receipts else { return true };
+        if self.probe.canary(Canary::LiveOvertakes) {
+            return true;
+        }
+        let limit_logs = usize::try_from(self.config.limits.resend_conversations).unwrap_or(usize::MAX);
+        match receipts.fate(conversation, place, limit_logs) {
+            Fate::Send => return true,
+            Fate::Withheld => {
+                self.probe.reached(Rule::Withheld);
+                self.stats.pushes_withheld += 1;
+            }
+            Fate::Known if self.probe.canary(Canary::CaughtUpTwice) => return true,
+            Fate::Known => self.probe.reached(Rule::SentBefore),
+            Fate::NoRoom => {
+                self.probe.reached(Rule::ResendOverLimit);
+                self.stats.resend_over_limit += 1;
+            }
+        }
+        false
+    }
+
+    /// Remembers a stored message that was sent to a classic client until it has arrived, and has a Ping ask for that
+    /// in time.
+    fn remember(&mut self, connection: &mut Connection) {
+        let Kind::Stored { conversation, place } = self.kind else { return };
+        let limits = &self.config.limits;
+        if limits.resend_messages == 0 || place.seq == 0 {
+            return;
+        }
+        let Place { epoch, seq, .. } = place;
+        let is_first = !connection.receipts.as_ref().is_some_and(|receipts| receipts.wants_ping());
+        let limit = usize::try_from(limits.receipts_per_connection).unwrap_or(usize::MAX);
+        if !connection.remember(Entry { conversation: conversation.clone(), epoch, seq }, limit) {
+            self.probe.reached(Rule::ReceiptsFull);
+            self.stats.receipts_over_limit += 1;
+        }
+        let due = self.now + self.config.receipt_interval;
+        if is_first && let Some(at) = connection.deadline.filter(|at| *at > due) {
+            self.timers.cancel(at, Due::Connection(connection.id));
+            self.timers.set(due, Due::Connection(connection.id));
+            connection.deadline = Some(due);
+        }
+    }
+
     /// Pushes to a session what it is behind by at the most. One frame may be as large as the outbox.
     fn push_delivery(&mut self, connection: &mut Connection, limit_bytes: u64) {
         let Some(session) = &mut connection.session else { return };
         let waits = connection.outbox.unflushed_frames() > 0;
-        let limit_bytes = if waits { self.limits.lag_bytes } else { limit_bytes };
+        let limit_bytes = if waits { self.config.limits.lag_bytes } else { limit_bytes };
         if !session.is_lagging && connection.outbox.push(self.frame.len(), limit_bytes) {
             return self.effects.recipient(connection.id);
         }
@@ -139,10 +199,10 @@ impl<P: Probe> FanOut<'_, P> {
     /// Pushes to a session for which less waits than what makes it lag, by far.
     fn push_typing(&mut self, connection: &mut Connection) {
         if self.probe.canary(Canary::TypingMakesLag) {
-            return self.push_delivery(connection, self.limits.outbox_bytes);
+            return self.push_delivery(connection, self.config.limits.outbox_bytes);
         }
         let is_lagging = connection.session.as_ref().is_none_or(|session| session.is_lagging);
-        let limit_bytes = self.limits.lag_bytes / TYPING_LAG_SHARE;
+        let limit_bytes = self.config.limits.lag_bytes / TYPING_LAG_SHARE;
         if !is_lagging && connection.outbox.push(self.frame.len(), limit_bytes) {
             return self.effects.recipient(connection.id);
         }
@@ -159,7 +219,9 @@ macro_rules! fan_out {
             kind: $kind,
             effects: &mut $server.effects,
             stats: &mut $server.stats,
-            limits: &$server.config.limits,
+            config: &$server.config,
+            timers: &mut $server.timers,
+            now: $server.now,
             overfull: &mut $server.overfull,
             probe: &mut $server.probe,
         }
@@ -190,7 +252,8 @@ impl<P: Probe> Server<P> {
                     self.is_any_member(group, |user| user.conns.len() > user.sessions)
                 }) {
                     let frame = letter.classic(&self.probe);
-                    self.deliver_to_group(group, frame, Kind::Ordinary, sender, origin);
+                    let kind = Kind::Stored { conversation: letter.recipient, place: letter.place };
+                    self.deliver_to_group(group, frame, kind, sender, origin);
                 }
                 if any_sessions && self.is_any_member(group, |user| user.sessions > 0) {
                     self.probe.reached(Rule::DeliveredToSession);
@@ -214,7 +277,9 @@ impl<P: Probe> Server<P> {
     fn deliver_classic_to_user(&mut self, user: &str, letter: &Letter<'_>, origin: Option<ConnId>) {
         let has_classic = |user: &User| user.conns.len() > user.sessions;
         if self.has_classic(letter, || self.users.by_id(user).is_some_and(has_classic)) {
-            self.deliver_to_user(user, letter.classic(&self.probe), Kind::Ordinary, origin);
+            let conversation = Recipient::User(letter.sender.clone());
+            let kind = Kind::Stored { conversation: &conversation, place: letter.place };
+            self.deliver_to_user(user, letter.classic(&self.probe), kind, origin);
         }
     }
 
@@ -309,8 +374,14 @@ impl<P: Probe> Server<P> {
             Kind::Delivery => (None, origin),
             Kind::Typing if self.probe.canary(Canary::TypingEchoed) => (None, origin),
             Kind::Typing => (self.users.key(sender.as_str()), None),
-            Kind::Ordinary | Kind::Stream { .. } if self.probe.canary(Canary::EchoToSender) => (None, None),
-            Kind::Ordinary | Kind::Stream { .. } => (self.users.key(sender.as_str()), None),
+            Kind::Ordinary | Kind::Stored { .. } | Kind::Stream { .. }
+                if self.probe.canary(Canary::EchoToSender) =>
+            {
+                (None, None)
+            }
+            Kind::Ordinary | Kind::Stored { .. } | Kind::Stream { .. } => {
+                (self.users.key(sender.as_str()), None)
+            }
         };
         let mark = self.effects.mark();
         let mut fan_out = fan_out!(self, &frame, kind);

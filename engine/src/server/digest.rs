@@ -24,7 +24,7 @@ impl<P: Probe> Server<P> {
     ///
     /// Not in it is what only names or counts: [`Stats`](crate::Stats); the numbers of tickets, and the
     /// generator that message ids and the hash keys come from, which change names in actions; how many frames
-    /// a connection was sent so far, which Pings carry and nothing reads; the places of users and groups in
+    /// a connection was sent so far, which Pings carry and only their Pongs bring back; the places of users and groups in
     /// tables, which change the order of recipients within one action, and the order in which one event's
     /// actions are asked for that are about different connections or topics.
     ///
@@ -110,6 +110,20 @@ impl<P: Probe> Server<P> {
                 let place = session.and_then(|session| session.marking_place(ticket));
                 digest.len(place.unwrap_or(usize::MAX));
             }
+            Purpose::Unreceived(conn) => {
+                digest.word(10);
+                digest.conn(conn);
+            }
+            Purpose::Missed(conn) => {
+                digest.word(11);
+                digest.conn(conn);
+            }
+            Purpose::Received(conn) => {
+                digest.word(12);
+                digest.conn(conn);
+                let receipts = self.connections.get(conn).and_then(|c| c.receipts.as_ref());
+                digest.len(receipts.and_then(|receipts| receipts.place(ticket)).unwrap_or(usize::MAX));
+            }
             Purpose::Ring(leg) => {
                 digest.word(7);
                 self.calls.fold_name(digest, leg);
@@ -142,6 +156,10 @@ impl<P: Probe> Server<P> {
                 Due::Reload(user) => {
                     digest.word(1);
                     self.users.fold_name(digest, user);
+                }
+                Due::Resend(conn) => {
+                    digest.word(10);
+                    digest.conn(conn);
                 }
                 Due::Heads(conn) => {
                     digest.word(2);

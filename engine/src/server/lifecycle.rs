@@ -108,6 +108,7 @@ impl<P: Probe> Server<P> {
         if !is_session {
             self.probe.reached(Rule::Welcomed);
             self.deliver_to_conn(conn, Frame::Message(classic::welcome(&id)));
+            self.begin_catch_up(conn);
             self.arrived(user);
         }
         if self.probe.canary(Canary::EarlyReversed) {
@@ -153,12 +154,13 @@ impl<P: Probe> Server<P> {
         user
     }
 
-    pub(super) fn ponged(&mut self, conn: ConnId, payload_len: usize) {
+    pub(super) fn ponged(&mut self, conn: ConnId, payload: &Bytes) {
         if self.probe.canary(Canary::PongIsNoLife) || self.sign_of_life(conn).is_none() {
             return;
         }
-        if let Err(reason) = self.admit(conn, payload_len) {
-            self.close(conn, reason);
+        match self.admit(conn, payload.len()) {
+            Ok(()) => self.classic_ponged(conn, payload),
+            Err(reason) => self.close(conn, reason),
         }
     }
 
@@ -205,6 +207,9 @@ impl<P: Probe> Server<P> {
             self.effects.recipient(conn);
             self.effects.send(mark, Frame::Message(frame));
         }
+        if connection.receipts.is_some() && connection.outbox.unflushed_frames() == 0 {
+            self.read_on(conn);
+        }
     }
 
     /// Asks the driver to close a connection. From here on it has no user, and its late events change nothing.
@@ -215,6 +220,8 @@ impl<P: Probe> Server<P> {
         if is_session {
             self.say_goodbye(conn, reason);
             self.end_session(conn);
+        } else {
+            self.end_receipts(conn, user);
         }
         let Some(connection) = self.connections.get_mut(conn) else { return };
         connection.session = None;
@@ -262,6 +269,9 @@ impl<P: Probe> Server<P> {
             self.set_deadline(conn, None);
         }
         self.end_session(conn);
+        if let Some(user) = user {
+            self.end_receipts(conn, user);
+        }
         let Some(mut connection) = self.connections.remove(conn) else { return };
         self.stats.disconnects += 1;
         self.stats.pushes_dropped_closed +=
@@ -356,8 +366,10 @@ impl<P: Probe> Server<P> {
                     self.stats.refused_out_of_turn += 1;
                     return self.close(conn, CloseReason::OutOfTurn);
                 }
+                self.forget_caught(conn);
+                self.read_on_anyway(conn);
                 let silent_at = received_at.max(pinged_at) + self.config.ping_interval;
-                let is_silent = self.now >= silent_at;
+                let is_silent = self.now >= silent_at || self.wants_ping(conn);
                 let next = if is_silent { self.now + self.config.ping_interval } else { silent_at };
                 let next = next.min(dead_at);
                 self.set_deadline(conn, Some(hello_by.map_or(next, |hello_by| next.min(hello_by))));
@@ -371,18 +383,21 @@ impl<P: Probe> Server<P> {
 
     /// Sends a Ping that carries how many frames the connection has been sent before it, as eight bytes,
     /// the highest first: the Pong that comes back tells that they have been received.
-    fn ping(&mut self, conn: ConnId) {
+    pub(super) fn ping(&mut self, conn: ConnId) {
         let now = self.now;
         let Some(connection) = self.connections.get_mut(conn).filter(|c| c.is_online()) else { return };
         self.probe.reached(Rule::Pinged);
         connection.pinged_at = now;
         let itself = self.probe.canary(Canary::PingPositionWrong);
         let position = connection.outbox.position() + u64::from(itself);
+        if let Some(receipts) = &mut connection.receipts {
+            receipts.ping(position);
+        }
         self.deliver_to_conn(conn, Frame::Ping(Bytes::copy_from_slice(&position.to_be_bytes())));
     }
 
     /// Moves a connection's deadline.
-    fn set_deadline(&mut self, conn: ConnId, deadline: Option<Instant>) {
+    pub(super) fn set_deadline(&mut self, conn: ConnId, deadline: Option<Instant>) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         if let Some(at) = core::mem::replace(&mut connection.deadline, deadline) {
             self.timers.cancel(at, Due::Connection(conn));

@@ -16,7 +16,9 @@ mod outbox;
 mod pipeline;
 mod presence;
 mod rate;
+mod receipts;
 mod requests;
+mod resend;
 mod routing;
 mod session;
 mod shutdown;
@@ -69,6 +71,8 @@ pub struct Server<P: Probe = Shipped> {
     config: ServerConfig,
     now: Instant,
     rng: Xoshiro256PlusPlus,
+    /// The time at which the ids of messages count 0, in milliseconds since whenever: random.
+    ids_from: u64,
     connections: Connections,
     users: Users,
     pipelines: Pipelines,
@@ -107,11 +111,14 @@ impl<P: Probe> Server<P> {
     pub fn with_probe(config: ServerConfig, seed: u64, now: Instant, probe: P) -> Self {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         let hash = SeededState::new(rng.next_u64(), rng.next_u64());
+        // From the same seed by another way: what the generator gives next is to stay what it was.
+        let ids_from = Xoshiro256PlusPlus::seed_from_u64(!seed).next_u64();
         Self {
             probe,
             config,
             now,
             rng,
+            ids_from,
             connections: Connections::default(),
             users: Users::new(hash),
             pipelines: Pipelines::default(),
@@ -136,7 +143,7 @@ impl<P: Probe> Server<P> {
             Event::Connected { conn, user, protocol } => self.connected(conn, user, protocol),
             Event::Received { conn, message } => self.received(conn, message),
             Event::Ping { conn, payload } => self.pinged(conn, payload),
-            Event::Pong { conn, payload } => self.ponged(conn, payload.len()),
+            Event::Pong { conn, payload } => self.ponged(conn, &payload),
             Event::Misbehaved { conn, fault } => {
                 if self.sign_of_life(conn).is_some() {
                     self.misbehaved(conn, fault);
@@ -180,6 +187,7 @@ impl<P: Probe> Server<P> {
                     self.load(user);
                 }
                 Due::Heads(conn) => self.heads_due(conn),
+                Due::Resend(conn) => self.resend_due(conn),
                 Due::Away(away) => self.away_due(away),
                 Due::Watched(watched) => self.watched_due(watched),
                 Due::Watch(conn) => self.watch_due(conn),
@@ -264,6 +272,9 @@ impl<P: Probe> Server<P> {
             Purpose::Message(pipeline) => self.message_answered(pipeline, ticket, &answer),
             Purpose::Heads(conn) => self.heads_answered(conn, answer),
             Purpose::Fetch(conn) => self.fetch_answered(conn, ticket, answer),
+            Purpose::Unreceived(conn) => self.unreceived_answered(conn, answer),
+            Purpose::Missed(conn) => self.missed_answered(conn, answer),
+            Purpose::Received(conn) => self.received_answered(conn, ticket, &answer),
             Purpose::Marks(conn) => self.marks_answered(conn, ticket, &answer),
             Purpose::Seen(away) => self.seen_answered(away, &answer),
             Purpose::Watch(conn) => self.watch_answered(conn, ticket, &answer),

@@ -21,6 +21,12 @@ pub(super) enum Purpose {
     Heads(ConnId),
     /// A part of a log that a session has asked for.
     Fetch(ConnId),
+    /// What a classic connection is behind with.
+    Unreceived(ConnId),
+    /// A part of a log that a classic connection is behind with.
+    Missed(ConnId),
+    /// What has arrived at a classic connection.
+    Received(ConnId),
     /// Marks of a session.
     Marks(ConnId),
     /// When a user who has left was here.

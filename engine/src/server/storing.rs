@@ -127,11 +127,7 @@ impl<P: Probe> Server<P> {
         message: Message,
         bytes: Option<Bytes>,
     ) -> Stage {
-        let mut id = [0; 16];
-        if !self.probe.canary(Canary::MessageIdReused) {
-            self.rng.fill_bytes(&mut id);
-        }
-        let id = MessageId(id);
+        let id = self.next_message_id();
         let form = match recipient {
             Recipient::User(_) => {
                 let frame = bytes.unwrap_or_else(|| classic::encode(&message));
@@ -144,6 +140,22 @@ impl<P: Probe> Server<P> {
         };
         let new = classic::stored_form(message, sender, id, recipient);
         self.store(key, new, Parcel { id, form })
+    }
+
+    /// An id for a message whose client gave it none: random but for its beginning, which ascends with time as that of a
+    /// UUID of version 7 does. The store's index of ids then grows at its end. There is no clock here, so that the
+    /// time counts from a random one.
+    fn next_message_id(&mut self) -> MessageId {
+        let mut id = [0; 16];
+        if !self.probe.canary(Canary::MessageIdReused) {
+            self.rng.fill_bytes(&mut id);
+            let since_ms = self.now.as_nanos() / 1_000_000;
+            let time = self.ids_from.wrapping_add(since_ms).to_be_bytes();
+            for (byte, of_time) in id.iter_mut().zip(time.into_iter().skip(2)) {
+                *byte = of_time;
+            }
+        }
+        MessageId(id)
     }
 
     /// Asks the store to keep a message.

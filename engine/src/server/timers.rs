@@ -18,6 +18,8 @@ pub(super) enum Due {
     Reload(UserKey),
     /// Another try to load the heads that a session is told.
     Heads(ConnId),
+    /// Another try to find out or to read what a classic connection is behind with.
+    Resend(ConnId),
     /// The end of the grace of a user who has left.
     Away(AwayKey),
     /// Another question to the other engines about a user who is watched, or the end of waiting for its answer.

@@ -54,6 +54,8 @@ impl World {
         // Who is here is told in tests of its own: in all others it would be in the way.
         let mut config =
             ServerConfig { presence: false, drain_time: Duration::ZERO, ..ServerConfig::default() };
+        // So has what is sent again.
+        config.limits.resend_messages = 0;
         configure(&mut config);
         Self {
             driver: Driver::new(&config, 7),
@@ -185,6 +187,11 @@ impl World {
         let written: Vec<_> = unflushed.drain(..frames.min(unflushed.len())).collect();
         let (frames, payload_bytes) = (written.len() as u32, written.iter().sum::<usize>() as u64);
         self.happens(Event::Flushed { conn, frames, payload_bytes });
+    }
+
+    /// The peer answers no Pings any more.
+    pub(crate) fn goes_deaf(&mut self, conn: ConnId) {
+        self.sessions.get_mut(&conn).unwrap().alive = false;
     }
 
     /// Nothing comes back from the peer any more, and nothing gets through to it.

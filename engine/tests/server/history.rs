@@ -48,6 +48,7 @@ fn config(peers: bool, devices: DevicePolicy) -> ServerConfig {
         drain_time: Duration::ZERO,
         ..ServerConfig::default()
     };
+    config.limits.resend_messages = 0;
     config.limits.connections = SLOTS;
     config.limits.connections_per_user = 2;
     config.limits.groups_per_user = 2;
@@ -310,6 +311,8 @@ impl History {
             seq,
             id: chosen_id(seq),
             sender: range.reader.clone(),
+            sender_name: "".into(),
+            avatar: "".into(),
             content_type: 1,
             content: format!("{} {}", seq, "x".repeat(self.said as usize % 3 * 200)).into(),
             url: "".into(),

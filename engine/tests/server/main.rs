@@ -29,6 +29,7 @@ mod original_faults;
 mod pictures;
 mod presence;
 mod properties;
+mod resend;
 mod rules;
 mod session_calls;
 mod session_connect;

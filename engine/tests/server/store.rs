@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use switchboard_engine::{
     Answer, DirectoryChange, DirectoryChangeKind, FileKind, FileUpload, GroupChange, GroupId, Head, Marks,
-    MessageId, Messages, NewMarks, NewMessage, Place, Range, Recipient, Request, StoredMarks, StoredMessage,
-    Subject, Ticket, UserId, UserProfile,
+    MessageId, Messages, NewMarks, NewMessage, Place, Range, Received, Recipient, Request, StoredMarks,
+    StoredMessage, Subject, Ticket, UserId, UserProfile,
 };
 
 /// What a test knows of the store, and tells it.
@@ -22,6 +22,12 @@ pub(crate) struct Store {
     pub(crate) marks: BTreeMap<(UserId, Recipient), Marks>,
     /// How many heads it gives at a time; all, if none.
     pub(crate) heads_per_page: Option<usize>,
+    /// Up to where everything has arrived at the classic clients of users.
+    received: BTreeMap<(String, Recipient), u64>,
+    /// Who has come with a classic client.
+    classic: BTreeSet<String>,
+    /// How often it was told what has arrived.
+    pub(crate) told_received: usize,
     /// How often it was asked anything.
     pub(crate) asked: usize,
     /// Whether answers are held back.
@@ -77,7 +83,8 @@ impl Store {
                 Answer::Seen { at_ms: Some(SEEN_AT_MS) }
             }
             Request::LoadSeen { watcher, user } => self.seen(watcher, user),
-            Request::StoreReceived(_) | Request::LoadUnreceived { .. } => Answer::Failed,
+            Request::StoreReceived(told) => self.receive(told),
+            Request::LoadUnreceived { user, .. } => self.unreceived(user),
         }
     }
 
@@ -133,6 +140,57 @@ impl Store {
             self.profile(user.as_str()).groups.retain(|group| group != to);
         }
         self.changes.push(DirectoryChange { revision: self.revision, user: user.clone(), kind });
+    }
+
+    /// Moves the place up to which everything has arrived at a user's classic clients over what has.
+    fn receive(&mut self, told: &Received) -> Answer {
+        self.told_received += 1;
+        let of = (told.user.as_str().to_owned(), told.conversation.clone());
+        let log = self.log_of(&told.user, &told.conversation);
+        let mut seq = self.received.get(&of).copied().unwrap_or(0).max(told.seq);
+        for message in log.iter().filter(|message| message.seq > seq).collect::<Vec<_>>() {
+            let is_wanted = message.sender != told.user && message.content_type <= 5;
+            if is_wanted && !told.beyond.contains(&message.seq) {
+                break;
+            }
+            seq = message.seq;
+        }
+        self.received.insert(of, seq);
+        Answer::ReceivedStored
+    }
+
+    /// What has not arrived at a user's classic clients; everything has at those of who comes for the first time.
+    fn unreceived(&mut self, user: &UserId) -> Answer {
+        let Answer::HeadsLoaded { heads, .. } = self.heads(user, 0) else { unreachable!() };
+        let is_first = self.classic.insert(user.as_str().to_owned());
+        let mut unreceived = Vec::new();
+        for head in heads {
+            let of = (user.as_str().to_owned(), head.conversation.clone());
+            if is_first {
+                self.received.insert(of, head.seq);
+                continue;
+            }
+            let seq = self.received.get(&of).copied().unwrap_or(0);
+            let log = self.log_of(user, &head.conversation);
+            if log.iter().any(|message| message.seq > seq && message.sender != *user) {
+                let conversation = head.conversation.clone();
+                let (user, beyond) = (user.clone(), Vec::new());
+                unreceived.push((head, Received { user, conversation, epoch: EPOCH, seq, beyond }));
+            }
+        }
+        Answer::UnreceivedLoaded { unreceived, next: None }
+    }
+
+    /// Up to where everything has arrived at the classic clients of a user.
+    pub(crate) fn received(&self, user: &str, of: &Recipient) -> u64 {
+        self.received.get(&(user.to_owned(), of.clone())).copied().unwrap_or(0)
+    }
+
+    fn log_of(&self, reader: &UserId, of: &Recipient) -> Vec<StoredMessage> {
+        let probe = NewMessage { sender: reader.clone(), recipient: of.clone(), ..nothing(reader) };
+        let name = conversation(&probe);
+        let log = self.log.iter().filter(|message| conversation(message) == name);
+        log.enumerate().map(|(index, message)| kept(index as u64 + 1, message)).collect()
     }
 
     /// The heads of a user's conversations, a page at a time, in the order in which they began.
@@ -261,6 +319,8 @@ fn kept(seq: u64, message: &NewMessage) -> StoredMessage {
         seq,
         id: message.id,
         sender: message.sender.clone(),
+        sender_name: message.sender_name.clone(),
+        avatar: Box::default(),
         content_type: message.content_type,
         content: message.content.clone(),
         url: message.url.clone(),

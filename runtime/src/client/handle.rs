@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use switchboard_engine::{
@@ -167,8 +168,8 @@ impl Client {
         reached.map(|state| state.clone()).map_err(|_| Ended)
     }
 
-    /// Submits an entry for a conversation: see [`Client::submit_as`]. Its id is made of random numbers of the operating
-    /// system. An entry is a message, or an edit or a recall of one ([`Content::edit`], [`Content::recall`]), or a
+    /// Submits an entry for a conversation: see [`Client::submit_as`]. Its id begins with the time
+    /// and goes on with random numbers of the operating system, as a UUID of version 7 (RFC 9562). An entry is a message, or an edit or a recall of one ([`Content::edit`], [`Content::recall`]), or a
     /// change of a group ([`Content::change`]).
     ///
     /// ```no_run
@@ -187,7 +188,8 @@ impl Client {
     pub async fn submit(&self, conversation: Recipient, content: Content) -> Result<Submitted, SubmitError> {
         let mut id = [0; 16];
         getrandom::fill(&mut id).map_err(SubmitError::Random)?;
-        self.submit_as(MessageId(id), conversation, content).await
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.submit_as(timed_id(since, id), conversation, content).await
     }
 
     /// Submits a message under an id: the same id whenever it is the same message, for the server stores one
@@ -409,6 +411,13 @@ fn random_group(random: [u8; 16]) -> GroupId {
     GroupId::new(&parts.join("-")).expect("a UUID is an id")
 }
 
+/// The id of a message from the time since 1970 and random bytes: a UUID of version 7 (RFC 9562 section 5.7).
+fn timed_id(since: Duration, random: [u8; 16]) -> MessageId {
+    let time = since.as_millis() << 80;
+    let rest = u128::from_be_bytes(random) & !(u128::MAX << 80) & !(0xf << 76) & !(0b11 << 62);
+    MessageId((time | rest | (7 << 76) | (0b10 << 62)).to_be_bytes())
+}
+
 /// A message on its way. As a future, its fate: where the server has stored it, or why it has not. Can be
 /// dropped: the message is sent all the same, and [`Event::Accepted`](super::Event::Accepted) or
 /// [`Event::Rejected`](super::Event::Rejected) tell its fate as well.
@@ -437,6 +446,17 @@ impl Future for Submitted {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_new_messages_id_is_a_uuid_that_begins_with_the_time() {
+        let id = |random| {
+            let MessageId(id) = timed_id(Duration::from_millis(0x017f_22e2_79b0), [random; 16]);
+            format!("{:032x}", u128::from_be_bytes(id))
+        };
+        // The time of the example in RFC 9562, appendix A.6.
+        assert_eq!(id(0xff), "017f22e279b07fffbfffffffffffffff");
+        assert_eq!(id(0), "017f22e279b070008000000000000000");
+    }
 
     #[test]
     fn a_new_groups_id_is_a_random_uuid() {

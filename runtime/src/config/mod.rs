@@ -144,6 +144,8 @@ pub struct Timeouts {
     pub call_grace_ms: u64,
     /// Over how long a shutdown closes the connections, as far as `shutdown_timeout_ms` allows; 0 to a day.
     pub drain_time_ms: u64,
+    /// How long after a stored message was sent to a classic client a Ping asks whether it has arrived.
+    pub receipt_interval_ms: u64,
 }
 
 /// Section `limits`, for each shard. Defaults, but for `receive_budget_bytes`: the engine's, whose
@@ -189,6 +191,12 @@ pub struct Limits {
     pub pending: u32,
     /// Bytes of all messages and files that wait for the store; `message_bytes` and 1,024 more, to 1 TiB.
     pub pending_bytes: u64,
+    /// Messages of one conversation that are sent again to a classic client that returns, the newest; 0: none.
+    pub resend_messages: u32,
+    /// Conversations of which a classic client that returns is sent messages again; at least 1.
+    pub resend_conversations: u32,
+    /// Messages sent to one classic client of which is remembered whether they have arrived; at least 2.
+    pub receipts_per_connection: u32,
     /// Bytes waiting to be written to one session, beyond which nothing is pushed to it until they are written;
     /// 1 to less than `outbox_bytes`.
     pub lag_bytes: u64,
@@ -284,6 +292,7 @@ impl Default for Timeouts {
             peer_timeout_ms: millis(engine.peer_timeout),
             call_grace_ms: millis(engine.call_grace),
             drain_time_ms: millis(engine.drain_time),
+            receipt_interval_ms: millis(engine.receipt_interval),
         }
     }
 }
@@ -311,6 +320,9 @@ impl Default for Limits {
             pending_per_connection,
             pending,
             pending_bytes,
+            resend_messages,
+            resend_conversations,
+            receipts_per_connection,
             lag_bytes,
             fetches_per_connection,
             marks_per_connection,
@@ -341,6 +353,9 @@ impl Default for Limits {
             pending_per_connection,
             pending,
             pending_bytes,
+            resend_messages,
+            resend_conversations,
+            receipts_per_connection,
             lag_bytes,
             fetches_per_connection,
             marks_per_connection,
@@ -407,6 +422,7 @@ impl Config {
             resync_interval: Duration::from_millis(timeouts.resync_interval_ms),
             reconnect_after: Duration::from_millis(timeouts.reconnect_after_ms),
             reconnect_spread: Duration::from_millis(timeouts.reconnect_spread_ms),
+            receipt_interval: Duration::from_millis(timeouts.receipt_interval_ms),
             presence: self.presence == Presence::On,
             presence_grace: Duration::from_millis(timeouts.presence_grace_ms),
             presence_refresh: Duration::from_millis(timeouts.presence_refresh_ms),
@@ -435,6 +451,9 @@ impl Config {
                 pending_per_connection: limits.pending_per_connection,
                 pending: limits.pending,
                 pending_bytes: limits.pending_bytes,
+                resend_messages: limits.resend_messages,
+                resend_conversations: limits.resend_conversations,
+                receipts_per_connection: limits.receipts_per_connection,
                 lag_bytes: limits.lag_bytes,
                 fetches_per_connection: limits.fetches_per_connection,
                 marks_per_connection: limits.marks_per_connection,

@@ -48,5 +48,10 @@ pub(crate) fn settle(connection: &mut Connection, folder: &DataFolder) -> rusqli
 }
 
 fn renew(transaction: &Transaction<'_>) -> rusqlite::Result<usize> {
+    // What is there has arrived as far as it had; what was lost and takes its place has not.
+    transaction.execute(
+        "UPDATE received SET seq = min(seq, (SELECT head_seq FROM conversations WHERE id = conversation_id))",
+        [],
+    )?;
     transaction.execute("UPDATE conversations SET epoch = coalesce(nullif(random(), 0), 1)", [])
 }

@@ -73,16 +73,16 @@ impl StoreHandle {
     /// being stored, it may see or not.
     pub fn submit(&self, shard: usize, ticket: Ticket, request: Request) {
         let shared = match &request {
-            Request::LoadHeads { .. }
-            | Request::LoadMessages(_)
-            | Request::LoadSeen { .. }
-            | Request::LoadUnreceived { .. } => self.reader.as_ref().unwrap_or(&self.shared),
+            Request::LoadHeads { .. } | Request::LoadMessages(_) | Request::LoadSeen { .. } => {
+                self.reader.as_ref().unwrap_or(&self.shared)
+            }
             Request::LoadUser(_)
             | Request::StoreMessage(_)
             | Request::StoreFile(_)
             | Request::StoreMarks(_)
             | Request::StoreSeen(_)
-            | Request::StoreReceived(_) => &self.shared,
+            | Request::StoreReceived(_)
+            | Request::LoadUnreceived { .. } => &self.shared,
         };
         let bytes = size_bytes(&request);
         let job = Job { shard, ticket, bytes, request };
@@ -201,8 +201,8 @@ fn size_bytes(request: &Request) -> usize {
             | Request::StoreMarks(_)
             | Request::StoreSeen(_)
             | Request::LoadSeen { .. }
-            | Request::StoreReceived(_)
             | Request::LoadUnreceived { .. } => 0,
+            Request::StoreReceived(received) => received.beyond.len() * size_of::<u64>(),
             Request::StoreMessage(message) => {
                 message.content.len()
                     + message.sender_name.len()

@@ -2,6 +2,7 @@
 
 mod amend;
 mod marks;
+mod received;
 
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -107,12 +108,7 @@ impl<'c> Log<'c> {
 
     /// Commits; returns whether there was anything to write.
     pub(crate) fn commit(&mut self) -> rusqlite::Result<bool> {
-        for index in self.moved.drain(..) {
-            if let Some(conversation) = self.cache.conversations.get_mut(index) {
-                self.statements.move_head.execute(params![conversation.head_seq, conversation.id])?;
-                conversation.moved = false;
-            }
-        }
+        self.write_heads()?;
         let commits = self.commits.saturating_add(i64::from(self.wrote));
         if self.wrote {
             self.statements.count_commit.execute([commits])?;
@@ -120,6 +116,17 @@ impl<'c> Log<'c> {
         self.connection.execute_batch("COMMIT")?;
         self.commits = commits;
         Ok(self.wrote)
+    }
+
+    /// Writes the heads that this transaction has moved, so that they are in the table.
+    fn write_heads(&mut self) -> rusqlite::Result<()> {
+        for index in self.moved.drain(..) {
+            if let Some(conversation) = self.cache.conversations.get_mut(index) {
+                self.statements.move_head.execute(params![conversation.head_seq, conversation.id])?;
+                conversation.moved = false;
+            }
+        }
+        Ok(())
     }
 
     /// How many commits have written something; all of them are durable.
@@ -159,13 +166,13 @@ impl<'c> Log<'c> {
                 Ok(answer)
             }
             Request::StoreMarks(new) => self.store_marks(new),
+            Request::StoreReceived(told) => self.store_received(told),
+            Request::LoadUnreceived { user, after } => self.load_unreceived(user, *after),
             // Files have a store of their own, `crate::media`, and reading has a thread of its own.
             Request::StoreFile(_)
             | Request::LoadHeads { .. }
             | Request::LoadMessages(_)
-            | Request::LoadSeen { .. }
-            | Request::StoreReceived(_)
-            | Request::LoadUnreceived { .. } => Ok(Answer::Failed),
+            | Request::LoadSeen { .. } => Ok(Answer::Failed),
         }
     }
 
@@ -473,6 +480,11 @@ impl Cache {
     }
 }
 
+/// Where a sender's message of this id is already.
+const STORED: &str = "SELECT epoch, seq, stored_at_ms
+     FROM messages CROSS JOIN conversations ON conversations.id = conversation_id
+     WHERE message_id = ?2 AND sender_id = ?1";
+
 /// The prepared statements of the store's thread.
 struct Statements<'c> {
     user: Statement<'c>,
@@ -491,6 +503,7 @@ struct Statements<'c> {
     changes: Statement<'c>,
     data_version: Statement<'c>,
     marks: marks::MarkStatements<'c>,
+    received: received::ReceivedStatements<'c>,
 }
 
 impl<'c> Statements<'c> {
@@ -528,13 +541,9 @@ impl<'c> Statements<'c> {
                 "INSERT INTO messages (conversation_id, seq, sender_id, message_id, content_type, content,
                                        sender_name, url, file_suffix, stored_at_ms, change, target_seq)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
-                 ON CONFLICT (sender_id, message_id) DO NOTHING",
+                 ON CONFLICT (message_id, sender_id) DO NOTHING",
             )?,
-            stored: prepare(
-                "SELECT epoch, seq, stored_at_ms
-                 FROM messages JOIN conversations ON conversations.id = conversation_id
-                 WHERE sender_id = ?1 AND message_id = ?2",
-            )?,
+            stored: prepare(STORED)?,
             move_head: prepare("UPDATE conversations SET head_seq = ?1 WHERE id = ?2")?,
             count_commit: prepare("UPDATE store_state SET commits = ?1")?,
             revision: prepare(
@@ -547,6 +556,7 @@ impl<'c> Statements<'c> {
             )?,
             data_version: prepare("PRAGMA data_version")?,
             marks: marks::MarkStatements::prepare(connection)?,
+            received: received::ReceivedStatements::prepare(connection)?,
         })
     }
 
@@ -628,4 +638,21 @@ pub(crate) fn valid<T>(id: Result<T, switchboard_engine::IdError>) -> Option<T> 
 pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::open::{DataFolder, open_locked};
+    use super::*;
+
+    #[test]
+    fn a_message_is_looked_up_by_both_parts_of_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = open_locked(&DataFolder::lock(folder.path()).unwrap()).unwrap();
+        let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {STORED}")).unwrap();
+        let steps = plan.query_map([None::<i64>; 2], |row| row.get::<_, String>(3)).unwrap();
+        let steps: Vec<String> = steps.collect::<Result<_, _>>().unwrap();
+        let by_id = "SEARCH messages USING INDEX messages_by_id (message_id=? AND sender_id=?)";
+        assert_eq!(steps, [by_id, "SEARCH conversations USING INTEGER PRIMARY KEY (rowid=?)"]);
+    }
 }

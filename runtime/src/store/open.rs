@@ -32,17 +32,19 @@ const CACHE_KIB: i32 = 64 << 10;
 const APPLICATION_ID: i32 = 0x5357_4244;
 
 /// Every step of the schema, oldest first. One that has been released is never changed.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("../migrations/0001_initial.sql"),
     include_str!("../migrations/0002_sessions.sql"),
     include_str!("../migrations/0004_marks.sql"),
     include_str!("../migrations/0005_seen.sql"),
     include_str!("../migrations/0003_groups.sql"),
     include_str!("../migrations/0007_revisions.sql"),
+    include_str!("../migrations/0006_received.sql"),
+    include_str!("../migrations/0008_messages.sql"),
 ];
 
 /// The number of the newest schema: how many migrations there are.
-const SCHEMA_VERSION: i32 = 6;
+const SCHEMA_VERSION: i32 = 8;
 
 fn migrations() -> Migrations<'static> {
     MIGRATIONS.into_iter().map(M::up).collect()
@@ -236,14 +238,21 @@ impl Database {
     }
 
     fn migrate(mut self) -> Result<Connection, OpenError> {
-        let migrated = migrations().to_latest(&mut self.connection);
-        match migrated {
+        match self.migrated() {
             Ok(()) => Ok(self.connection),
             Err(rusqlite_migration::Error::RusqliteError { err, .. }) if is_damage(&err) => {
                 Err(classify(self.file, err))
             }
             Err(source) => Err(OpenError::Migration { file: self.file, source }),
         }
+    }
+
+    /// With files for what is sorted on the way: an index of a large log does not fit into memory.
+    fn migrated(&mut self) -> rusqlite_migration::Result<()> {
+        self.connection.pragma_update(None, "temp_store", "FILE")?;
+        migrations().to_latest(&mut self.connection)?;
+        self.connection.pragma_update(None, "temp_store", "MEMORY")?;
+        Ok(())
     }
 }
 
@@ -278,7 +287,8 @@ fn touch_every_table(connection: &Connection) -> rusqlite::Result<()> {
         "SELECT EXISTS (SELECT 1 FROM users), EXISTS (SELECT 1 FROM groups), EXISTS (SELECT 1 FROM members),
                 EXISTS (SELECT 1 FROM conversations), EXISTS (SELECT 1 FROM messages),
                 EXISTS (SELECT 1 FROM directory_log), EXISTS (SELECT 1 FROM write_probe),
-                EXISTS (SELECT 1 FROM store_state), EXISTS (SELECT 1 FROM revisions)",
+                EXISTS (SELECT 1 FROM store_state), EXISTS (SELECT 1 FROM revisions),
+                EXISTS (SELECT 1 FROM received)",
         [],
         |_| Ok(()),
     )

@@ -181,10 +181,10 @@ impl<'c> Reads<'c> {
 /// the user has the lower number of the two, those in which it has the higher one, and groups. Each is in the
 /// order of numbers that never change: the conversation's, or the group's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
-    list: usize,
+pub(super) struct Place {
+    pub(super) list: usize,
     /// What comes after this number.
-    number: i64,
+    pub(super) number: i64,
 }
 
 impl Place {
@@ -193,14 +193,14 @@ impl Place {
     const NUMBER_BITS: u32 = 62;
     const NUMBER_MASK: u64 = (1 << Self::NUMBER_BITS) - 1;
 
-    fn from_cursor(cursor: u64) -> Self {
+    pub(super) fn from_cursor(cursor: u64) -> Self {
         Self {
             list: usize::try_from(cursor >> Self::NUMBER_BITS).unwrap_or(usize::MAX),
             number: (cursor & Self::NUMBER_MASK).cast_signed(),
         }
     }
 
-    fn cursor(self) -> u64 {
+    pub(super) fn cursor(self) -> u64 {
         let list = u64::try_from(self.list).unwrap_or(u64::MAX);
         list << Self::NUMBER_BITS | (self.number.cast_unsigned() & Self::NUMBER_MASK)
     }
@@ -208,7 +208,7 @@ impl Place {
 
 /// A head from a row of number, epoch, head, first place, the other's id, and both sides' marks; none if that makes
 /// no sense.
-fn head(row: &Row<'_>, list: usize) -> rusqlite::Result<Option<Head>> {
+pub(super) fn head(row: &Row<'_>, list: usize) -> rusqlite::Result<Option<Head>> {
     let id = row.get_ref(4)?.as_str()?;
     let conversation = if list == sql::GROUPS {
         valid(GroupId::new(id)).map(Recipient::Group)
@@ -245,6 +245,8 @@ fn message(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
         seq: row.get::<_, i64>(0)?.unsigned_abs(),
         id: MessageId(row.get(1)?),
         sender,
+        sender_name: row.get(11)?,
+        avatar: row.get(12)?,
         content_type: row.get(3)?,
         content: row.get(4)?,
         url: row.get(5)?,
@@ -297,7 +299,7 @@ mod sql {
              iif(changed_seq <= ?5, changed_seq, iif(is_recalled, ?5,
                  (SELECT coalesce(max(revisions.seq), 0) FROM revisions WHERE revisions.conversation_id = ?1
                   AND revisions.target_seq = messages.seq AND revisions.seq <= ?5))),
-             is_recalled"
+             is_recalled, sender_name, users.avatar"
         };
     }
 

@@ -86,6 +86,8 @@ impl SimStore {
             seq: stored.seq,
             id: message.id,
             sender: message.sender.clone(),
+            sender_name: message.sender_name.clone(),
+            avatar: self.avatar(&message.sender),
             content_type: message.content_type,
             content: if is_recalled { "".into() } else { text.clone() },
             url: if is_recalled { "".into() } else { message.url.clone() },

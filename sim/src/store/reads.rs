@@ -7,11 +7,11 @@ use switchboard_engine::{Answer, Head, Marks, Messages, Range, Recipient, Stored
 use super::{Conversation, SimStore, StoreCanary, Stored};
 
 /// Heads of one answer at the most: so few that even small worlds have several answers.
-const HEADS_AT_A_TIME: usize = 3;
+pub(super) const HEADS_AT_A_TIME: usize = 3;
 
 impl Conversation {
     /// Who or what is on the other side of it for a user, if the user is on one side.
-    fn other_side(&self, user: &UserId) -> Option<Recipient> {
+    pub(super) fn other_side(&self, user: &UserId) -> Option<Recipient> {
         match self {
             Self::Direct(one, other) if one == user => Some(Recipient::User(other.clone())),
             Self::Direct(one, other) if other == user => Some(Recipient::User(one.clone())),
@@ -61,7 +61,7 @@ impl SimStore {
     }
 
     /// Which places of a conversation a user may read; none if not any.
-    fn readable(&self, reader: &UserId, conversation: &Recipient) -> Option<(u64, u64)> {
+    pub(super) fn readable(&self, reader: &UserId, conversation: &Recipient) -> Option<(u64, u64)> {
         match conversation {
             Recipient::User(_) => Some((1, u64::MAX)),
             Recipient::Group(group) => {

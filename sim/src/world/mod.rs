@@ -536,6 +536,7 @@ fn config(s: &Settings, peers: bool) -> ServerConfig {
         drain_time: Duration::ZERO,
         peers,
         limits: Limits {
+            resend_messages: 0,
             connections_per_user: u32_of(s.connections_per_user),
             groups_per_user: u32_of(s.groups_per_user),
             message_bytes: s.message_bytes,

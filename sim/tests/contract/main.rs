@@ -11,6 +11,7 @@ mod groups;
 mod marks;
 mod random;
 mod reads;
+mod received;
 mod seen;
 mod sides;
 mod store;

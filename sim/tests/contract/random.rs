@@ -10,6 +10,7 @@ use switchboard_sim::store::StoreCanary;
 use super::amend::{edit, recall};
 use super::bench::{Bench, model};
 use super::marks::{at, mark};
+use super::received::{arrives, lacks};
 use super::sides::{GROUPS, Sqlite, Strangers, USERS};
 
 use super::{change_of, file, load, message, to_group, to_user, user};
@@ -67,6 +68,13 @@ enum Step {
         log: Option<u64>,
         marks: (u64, u64),
     },
+    /// What has arrived at a user's classic clients, and then what has not.
+    Arrive {
+        user: &'static str,
+        of: Recipient,
+        given_up: u64,
+        beyond: Vec<u64>,
+    },
     Read {
         reader: &'static str,
         of: Recipient,
@@ -85,9 +93,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let to = || prop::sample::select(&["chess", "go", "nowhere"][..]);
     let recipient = prop_oneof![name().prop_map(to_user), to().prop_map(to_group), Just(to_group("chess"))];
     let contents: [&[u8]; 4] = [b"\x89PNG\r\n\x1a\n", b"ID3\x03 mp3", b"words", b""];
+    let arrival = recipient.clone();
     let word = (name(), 0..12_u8, recipient.clone());
     let step = prop_oneof![
-        12 => word.clone().prop_map(|word| Step::Say(vec![word])),
+        14 => word.clone().prop_map(|word| Step::Say(vec![word])),
         3 => prop::collection::vec(word, 2..8).prop_map(Step::Say),
         12 => (name(), 0..40_u8, to(), changes()).prop_map(
             |(sender, id, group, change)| Step::Change { sender, id: 100 + id, group, change }
@@ -101,7 +110,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (prop::sample::select(contents.to_vec()), prop::sample::select(&["png", "mp4", "html", ""][..]))
             .prop_map(|(contents, suffix)| Step::File { contents, suffix }),
         4 => name().prop_map(Step::Heads),
-        4 => (name(), 0..20_u8, recipient.clone(), 1..5_u64, prop::bool::weighted(0.3)).prop_map(
+        9 => (name(), 0..20_u8, recipient.clone(), 1..4_u64, prop::bool::weighted(0.4)).prop_map(
             |(sender, id, of, target_seq, recalls)| Step::Amend { sender, id, of, target_seq, recalls }
         ),
         4 => (name(), recipient.clone(), prop::option::weighted(0.2, 0..6_u64), (0..6_u64, 0..6_u64))
@@ -110,6 +119,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (name(), name()).prop_map(|(watcher, user)| Step::Seen { watcher, user }),
         4 => (name(), recipient, 0..6_u64, any::<bool>(), 1..4_u32).prop_map(
             |(reader, of, from_seq, backwards, limit)| Step::Read { reader, of, from_seq, backwards, limit }
+        ),
+        4 => (name(), arrival, 0..2_u64, prop::collection::btree_set(1..8_u64, 0..6)).prop_map(
+            |(user, of, given_up, beyond)| {
+                Step::Arrive { user, of, given_up, beyond: beyond.into_iter().collect() }
+            }
         ),
         1 => Just(Step::Crash),
     ];
@@ -168,6 +182,13 @@ fn take(store: &mut Bench, place: usize, step: &Step) -> String {
             let right = heads.iter().find(|head| head.conversation == *of).map(|head| head.epoch);
             let log = &log.or(right).unwrap_or(0);
             format!("{:?}", mark(store, user, of.clone(), *log, at(*delivered, *read)))
+        }
+        Step::Arrive { user, of, given_up, beyond } => {
+            let heads = store.heads(user);
+            let right = heads.iter().find(|head| head.conversation == *of).map_or(0, |head| head.epoch);
+            let answer = arrives(store, user, of.clone(), right, *given_up, beyond);
+            let stranger = store.ask(load(user)) == Answer::Refused;
+            format!("{answer:?} {:?}", (!stranger).then(|| lacks(store, user)))
         }
         Step::Leaves(who) => format!("{:?}", store.ask(Request::StoreSeen(user(who)))),
         Step::Seen { watcher, user: who } => {

@@ -13,6 +13,7 @@ use super::bench::{Bench, model};
 use super::groups::*;
 use super::marks::*;
 use super::reads::*;
+use super::received::*;
 use super::seen::*;
 use super::sides::{Sqlite, Strangers};
 use super::{change, file, group, load, message, message_id, to_group, to_user, user};
@@ -73,6 +74,13 @@ cases! {
     what_nobody_has_begun_is_empty_and_has_no_epoch
     every_log_has_an_epoch_of_its_own_that_outlives_crashes
     a_message_is_read_as_it_was_stored_first
+    nothing_of_before_a_user_comes_with_a_classic_client_is_missing
+    what_has_arrived_counts_up_to_what_has_not
+    own_messages_need_not_arrive
+    what_has_arrived_of_another_log_or_ones_that_are_none_changes_nothing
+    what_is_given_up_counts_as_arrived
+    a_member_lacks_nothing_of_before_its_joining
+    logs_that_are_behind_come_in_pages_of_which_none_is_left_out
     a_group_begins_with_its_creation_and_its_creator_owns_it
     an_id_that_is_taken_reveals_nothing_but_to_who_has_created_it
     open_groups_are_joined_and_closed_ones_by_invitation
@@ -497,6 +505,7 @@ fn every_planted_bug_fails_the_case_that_is_there_for_it() {
             MembershipUnchecked => "only_members_write_to_a_group_at_the_time_of_the_commit",
             ChangeUnannounced => "changes_are_announced_whole_and_in_order",
             RevisionRepeats => "revisions_increase_over_the_changes_of_all_users",
+            ReceivedOverGaps => "what_has_arrived_counts_up_to_what_has_not",
             EditsOfOthers => "only_messages_that_are_there_are_changed_and_by_who_has_sent_them",
             RecalledIsEdited | RecallKeepsText => "of_what_was_recalled_nothing_is_left_to_read",
             EditNotShown => "a_message_says_what_its_last_edit_says",

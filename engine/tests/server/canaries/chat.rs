@@ -47,6 +47,10 @@ struct Session {
     unflushed: VecDeque<usize>,
     /// Whether nothing gets through to it, and nothing comes back from it.
     is_stuck: bool,
+    /// Whether it answers no Ping by itself.
+    is_deaf: bool,
+    /// What the last Ping carried that it has not answered.
+    unanswered: Option<Bytes>,
     closed: Option<CloseReason>,
     aborted: bool,
 }
@@ -184,6 +188,18 @@ impl Chat {
         self.sessions.get_mut(&conn).unwrap().is_stuck = true;
     }
 
+    /// From now on, the connection answers Pings when it is told to.
+    pub(crate) fn is_deaf(&mut self, conn: ConnId) {
+        self.sessions.get_mut(&conn).unwrap().is_deaf = true;
+    }
+
+    /// The connection answers its last Ping, if it was sent one.
+    pub(crate) fn pongs(&mut self, conn: ConnId) {
+        if let Some(payload) = self.sessions.get_mut(&conn).unwrap().unanswered.take() {
+            self.happens(Event::Pong { conn, payload });
+        }
+    }
+
     /// The next frame that waits is written, if there is one.
     pub(crate) fn flushes(&mut self, conn: ConnId) {
         let waiting = self.sessions.get_mut(&conn).unwrap().unflushed.pop_front();
@@ -211,6 +227,10 @@ impl Chat {
 
     /// The store does what it was asked as the `nth` of what it has not answered, and says so.
     pub(crate) fn store_answers(&mut self, nth: usize) {
+        // A bug may have left it unasked.
+        if nth >= self.store.held.len() {
+            return;
+        }
         let (ticket, request) = self.store.held.remove(nth);
         let answer = self.store.answer(&request);
         self.directory_follows();
@@ -219,6 +239,9 @@ impl Chat {
 
     /// The store answers the `nth` open request otherwise.
     pub(crate) fn store_says(&mut self, nth: usize, answer: Answer) {
+        if nth >= self.store.held.len() {
+            return;
+        }
         let (ticket, _) = self.store.held.remove(nth);
         self.happens(Event::Answered { ticket, answer });
     }
@@ -358,6 +381,10 @@ impl Session {
         }
         let mut events = vec![Event::Flushed { conn, frames: 1, payload_bytes: len as u64 }];
         if let Frame::Ping(payload) = frame {
+            if self.is_deaf {
+                self.unanswered = Some(payload.clone());
+                return events;
+            }
             events.push(Event::Pong { conn, payload: payload.clone() });
         }
         events
@@ -368,6 +395,7 @@ fn server(canary: Option<Canary>, configure: fn(&mut ServerConfig)) -> Server<Wa
     // Who is here is told in chats of its own: in all others it would be in the way.
     let mut config =
         ServerConfig { peers: true, presence: false, drain_time: Duration::ZERO, ..ServerConfig::default() };
+    config.limits.resend_messages = 0;
     configure(&mut config);
     config.validate().unwrap();
     Server::with_probe(config, 7, START, Watch { canary, reached: BTreeSet::new() })

@@ -10,6 +10,7 @@ mod flow;
 mod marks;
 mod presence;
 mod progress;
+mod resend;
 mod session;
 mod storing;
 
@@ -38,6 +39,7 @@ fn trials() -> impl Iterator<Item = &'static Trial> {
         calls::TRIALS,
         progress::TRIALS,
         flow::TRIALS,
+        resend::TRIALS,
     ];
     lists.into_iter().flatten()
 }

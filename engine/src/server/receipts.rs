@@ -1,0 +1,434 @@
+//! What a classic connection has been sent of logs, what of that has arrived, and what it is behind with: all that is
+//! known of one connection, without what is done about it.
+
+use alloc::{
+    collections::{BTreeSet, VecDeque},
+    vec::Vec,
+};
+
+use crate::{
+    digest::Digest,
+    id::{Ticket, UserId},
+    storage::{Place, Received, Recipient},
+    time::Instant,
+};
+
+/// A place in a log, as the user of the connection sees it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Entry {
+    pub(super) conversation: Recipient,
+    pub(super) epoch: u64,
+    pub(super) seq: u64,
+}
+
+/// What is known of a connection's receiving. One that is in step with the logs and has answered its last Ping has none.
+#[derive(Clone, Debug)]
+pub(super) struct Receipts {
+    /// Sent, and not known to have arrived: with how many frames the connection had been sent then. In the order of
+    /// those numbers.
+    sent: VecDeque<(u64, Entry)>,
+    /// Arrived, and not stored as such.
+    arrived: Vec<Arrived>,
+    /// How many frames the connection had been sent before its last Ping.
+    pinged: u64,
+    pub(super) stage: Stage,
+    /// The logs of which it is to be sent more before anything newer of them. The first is being read.
+    pub(super) behind: VecDeque<Behind>,
+    /// How far it has caught up with logs, and when: what is delivered late of them was sent already.
+    caught: Vec<(Entry, Instant)>,
+}
+
+/// What has arrived of one log and is not stored as such.
+#[derive(Clone, Debug)]
+struct Arrived {
+    conversation: Recipient,
+    epoch: u64,
+    /// Everything up to here counts as arrived: nobody is sent more of it.
+    given_up: u64,
+    seqs: BTreeSet<u64>,
+    /// The request that says so to the store, and what it says.
+    telling: Option<(Ticket, u64, Vec<u64>)>,
+}
+
+/// How far a connection is with catching up.
+///
+/// ```text
+///   Asking ◄──► AskedInVain
+///     │
+///     ▼
+///   Reading ◄──► Draining ──► InStep ──► (Reading)
+///     ▲  ▼
+///   ReadInVain
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Which logs it is behind with is asked for. Nothing of any log is sent meanwhile.
+    Asking { ticket: Ticket, after: u64 },
+    /// That could not be had; it is asked again then.
+    AskedInVain { retry_at: Instant, after: u64 },
+    /// The first of the logs is being read.
+    Reading { ticket: Ticket },
+    /// That could not be had; it is read again then.
+    ReadInVain { retry_at: Instant },
+    /// What was read is on its way, and goes on when all of it is written.
+    Draining,
+    /// It is behind with nothing.
+    InStep,
+}
+
+/// A log that a connection is behind with.
+#[derive(Clone, Debug)]
+pub(super) struct Behind {
+    pub(super) conversation: Recipient,
+    pub(super) epoch: u64,
+    /// The next place that it is sent.
+    pub(super) next_seq: u64,
+    /// The last place that it is known to be sent.
+    pub(super) until: u64,
+    /// Whether that is all that is known of it: it was delivered before the store had said where to begin.
+    is_noted: bool,
+}
+
+/// What becomes of something new in a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is sent.
+    Send,
+    /// It is sent when all before it has been.
+    Withheld,
+    /// It was sent already.
+    Known,
+    /// It would have to wait, and more logs wait than may.
+    NoRoom,
+}
+
+impl Receipts {
+    pub(super) const fn new(stage: Stage) -> Self {
+        Self {
+            sent: VecDeque::new(),
+            arrived: Vec::new(),
+            pinged: 0,
+            stage,
+            behind: VecDeque::new(),
+            caught: Vec::new(),
+        }
+    }
+
+    /// Whether there is nothing to remember.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sent.is_empty()
+            && self.arrived.is_empty()
+            && self.caught.is_empty()
+            && self.stage == Stage::InStep
+    }
+
+    /// Entries that are remembered, and logs.
+    pub(super) fn len(&self) -> usize {
+        self.sent.len() + self.arrived.iter().map(|arrived| arrived.seqs.len()).sum::<usize>()
+    }
+
+    /// Logs that are remembered.
+    pub(super) fn logs(&self) -> usize {
+        self.behind.len() + self.caught.len()
+    }
+
+    /// Entries that were sent and are not known to have arrived.
+    pub(super) fn in_flight(&self) -> usize {
+        self.sent.len()
+    }
+
+    /// Which of the logs that the store is being told of waits for this answer.
+    pub(super) fn place(&self, ticket: Ticket) -> Option<usize> {
+        let is_it = |arrived: &Arrived| arrived.telling.as_ref().is_some_and(|(it, ..)| *it == ticket);
+        self.arrived.iter().position(is_it)
+    }
+
+    /// Requests that are waited for.
+    pub(super) fn requests(&self) -> usize {
+        let asked = matches!(self.stage, Stage::Asking { .. } | Stage::Reading { .. });
+        usize::from(asked) + self.arrived.iter().filter(|arrived| arrived.telling.is_some()).count()
+    }
+
+    /// All of them, to be given up.
+    pub(super) fn tickets(&self) -> impl Iterator<Item = Ticket> {
+        let asked = match self.stage {
+            Stage::Asking { ticket, .. } | Stage::Reading { ticket } => Some(ticket),
+            Stage::AskedInVain { .. } | Stage::ReadInVain { .. } | Stage::Draining | Stage::InStep => None,
+        };
+        let telling = self.arrived.iter().filter_map(|arrived| arrived.telling.as_ref());
+        asked.into_iter().chain(telling.map(|(ticket, ..)| *ticket))
+    }
+
+    /// When what was in vain is tried again.
+    pub(super) const fn retry_at(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::AskedInVain { retry_at, .. } | Stage::ReadInVain { retry_at } => Some(retry_at),
+            Stage::Asking { .. } | Stage::Reading { .. } | Stage::Draining | Stage::InStep => None,
+        }
+    }
+
+    /// Whether something was sent that no Ping has followed.
+    pub(super) fn wants_ping(&self) -> bool {
+        self.sent.back().is_some_and(|(position, _)| *position > self.pinged)
+    }
+
+    /// A Ping follows so many frames.
+    pub(super) const fn ping(&mut self, position: u64) {
+        self.pinged = position;
+    }
+
+    /// What becomes of something that is delivered now. What is withheld is read from the log when it is its turn.
+    pub(super) fn fate(&mut self, conversation: &Recipient, place: Place, limit_logs: usize) -> Fate {
+        let Place { epoch, seq, .. } = place;
+        if let Some(log) = self.behind.iter_mut().find(|log| log.conversation == *conversation) {
+            if log.epoch == epoch {
+                log.until = log.until.max(seq);
+                // Two engines may deliver in another order than that of the log. Places that were read are sent.
+                if seq < log.next_seq && !log.is_noted {
+                    return Fate::Known;
+                }
+                log.next_seq = log.next_seq.min(seq);
+            }
+            return Fate::Withheld;
+        }
+        match self.stage {
+            Stage::Asking { .. } | Stage::AskedInVain { .. } if self.logs() >= limit_logs => Fate::NoRoom,
+            Stage::Asking { .. } | Stage::AskedInVain { .. } => {
+                let conversation = conversation.clone();
+                let log = Behind { conversation, epoch, next_seq: seq, until: seq, is_noted: true };
+                self.behind.push_back(log);
+                Fate::Withheld
+            }
+            Stage::Reading { .. } | Stage::ReadInVain { .. } | Stage::Draining | Stage::InStep => {
+                let is_known = |(caught, _): &(Entry, Instant)| {
+                    caught.conversation == *conversation && caught.epoch == epoch && seq <= caught.seq
+                };
+                if self.caught.iter().any(is_known) { Fate::Known } else { Fate::Send }
+            }
+        }
+    }
+
+    /// The connection is behind with a log: it has everything before `from`, and is to be sent all up to `until`.
+    /// Returns whether there is room to remember that.
+    pub(super) fn fall_behind(&mut self, at: Entry, until: u64, limit_logs: usize) -> bool {
+        let Entry { conversation, epoch, seq: from } = at;
+        if let Some(log) = self.behind.iter_mut().find(|log| log.conversation == conversation) {
+            // What was delivered meanwhile is behind it, and of the same log unless that has begun anew.
+            let until = if log.epoch == epoch { until.max(log.until) } else { until };
+            *log = Behind { conversation, epoch, next_seq: from, until, is_noted: false };
+            return true;
+        }
+        let fits = self.logs() < limit_logs;
+        if fits {
+            self.behind.push_back(Behind { conversation, epoch, next_seq: from, until, is_noted: false });
+        }
+        fits
+    }
+
+    /// The first log, which is to be read from where it is.
+    pub(super) fn next_log(&mut self) -> Option<&Behind> {
+        let log = self.behind.front_mut()?;
+        log.is_noted = false;
+        Some(log)
+    }
+
+    /// The first log has been sent up to this place.
+    pub(super) fn sent_up_to(&mut self, seq: u64) {
+        if let Some(log) = self.behind.front_mut() {
+            log.next_seq = seq.saturating_add(1);
+        }
+    }
+
+    /// The first log has been sent to its end.
+    pub(super) fn catch_up(&mut self, now: Instant) {
+        let Some(Behind { conversation, epoch, next_seq, .. }) = self.behind.pop_front() else { return };
+        self.caught.push((Entry { conversation, epoch, seq: next_seq.saturating_sub(1) }, now));
+    }
+
+    /// Forgets what was caught up with before `then`: nothing of it is on its way any more.
+    pub(super) fn forget_caught(&mut self, then: Instant) {
+        self.caught.retain(|(_, at)| *at > then);
+    }
+
+    /// An entry is among the first `position` frames that the connection is sent, or is not for it and lies before
+    /// what follows. Beyond the limit it is not remembered, so that it counts as missing. Returns whether it was.
+    pub(super) fn remember(&mut self, position: u64, entry: Entry, limit: usize) -> bool {
+        let fits = self.len() < limit;
+        if fits {
+            self.sent.push_back((position, entry));
+        }
+        fits
+    }
+
+    /// Everything up to this place of a log is given up.
+    pub(super) fn give_up(&mut self, conversation: &Recipient, epoch: u64, seq: u64) {
+        let arrived = arrived_of(&mut self.arrived, conversation, epoch);
+        arrived.given_up = arrived.given_up.max(seq);
+    }
+
+    /// A Pong says that so many frames have arrived: as many as the last Ping followed, or it is none of ours.
+    /// Returns whether that is news. `is_all` is a bug.
+    pub(super) fn pong(&mut self, position: u64, is_all: bool) -> bool {
+        let has_arrived = |sent: &(u64, Entry)| sent.0 <= position || is_all;
+        if position > self.pinged || !self.sent.front().is_some_and(has_arrived) {
+            return false;
+        }
+        while let Some((_, entry)) = self.sent.pop_front_if(|sent| has_arrived(&*sent)) {
+            let Entry { conversation, epoch, seq } = entry;
+            arrived_of(&mut self.arrived, &conversation, epoch).seqs.insert(seq);
+        }
+        true
+    }
+
+    /// Something that the store is to be told, of a log of which it is not being told anything; what other
+    /// connections of the user lack is kept back.
+    pub(super) fn news(&self, user: &UserId, missing: &Missing) -> Option<Received> {
+        self.arrived.iter().filter(|arrived| arrived.telling.is_none()).find_map(|arrived| {
+            let Arrived { conversation, epoch, given_up, seqs, .. } = arrived;
+            let is_whole = |seq: &u64| !missing.has(conversation, *epoch, *seq);
+            let beyond: Vec<u64> = seqs.iter().copied().filter(is_whole).collect();
+            let is_news = *given_up > 0 || !beyond.is_empty();
+            let (user, conversation) = (user.clone(), conversation.clone());
+            is_news.then_some(Received { user, conversation, epoch: *epoch, seq: *given_up, beyond })
+        })
+    }
+
+    /// The store is told.
+    pub(super) fn tell(&mut self, ticket: Ticket, told: &Received) {
+        let arrived = arrived_of(&mut self.arrived, &told.conversation, told.epoch);
+        arrived.telling = Some((ticket, told.seq, told.beyond.clone()));
+    }
+
+    /// The store has answered; what it has not been told stays.
+    pub(super) fn told(&mut self, ticket: Ticket, is_done: bool) {
+        let is_it = |arrived: &&mut Arrived| arrived.telling.as_ref().is_some_and(|(it, ..)| *it == ticket);
+        if let Some(arrived) = self.arrived.iter_mut().find(is_it)
+            && let Some((_, given_up, seqs)) = arrived.telling.take()
+            && is_done
+        {
+            if arrived.given_up == given_up {
+                arrived.given_up = 0;
+            }
+            arrived.seqs.retain(|seq| seqs.binary_search(seq).is_err());
+        }
+        self.arrived.retain(|a| a.telling.is_some() || a.given_up > 0 || !a.seqs.is_empty());
+    }
+
+    /// What another connection of the user lacked when it ended counts as missing: it must be sent once more.
+    pub(super) fn forget_missing(&mut self, missing: &Missing) {
+        self.sent.retain(|(_, e)| !missing.has(&e.conversation, e.epoch, e.seq));
+        for Arrived { conversation, epoch, seqs, .. } in &mut self.arrived {
+            seqs.retain(|seq| !missing.has(conversation, *epoch, *seq));
+        }
+        self.arrived.retain(|a| a.telling.is_some() || a.given_up > 0 || !a.seqs.is_empty());
+    }
+
+    /// Which request each ticket is, the requests tell. Positions count from the last Ping's, and that from the
+    /// connection's own.
+    pub(super) fn fold(&self, digest: &mut Digest<'_>, position: u64) {
+        let fold = |digest: &mut Digest<'_>, entry: &Entry| {
+            entry.conversation.fold(digest);
+            digest.word(entry.epoch);
+            digest.word(entry.seq);
+        };
+        let origin = if digest.is_everything() { 0 } else { self.pinged };
+        digest.word(position.wrapping_sub(self.pinged));
+        digest.len(self.sent.len());
+        for (position, entry) in &self.sent {
+            digest.word(position.wrapping_sub(origin));
+            fold(digest, entry);
+        }
+        digest.len(self.arrived.len());
+        for Arrived { conversation, epoch, given_up, seqs, telling } in &self.arrived {
+            conversation.fold(digest);
+            digest.word(*epoch);
+            digest.word(*given_up);
+            digest.len(seqs.len());
+            seqs.iter().for_each(|seq| digest.word(*seq));
+            digest.flag(telling.is_some());
+        }
+        self.stage.fold(digest);
+        digest.len(self.behind.len());
+        for Behind { conversation, epoch, next_seq, until, is_noted } in &self.behind {
+            digest.flag(*is_noted);
+            conversation.fold(digest);
+            digest.word(*epoch);
+            digest.word(*next_seq);
+            digest.word(*until);
+        }
+        digest.len(self.caught.len());
+        for (entry, at) in &self.caught {
+            fold(digest, entry);
+            digest.instant(*at);
+        }
+    }
+}
+
+impl Stage {
+    fn fold(self, digest: &mut Digest<'_>) {
+        match self {
+            Self::Asking { after, .. } => {
+                digest.word(0);
+                digest.word(after);
+            }
+            Self::AskedInVain { retry_at, after } => {
+                digest.word(1);
+                digest.instant(retry_at);
+                digest.word(after);
+            }
+            Self::Reading { .. } => digest.word(2),
+            Self::ReadInVain { retry_at } => {
+                digest.word(3);
+                digest.instant(retry_at);
+            }
+            Self::Draining => digest.word(4),
+            Self::InStep => digest.word(5),
+        }
+    }
+}
+
+/// The arrivals of a log, made if there are none.
+fn arrived_of<'a>(all: &'a mut Vec<Arrived>, conversation: &Recipient, epoch: u64) -> &'a mut Arrived {
+    let same = |arrived: &Arrived| arrived.epoch == epoch && arrived.conversation == *conversation;
+    let place = all.iter().position(same).unwrap_or(all.len());
+    if place == all.len() {
+        let (conversation, seqs) = (conversation.clone(), BTreeSet::new());
+        all.push(Arrived { conversation, epoch, given_up: 0, seqs, telling: None });
+    }
+    #[expect(clippy::indexing_slicing, reason = "it was found there, or put there")]
+    &mut all[place]
+}
+
+/// What some connections of a user lack.
+#[derive(Debug, Default)]
+pub(super) struct Missing {
+    /// They lack what nobody knows yet.
+    unknown: bool,
+    sent: BTreeSet<Entry>,
+    /// Logs of which they lack everything from these places on.
+    behind: Vec<Entry>,
+}
+
+impl Missing {
+    /// Adds what a connection lacks.
+    pub(super) fn add(&mut self, of: &Receipts) {
+        self.unknown |= matches!(of.stage, Stage::Asking { .. } | Stage::AskedInVain { .. });
+        self.sent.extend(of.sent.iter().map(|(_, entry)| entry.clone()));
+        self.behind.extend(of.behind.iter().map(|log| Entry {
+            conversation: log.conversation.clone(),
+            epoch: log.epoch,
+            seq: log.next_seq,
+        }));
+    }
+
+    fn has(&self, conversation: &Recipient, epoch: u64, seq: u64) -> bool {
+        if self.unknown {
+            return true;
+        }
+        let behind = |log: &Entry| log.conversation == *conversation && log.epoch == epoch && log.seq <= seq;
+        if self.behind.iter().any(behind) {
+            return true;
+        }
+        !self.sent.is_empty() && self.sent.contains(&Entry { conversation: conversation.clone(), epoch, seq })
+    }
+}
