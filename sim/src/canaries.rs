@@ -57,6 +57,17 @@ pub const WITHOUT_STEPS: &[Canary] = &[
     Canary::SeenNotStored,
     Canary::WatchAdds,
     Canary::WatchUnlimited,
+    Canary::AnybodyRings,
+    Canary::OneDeviceRings,
+    Canary::EveryDeviceTakes,
+    Canary::BusyIgnored,
+    Canary::GlareLargerWins,
+    Canary::SignalBeforeAccept,
+    Canary::CallRingsForEver,
+    Canary::CallWithoutGrace,
+    Canary::CallNotResumed,
+    Canary::CallSilenceIgnored,
+    Canary::CallNotNoted,
 ];
 
 /// Bugs of the store in what no client of the simulator asks for yet.
