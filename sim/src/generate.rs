@@ -11,6 +11,7 @@ use crate::world::{INVALID_KINDS, Target};
 /// The profiles: their names and what they are for.
 pub const PROFILES: &[(&str, &str)] = &[
     ("default", "everything, swarm style"),
+    ("classic", "the same without sessions"),
     ("calm", "workload without faults"),
     ("small", "one node, few users, everything: the shortest failures"),
     ("storm", "connections lost in every way, stale events, nodes that die"),
@@ -428,7 +429,7 @@ fn with_sessions(
 ) -> Vec<ClientSpec> {
     let permille = match profile {
         "sessions" => 1000,
-        "original" | BENCH | BENCH_LONG => 0,
+        "classic" | "original" | BENCH | BENCH_LONG => 0,
         _ => [0, 300, 700][workload.weighted(&[2, 1, 1])],
     };
     if permille == 0 {

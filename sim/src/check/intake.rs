@@ -394,6 +394,7 @@ impl Check {
         if let Some(instance) = pipeline.iter_mut().find(|i| i.ticket == ticket && !i.is_settled()) {
             (instance.sent, instance.published, instance.copied) = (true, true, true);
             (instance.pushed, instance.pushed_to_own) = (true, true);
+            instance.is_earlier = true;
         }
     }
 

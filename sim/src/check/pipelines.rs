@@ -43,6 +43,8 @@ pub(crate) struct Instance {
     pub(crate) awaited: bool,
     /// The same message was delivered while this one waited.
     pub(crate) repeats: bool,
+    /// Whether the log had it before this request: it is delivered to nobody, and is no repeat's first.
+    pub(crate) is_earlier: bool,
 }
 
 impl Instance {
@@ -62,6 +64,7 @@ impl Instance {
             copied: false,
             awaited,
             repeats: false,
+            is_earlier: false,
         }
     }
 
@@ -413,7 +416,9 @@ impl Check {
                 State::Waiting { .. } if instance.requested || instance.uploading => return,
                 State::Waiting { .. } | State::Failed => {}
                 State::Stored { .. } => {
-                    self.mark_repeats(conn, 0);
+                    if !instance.is_earlier {
+                        self.mark_repeats(conn, 0);
+                    }
                     self.check_delivered(shard, conn, instance);
                 }
             }

@@ -122,7 +122,9 @@ impl Spec {
         let is_theirs = match said.route {
             // What people send to themselves is nobody else's, wherever they hear it.
             Route::User(to) | Route::Relay(to) => user == to && (!own || to == said.sender),
-            Route::Group(group) => user != said.sender && self.health.may_be_member(group, user, since_us),
+            Route::Group(group) => {
+                user != said.sender && self.health.may_be_member(group, user, word.first_us)
+            }
             Route::Call => !own && self.signalled.contains_key(&pair(said.sender, user)),
             Route::Everyone => true,
         };
