@@ -27,10 +27,10 @@ async fn stored(server: &TestServer, count: u64) {
 /// Answers the next Ping, and waits until the server has the answer.
 async fn says_what_has_arrived(client: &mut Client) {
     loop {
-        match client.frame().await.expect("the server asks what has arrived") {
-            tungstenite::Message::Ping(_) => break,
-            tungstenite::Message::Binary(message) => panic!("{}: {message:?}", client.user),
-            _ => {}
+        let frame = client.frame().await.expect("the server asks what has arrived");
+        assert!(!frame.is_binary(), "{}: {frame:?}", client.user);
+        if frame.is_ping() {
+            break;
         }
     }
     client.has_nothing_more().await;

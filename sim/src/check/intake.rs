@@ -33,7 +33,7 @@ impl Check {
         cause.answering.clear();
         cause.goodbyes.clear();
         cause.marking.clear();
-        cause.marked = false;
+        (cause.marked, cause.signs) = (false, false);
         (cause.heads_maybe, cause.told_heads) = (None, None);
         (cause.out_of_turn, cause.undecodable) = (None, None);
     }
@@ -106,6 +106,7 @@ impl Check {
             Payload::Nowhere => return,
             Payload::Invalid => return self.owes_answer(conn),
             Payload::Mark => return self.cause.marking.push(conn),
+            Payload::Sign => return self.cause.signs = true,
             Payload::Hello { .. } => return self.cause.out_of_turn = Some(conn),
             Payload::Resync => return self.cause.heads.push((conn, "protocol")),
             Payload::Fetch { of } => return self.fetches(conn, of),
