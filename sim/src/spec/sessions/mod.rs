@@ -71,12 +71,12 @@ pub(super) struct Talk {
     asked_heads_us: u64,
     /// When the last frame of heads was heard last.
     heads_us: Option<u64>,
-    /// The most that has waited for it since nothing did.
-    peak_bytes: u64,
-    /// Something has waited for it once.
-    has_waited: bool,
+    /// The most that ever waited for it, and since nothing did.
+    pub(super) peak_bytes: u64,
+    backlog_bytes: u64,
     /// When everything was written last that had perhaps made it lag.
     caught_up_us: Option<u64>,
+    pub(super) typing: super::typing::SignsHeard,
     /// How far its user's logs were when it said Hello.
     pub(super) heads: Vec<(LogKey, u64, u64)>,
     pub(super) hello_us: u64,
@@ -122,7 +122,7 @@ impl Read {
 }
 
 impl Spec {
-    fn talk(&mut self, conn: ConnKey) -> Option<&mut Talk> {
+    pub(super) fn talk(&mut self, conn: ConnKey) -> Option<&mut Talk> {
         self.lines[conn as usize].talk.as_deref_mut()
     }
 
@@ -147,7 +147,7 @@ impl Spec {
         }
         if let Some(talk) = self.talk(conn) {
             talk.peak_bytes = talk.peak_bytes.max(bytes);
-            talk.has_waited = true;
+            talk.backlog_bytes = talk.backlog_bytes.max(bytes);
         }
     }
 
@@ -158,7 +158,7 @@ impl Spec {
         }
         let (lags, now_us) = (self.is_behind(conn), self.now_us);
         if let Some(talk) = self.talk(conn) {
-            talk.peak_bytes = 0;
+            talk.backlog_bytes = 0;
             if lags {
                 talk.caught_up_us = Some(now_us);
             }
@@ -170,7 +170,7 @@ impl Spec {
     fn is_behind(&self, conn: ConnKey) -> bool {
         let size = self.longest_bytes + DELIVERY_EXTRA_BYTES + FRAME_COST_BYTES;
         let talk = self.lines[conn as usize].talk.as_ref();
-        talk.is_some_and(|talk| talk.peak_bytes > 0 && talk.peak_bytes + size > self.limits.lag_bytes)
+        talk.is_some_and(|talk| talk.backlog_bytes > 0 && talk.backlog_bytes + size > self.limits.lag_bytes)
     }
 
     /// Whether a session may have lagged since then, so that it is told heads instead of messages.
@@ -226,11 +226,11 @@ impl Spec {
                 head,
             },
             client_frame::Body::Heartbeat(heartbeat) => Asked::Heartbeat { nonce: heartbeat.nonce },
+            client_frame::Body::Typing(typing) => return self.says_typing(conn, &typing),
             // Neither is answered.
-            client_frame::Body::Mark(_)
-            | client_frame::Body::Typing(_)
-            | client_frame::Body::Watch(_)
-            | client_frame::Body::Call(_) => return,
+            client_frame::Body::Mark(_) | client_frame::Body::Watch(_) | client_frame::Body::Call(_) => {
+                return;
+            }
             client_frame::Body::Resync(_) => {
                 talk.asked_heads_us = now_us;
                 let due_us = now_us + self.limits.answer_us;
@@ -300,7 +300,8 @@ impl Spec {
             Body::Unfetched(unfetched) => self.hears_unfetched(conn, unfetched),
             // A hint, of which the engine's own tests judge who is told.
             Body::Marked(_) => {}
-            Body::Typing(_) | Body::Presence(_) | Body::Call(_) => {
+            Body::Typing(typing) => self.hears_typing(conn, typing),
+            Body::Presence(_) | Body::Call(_) => {
                 let what = wire::session::server_name(bytes);
                 self.fail("protocol", |spec| format!("{} hears unasked: {what}", spec.name(conn)));
             }

@@ -101,7 +101,7 @@ impl Spec {
             // Or there is no room for a page: how full an outbox is, only the engine's shadow knows.
             RejectCode::Busy => {
                 let talk = self.lines[conn as usize].talk.as_ref();
-                of.is_some() && (ahead >= self.limits.fetches || talk.is_some_and(|talk| talk.has_waited))
+                of.is_some() && (ahead >= self.limits.fetches || talk.is_some_and(|talk| talk.peak_bytes > 0))
             }
             // Of edits, recalls and changes of groups, which nobody submits yet.
             RejectCode::Unspecified | RejectCode::Forbidden | RejectCode::Conflict => false,
