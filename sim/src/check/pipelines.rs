@@ -4,7 +4,7 @@ use bytes::Bytes;
 use switchboard_engine::{Answer, FileUpload, NewMessage, Recipient, Record, Request, Stats, Topic};
 
 use super::{Check, ConnKey, MessageKey, Phase, Route, Use, sessions::Fan};
-use crate::wire::{self, Token, View, is_own_copy, record_seq};
+use crate::wire::{self, Token, View, is_own_copy, record_seq, stored_token};
 
 /// How far a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,7 +150,7 @@ impl Check {
     }
 
     fn stores(&mut self, shard: usize, ticket: u64, new: &NewMessage) -> Option<(ConnKey, MessageKey)> {
-        let token = Token::read(&new.content).or_else(|| Token::read(&new.sender_name));
+        let token = stored_token(new);
         let Some(key) = token.and_then(|token| self.message(token)) else {
             self.fail("no-spoof", |_| format!("the store is asked to keep what nobody said: {new:?}"));
             return None;
@@ -171,7 +171,8 @@ impl Check {
                 format!("{token} is stored for {:?}, and is for {route:?}", new.recipient)
             });
         }
-        if !(1..=5).contains(&new.content_type) {
+        let is_entry = self.said[key as usize].is_entry();
+        if new.subject != self.said[key as usize].subject || (1..=5).contains(&new.content_type) == is_entry {
             self.fail("protocol", |_| format!("{token} is stored as contentType {}", new.content_type));
         }
         let found = self.next_to_store(shard, key);
@@ -440,9 +441,9 @@ impl Check {
             self.fail("delivery", |_| format!("{token} is stored and not published"));
         }
         let said = &self.said[instance.message as usize];
-        let is_copied = matches!(said.route, Route::User(to) if to != said.sender);
+        let is_copied = matches!(said.route, Route::User(to) if to != said.sender) || said.concerns().is_some();
         if self.peers && is_copied && !instance.copied {
-            self.fail("delivery", |_| format!("{token} is not published for its sender's devices"));
+            self.fail("delivery", |_| format!("{token} is not published for its sender's devices, or whom it concerns"));
         }
         for fan in Fan::ALL {
             if !instance.reached(fan) && self.left_out(shard, instance.message, Some(conn), fan) > 0 {
