@@ -11,7 +11,7 @@ use switchboard_engine::{
 use super::{
     Draw, Happening, World,
     queue::Up,
-    steps::{Speech, text},
+    speech::{Speech, text},
     sut::Sut,
 };
 use crate::{

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use switchboard_engine::{ClosedReason, ConnectionState, SessionState};
 
-use super::{Happening, World, bus::BusMood, steps::Speech, store::StoreMood, sut::Sut};
+use super::{Happening, World, bus::BusMood, speech::Speech, store::StoreMood, sut::Sut};
 use crate::{
     check::{ConnKey, MessageKey},
     schedule::{ClientNo, GroupNo, NodeNo, To, UserNo},

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use switchboard_proto::v1::Content;
 
-use super::{World, apps::content, queue::Up, steps::Speech, sut::Sut};
+use super::{World, apps::content, queue::Up, speech::Speech, sut::Sut};
 use crate::{
     check::{MessageKey, Payload},
     choice::keyed,

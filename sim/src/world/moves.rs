@@ -22,7 +22,7 @@ use switchboard_engine::Request;
 use super::{
     Happening, World,
     queue::{Fate, Up},
-    steps::Speech,
+    speech::Speech,
     sut::{Machine as _, Sut},
 };
 use crate::{

@@ -1,47 +1,25 @@
 //! The steps of a schedule, carried out.
 
-use core::fmt::Write as _;
-
 use bytes::Bytes;
-use switchboard_engine::{Body, Carried, Event, Outgoing, Record, SignalKind, Target, Topic};
+use switchboard_engine::{Carried, Event, Record, Topic};
 use switchboard_proto::classic::Message;
 
 use super::{
-    Happening, World, apps,
+    Happening, World,
     bus::BusMood,
-    engine_seed,
-    heal::FOR_GOOD_US,
     hostile::Asking,
     queue::{Life, Up},
+    speech::Speech,
     store::StoreMood,
-    sut::{Machine as _, Sut},
+    sut::Sut,
 };
 use crate::{
-    check::{Payload, Route, Said},
+    check::{ConnKey, Payload},
     counts::Fault,
-    schedule::{Carrier, ClientKind, ClientNo, NodeNo, Seen, Step, To, UserNo, What, Whose},
+    schedule::{Carrier, ClientNo, NodeNo, Seen, Step, What, Whose},
     trace::{Lane, State, Via},
     wire::{self, Token},
 };
-
-/// What a client is to say.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Speech {
-    pub(super) token: Token,
-    pub(super) to: To,
-    pub(super) content_type: i32,
-    pub(super) is_call: bool,
-    /// Extra length of a text, or the length of a file.
-    pub(super) bytes: u32,
-    pub(super) carrier: Option<Carrier>,
-    pub(super) claims: Option<UserNo>,
-}
-
-impl Speech {
-    pub(super) const fn text(token: Token, to: To, bytes: u32) -> Self {
-        Self { token, to, content_type: 1, is_call: false, bytes, carrier: None, claims: None }
-    }
-}
 
 impl<T: Sut> World<'_, T> {
     /// The step at this place of the schedule, and the next one to come.
@@ -168,13 +146,13 @@ impl<T: Sut> World<'_, T> {
     }
 
     /// The connection of a raw client, if it has one.
-    fn raw(&self, client: ClientNo) -> Option<crate::check::ConnKey> {
+    fn raw(&self, client: ClientNo) -> Option<ConnKey> {
         let device = &self.devices[client.index()];
         device.conn.filter(|_| device.spec.kind.is_raw())
     }
 
     /// The same of one that speaks the classic protocol.
-    fn raw_classic(&self, client: ClientNo) -> Option<crate::check::ConnKey> {
+    fn raw_classic(&self, client: ClientNo) -> Option<ConnKey> {
         self.raw(client).filter(|conn| !self.conns[*conn as usize].is_session)
     }
 
@@ -213,173 +191,6 @@ impl<T: Sut> World<'_, T> {
         }
         if let Some(at_us) = client {
             self.queue.push(at_us, Happening::ClientLost { conn: key });
-        }
-    }
-
-    /// A client says something, if it can.
-    pub(super) fn speak(&mut self, client: ClientNo, speech: Speech) {
-        let device = &self.devices[client.index()];
-        let storable = (1..=5).contains(&speech.content_type) && speech.claims.is_none();
-        match device.spec.kind {
-            ClientKind::Session if storable => return self.submit(client, speech),
-            ClientKind::RawSession if storable => return self.submit_raw(client, speech),
-            // What only classic clients can say.
-            ClientKind::Session | ClientKind::RawSession => return,
-            ClientKind::Raw | ClientKind::Engine => {}
-        }
-        let engine = device.engine.is_some();
-        if engine && speech.claims.is_some() || !engine && device.conn.is_none() {
-            return;
-        }
-        let message = self.word(client, speech);
-        if engine {
-            let outgoing = self.outgoing(speech);
-            self.command(client, outgoing);
-        } else {
-            self.say(client, message);
-        }
-    }
-
-    /// Registers what is about to be said.
-    pub(super) fn word(&mut self, client: ClientNo, speech: Speech) -> crate::check::MessageKey {
-        let user = self.devices[client.index()].spec.user;
-        let stored = (1..=5).contains(&speech.content_type);
-        let engine = self.devices[client.index()].engine.is_some();
-        let is_call = speech.is_call || (engine && !stored);
-        let route = match speech.to {
-            To::User(to) if stored => Route::User(to.0),
-            To::Group(to) if stored => Route::Group(to.0),
-            To::User(to) => Route::Relay(to.0),
-            // A relayed message's recipient is a user, whatever it is called; no user has a group's name.
-            To::Group(_) => Route::Relay(u16::MAX),
-            To::Nobody if is_call || speech.content_type == 0 => Route::Call,
-            To::Nobody => Route::Everyone,
-        };
-        // The engine's client makes its bytes itself.
-        let is_session = self.devices[client.index()].spec.kind.is_session();
-        let bytes = match (engine, is_session) {
-            (true, _) => Bytes::new(),
-            (false, true) => wire::encode(&self.classic_form(speech, user)),
-            (false, false) => wire::encode(&self.message(speech, user, is_call)),
-        };
-        self.check.say(Said {
-            token: speech.token,
-            sender: user.0,
-            route,
-            bytes,
-            honest: speech.claims.is_none_or(|claims| claims == user),
-            content_type: speech.content_type,
-            is_call,
-            is_session,
-            submit: Bytes::new(),
-            media: speech.carrier.is_some() && !is_session,
-            empty_file: !is_session && speech.carrier == Some(Carrier::DataUrl) && speech.bytes < 3,
-            conns: Vec::new(),
-            stored: 0,
-            seqs: Vec::new(),
-            call_peer: None,
-            avatar_floor: u32::MAX,
-        })
-    }
-
-    /// What a raw client sends.
-    fn message(&self, speech: Speech, user: UserNo, is_call: bool) -> Message {
-        Message {
-            from_username: speech.token.to_string(),
-            from: self.users[speech.claims.unwrap_or(user).index()].as_str().to_owned(),
-            to: match speech.to {
-                To::User(user) => self.users[user.index()].as_str().to_owned(),
-                To::Group(group) => self.groups[group.index()].as_str().to_owned(),
-                To::Nobody => String::new(),
-            },
-            content: match speech.carrier {
-                Some(Carrier::DataUrl) => {
-                    format!("data:;base64,{}", "QUFB".repeat(speech.bytes as usize / 3))
-                }
-                Some(Carrier::Bytes) => speech.token.to_string(),
-                None => text(speech),
-            },
-            content_type: speech.content_type,
-            r#type: if is_call { "webrtc".to_owned() } else { String::new() },
-            message_type: if matches!(speech.to, To::Group(_)) { 2 } else { 1 },
-            file: match speech.carrier {
-                Some(Carrier::Bytes) => vec![b'f'; speech.bytes.max(1) as usize].into(),
-                Some(Carrier::DataUrl) | None => Bytes::new(),
-            },
-            file_suffix: speech.carrier.map(|_| speech.token.to_string()).unwrap_or_default(),
-            ..Message::default()
-        }
-    }
-
-    /// What classic clients hear of what a session says.
-    fn classic_form(&self, speech: Speech, user: UserNo) -> Message {
-        let sender = self.users[user.index()].as_str();
-        let content = apps::content(speech);
-        Message {
-            from_username: sender.to_owned(),
-            from: sender.to_owned(),
-            to: match speech.to {
-                To::User(user) => self.users[user.index()].as_str().to_owned(),
-                To::Group(group) => self.groups[group.index()].as_str().to_owned(),
-                To::Nobody => String::new(),
-            },
-            content: content.text.into(),
-            content_type: speech.content_type,
-            message_type: if matches!(speech.to, To::Group(_)) { 2 } else { 1 },
-            url: content.file.into(),
-            ..Message::default()
-        }
-    }
-
-    /// The same for the engine's client, which makes the bytes itself.
-    fn outgoing(&self, speech: Speech) -> Outgoing {
-        let content = text(speech);
-        if !(1..=5).contains(&speech.content_type) {
-            let to = match speech.to {
-                To::User(user) => Some(self.users[user.index()].clone()),
-                To::Group(_) | To::Nobody => None,
-            };
-            let kind = match speech.content_type {
-                0 => SignalKind::Session,
-                6 => SignalKind::VoiceCall,
-                7 => SignalKind::VideoCall,
-                8 => SignalKind::CameraFrame,
-                9 => SignalKind::ScreenFrame,
-                number => SignalKind::Dialling(number),
-            };
-            return Outgoing::Signal { to, kind, content: content.into() };
-        }
-        let to = match speech.to {
-            To::User(user) => Target::User(self.users[user.index()].clone()),
-            To::Group(group) => Target::Group(self.groups[group.index()].clone()),
-            To::Nobody => Target::Everyone,
-        };
-        let body = match speech.carrier {
-            None => Body::Text(content.into()),
-            Some(_) => Body::Upload {
-                caption: speech.token.to_string().into(),
-                suffix: speech.token.to_string().into(),
-                file: vec![b'f'; speech.bytes.max(1) as usize].into(),
-            },
-        };
-        Outgoing::Message { to, body }
-    }
-
-    fn pictures(&mut self, client: ClientNo, token: Token, to: To, kind: i32, count: u32, gap_us: u64) {
-        if self.devices[client.index()].spec.kind.is_session() {
-            // Sessions have no live pictures.
-            return;
-        }
-        for nth in 0..count {
-            let token = Token { nth, ..token };
-            let speech = Speech { content_type: kind, ..Speech::text(token, to, 100) };
-            if gap_us == 0 || nth == 0 || self.devices[client.index()].engine.is_some() {
-                self.speak(client, speech);
-            } else if self.devices[client.index()].conn.is_some() {
-                let message = self.word(client, speech);
-                let at_us = self.now_us + u64::from(nth) * gap_us;
-                self.queue.push(at_us, Happening::Say { client, message });
-            }
         }
     }
 
@@ -450,7 +261,7 @@ impl<T: Sut> World<'_, T> {
     }
 
     /// The last of a client's connections before this one that is gone, and whose node is not.
-    pub(super) fn departed(&self, client: ClientNo) -> Option<crate::check::ConnKey> {
+    pub(super) fn departed(&self, client: ClientNo) -> Option<ConnKey> {
         let dead = self.devices[client.index()].former.iter().rev().find(|conn| {
             let conn = &self.conns[**conn as usize];
             !conn.server_open && self.nodes[conn.node.index()].up
@@ -476,143 +287,6 @@ impl<T: Sut> World<'_, T> {
             .note(self.now_us, self.lane(shard), || format!("late event of {client}'s former connection"));
         self.feed(shard, event);
     }
-
-    /// A node dies: what its engines knew is gone, and so is what the store had not committed for it.
-    fn crash(&mut self, node: NodeNo, down_us: u64) {
-        if !self.nodes[node.index()].up {
-            return;
-        }
-        self.tally.add(Fault::Crashed);
-        self.go_down(node, down_us);
-    }
-
-    /// A node goes, whatever was going on in it, and comes back later.
-    pub(super) fn go_down(&mut self, node: NodeNo, down_us: u64) {
-        let state = &mut self.nodes[node.index()];
-        state.up = false;
-        state.stopping = false;
-        state.life += 1;
-        let life = state.life;
-        self.spec.node(node.0, false);
-        for shard in self.shards_of(node) {
-            let lane = self.lane(shard);
-            self.trace.begins(self.now_us, lane, State::Down, 0, || "down".to_owned());
-            self.bus.forget(shard);
-            self.check.replaced(shard);
-            self.shards[shard].incarnation += 1;
-            self.shards[shard].free.clear();
-            for slot in 0..self.shards[shard].slots.len() {
-                if let Some(conn) = self.shards[shard].slots[slot].0.take() {
-                    self.conns[conn as usize].server_open = false;
-                    self.spec.ended(conn);
-                    self.unsent(conn);
-                    self.trace.ends(self.now_us, lane, State::HalfOpen, conn);
-                    if !self.conns[conn as usize].severed {
-                        self.tell_client(conn);
-                    }
-                }
-                self.shards[shard].free.push(slot as u32);
-            }
-        }
-        self.queue.push(self.now_us + down_us, Happening::Start { node, life });
-    }
-
-    /// A node starts with new engines.
-    pub(super) fn start(&mut self, node: NodeNo, life: u32) {
-        if self.nodes[node.index()].up || self.nodes[node.index()].life != life {
-            return;
-        }
-        self.nodes[node.index()].up = true;
-        self.tally.add(Fault::Restarted);
-        self.spec.node(node.0, true);
-        for shard in self.shards_of(node) {
-            let engine_ns = self.engine_ns(shard);
-            let seed = engine_seed(self.schedule.seed, shard, self.shards[shard].incarnation);
-            let now = switchboard_engine::Instant::from_nanos(engine_ns);
-            self.check.replaced(shard);
-            self.trace.ends(self.now_us, self.lane(shard), State::Down, 0);
-            let shard = &mut self.shards[shard];
-            self.reached.add(&shard.server.reached());
-            shard.server = self.sut.start(self.config.clone(), seed, now);
-            (shard.armed_us, shard.stopped, shard.since_sweep) = (None, false, 0);
-        }
-    }
-
-    /// A node is told to stop.
-    pub(super) fn stop(&mut self, node: NodeNo, down_us: u64) {
-        let state = &mut self.nodes[node.index()];
-        if !state.up || state.stopping {
-            return;
-        }
-        (state.stopping, state.down_us, state.told_us) = (true, down_us, self.now_us);
-        self.spec.node(node.0, false);
-        for shard in self.shards_of(node) {
-            self.trace.note(self.now_us, self.lane(shard), || "told to stop".to_owned());
-            self.begin(shard);
-            self.check.shutdown(shard);
-            self.feed(shard, Event::Shutdown);
-            self.write_dirty();
-        }
-    }
-
-    /// An engine has said that it has stopped.
-    pub(super) fn stopped(&mut self, shard: usize) {
-        self.shards[shard].stopped = true;
-        let node = NodeNo(self.node_of(shard) as u16);
-        if self.shards_of(node).all(|shard| self.shards[shard].stopped) {
-            let down_us = self.nodes[node.index()].down_us;
-            self.tally.add_if(down_us != FOR_GOOD_US, Fault::Stopped);
-            self.go_down(node, down_us);
-        }
-    }
-
-    /// A node's clock jumps; what is due by it is done at once.
-    pub(super) fn jump(&mut self, node: NodeNo, jump_us: i64) {
-        self.nodes[node.index()].offset_us = self.nodes[node.index()].offset_us.saturating_add(jump_us);
-        self.tally.add_if(jump_us > 0, Fault::ClockForward);
-        self.tally.add_if(jump_us < 0, Fault::ClockBackward);
-        self.spec.clock(node.0, jump_us);
-        if !self.nodes[node.index()].up {
-            return;
-        }
-        for shard in self.shards_of(node) {
-            if !self.nodes[node.index()].up {
-                // The deadlines of the shards before were the last that the node had to stop for.
-                return;
-            }
-            self.shards[shard].armed_us = None;
-            self.handle_timeout(shard);
-            self.write_dirty();
-        }
-    }
-
-    fn mass(&mut self, node: NodeNo) {
-        for client in 0..self.devices.len() as u16 {
-            let client = ClientNo(client);
-            let there = |conn: &crate::check::ConnKey| self.conns[*conn as usize].node == node;
-            if self.devices[client.index()].conn.as_ref().is_some_and(there) {
-                self.cut(client, Seen::Both, 0);
-                let at_us = self.now_us + self.draw(u64::from(client.0), super::Draw::Dial) % 1_000_000;
-                self.queue.push(at_us, Happening::Redial { client });
-            }
-        }
-    }
-}
-
-/// What texts are filled up with.
-const FILLING: &str = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
-
-/// A text that begins with its token, and is as long as it is to be.
-pub(super) fn text(speech: Speech) -> String {
-    let mut text = String::with_capacity(24 + speech.bytes as usize);
-    let _ = write!(text, "{} ", speech.token);
-    let mut left = speech.bytes as usize;
-    while left > 0 {
-        let part = left.min(FILLING.len());
-        text.push_str(&FILLING[..part]);
-        left -= part;
-    }
-    text
 }
 
 /// What is counted when a connection is lost.
