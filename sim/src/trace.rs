@@ -338,6 +338,9 @@ const fn is_fault(what: &What) -> bool {
         | What::Hello { .. }
         | What::Resync { .. }
         | What::Fetch { .. }
+        | What::Edit { .. }
+        | What::Recall { .. }
+        | What::Change { .. }
         | What::Older { .. } => false,
         What::Cut { .. }
         | What::Misbehave { .. }
@@ -361,6 +364,7 @@ const fn is_fault(what: &What) -> bool {
         | What::Again { .. }
         | What::Alter { .. }
         | What::Invalid { .. }
+        | What::Mislead { .. }
         | What::Die { .. }
         | What::Wipe { .. } => true,
     }

@@ -210,7 +210,8 @@ impl Check {
     pub(crate) fn is_tolerated(&self, shard: usize, conn: ConnKey, key: MessageKey) -> bool {
         let (said, user) = (&self.said[key as usize], self.seats[conn as usize].user);
         let other = user != said.sender || self.is_session(conn);
-        matches!(said.route, Route::Group(group) if other && self.may(shard, group, user))
+        let is_member = |group| other && self.may(shard, group, user);
+        matches!(said.route, Route::Group(group) if is_member(group) || said.concerns() == Some(user))
     }
 
     /// Collects in `must` the connections that a message has to be sent to. Gives their number.

@@ -393,7 +393,7 @@ impl Check {
         let pipeline = &mut self.seats[conn as usize].pipeline;
         if let Some(instance) = pipeline.iter_mut().find(|i| i.ticket == ticket && !i.is_settled()) {
             (instance.sent, instance.published, instance.copied) = (true, true, true);
-            (instance.pushed, instance.pushed_to_own) = (true, true);
+            (instance.pushed, instance.pushed_to_own, instance.pushed_to_concerned) = (true, true, true);
             instance.is_earlier = true;
         }
     }

@@ -19,6 +19,7 @@
 
 mod calls;
 mod directory;
+mod entries;
 pub(crate) mod frames;
 mod intake;
 pub(crate) mod pipelines;

@@ -36,6 +36,8 @@ pub(crate) struct Instance {
     pub(crate) pushed: bool,
     /// It was sent to its sender's other sessions.
     pub(crate) pushed_to_own: bool,
+    /// It was sent to the sessions of whom it concerns, who is no member.
+    pub(crate) pushed_to_concerned: bool,
     pub(crate) published: bool,
     /// The sender's devices at other engines were told of it.
     pub(crate) copied: bool,
@@ -60,6 +62,7 @@ impl Instance {
             sent: false,
             pushed: false,
             pushed_to_own: false,
+            pushed_to_concerned: false,
             published: false,
             copied: false,
             awaited,
@@ -90,11 +93,12 @@ impl Instance {
     }
 
     /// Whether it was sent to these.
-    const fn reached(&self, fan: Fan) -> bool {
+    pub(crate) const fn reached(&self, fan: Fan) -> bool {
         match fan {
             Fan::Classic => self.sent,
             Fan::Sessions => self.pushed,
             Fan::Own => self.pushed_to_own,
+            Fan::Concerned => self.pushed_to_concerned,
         }
     }
 
@@ -103,6 +107,7 @@ impl Instance {
             Fan::Classic => self.sent = true,
             Fan::Sessions => self.pushed = true,
             Fan::Own => self.pushed_to_own = true,
+            Fan::Concerned => self.pushed_to_concerned = true,
         }
     }
 }
@@ -309,7 +314,7 @@ impl Check {
     }
 
     /// What a session has submitted again while it waited is not delivered again.
-    fn mark_repeats(&mut self, conn: ConnKey, place: usize) {
+    pub(crate) fn mark_repeats(&mut self, conn: ConnKey, place: usize) {
         let pipeline = &mut self.seats[conn as usize].pipeline;
         let message = pipeline[place].message;
         let later = pipeline.iter_mut().skip(place + 1);
@@ -441,9 +446,12 @@ impl Check {
             self.fail("delivery", |_| format!("{token} is stored and not published"));
         }
         let said = &self.said[instance.message as usize];
-        let is_copied = matches!(said.route, Route::User(to) if to != said.sender) || said.concerns().is_some();
+        let is_copied =
+            matches!(said.route, Route::User(to) if to != said.sender) || said.concerns().is_some();
         if self.peers && is_copied && !instance.copied {
-            self.fail("delivery", |_| format!("{token} is not published for its sender's devices, or whom it concerns"));
+            self.fail("delivery", |_| {
+                format!("{token} is not published for its sender's devices, or whom it concerns")
+            });
         }
         for fan in Fan::ALL {
             if !instance.reached(fan) && self.left_out(shard, instance.message, Some(conn), fan) > 0 {

@@ -69,7 +69,11 @@ impl State {
             GroupChange::Leave => Allowed,
             GroupChange::Invite(_) if self.invite_only && role == Role::Member => Forbidden,
             GroupChange::Invite(other) => {
-                if !is_known || self.role(number(other)).is_some() { Conflict } else { Allowed }
+                if !is_known || self.role(number(other)).is_some() {
+                    Conflict
+                } else {
+                    Allowed
+                }
             }
             GroupChange::Rename(_) if role == Role::Member => Forbidden,
             GroupChange::Rename(_) => Allowed,

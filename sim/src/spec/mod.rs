@@ -33,6 +33,7 @@ mod logs;
 mod rights;
 mod sessions;
 mod versions;
+mod views;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -109,6 +110,8 @@ struct Word {
     number: u32,
     received: u32,
     commits: u32,
+    /// The store's clock when it was received.
+    clock_ms: i64,
 }
 
 /// The specification of one run.
@@ -336,6 +339,7 @@ impl Spec {
             word.first_us = self.now_us;
         }
         (word.conn, word.received_us, word.number) = (conn, self.now_us, self.numbers);
+        word.clock_ms = self.clock_ms;
         if let Route::Relay(to) = said.route {
             self.signalled.insert(pair(said.sender, to), ());
         }

@@ -96,6 +96,11 @@ impl Spec {
         })
     }
 
+    /// Whether somebody may not have been allowed to write to a group at some time since then, for a mute.
+    pub(super) fn may_be_muted(&self, group: u16, user: u16, since_us: u64, clock_ms: i64) -> bool {
+        self.groups.since(group, since_us).iter().any(|state| state.is_muted(user, clock_ms))
+    }
+
     /// What somebody is answered who wants this at this moment.
     fn verdict(&self, wish: &Wish<'_>, moment: &Moment<'_>) -> Verdict {
         let known = |user: u16| user < self.limits.known_users;

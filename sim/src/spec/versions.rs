@@ -106,14 +106,8 @@ impl Versions {
         self.0.get(&seq).and_then(|versions| versions.last()).map_or(said, |version| version.words)
     }
 
-    /// What it says to who may read the log up to a place: edits beyond that are not for its eyes; what was recalled is
-    /// for nobody's.
-    pub(super) fn last_within(&self, seq: u64, said: Words, to: u64) -> Words {
-        let versions = self.0.get(&seq).map_or(&[][..], Vec::as_slice);
-        within(versions, said, to)
-    }
-
-    /// Whether somebody who may read the log up to a place was told what an entry said at some time from then to now.
+    /// Whether somebody who may read the log up to a place was told what an entry said at some time from then to now:
+    /// edits beyond the place are not for its eyes; what was recalled is for nobody's.
     pub(super) fn said_since(&self, seq: u64, said: Words, told: Words, since_us: u64, to: u64) -> bool {
         let versions = self.0.get(&seq).map_or(&[][..], Vec::as_slice);
         // At the same moment, either may be first.
@@ -174,6 +168,10 @@ mod tests {
         Words::new(1, "", "", &Subject::Message).read(changed_seq, true)
     }
 
+    fn last_within(versions: &Versions, to: u64) -> Words {
+        within(&versions.0[&3], said(), to)
+    }
+
     fn versions() -> Versions {
         let mut versions = Versions::default();
         versions.edit(3, said(), 5, hash("hi!"), 100);
@@ -195,11 +193,11 @@ mod tests {
     fn who_may_not_read_on_sees_no_later_edits_and_every_recall() {
         let mut versions = Versions::default();
         versions.edit(3, said(), 5, hash("hi!"), 100);
-        assert_eq!(versions.last_within(3, said(), 4), said());
-        assert_eq!(versions.last_within(3, said(), 5), text("hi!", 5));
+        assert_eq!(last_within(&versions, 4), said());
+        assert_eq!(last_within(&versions, 5), text("hi!", 5));
         versions.recall(3, said(), 8, 200);
-        assert_eq!(versions.last_within(3, said(), 4), gone(4));
-        assert_eq!(versions.last_within(3, said(), 9), gone(8));
+        assert_eq!(last_within(&versions, 4), gone(4));
+        assert_eq!(last_within(&versions, 9), gone(8));
         assert_eq!(versions.recalled_us(3), Some(200));
     }
 }
