@@ -133,6 +133,10 @@ stats! {
     receipts_over_limit,
     /// Stored messages that wait for their turn behind what is sent again.
     pushes_withheld,
+    /// Of those, ones that there was no room to keep: they are read from the log.
+    withheld_over_limit,
+    /// Stored messages that count as arrived because their clients, who go on living, answer no Pings.
+    receipts_assumed,
     /// Times that the store was told what has arrived.
     received_told,
 

@@ -1,6 +1,7 @@
 //! The server's side of routing and delivery.
 
 mod admission;
+mod arrivals;
 mod call;
 mod calls;
 mod check;
@@ -10,6 +11,7 @@ mod delivery;
 mod digest;
 mod directory;
 mod effects;
+mod held;
 mod letter;
 mod lifecycle;
 mod outbox;

@@ -30,6 +30,7 @@ mod pictures;
 mod presence;
 mod properties;
 mod resend;
+mod resend_live;
 mod rules;
 mod session_calls;
 mod session_connect;

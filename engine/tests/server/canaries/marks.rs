@@ -34,6 +34,8 @@ pub(super) const CHATS: &[fn(&mut Chat)] = &[
     super::resend::what_is_not_sent_again,
     super::resend::what_is_replaced,
     super::resend::what_waits,
+    super::resend::what_is_not_held,
+    super::resend::what_is_never_answered,
     marks_that_go_wrong,
     marks_and_typing_over_the_bus,
     who_is_here,
