@@ -83,11 +83,11 @@ pub(super) fn recall(sources: &mut Sources, schedule: &Schedule) -> Option<What>
 
 /// Who owns a group if nothing has gone wrong.
 fn owner(schedule: &Schedule, group: GroupNo) -> Option<UserNo> {
-    let founder = |step: &Step| match step.what {
-        What::Change { client, group: of, deed: Deed::Create | Deed::Open, .. } if of == group => {
-            Some(schedule.clients[client.index()].user)
-        }
-        _ => None,
+    let founder = |step: &Step| {
+        let What::Change { client, group: of, deed: Deed::Create | Deed::Open, .. } = step.what else {
+            return None;
+        };
+        (of == group).then(|| schedule.clients[client.index()].user)
     };
     match schedule.groups.get(group.index()) {
         Some(members) => members.first().copied(),
