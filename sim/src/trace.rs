@@ -341,7 +341,8 @@ const fn is_fault(what: &What) -> bool {
         | What::Edit { .. }
         | What::Recall { .. }
         | What::Change { .. }
-        | What::Older { .. } => false,
+        | What::Older { .. }
+        | What::Typing { .. } => false,
         What::Cut { .. }
         | What::Misbehave { .. }
         | What::Nowhere { .. }

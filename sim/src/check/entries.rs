@@ -83,7 +83,8 @@ impl Check {
         }
         let Some(key) = self.noted_entry(note) else {
             // To whom other notes are told is up to the engine's own tests yet.
-            return self.cause.marked = true;
+            (self.cause.marked, self.cause.signs) = (true, true);
+            return;
         };
         // One that misleads is for nobody.
         let Some(second) = self.is_second_topic(&note.topic, key) else { return };

@@ -27,7 +27,7 @@ pub(super) struct Asking {
     pub(super) limit: u32,
 }
 
-const fn peer(to: To) -> Option<Peer> {
+pub(super) const fn peer(to: To) -> Option<Peer> {
     match to {
         To::User(user) => Some(Peer::User(user.0)),
         To::Group(group) => Some(Peer::Group(group.0)),

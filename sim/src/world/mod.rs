@@ -15,6 +15,7 @@ mod links;
 mod moves;
 mod nodes;
 mod queue;
+mod signals;
 mod speech;
 mod state;
 mod steps;
@@ -31,6 +32,7 @@ use switchboard_engine::{
 };
 
 pub(crate) use self::hostile::INVALID_KINDS;
+pub(crate) use self::signals::TYPING_TIMEOUT_US;
 pub(crate) use self::{
     branching::{Branching, branching},
     moves::Move,
