@@ -73,12 +73,6 @@ pub const STORE_WITHOUT_STEPS: &[StoreCanary] = &[
 /// Bugs of the engine in what the simulator's worlds leave out: rates of whole users, limits of admissions, and
 /// shutdowns that take their time; in what sessions say twice, and in what classic clients are sent again.
 pub const OF_FLOW: &[Canary] = &[
-    Canary::UserRateUnlimited,
-    Canary::UserRatePerConnection,
-    Canary::DeviceReplacedAny,
-    Canary::AdmissionUnlimited,
-    Canary::AdmissionSamePlace,
-    Canary::DrainAtOnce,
     Canary::ResendForgotten,
     Canary::ResendsOwn,
     Canary::PongCountsTooMuch,

@@ -59,12 +59,7 @@ pub const WITHOUT_STEPS: &[Rule] = &[
 
 /// Rules of the engine that the simulator's worlds leave out, as they set no limits of this kind.
 pub const OF_FLOW: &[Rule] = &[
-    Rule::UserMessagesTooFast,
-    Rule::UserBytesTooFast,
-    Rule::AdmissionRefused,
     Rule::AdmissionsPromised,
-    Rule::ClosedNotAdmitted,
-    Rule::DrainStep,
     Rule::UnreceivedAsked,
     Rule::FellBehind,
     Rule::ResendOverLimit,

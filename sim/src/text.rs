@@ -170,6 +170,16 @@ impl Schedule {
         within("message_burst", s.message_burst, 1, 1 << 20)?;
         within("bytes_per_second", s.bytes_per_second, 1, 1 << 40)?;
         within("byte_burst", s.byte_burst, s.message_bytes, 1 << 40)?;
+        within("user_messages_per_second", s.user_messages_per_second, 0, u64::from(u32::MAX))?;
+        within("user_message_burst", s.user_message_burst, 1, 1 << 20)?;
+        within("user_bytes_per_second", s.user_bytes_per_second, 0, 1 << 40)?;
+        within("user_byte_burst", s.user_byte_burst, s.message_bytes, 1 << 40)?;
+        // Slower, and not everybody would be back in time once the faults have ended.
+        if s.admissions_per_second > 0 {
+            within("admissions_per_second", s.admissions_per_second, 10, u64::from(u32::MAX))?;
+        }
+        within("admission_burst", s.admission_burst, 1, 1 << 20)?;
+        within("drain_time_ms", s.drain_time_ms, 0, 10_000)?;
         within("ping_interval_ms", s.ping_interval_ms, 1, 1 << 30)?;
         within("idle_timeout_ms", s.idle_timeout_ms, s.ping_interval_ms + 1, 1 << 31)?;
         within("close_timeout_ms", s.close_timeout_ms, 1, 1 << 30)?;

@@ -47,10 +47,20 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) fn new(limits: &v1::Limits) -> Self {
-        Self {
-            frames: Bucket::new(limits.messages_per_second.into(), limits.message_burst.into()),
-            bytes: Bucket::new(limits.bytes_per_second, limits.byte_burst),
-        }
+        // What all connections of the user share is no more for this one.
+        let lesser =
+            |own: u64, shared: u64| if own == 0 || (shared > 0 && shared < own) { shared } else { own };
+        let frames = lesser(limits.messages_per_second.into(), limits.user_messages_per_second.into());
+        let bytes = lesser(limits.bytes_per_second, limits.user_bytes_per_second);
+        let frame_burst = match limits.user_messages_per_second {
+            0 => limits.message_burst,
+            _ => limits.message_burst.min(limits.user_message_burst),
+        };
+        let byte_burst = match limits.user_bytes_per_second {
+            0 => limits.byte_burst,
+            _ => limits.byte_burst.min(limits.user_byte_burst),
+        };
+        Self { frames: Bucket::new(frames, frame_burst.into()), bytes: Bucket::new(bytes, byte_burst) }
     }
 
     /// When a frame of so many bytes may go, if not now.
@@ -99,6 +109,19 @@ mod tests {
             }
         }
         count
+    }
+
+    #[test]
+    fn what_is_shared_with_other_connections_counts_if_it_is_less() {
+        let own = Limits { messages_per_second: 1_000, message_burst: 2_000, ..Limits::default() };
+        let shared = Limits { user_messages_per_second: 10, user_message_burst: 6, ..own.clone() };
+        let start = Instant::from_nanos(5_000_000_000);
+        let mut pace = Pace::new(&shared);
+        assert_eq!(sent(&mut pace, start, Duration::ZERO, 100), 3);
+        let more = Limits { user_messages_per_second: 5_000, user_message_burst: 9_000, ..own.clone() };
+        let (mut pace, mut alone) = (Pace::new(&more), Pace::new(&own));
+        let second = Duration::from_secs(1);
+        assert_eq!(sent(&mut pace, start, second, 100), sent(&mut alone, start, second, 100));
     }
 
     #[test]

@@ -445,7 +445,7 @@ impl Check {
             let s = &self.settings;
             let limit = if s.newest_wins == 1 { 1 } else { s.connections_per_user };
             if !here {
-                (told.loaded, told.failed_ns, told.call) = (None, None, None);
+                told.forget();
             }
             let subscribed = told.subscribed;
             if devices > limit {

@@ -23,6 +23,7 @@ impl Check {
         (cause.conn, cause.stale, cause.published) = (None, false, None);
         (cause.flushed, cause.received, cause.garbage, cause.pongs) = (false, false, false, 0);
         (cause.verdict, cause.kept_early, cause.arrived) = (Verdict::Admitted, false, false);
+        cause.admission = Verdict::Admitted;
         cause.given_up.clear();
         cause.owed.clear();
         cause.missing.clear();

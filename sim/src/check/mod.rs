@@ -36,7 +36,7 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 use switchboard_engine::{Action, ConnId, GroupChange, Stats, Subject};
 
-use self::rates::Verdict;
+use self::rates::{Bucket, Verdict};
 use crate::schedule::{Schedule, Settings};
 use crate::wire::{
     self, Token,
@@ -244,6 +244,9 @@ pub(crate) struct Told {
     pub(crate) failed_ns: Option<u64>,
     pub(crate) call: Option<CallSeen>,
     pub(crate) subscribed: bool,
+    /// What the user's connections have used together.
+    pub(crate) messages: Bucket,
+    pub(crate) bytes: Bucket,
     /// Open connections, oldest first.
     pub(crate) seats: Vec<ConnKey>,
     /// What came over connections that went before the user was loaded.
@@ -253,6 +256,12 @@ pub(crate) struct Told {
 }
 
 impl Told {
+    /// The engine knows nothing of the user any more.
+    pub(crate) const fn forget(&mut self) {
+        (self.loaded, self.failed_ns, self.call) = (None, None, None);
+        (self.messages, self.bytes) = (Bucket::EMPTY, Bucket::EMPTY);
+    }
+
     /// Whether the engine knows the user.
     pub(crate) const fn is_here(&self) -> bool {
         !self.seats.is_empty() || self.lingers
@@ -279,6 +288,11 @@ pub(crate) struct Watch {
     pub(crate) connections: u32,
     pub(crate) stopping: bool,
     pub(crate) stopped: bool,
+    /// Connections that were taken in, and the last place that was promised to others.
+    pub(crate) admissions: Bucket,
+    pub(crate) promised_ns: u64,
+    /// When a stopping engine began to close connections, of how many, and how many it has closed since.
+    pub(crate) drain: Option<(u64, u64, u64)>,
     /// Until then a stopping engine may wait for what was accepted.
     pub(crate) settle_by_ns: u64,
     pub(crate) stats: Stats,
@@ -312,6 +326,8 @@ pub(crate) struct Cause {
     pub(crate) kept_early: bool,
     /// The event is a connection's first.
     pub(crate) arrived: bool,
+    /// Whether it is taken in.
+    pub(crate) admission: Verdict,
     /// Sessions whose heads have to be asked for.
     pub(crate) heads: Vec<(ConnKey, &'static str)>,
     /// One whose heads may be asked for.

@@ -413,6 +413,7 @@ impl Check {
         self.end_sessions(shard);
         self.end_interest(shard);
         self.end_intake();
+        self.end_admission();
         self.end_accounts(shard, stats);
     }
 

@@ -97,6 +97,7 @@ impl Check {
         watch.slots[slot] = Some(key);
         watch.connections += 1;
         watch.told[user as usize].seats.push(key);
+        self.admit_connection(shard);
         self.cause.conn = Some(key);
         self.cause.arrived = true;
         self.cause.users.push(user);
@@ -174,7 +175,7 @@ impl Check {
             if let Some(ticket) = told.ticket.take() {
                 watch.tickets.remove(&ticket);
             }
-            (told.loaded, told.failed_ns, told.call) = (None, None, None);
+            told.forget();
         }
     }
 
@@ -234,9 +235,10 @@ impl Check {
                 ("isolation", waiting >= self.settings.pending_per_connection)
             }
             CloseReason::GoingAway if self.cause.arrived => ("isolation", watch.stopping),
-            CloseReason::GoingAway => ("accepted-is-durable", self.is_settled(shard)),
+            CloseReason::GoingAway if !self.is_settled(shard) => ("accepted-is-durable", false),
+            CloseReason::GoingAway => ("isolation", self.drains(shard)),
             CloseReason::Undecodable => ("isolation", seat.session.is_none()),
-            CloseReason::NotAdmitted => ("protocol", false),
+            CloseReason::NotAdmitted => ("isolation", self.is_not_admitted(conn)),
             CloseReason::UndecodableFrame => ("protocol", self.is_undecodable(conn)),
             CloseReason::OutOfTurn => ("protocol", self.is_out_of_turn(conn)),
             CloseReason::TextMessage

@@ -38,6 +38,7 @@ pub(super) fn world(sources: &mut Sources, seed: u64, profile: &str) -> Schedule
     }
     if !is_bench(profile) {
         limits(workload, &mut settings, profile);
+        flow(workload, &mut settings, profile);
         settings.ring_timeout_ms = if workload.chance(400) { workload.between(50, 3_000) } else { 60_000 };
         settings.answer_jitter_us = [0, 500, 20_000, 400_000][network.weighted(&[3, 2, 2, 1])];
         settings.clock_skew_us = if network.chance(200) { network.below(60_000_000) } else { 0 };
@@ -100,6 +101,26 @@ fn with_sessions(
     settings.unfounded_groups = workload.below(3);
     settings.history = if workload.chance(150) { workload.between(1, 5) } else { 0 };
     clients
+}
+
+/// Draws what connections share with each other: the rates of their users, how many are taken in, and how slowly they
+/// are closed.
+fn flow(workload: &mut Choices, settings: &mut Settings, profile: &str) {
+    if workload.chance(if profile == "rates" { 500 } else { 80 }) {
+        settings.user_messages_per_second = workload.between(20, 100);
+        settings.user_message_burst = workload.between(20, 60);
+    }
+    if workload.chance(if profile == "rates" { 300 } else { 40 }) {
+        settings.user_bytes_per_second = workload.between(5_000, 30_000);
+        settings.user_byte_burst = settings.message_bytes + workload.below(8_192);
+    }
+    if workload.chance(if matches!(profile, "storm" | "rates") { 300 } else { 80 }) {
+        settings.admissions_per_second = workload.between(20, 60);
+        settings.admission_burst = workload.between(1, 6);
+    }
+    if workload.chance(150) {
+        settings.drain_time_ms = workload.between(20, 1_500);
+    }
 }
 
 /// Draws how much clients may send, and what the directory has for users.

@@ -57,6 +57,20 @@ settings! {
     bytes_per_second = 8388608,
     /// The engine's limit of the same name.
     byte_burst = 33554432,
+    /// The engine's limit of the same name.
+    user_messages_per_second = 0,
+    /// The engine's limit of the same name.
+    user_message_burst = 4000,
+    /// The engine's limit of the same name.
+    user_bytes_per_second = 0,
+    /// The engine's limit of the same name.
+    user_byte_burst = 67108864,
+    /// The engine's limit of the same name.
+    admissions_per_second = 0,
+    /// The engine's limit of the same name.
+    admission_burst = 1000,
+    /// The engine's time of the same name, in milliseconds.
+    drain_time_ms = 0,
     /// The engine's time of the same name, in milliseconds.
     ping_interval_ms = 5000,
     /// The engine's time of the same name, in milliseconds.

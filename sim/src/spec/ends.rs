@@ -52,7 +52,14 @@ impl Spec {
                 let late = silent || !self.health.node_was_well(line.node, line.opened_us);
                 return ("protocol", is_session && (line.said_out_of_turn || late));
             }
-            1008 => line.frames > l.message_burst || line.bytes > l.byte_burst,
+            1008 => {
+                let of_user = self.lines.iter().filter(|other| other.user == line.user);
+                let (frames, bytes) = of_user
+                    .fold((0, 0), |(frames, bytes), other| (frames + other.frames, bytes + other.bytes));
+                let shared = (l.user_messages && frames > l.user_message_burst)
+                    || (l.user_bytes && bytes > l.user_byte_burst);
+                line.frames > l.message_burst || line.bytes > l.byte_burst || shared
+            }
             1009 => line.longest > l.message_bytes || line.said_garbage,
             // How full an outbox is, and how much waits for the store, only the engine's shadow knows.
             1013 => true,

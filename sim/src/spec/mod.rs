@@ -166,6 +166,11 @@ struct Limits {
     connections_per_user: usize,
     message_burst: u64,
     byte_burst: u64,
+    /// Whether there are limits that a user's connections share, and how much they allow at once.
+    user_messages: bool,
+    user_message_burst: u64,
+    user_bytes: bool,
+    user_byte_burst: u64,
     message_bytes: u64,
     idle_timeout_us: u64,
     /// Users from here on are unknown to the directory: nothing of theirs is stored.
@@ -197,6 +202,10 @@ impl Spec {
                 connections_per_user: if s.newest_wins == 1 { 1 } else { s.connections_per_user as usize },
                 message_burst: s.message_burst,
                 byte_burst: s.byte_burst,
+                user_messages: s.user_messages_per_second > 0,
+                user_message_burst: s.user_message_burst,
+                user_bytes: s.user_bytes_per_second > 0,
+                user_byte_burst: s.user_byte_burst,
                 message_bytes: s.message_bytes,
                 idle_timeout_us: s.idle_timeout_ms * 1000,
                 known_users: (s.users - s.unknown_users) as u16,

@@ -52,6 +52,9 @@ impl<T: Sut> World<'_, T> {
         for _ in 0..2 {
             for client in 0..self.devices.len() as u16 {
                 self.redial(ClientNo(client));
+                // Those who are taken in one by one come one by one.
+                let pace_us = 2_000_000_u64.checked_div(s.admissions_per_second).unwrap_or(0);
+                self.run_until(self.now_us + pace_us);
             }
             self.run_until(self.now_us + 3_000_000 + ROUND_US);
         }
@@ -175,6 +178,19 @@ impl<T: Sut> World<'_, T> {
         }
     }
 
+    /// How long a session waits at the most between two frames, and before one of the largest, in microseconds: it uses
+    /// half of a rate, and shares those of its user with the other connections.
+    fn pace_us(&self) -> (u64, u64) {
+        let s = &self.schedule.settings;
+        let devices = self.devices.len() as u64;
+        let paced = |units: u64, own: u64, shared: u64| {
+            let of_user_us = (units * devices * 2_000_000).checked_div(shared).unwrap_or(0);
+            (units * 2_000_000 / own).max(of_user_us)
+        };
+        let pace_us = paced(1, s.messages_per_second, s.user_messages_per_second);
+        (pace_us, paced(s.message_bytes, s.bytes_per_second, s.user_bytes_per_second))
+    }
+
     /// How long it may take until session clients have everything: all that is missing is fetched and all that waits
     /// is submitted one after the other, as fast as the limits allow, after the longest pauses.
     fn catch_up_us(&self, clients: &[ClientNo]) -> u64 {
@@ -183,8 +199,7 @@ impl<T: Sut> World<'_, T> {
             + s.store_jitter_us
             + s.answer_jitter_us
             + 2 * (s.net_delay_us + s.net_jitter_us);
-        let pace_us = 2_000_000 / s.messages_per_second;
-        let large_us = s.message_bytes * 2_000_000 / s.bytes_per_second;
+        let (pace_us, large_us) = self.pace_us();
         let each = clients.iter().map(|client| {
             let (missing, fates) = self.spec.backlog(client.0);
             (missing + 2 * fates + 20) * (trip_us + pace_us) + fates * large_us
@@ -251,9 +266,8 @@ impl<T: Sut> World<'_, T> {
 
     /// Sessions send no faster than they may, so that what they are told to say may have to wait.
     fn await_probes(&mut self) {
-        let s = &self.schedule.settings;
-        let pace_us = 2_000_000 / s.messages_per_second + s.message_bytes * 2_000_000 / s.bytes_per_second;
-        let deadline_us = self.now_us + PROBES as u64 * 2 * pace_us;
+        let (pace_us, large_us) = self.pace_us();
+        let deadline_us = self.now_us + PROBES as u64 * 2 * (pace_us + large_us);
         let heard = |probing: &Probing| probing.expected.iter().all(|pair| probing.heard.contains(pair));
         while self.holds() && self.now_us < deadline_us && !self.probing.as_ref().is_none_or(heard) {
             self.run_until(self.now_us + CATCH_UP_PAUSE_US);
@@ -278,7 +292,8 @@ impl<T: Sut> World<'_, T> {
         for node in 0..self.nodes.len() as u16 {
             self.queue.push(self.now_us, Happening::Stop { node: NodeNo(node), down_us: FOR_GOOD_US });
         }
-        self.run_until(self.now_us + (s.close_timeout_ms + s.request_timeout_ms) * 1000 + ROUND_US);
+        let stop_us = (s.close_timeout_ms + s.request_timeout_ms + s.drain_time_ms) * 1000;
+        self.run_until(self.now_us + stop_us + ROUND_US);
         if let Some(node) = self.nodes.iter().position(|node| node.up) {
             self.spec.fail("convergence", |_| format!("n{node} was told to stop and does not"));
         }

@@ -110,7 +110,10 @@ impl Check {
             Body::Rejected(rejected) => self.rejects(conn, &rejected),
             Body::Page(_) | Body::Unfetched(_) => self.answers_at_once(conn),
             Body::Heartbeat(_) => self.answers(shard, to),
-            Body::Goodbye(_) => self.cause.goodbyes.push(conn),
+            Body::Goodbye(goodbye) => {
+                self.promises(shard, conn, &goodbye);
+                self.cause.goodbyes.push(conn);
+            }
             Body::Heads(_) => {
                 if self.cause.told_heads != Some(conn) {
                     self.fail("protocol", |check| format!("{} is told heads unasked", check.name(conn)));
