@@ -136,6 +136,7 @@ catalogue! {
         EpochNotTold "epoch-not-told" "A delivery does not say which log it belongs to."
         OwnDevicesLeftOut "own-devices-left-out" "The sender's other sessions are not told what was sent."
         OwnCopyToClassic "own-copy-to-classic" "The sender's classic connections get what another device has sent."
+        EpochIgnored "epoch-ignored" "A session that has another log than the newest is not told so, if it has as much of it."
         HeadsForgottenAfterLag "heads-forgotten-after-lag" "A session that has lagged is not told the heads."
         ResyncIgnored "resync-ignored" "A resync is not answered."
         ResendForgotten "resend-forgotten" "A classic client that returns is not sent what it has missed."

@@ -70,8 +70,7 @@ pub const STORE_WITHOUT_STEPS: &[StoreCanary] = &[
     StoreCanary::MarksOutliveMembers,
 ];
 
-/// Bugs of the engine in what the simulator's worlds leave out: rates of whole users, limits of admissions, and
-/// shutdowns that take their time; in what sessions say twice, and in what classic clients are sent again.
+/// Bugs of the engine in what the simulator's worlds leave out: what classic clients are sent again.
 pub const OF_FLOW: &[Canary] = &[
     Canary::ResendForgotten,
     Canary::ResendsOwn,

@@ -57,7 +57,8 @@ pub const WITHOUT_STEPS: &[Rule] = &[
     Rule::CallUnreachable,
 ];
 
-/// Rules of the engine that the simulator's worlds leave out, as they set no limits of this kind.
+/// Rules of the engine that the simulator's worlds leave out: what classic clients are sent again, and promises for longer
+/// than anybody waits for a place.
 pub const OF_FLOW: &[Rule] = &[
     Rule::AdmissionsPromised,
     Rule::UnreceivedAsked,
@@ -214,6 +215,8 @@ faults! {
     FrameSlow "frame-slow",
     /// A node died.
     Crashed "crash",
+    /// The store was set back to its last backup.
+    StoreRestored "store-restored",
     /// The store had not done what a node had asked when that died.
     RequestDied "request-lost-with-its-node",
     /// A node stopped because it was told to.

@@ -17,6 +17,7 @@ use switchboard_engine::{
 use crate::check::Table;
 
 mod amend;
+mod backup;
 mod groups;
 mod marks;
 mod reads;
@@ -101,6 +102,11 @@ impl Conversation {
     /// the same was said are the same. No two conversations of a test have the same.
     #[must_use]
     pub fn epoch(&self) -> u64 {
+        self.epoch_in(0)
+    }
+
+    /// The same once the store was set back so many times.
+    pub(crate) fn epoch_in(&self, restored: u64) -> u64 {
         let (kind, one, other) = match self {
             Self::Direct(one, other) => ("user", one.as_str(), other.as_str()),
             Self::Group(group) => ("group", group.as_str(), ""),
@@ -108,6 +114,7 @@ impl Conversation {
         // FNV-1a, and never 0, which is the epoch of no log.
         let bytes = [kind, one, other].into_iter().flat_map(|name| name.bytes().chain([0xff]));
         let hash = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        let bytes = bytes.chain(restored.to_le_bytes().into_iter().take_while(|_| restored > 0));
         bytes.fold(0xcbf2_9ce4_8422_2325, hash) | 1
     }
 }
@@ -137,6 +144,8 @@ struct User {
 #[derive(Clone, Debug)]
 pub struct SimStore {
     bug: Option<StoreCanary>,
+    /// How often it was set back.
+    restored: u64,
     /// Whether users that nobody has created come into being when they are named.
     provision: bool,
     users: BTreeMap<UserId, User>,
@@ -172,6 +181,7 @@ impl SimStore {
     pub fn new(provision: bool) -> Self {
         Self {
             bug: None,
+            restored: 0,
             provision,
             users: BTreeMap::new(),
             groups: Vec::new(),
@@ -198,6 +208,7 @@ impl SimStore {
         self.users.iter().for_each(|(user, state)| (user, &state.avatar).hash(hasher));
         self.groups.iter().for_each(|group| group.fold(hasher));
         self.revision.hash(hasher);
+        self.restored.hash(hasher);
         self.heads.values().for_each(|head| head.hash(hasher));
         self.heads.keys().for_each(|conversation| match conversation {
             Conversation::Direct(one, other) => (one, other).hash(hasher),
@@ -395,7 +406,7 @@ impl SimStore {
         };
         let seq = *head;
         let stored_at_ms = self.now_ms();
-        let place = Place { epoch: conversation.epoch(), seq, stored_at_ms };
+        let place = Place { epoch: self.epoch_of(&conversation), seq, stored_at_ms };
         self.ids.insert(id, place);
         self.write(Stored { conversation, seq, stored_at_ms, message });
         Answer::MessageStored(place)

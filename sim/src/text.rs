@@ -282,7 +282,9 @@ fn check_numbers(step: &Step) -> Result<(), String> {
             within("jitter_us", jitter_us, 1 << 32)
         }
         What::Cut { later_us, .. } => within("later_us", later_us, 1 << 32),
-        What::Crash { down_us, .. } | What::Stop { down_us, .. } => within("down_us", down_us, 1 << 32),
+        What::Crash { down_us, .. } | What::Stop { down_us, .. } | What::Restore { down_us } => {
+            within("down_us", down_us, 1 << 32)
+        }
         What::Rolling { gap_us } => within("gap_us", gap_us, 1 << 32),
         What::Hello { cursors, .. } => within("cursors", cursors.into(), 1 << 12),
         What::Resync { cursors, count, .. } => {
@@ -314,6 +316,7 @@ fn check_numbers(step: &Step) -> Result<(), String> {
         | What::Garble { .. }
         | What::Partition { .. }
         | What::Rejoin { .. }
+        | What::Backup { .. }
         | What::Mass { .. }
         | What::Again { .. }
         | What::Alter { .. }

@@ -357,6 +357,8 @@ const fn is_fault(what: &What) -> bool {
         | What::Bus { .. }
         | What::Partition { .. }
         | What::Rejoin {}
+        | What::Backup {}
+        | What::Restore { .. }
         | What::Crash { .. }
         | What::Stop { .. }
         | What::Rolling { .. }

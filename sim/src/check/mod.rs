@@ -17,6 +17,7 @@
 //! | `delivery` | whoever is online and entitled is sent the message at once |
 //! | `protocol` | frames have the form and the order that the classic protocol gives them |
 
+mod backup;
 mod calls;
 mod directory;
 mod entries;
@@ -43,6 +44,7 @@ use crate::wire::{
     session::{LogKey, Peer},
 };
 
+pub(crate) use backup::Backup;
 pub(crate) use calls::CallSeen;
 pub(crate) use pipelines::Instance;
 pub(crate) use rates::PING;

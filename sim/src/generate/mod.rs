@@ -105,7 +105,12 @@ fn suit_original(schedule: &mut Schedule) {
     let s = &mut schedule.settings;
     (s.shards, s.newest_wins, s.connections_per_user) = (1, newest_wins, connections_per_user);
     schedule.clients.iter_mut().for_each(|client| client.kind = ClientKind::Raw);
-    schedule.steps.retain(|step| !matches!(step.what, What::Clock { .. } | What::Ghost { .. }));
+    schedule.steps.retain(|step| {
+        !matches!(
+            step.what,
+            What::Clock { .. } | What::Ghost { .. } | What::Restore { .. } | What::Backup { .. }
+        )
+    });
 }
 
 /// The schedule of these choices.

@@ -184,6 +184,8 @@ pub(super) fn step(sources: &mut Sources, schedule: &Schedule, class: Class) -> 
             let jump = f.below(20_000_000) as i64;
             What::Clock { node: node(f, schedule), jump_us: if f.chance(500) { -jump } else { jump } }
         }
+        Class::Restore if f.chance(500) => What::Backup {},
+        Class::Restore => What::Restore { down_us: f.between(1_000, 3_000_000) },
         Class::Mass => What::Mass { node: node(f, schedule) },
         Class::Session(what) => return session_step(sources, schedule, what),
     })

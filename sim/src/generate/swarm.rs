@@ -41,6 +41,7 @@ pub(super) enum Class {
     Rolling,
     Clock,
     Mass,
+    Restore,
     Session(Session),
 }
 
@@ -103,6 +104,7 @@ const FAULTS: &[(Class, u64)] = &[
     (Class::Rolling, 1),
     (Class::Clock, 2),
     (Class::Mass, 1),
+    (Class::Restore, 2),
 ];
 
 /// The same of what only sessions do.
@@ -146,6 +148,7 @@ fn possible(profile: &str, class: Class) -> bool {
             Class::Store
                 | Class::Cut
                 | Class::Crash
+                | Class::Restore
                 | Class::Session(Session::Die | Session::Again | Session::Alter)
         ),
         "bus" => matches!(
@@ -173,7 +176,9 @@ pub(super) fn swarm(sources: &mut Sources, profile: &str, has_sessions: bool) ->
         weights.extend(on.then_some((*class, weight)));
     }
     for (class, usual) in FAULTS {
-        let on = sources.faults.chance(450);
+        // After a restore nothing is as it was, so most worlds have none.
+        let permille = if *class == Class::Restore && profile != "sessions" { 150 } else { 450 };
+        let on = sources.faults.chance(permille);
         let weight = sources.faults.between(1, 2 * usual);
         weights.extend((on && possible(profile, *class)).then_some((*class, weight)));
     }

@@ -108,7 +108,7 @@ fn with_sessions(
 fn flow(workload: &mut Choices, settings: &mut Settings, profile: &str) {
     if workload.chance(if profile == "rates" { 500 } else { 80 }) {
         settings.user_messages_per_second = workload.between(20, 100);
-        settings.user_message_burst = workload.between(20, 60);
+        settings.user_message_burst = workload.between(12, 40);
     }
     if workload.chance(if profile == "rates" { 300 } else { 40 }) {
         settings.user_bytes_per_second = workload.between(5_000, 30_000);

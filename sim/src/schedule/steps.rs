@@ -258,6 +258,13 @@ steps! {
     },
     /// The bus carries everything between all nodes again.
     Rejoin "rejoin" {},
+    /// The store is backed up.
+    Backup "backup" {},
+    /// The store is restored from its last backup, or to what it was at the beginning: all nodes die, and come back.
+    Restore "restore" {
+        /// For how long they are down, in microseconds.
+        down_us: u64,
+    },
     /// A node dies, and what it had not committed with it; it comes back.
     Crash "crash" {
         /// Which.

@@ -93,9 +93,11 @@ impl Spec {
             }
             SessionNotification::Reset { conversation } => {
                 let peer = Peer::of(conversation);
-                self.app(client).logs.remove(&peer);
+                let known = self.app(client).logs.remove(&peer);
                 self.app(client).views.forget(peer);
-                self.fail("one-order", |_| format!("c{client} is to forget {peer}, and no log was lost"));
+                if !self.is_outdated(peer.log(self.user_of(client)), known) {
+                    self.fail("one-order", |_| format!("c{client} is to forget {peer}, and no log was lost"));
+                }
             }
             SessionNotification::Accepted { id, place } => self.told_accepted(client, *id, *place),
             SessionNotification::Rejected { id, code, .. } => self.told_rejected(client, *id, *code),
@@ -194,7 +196,7 @@ impl Spec {
         let user = self.user_of(client);
         let stored = self
             .logs
-            .all_of(user)
+            .newest_of(user)
             .any(|log| log.entries.iter().any(|entry| entry.id == id && entry.sender == user));
         // Whether it is true, its session's connection has shown.
         let is_refusal = matches!(

@@ -168,6 +168,13 @@ impl Groups {
         &states[before..]
     }
 
+    /// All groups are what they were then.
+    pub(super) fn set_back(&mut self, then: &Self, now_us: u64) {
+        for (states, then) in self.0.iter_mut().zip(&then.0) {
+            states.extend(then.last().map(|then| State { since_us: now_us, ..then.clone() }));
+        }
+    }
+
     /// A change is made.
     pub(super) fn change(&mut self, group: u16, user: u16, change: &GroupChange, now_us: u64) {
         if let Some(states) = self.0.get_mut(usize::from(group))

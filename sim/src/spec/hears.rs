@@ -52,7 +52,7 @@ impl Spec {
     /// A client hears a frame.
     pub(crate) fn hears(&mut self, conn: ConnKey, frame: &Frame, check: &Check) {
         let Frame::Message(bytes) = frame else { return };
-        if !self.is_on {
+        if !self.is_on || (conn as usize) < self.restored_lines {
             return;
         }
         if self.is_session(conn) {

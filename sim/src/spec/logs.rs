@@ -72,6 +72,8 @@ impl Log {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Logs {
     logs: BTreeMap<LogKey, Vec<Log>>,
+    /// How often the store was set back.
+    restored: u64,
     /// By group and user: what they may read, of each time that they belonged to it.
     rights: Table<u32, Vec<Right>>,
 }
@@ -102,13 +104,32 @@ impl Logs {
         logs
     }
 
+    /// All logs are what they were then, with new epochs; those of which nothing is left are none.
+    pub(super) fn set_back(&mut self, then: &Self, restored: u64, epochs: &[(LogKey, u64)]) {
+        self.restored = restored;
+        self.rights.clone_from(&then.rights);
+        for (key, logs) in &mut self.logs {
+            let epoch = epochs.iter().find(|(log, _)| log == key).map_or(0, |(_, epoch)| *epoch);
+            let (entries, versions) = match then.newest(*key) {
+                Some(log) => (log.entries.clone(), log.versions.clone()),
+                None => (Vec::new(), Versions::default()),
+            };
+            logs.push(Log { epoch, entries, versions });
+        }
+    }
+
+    /// Whether anything was ever lost.
+    pub(super) const fn was_set_back(&self) -> bool {
+        self.restored > 0
+    }
+
     pub(super) fn commit(&mut self, key: MessageKey, log: LogKey, stored: &Stored, now_us: u64) {
         if let Subject::Change(change) = &stored.message.subject {
             let user = change.target().unwrap_or(&stored.message.sender);
             let user = wire::index(user.as_str()).unwrap_or(u16::MAX);
             self.changed(log.1 as u16, user, change, stored.seq, now_us);
         }
-        let epoch = stored.conversation.epoch();
+        let epoch = stored.conversation.epoch_in(self.restored);
         let logs = self.logs.entry(log).or_default();
         if logs.last().is_none_or(|last| last.epoch != epoch) {
             logs.push(Log { epoch, entries: Vec::new(), versions: Versions::default() });
@@ -148,9 +169,15 @@ impl Logs {
         self.logs.iter().filter(move |(log, _)| own(**log)).flat_map(|(_, logs)| logs)
     }
 
-    /// All newest logs.
+    /// The newest of them.
+    pub(super) fn newest_of(&self, user: u16) -> impl Iterator<Item = &Log> {
+        self.all().filter(move |(log, _)| peer_of(*log, user).is_some()).map(|(_, log)| log)
+    }
+
+    /// All newest logs, but those of which nothing is left.
     pub(super) fn all(&self) -> impl Iterator<Item = (LogKey, &Log)> {
-        self.logs.iter().filter_map(|(key, logs)| Some((*key, logs.last()?)))
+        let newest = self.logs.iter().filter_map(|(key, logs)| Some((*key, logs.last()?)));
+        newest.filter(|(_, log)| log.head() > 0)
     }
 
     /// Who belongs to a group has changed by an entry of its log.

@@ -24,6 +24,7 @@
 //! message keeps one record and one bit for each client, because a repetition may come at any time.
 
 mod apps;
+mod backup;
 mod duties;
 mod ends;
 mod groups;
@@ -40,6 +41,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
+pub(crate) use self::backup::Backup;
 use self::{
     duties::Duty,
     health::Health,
@@ -123,6 +125,8 @@ pub(crate) struct Spec {
     now_us: u64,
     limits: Limits,
     lines: Vec<Line>,
+    /// Connections of before the store was restored last.
+    restored_lines: usize,
     /// By user: connections that are open and welcomed.
     present: Vec<Vec<ConnKey>>,
     /// By user: the newest connection.
@@ -219,6 +223,7 @@ impl Spec {
                 history: s.history,
             },
             lines: Vec::new(),
+            restored_lines: 0,
             present: vec![Vec::new(); users],
             newest: vec![None; users],
             words: Vec::new(),

@@ -15,7 +15,7 @@ impl SimStore {
         };
         let conversation = Conversation::of(user, conversation);
         let head = self.heads.get(&conversation).copied().unwrap_or(0);
-        let is_of_log = *epoch == conversation.epoch() || self.has(StoreCanary::MarksOfEveryLog);
+        let is_of_log = *epoch == self.epoch_of(&conversation) || self.has(StoreCanary::MarksOfEveryLog);
         if !takes_part || !self.users.contains_key(user) || head == 0 || !is_of_log {
             return Answer::Refused;
         }

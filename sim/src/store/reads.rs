@@ -34,7 +34,7 @@ impl SimStore {
                 return Answer::HeadsLoaded { heads, next: Some(place as u64) };
             }
             heads.push(Head {
-                epoch: conversation.epoch(),
+                epoch: self.epoch_of(conversation),
                 seq: (*seq).min(last_seq),
                 first_seq,
                 own: self.marks_of(conversation, user),
@@ -55,7 +55,7 @@ impl SimStore {
         };
         let conversation = Conversation::of(&range.reader, &range.conversation);
         let head_seq = self.heads.get(&conversation).copied().unwrap_or(0).min(last_seq);
-        let epoch = if head_seq == 0 { 0 } else { conversation.epoch() };
+        let epoch = if head_seq == 0 { 0 } else { self.epoch_of(&conversation) };
         let messages = self.part(range, &conversation, first_seq..=last_seq);
         Answer::MessagesLoaded(Messages { epoch, head_seq, first_seq, messages })
     }

@@ -17,7 +17,7 @@ impl SimStore {
         if !takes_part
             || !self.users.contains_key(&told.user)
             || head == 0
-            || told.epoch != conversation.epoch()
+            || told.epoch != self.epoch_of(&conversation)
         {
             return Answer::Refused;
         }
@@ -61,7 +61,7 @@ impl SimStore {
                 next = Some(place as u64);
                 break;
             }
-            let (epoch, own, peer) = (of.epoch(), Marks::default(), Marks::default());
+            let (epoch, own, peer) = (self.epoch_of(&of), Marks::default(), Marks::default());
             let received = Received {
                 user: user.clone(),
                 conversation: conversation.clone(),

@@ -72,6 +72,7 @@ impl<'s, P: Probe + Counts + Clone + Debug + 's> Branching<'s> for World<'s, Eng
             tally: self.tally.clone(),
             reached: self.reached.clone(),
             probing: self.probing.clone(),
+            backup: self.backup.clone(),
         })
     }
 

@@ -160,6 +160,7 @@ impl<T: Sut> World<'_, T> {
         let is_wrong = self.check.message(token).is_some_and(|key| !concerns(key));
         let entry =
             self.stored(token).filter(|stored| is_wrong && stored.message.subject != Subject::Message);
+        let noted = |entry: &Stored| noted(entry, self.store.model.epoch_of(&entry.conversation));
         let bytes = entry.map_or(Bytes::from_static(b"\x07misled"), noted);
         let topic = Topic::User(self.users[user.index()].clone());
         for shard in self.shards_of(node) {
@@ -176,7 +177,7 @@ impl<T: Sut> World<'_, T> {
 }
 
 /// An entry as engines tell each other.
-fn noted(stored: &Stored) -> Bytes {
+fn noted(stored: &Stored, epoch: u64) -> Bytes {
     let message = &stored.message;
     let content = Content {
         kind: message.content_type.into(),
@@ -186,7 +187,7 @@ fn noted(stored: &Stored) -> Bytes {
     };
     let entry = NotedEntry {
         conversation: Some(session::conversation(Peer::of(&message.recipient))),
-        epoch: stored.conversation.epoch(),
+        epoch,
         seq: stored.seq,
         message_id: Bytes::copy_from_slice(&message.id.0),
         from: message.sender.as_str().to_owned(),

@@ -25,6 +25,9 @@ const PROBE_PAUSE_US: u64 = 100_000;
 /// How often it is looked whether session clients have caught up, in microseconds.
 const CATCH_UP_PAUSE_US: u64 = 500_000;
 
+/// How often who does not come back by itself is made to dial at the most.
+const REDIALS: usize = 6;
+
 /// Probes of one kind at the most: enough to reach everybody who could be forgotten.
 const PROBES: usize = 6;
 
@@ -48,8 +51,12 @@ impl<T: Sut> World<'_, T> {
         let patience_us = (s.idle_timeout_ms + s.ping_interval_ms + s.close_timeout_ms) * 1000;
         let patience_us = patience_us.max(10_000_000) + s.request_timeout_ms * 1000;
         self.run_until(self.now_us + patience_us);
-        // Twice: who reads at last what has waited for long may be closed for it once more.
-        for _ in 0..2 {
+        // More than once: who reads at last what has waited for long may be closed for it once more, and so may who is
+        // sent what sessions had to hold back.
+        for round in 0..REDIALS {
+            if round > 1 && self.missing().is_none() {
+                break;
+            }
             for client in 0..self.devices.len() as u16 {
                 self.redial(ClientNo(client));
                 // Those who are taken in one by one come one by one.
@@ -132,13 +139,18 @@ impl<T: Sut> World<'_, T> {
                 self.spec.fail("convergence", |_| format!("n{node} does not stop or start"));
             }
         }
-        for client in 0..self.devices.len() as u16 {
-            let client = ClientNo(client);
-            let here = self.devices[client.index()].conn.is_some_and(|conn| self.spec.is_present(conn));
-            if !here && !self.is_excused(client) {
-                self.spec.fail("convergence", |_| format!("{client} is not online after the faults"));
-            }
+        if let Some(client) = self.missing() {
+            self.spec.fail("convergence", |_| format!("{client} is not online after the faults"));
         }
+    }
+
+    /// A client that wants to be there and is not.
+    fn missing(&self) -> Option<ClientNo> {
+        let is_here = |client: &ClientNo| {
+            self.devices[client.index()].conn.is_some_and(|conn| self.spec.is_present(conn))
+        };
+        let mut clients = (0..self.devices.len() as u16).map(ClientNo);
+        clients.find(|client| !is_here(client) && !self.is_excused(*client))
     }
 
     /// Every session client that is there has caught up, has exactly the logs that its user may read, and knows what

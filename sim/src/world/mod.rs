@@ -15,6 +15,7 @@ mod links;
 mod moves;
 mod nodes;
 mod queue;
+mod restore;
 mod signals;
 mod speech;
 mod state;
@@ -216,6 +217,7 @@ pub(crate) struct World<'s, T: Sut> {
     tally: Tally,
     reached: Reached,
     probing: Option<heal::Probing>,
+    backup: Option<Box<restore::Backup>>,
 }
 
 /// Executes a schedule, its healed phase included; a panic meanwhile is a violation of the check `crash`.
@@ -318,7 +320,10 @@ impl<'s, T: Sut> World<'s, T> {
             tally: Tally::default(),
             reached: Reached::default(),
             probing: None,
+            backup: None,
         };
+        // As it is at the beginning; later ones are steps.
+        world.back_up();
         for client in 0..world.devices.len() {
             world.make_engine_client(ClientNo(client as u16));
             world.make_app(ClientNo(client as u16));

@@ -109,6 +109,8 @@ impl<T: Sut> World<'_, T> {
                 }
             }
             What::Garble { node } => self.garble(node),
+            What::Backup {} => self.back_up(),
+            What::Restore { down_us } => self.restore(down_us),
             What::Crash { node, down_us } => self.crash(node, down_us),
             What::Stop { node, down_us } => self.stop(node, down_us),
             What::Rolling { gap_us } => {

@@ -219,7 +219,7 @@ impl Store {
 }
 
 /// A conversation by the numbers of its users, or of its group.
-fn log(conversation: &Conversation) -> (u32, u32) {
+pub(super) fn log(conversation: &Conversation) -> (u32, u32) {
     let number = |id: &str| wire::index(id).map_or(u32::MAX, u32::from);
     match conversation {
         Conversation::Direct(one, other) => {

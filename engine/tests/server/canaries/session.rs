@@ -1,7 +1,7 @@
 //! Bugs in what sessions are told, and in what they may ask for.
 
 use switchboard_engine::{Answer, Canary, ConnId, Denial, Event, Note, Topic};
-use switchboard_proto::v1::group_change::Kind;
+use switchboard_proto::v1::{client_frame::Body, group_change::Kind};
 
 use super::{Trial, chat::Chat};
 use crate::{
@@ -106,6 +106,21 @@ pub(super) const TRIALS: &[Trial] = &[
         },
         healthy: "heads bob/2.",
         sick: "",
+    },
+    Trial {
+        canary: Canary::EpochIgnored,
+        chat: |chat| {
+            let [.., bob] = said(chat);
+            chat.sees(bob);
+            let mut question = resync(&[("alice", 1)]);
+            if let Body::Resync(resync) = &mut question {
+                resync.cursors.iter_mut().for_each(|cursor| cursor.epoch += 1);
+            }
+            chat.frame(bob, question);
+            chat.sees(bob)
+        },
+        healthy: "heads alice/1.",
+        sick: "heads .",
     },
     Trial {
         canary: Canary::ResyncIgnored,
