@@ -6,7 +6,6 @@ use switchboard_engine::{Canary, Probe, Rule, Shipped};
 /// Whoever teaches the simulator to do it takes the rule out of here.
 pub const WITHOUT_STEPS: &[Rule] = &[
     Rule::NoteUndecodable,
-    Rule::NoteTold,
     Rule::DeliveredToConcerned,
     Rule::EntryNotedToGroup,
     Rule::EntryNotedToConcerned,
@@ -23,10 +22,6 @@ pub const WITHOUT_STEPS: &[Rule] = &[
     Rule::MarksToPeer,
     Rule::BusOwnMarks,
     Rule::BusPeerMarks,
-    Rule::TypingRefused,
-    Rule::TypingTold,
-    Rule::TypingDropped,
-    Rule::BusTyping,
     Rule::PresenceArrived,
     Rule::PresenceGrace,
     Rule::PresenceBack,

@@ -281,6 +281,7 @@ fn check_numbers(step: &Step) -> Result<(), String> {
             within("count", count.into(), 1 << 12)
         }
         What::Die { down_us, .. } => within("down_us", down_us, 1 << 32),
+        What::Typing { types, .. } => within("types", types.into(), 1),
         What::Clock { jump_us, .. } => within("jump_us", jump_us.unsigned_abs(), 1 << 36),
         What::Connect { .. }
         | What::Close { .. }

@@ -338,7 +338,8 @@ const fn is_fault(what: &What) -> bool {
         | What::Hello { .. }
         | What::Resync { .. }
         | What::Fetch { .. }
-        | What::Older { .. } => false,
+        | What::Older { .. }
+        | What::Typing { .. } => false,
         What::Cut { .. }
         | What::Misbehave { .. }
         | What::Nowhere { .. }

@@ -2,6 +2,7 @@
 //! so that what the engine sends is judged by other eyes than the engine's.
 
 pub(crate) mod session;
+pub(crate) mod signals;
 
 use bytes::Bytes;
 use switchboard_engine::{Record, Topic};

@@ -206,21 +206,8 @@ impl<P: Probe> Server<P> {
                 self.probe.reached(Rule::StoreFailed);
                 self.stats.store_failed += 1;
             }
-            (
-                _,
-                Answer::UserLoaded(_)
-                | Answer::MessageStored(_)
-                | Answer::StoredEarlier(_)
-                | Answer::FileStored { .. }
-                | Answer::HeadsLoaded { .. }
-                | Answer::MessagesLoaded(_)
-                | Answer::MarksStored(_)
-                | Answer::Seen { .. }
-                | Answer::ReceivedStored
-                | Answer::UnreceivedLoaded { .. },
-            ) => {
-                self.stats.driver_faults += 1;
-            }
+            // A file's answer for a message, or the other way round.
+            _ => self.stats.driver_faults += 1,
         }
         let settled = entry.stage.is_settled();
         self.submit_ready(key);

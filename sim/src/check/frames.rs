@@ -447,7 +447,8 @@ impl Check {
         let dropped = stats.pushes_dropped_full
             + stats.pushes_dropped_superseded
             + stats.pushes_dropped_closed
-            + stats.pushes_dropped_lagging;
+            + stats.pushes_dropped_lagging
+            + stats.pushes_dropped_typing;
         let held = stats.pushes.checked_sub(stats.pushes_flushed + dropped + unflushed);
         let (flushed, waiting) = (watch.flushed, watch.waiting_pictures);
         if stats.pushes_dropped_full > before.pushes_dropped_full {

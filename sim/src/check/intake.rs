@@ -33,7 +33,7 @@ impl Check {
         cause.answering.clear();
         cause.goodbyes.clear();
         cause.marking.clear();
-        cause.marked = false;
+        (cause.marked, cause.signs) = (false, false);
         (cause.heads_maybe, cause.told_heads) = (None, None);
         (cause.out_of_turn, cause.undecodable) = (None, None);
     }
@@ -106,6 +106,7 @@ impl Check {
             Payload::Nowhere => return,
             Payload::Invalid => return self.owes_answer(conn),
             Payload::Mark => return self.cause.marking.push(conn),
+            Payload::Sign => return self.cause.signs = true,
             Payload::Hello { .. } => return self.cause.out_of_turn = Some(conn),
             Payload::Resync => return self.cause.heads.push((conn, "protocol")),
             Payload::Fetch { of } => return self.fetches(conn, of),
@@ -243,43 +244,19 @@ impl Check {
                 let in_time = watch.now_ns < expires_ns;
                 let is_failure = matches!(answer, Answer::Failed) || !in_time;
                 told.failed_ns = is_failure.then_some(watch.now_ns);
-                told.loaded = match answer {
-                    Answer::UserLoaded(profile) if in_time => Some(profile.revision),
-                    Answer::UserLoaded(_)
-                    | Answer::MessageStored(_)
-                    | Answer::FileStored { .. }
-                    | Answer::HeadsLoaded { .. }
-                    | Answer::MessagesLoaded(_)
-                    | Answer::MarksStored(_)
-                    | Answer::Seen { .. }
-                    | Answer::ReceivedStored
-                    | Answer::UnreceivedLoaded { .. }
-                    | Answer::Denied(_)
-                    | Answer::StoredEarlier(_)
-                    | Answer::Refused
-                    | Answer::Failed => None,
-                };
+                told.loaded =
+                    answer.clone().into_user().ok().filter(|_| in_time).map(|profile| profile.revision);
                 self.route_departed(shard, user);
             }
-            Use::File(conn, _) => match answer {
-                Answer::FileStored { .. } => self.settle(conn, ticket, State::Waiting { filed: true }),
-                Answer::UserLoaded(_)
-                | Answer::MessageStored(_)
-                | Answer::HeadsLoaded { .. }
-                | Answer::MessagesLoaded(_)
-                | Answer::MarksStored(_)
-                | Answer::Seen { .. }
-                | Answer::ReceivedStored
-                | Answer::UnreceivedLoaded { .. }
-                | Answer::Denied(_)
-                | Answer::StoredEarlier(_)
-                | Answer::Refused
-                | Answer::Failed => self.settle(conn, ticket, State::Failed),
-            },
-            Use::Store(conn, message) => match answer {
-                Answer::MessageStored(place) | Answer::StoredEarlier(place) => {
+            Use::File(conn, _) => {
+                let is_filed = matches!(answer, Answer::FileStored { .. });
+                let state = if is_filed { State::Waiting { filed: true } } else { State::Failed };
+                self.settle(conn, ticket, state);
+            }
+            Use::Store(conn, message) => match answer.place() {
+                Some((place, is_earlier)) => {
                     let seq = &place.seq;
-                    if matches!(answer, Answer::StoredEarlier(_)) {
+                    if is_earlier {
                         self.settle_earlier(conn, ticket);
                     }
                     self.settle(conn, ticket, State::Stored { seq: *seq });
@@ -290,17 +267,7 @@ impl Check {
                         });
                     }
                 }
-                Answer::UserLoaded(_)
-                | Answer::FileStored { .. }
-                | Answer::HeadsLoaded { .. }
-                | Answer::MessagesLoaded(_)
-                | Answer::MarksStored(_)
-                | Answer::Seen { .. }
-                | Answer::ReceivedStored
-                | Answer::UnreceivedLoaded { .. }
-                | Answer::Denied(_)
-                | Answer::Refused
-                | Answer::Failed => self.settle(conn, ticket, State::Failed),
+                None => self.settle(conn, ticket, State::Failed),
             },
             Use::Heads(conn) => self.heads_answered(conn, answer),
             Use::Fetch(conn) => self.fetch_answered(conn, ticket),

@@ -189,6 +189,8 @@ pub(crate) enum Payload {
     Mark,
     /// A session's frame that can be decoded and is wrong in itself: it is answered, and changes nothing.
     Invalid,
+    /// A session says that somebody types.
+    Sign,
 }
 
 /// What a ticket is for.
@@ -292,6 +294,8 @@ pub(crate) struct Cause {
     pub(crate) marking: Vec<ConnKey>,
     /// Marks may be told to anybody's sessions.
     pub(crate) marked: bool,
+    /// Sessions may be told that somebody types.
+    pub(crate) signs: bool,
     /// The session that has sent something out of turn.
     pub(crate) out_of_turn: Option<ConnKey>,
     /// The session that had sent what is no frame before it was welcomed.

@@ -373,6 +373,18 @@ steps! {
         /// Whose.
         client: ClientNo,
     },
+    // What sessions say that is not stored: `world/signals.rs`.
+    /// Somebody types, or has stopped. Sessions only.
+    Typing "typing" {
+        /// Who.
+        client: ClientNo,
+        /// In which conversation.
+        to: To,
+        /// 1: types; 0: has stopped.
+        types: u32,
+        /// Whom a raw session's frame names as the one who types.
+        claims: UserNo,
+    },
 }
 
 impl What {

@@ -10,7 +10,7 @@ use crate::{
     check::ConnKey,
     wire::{
         self,
-        session::{LogKey, Peer, peer_of},
+        session::{LogKey, NOBODY, Peer, peer_of},
     },
 };
 
@@ -65,6 +65,7 @@ impl Spec {
     /// An application's process has died: what it had asked is not answered to the next one.
     pub(crate) fn died(&mut self, client: u16) {
         self.app(client).older.clear();
+        self.forget_typists(client);
     }
 
     /// An application has lost all that it had kept.
@@ -104,9 +105,11 @@ impl Spec {
             }
             SessionNotification::CaughtUp => self.caught_up(client),
             SessionNotification::Marked { .. } => {}
-            SessionNotification::Typing { .. }
-            | SessionNotification::Presence { .. }
-            | SessionNotification::Call { .. } => {
+            SessionNotification::Typing { conversation, user, types } => {
+                let user = wire::index(user.as_str()).unwrap_or(NOBODY);
+                self.told_typing(client, Peer::of(conversation), user, *types);
+            }
+            SessionNotification::Presence { .. } | SessionNotification::Call { .. } => {
                 self.fail("protocol", |_| format!("c{client} is told unasked: {notification:?}"));
             }
         }

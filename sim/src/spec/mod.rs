@@ -29,6 +29,7 @@ mod health;
 mod hears;
 mod logs;
 mod sessions;
+mod typing;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -133,6 +134,10 @@ pub(crate) struct Spec {
     due: VecDeque<(u64, Duty)>,
     /// The same for what may take as long as an answer of a session's.
     due_later: VecDeque<(u64, Duty)>,
+    /// What is due then, and at the same time in this order.
+    due_then: BTreeMap<(u64, u64), Duty>,
+    duties: u64,
+    typing: typing::Typing,
     recent: Recent,
     read: sessions::Read,
     logs: logs::Logs,
@@ -205,6 +210,9 @@ impl Spec {
             heads: Table::default(),
             due: VecDeque::new(),
             due_later: VecDeque::new(),
+            due_then: BTreeMap::new(),
+            duties: 0,
+            typing: typing::Typing::default(),
             recent: Recent::default(),
             read: sessions::Read::default(),
             logs: logs::Logs::new(&schedule.groups),
@@ -294,6 +302,7 @@ impl Spec {
             _ if line.talk.is_some() => {}
             Payload::Hello { .. }
             | Payload::Mark
+            | Payload::Sign
             | Payload::Resync
             | Payload::Fetch { .. }
             | Payload::Invalid => {}
@@ -421,10 +430,20 @@ impl Spec {
         self.now_us = self.now_us.max(now_us);
     }
 
+    /// Something has to have happened by a time.
+    fn due_then(&mut self, due_us: u64, duty: Duty) {
+        self.duties += 1;
+        self.due_then.insert((due_us, self.duties), duty);
+    }
+
     /// Takes what is due next before a time.
     fn next_due(&mut self, now_us: u64) -> Option<(u64, Duty)> {
         let at_us = |due: &VecDeque<(u64, Duty)>| due.front().map_or(u64::MAX, |(due_us, _)| *due_us);
         let (soon_us, later_us) = (at_us(&self.due), at_us(&self.due_later));
+        let then = self.due_then.first_key_value().map(|((due_us, _), _)| *due_us);
+        if then.is_some_and(|due_us| due_us < now_us && due_us <= soon_us.min(later_us)) {
+            return self.due_then.pop_first().map(|((due_us, _), duty)| (due_us, duty));
+        }
         let due = if soon_us <= later_us { &mut self.due } else { &mut self.due_later };
         due.pop_front_if(|(due_us, _)| *due_us < now_us)
     }

@@ -11,7 +11,7 @@ use switchboard_proto::{
     },
 };
 
-use super::{Token, index};
+use super::{Token, index, signals};
 use crate::choice::keyed;
 
 /// A number that is no user's and no group's.
@@ -119,7 +119,7 @@ pub(crate) fn tokens_of(bytes: &Bytes) -> Vec<Token> {
     page.messages.iter().filter_map(|message| token_in(message.content.as_ref())).collect()
 }
 
-fn encode(body: client_frame::Body) -> Bytes {
+pub(crate) fn encode(body: client_frame::Body) -> Bytes {
     ClientFrame { body: Some(body) }.encode_to_vec().into()
 }
 
@@ -208,7 +208,7 @@ pub(crate) fn client_name(bytes: &Bytes) -> String {
         Some(Body::Heartbeat(heartbeat)) => format!("Heartbeat {}", heartbeat.nonce),
         Some(Body::Resync(resync)) => format!("Resync, {} cursors", resync.cursors.len()),
         Some(other @ (Body::Mark(_) | Body::Typing(_) | Body::Watch(_) | Body::Call(_))) => {
-            format!("{other:?}")
+            signals::client_name(&other).unwrap_or_else(|| format!("{other:?}"))
         }
     }
 }
@@ -256,7 +256,7 @@ pub(crate) fn server_name(bytes: &Bytes) -> String {
             format!("Unfetched {}: {}", unfetched.fetch_id, unfetched.code().as_str_name())
         }
         Some(other @ (Body::Marked(_) | Body::Typing(_) | Body::Presence(_) | Body::Call(_))) => {
-            format!("{other:?}")
+            signals::server_name(&other).unwrap_or_else(|| format!("{other:?}"))
         }
     }
 }

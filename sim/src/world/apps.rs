@@ -11,6 +11,7 @@ use switchboard_engine::{
 use super::{
     Draw, Happening, World,
     queue::Up,
+    signals,
     speech::{Speech, text},
     sut::Sut,
 };
@@ -141,6 +142,7 @@ impl<T: Sut> World<'_, T> {
         config.retry = Retry { cap: Duration::from_secs(2), ..Retry::default() };
         config.limits.message_bytes = s.message_bytes;
         config.limits.pending_messages = PENDING_LIMIT;
+        signals::configure(&mut config);
         config
     }
 
@@ -346,8 +348,9 @@ impl<T: Sut> World<'_, T> {
                 key.inspect(|key| self.check.said[*key as usize].submit = bytes.clone()).map(Payload::Said)
             }
             Some(Body::Mark(_)) => Some(Payload::Mark),
+            Some(Body::Typing(_)) => Some(Payload::Sign),
             // No application says any of these yet.
-            Some(Body::Typing(_) | Body::Watch(_) | Body::Call(_)) | None => None,
+            Some(Body::Watch(_) | Body::Call(_)) | None => None,
         };
         known.unwrap_or_else(|| {
             self.check.fail("no-spoof", |_| format!("c{} sends what it was not told to", client.0));

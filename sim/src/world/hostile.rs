@@ -26,7 +26,7 @@ pub(super) struct Asking {
     pub(super) limit: u32,
 }
 
-const fn peer(to: To) -> Option<Peer> {
+pub(super) const fn peer(to: To) -> Option<Peer> {
     match to {
         To::User(user) => Some(Peer::User(user.0)),
         To::Group(group) => Some(Peer::Group(group.0)),
@@ -40,7 +40,7 @@ impl<T: Sut> World<'_, T> {
     }
 
     /// A raw session sends a frame: now, or as soon as the connection that it dials is open.
-    fn send_frame(&mut self, client: ClientNo, payload: Payload, bytes: Bytes) {
+    pub(super) fn send_frame(&mut self, client: ClientNo, payload: Payload, bytes: Bytes) {
         if !self.is_raw_session(client) {
             return;
         }

@@ -14,6 +14,7 @@ mod links;
 mod moves;
 mod nodes;
 mod queue;
+mod signals;
 mod speech;
 mod state;
 mod steps;
@@ -30,6 +31,7 @@ use switchboard_engine::{
 };
 
 pub(crate) use self::hostile::INVALID_KINDS;
+pub(crate) use self::signals::TYPING_TIMEOUT_US;
 pub(crate) use self::{
     branching::{Branching, branching},
     moves::Move,

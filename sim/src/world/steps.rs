@@ -130,6 +130,7 @@ impl<T: Sut> World<'_, T> {
             What::Older { client, of, before_seq, limit } => self.older(client, of, before_seq, limit),
             What::Die { client, actions, down_us } => self.die(client, actions, down_us),
             What::Wipe { client } => self.wipe(client),
+            What::Typing { client, to, types, claims } => self.typing(client, to, types == 1, claims),
         }
     }
 

@@ -36,7 +36,7 @@ impl Check {
 
     /// Something for sessions has come over the bus.
     pub(crate) fn noted(&mut self) {
-        self.cause.marked = self.is_on;
+        (self.cause.marked, self.cause.signs) = (self.is_on, self.is_on);
     }
 
     /// Marks are told to sessions. To whom, is up to the engine's own tests yet.

@@ -13,6 +13,7 @@ mod marks;
 mod places;
 pub(crate) mod pushes;
 mod requests;
+mod signs;
 
 use std::collections::VecDeque;
 
@@ -89,6 +90,9 @@ impl Check {
         if let Body::Marked(_) = &body {
             return self.tells_marks(shard, to);
         }
+        if let Body::Typing(_) = &body {
+            return self.tells_typing(shard, to, bytes.len() as u64);
+        }
         let one = match to {
             [id] => self.seat(shard, *id),
             _ => None,
@@ -118,13 +122,13 @@ impl Check {
                     self.fail("protocol", |check| format!("{} is told heads unasked", check.name(conn)));
                 }
             }
-            // Nobody asks for presence or calls yet, or says that somebody types.
-            Body::Typing(_) | Body::Presence(_) | Body::Call(_) => {
+            // Nobody asks for presence or calls yet.
+            Body::Presence(_) | Body::Call(_) => {
                 let what = session::server_name(bytes);
                 self.fail("protocol", |check| format!("{} is told unasked: {what}", check.name(conn)));
             }
             // Looked at already.
-            Body::Delivery(_) | Body::Marked(_) => {}
+            Body::Delivery(_) | Body::Marked(_) | Body::Typing(_) => {}
         }
     }
 
@@ -179,6 +183,7 @@ impl Check {
                 | Payload::Nowhere
                 | Payload::Resync
                 | Payload::Mark
+                | Payload::Sign
                 | Payload::Fetch { .. }
                 | Payload::Invalid => self.route(conn, payload),
             }

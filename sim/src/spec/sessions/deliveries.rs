@@ -80,6 +80,7 @@ impl Spec {
             return self
                 .fail("protocol", |spec| format!("{} hears {delivery:?} of nowhere", spec.name(conn)));
         };
+        self.hears_said(conn, peer, &delivery.from);
         let Some(key) = self.stands_there(conn, peer, delivery.epoch, delivery, check) else { return };
         let user = self.lines[conn as usize].user;
         let said = &check.said[key as usize];

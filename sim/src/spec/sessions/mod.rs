@@ -72,7 +72,8 @@ pub(super) struct Talk {
     /// When the last frame of heads was heard last.
     heads_us: Option<u64>,
     /// The most that ever waited for it.
-    peak_bytes: u64,
+    pub(super) peak_bytes: u64,
+    pub(super) typing: super::typing::SignsHeard,
     /// How far its user's logs were when it said Hello.
     pub(super) heads: Vec<(LogKey, u64, u64)>,
     pub(super) hello_us: u64,
@@ -118,7 +119,7 @@ impl Read {
 }
 
 impl Spec {
-    fn talk(&mut self, conn: ConnKey) -> Option<&mut Talk> {
+    pub(super) fn talk(&mut self, conn: ConnKey) -> Option<&mut Talk> {
         self.lines[conn as usize].talk.as_deref_mut()
     }
 
@@ -199,11 +200,11 @@ impl Spec {
                 head,
             },
             client_frame::Body::Heartbeat(heartbeat) => Asked::Heartbeat { nonce: heartbeat.nonce },
+            client_frame::Body::Typing(typing) => return self.says_typing(conn, &typing),
             // Neither is answered.
-            client_frame::Body::Mark(_)
-            | client_frame::Body::Typing(_)
-            | client_frame::Body::Watch(_)
-            | client_frame::Body::Call(_) => return,
+            client_frame::Body::Mark(_) | client_frame::Body::Watch(_) | client_frame::Body::Call(_) => {
+                return;
+            }
             client_frame::Body::Resync(_) => {
                 talk.asked_heads_us = now_us;
                 let due_us = now_us + self.limits.answer_us;
@@ -273,7 +274,8 @@ impl Spec {
             Body::Unfetched(unfetched) => self.hears_unfetched(conn, unfetched),
             // A hint, of which the engine's own tests judge who is told.
             Body::Marked(_) => {}
-            Body::Typing(_) | Body::Presence(_) | Body::Call(_) => {
+            Body::Typing(typing) => self.hears_typing(conn, typing),
+            Body::Presence(_) | Body::Call(_) => {
                 let what = wire::session::server_name(bytes);
                 self.fail("protocol", |spec| format!("{} hears unasked: {what}", spec.name(conn)));
             }
