@@ -352,7 +352,11 @@ impl SimStore {
             }
             return Answer::Refused;
         }
-        if self.is_muted(&message) && !self.has(StoreCanary::MutedMayWrite) {
+        let is_muted = match &message.recipient {
+            Recipient::User(_) => false,
+            Recipient::Group(group) => self.is_muted(group, &message.sender),
+        };
+        if is_muted && !self.has(StoreCanary::MutedMayWrite) {
             return Answer::Denied(Denial::Forbidden);
         }
         self.append(message)
@@ -372,10 +376,10 @@ impl SimStore {
         }
     }
 
-    /// Whether a message's sender may not write to its group now.
-    fn is_muted(&self, message: &NewMessage) -> bool {
-        let Recipient::Group(group) = &message.recipient else { return false };
-        let seat = self.group(group).and_then(|group| group.membership(&message.sender));
+    /// Whether a member may not write to a group now.
+    #[must_use]
+    pub fn is_muted(&self, group: &GroupId, user: &UserId) -> bool {
+        let seat = self.group(group).and_then(|group| group.membership(user));
         seat.is_some_and(|seat| seat.is_muted(self.now_ms()))
     }
 

@@ -338,6 +338,9 @@ const fn is_fault(what: &What) -> bool {
         | What::Hello { .. }
         | What::Resync { .. }
         | What::Fetch { .. }
+        | What::Edit { .. }
+        | What::Recall { .. }
+        | What::Change { .. }
         | What::Older { .. }
         | What::Typing { .. } => false,
         What::Cut { .. }
@@ -362,6 +365,7 @@ const fn is_fault(what: &What) -> bool {
         | What::Again { .. }
         | What::Alter { .. }
         | What::Invalid { .. }
+        | What::Mislead { .. }
         | What::Die { .. }
         | What::Wipe { .. } => true,
     }

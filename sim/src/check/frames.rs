@@ -210,7 +210,8 @@ impl Check {
     pub(crate) fn is_tolerated(&self, shard: usize, conn: ConnKey, key: MessageKey) -> bool {
         let (said, user) = (&self.said[key as usize], self.seats[conn as usize].user);
         let other = user != said.sender || self.is_session(conn);
-        matches!(said.route, Route::Group(group) if other && self.may(shard, group, user))
+        let is_member = |group| other && self.may(shard, group, user);
+        matches!(said.route, Route::Group(group) if is_member(group) || said.concerns() == Some(user))
     }
 
     /// Collects in `must` the connections that a message has to be sent to. Gives their number.
@@ -238,8 +239,16 @@ impl Check {
             Route::User(user) if fan == Fan::Own => {
                 must.extend(Some(said.sender).filter(|sender| *sender != user).into_iter().flat_map(of_user));
             }
+            // What only sessions understand.
+            _ if said.is_entry() && fan == Fan::Classic => {}
             // Sessions are sent what is stored, and have it in one piece.
             Route::Group(_) if fan == Fan::Own => {}
+            // Who is a member is sent it as one.
+            Route::Group(group) if fan == Fan::Concerned => {
+                let user = said.concerns().filter(|user| !self.may(shard, group, *user));
+                must.extend(user.into_iter().flat_map(of_user));
+            }
+            Route::User(_) if fan == Fan::Concerned => {}
             Route::Relay(_) | Route::Call | Route::Everyone if is_session => {}
             Route::User(user) | Route::Relay(user) => must.extend(of_user(user)),
             Route::Call => must.extend(said.call_peer.into_iter().flat_map(of_user)),
@@ -396,6 +405,12 @@ impl Check {
             if owed.is_copy {
                 if !owed.pushed && self.left_out(shard, key, None, Fan::Own) > 0 {
                     self.fail("delivery", |_| format!("{token} does not reach its sender's sessions"));
+                }
+                continue;
+            }
+            if owed.is_concerned {
+                if !owed.pushed && self.left_out(shard, key, None, Fan::Concerned) > 0 {
+                    self.fail("delivery", |_| format!("{token} does not reach whom it concerns"));
                 }
                 continue;
             }

@@ -6,7 +6,7 @@ use super::{
     Check, ConnKey, Instance, MessageKey, Owed, Payload, Phase, Route, Use, calls, pipelines::State,
     rates::Verdict,
 };
-use crate::wire::{self, Token, View};
+use crate::wire::{self, Token, View, stored_token};
 
 impl Check {
     /// An engine's clock and counters before an event; to be called first.
@@ -184,6 +184,7 @@ impl Check {
             sent: false,
             pushed: false,
             is_copy: false,
+            is_concerned: false,
             published,
             optional: false,
         });
@@ -293,9 +294,9 @@ impl Check {
             },
             Action::Publish(record) => self.departed_sender(shard, self.known_message(&record.message)),
             Action::Request { request: Request::StoreMessage(new), .. } => {
-                let token = Token::read(&new.content).or_else(|| Token::read(&new.sender_name));
-                self.departed_sender(shard, token.and_then(|token| self.message(token)))
+                self.departed_sender(shard, stored_token(new).and_then(|token| self.message(token)))
             }
+            Action::Tell(note) => self.departed_sender(shard, self.noted_entry(note)),
             Action::Request { request: Request::StoreFile(upload), .. } => {
                 let token = Token::read(&upload.suffix);
                 self.departed_sender(shard, token.and_then(|token| self.message(token)))
@@ -313,7 +314,6 @@ impl Check {
                     | Request::LoadUnreceived { .. },
                 ..
             }
-            | Action::Tell(_)
             | Action::Close { .. }
             | Action::Abort { .. }
             | Action::Subscribe(_)
@@ -360,6 +360,7 @@ impl Check {
         let pipeline = &mut self.seats[conn as usize].pipeline;
         if let Some(instance) = pipeline.iter_mut().find(|i| i.ticket == ticket && !i.is_settled()) {
             (instance.sent, instance.published, instance.copied) = (true, true, true);
+            instance.pushed_to_concerned = true;
             instance.is_earlier = true;
         }
     }
@@ -430,6 +431,8 @@ impl Check {
         }
         let said = &self.said[message as usize];
         let (token, sender, route) = (said.token, said.sender, said.route);
+        // Who makes a group or joins one is no member yet.
+        let is_first = said.concerns() == Some(sender);
         let conversation = match route {
             Route::User(to) => (u32::from(sender.min(to)), u32::from(sender.max(to))),
             Route::Group(group) => (u32::MAX, u32::from(group)),
@@ -438,6 +441,7 @@ impl Check {
         };
         if let Route::Group(group) = route
             && !self.members[group as usize][sender as usize].0
+            && !is_first
         {
             self.fail("no-leak", |_| format!("{token} to g{group} is stored for u{sender}, no member"));
         }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use switchboard_engine::{Answer, FileUpload, NewMessage, Recipient, Record, Request, Stats, Topic};
 
 use super::{Check, ConnKey, MessageKey, Phase, Route, Use, sessions::Fan};
-use crate::wire::{self, Token, View, is_own_copy, record_seq};
+use crate::wire::{self, Token, View, is_own_copy, record_seq, stored_token};
 
 /// How far a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub(crate) struct Instance {
     pub(crate) pushed: bool,
     /// It was sent to its sender's other sessions.
     pub(crate) pushed_to_own: bool,
+    /// It was sent to the sessions of whom it concerns, who is no member.
+    pub(crate) pushed_to_concerned: bool,
     pub(crate) published: bool,
     /// The sender's devices at other engines were told of it.
     pub(crate) copied: bool,
@@ -60,6 +62,7 @@ impl Instance {
             sent: false,
             pushed: false,
             pushed_to_own: false,
+            pushed_to_concerned: false,
             published: false,
             copied: false,
             awaited,
@@ -95,6 +98,7 @@ impl Instance {
             Fan::Classic => self.sent,
             Fan::Sessions => self.pushed,
             Fan::Own => self.pushed_to_own,
+            Fan::Concerned => self.pushed_to_concerned,
         }
     }
 
@@ -103,6 +107,7 @@ impl Instance {
             Fan::Classic => self.sent = true,
             Fan::Sessions => self.pushed = true,
             Fan::Own => self.pushed_to_own = true,
+            Fan::Concerned => self.pushed_to_concerned = true,
         }
     }
 }
@@ -150,7 +155,7 @@ impl Check {
     }
 
     fn stores(&mut self, shard: usize, ticket: u64, new: &NewMessage) -> Option<(ConnKey, MessageKey)> {
-        let token = Token::read(&new.content).or_else(|| Token::read(&new.sender_name));
+        let token = stored_token(new);
         let Some(key) = token.and_then(|token| self.message(token)) else {
             self.fail("no-spoof", |_| format!("the store is asked to keep what nobody said: {new:?}"));
             return None;
@@ -171,7 +176,8 @@ impl Check {
                 format!("{token} is stored for {:?}, and is for {route:?}", new.recipient)
             });
         }
-        if !(1..=5).contains(&new.content_type) {
+        let is_entry = self.said[key as usize].is_entry();
+        if new.subject != self.said[key as usize].subject || (1..=5).contains(&new.content_type) == is_entry {
             self.fail("protocol", |_| format!("{token} is stored as contentType {}", new.content_type));
         }
         let found = self.next_to_store(shard, key);
@@ -309,7 +315,7 @@ impl Check {
     }
 
     /// What a session has submitted again while it waited is not delivered again.
-    fn mark_repeats(&mut self, conn: ConnKey, place: usize) {
+    pub(crate) fn mark_repeats(&mut self, conn: ConnKey, place: usize) {
         let pipeline = &mut self.seats[conn as usize].pipeline;
         let message = pipeline[place].message;
         let later = pipeline.iter_mut().skip(place + 1);
@@ -441,9 +447,12 @@ impl Check {
             self.fail("delivery", |_| format!("{token} is stored and not published"));
         }
         let said = &self.said[instance.message as usize];
-        let is_copied = matches!(said.route, Route::User(to) if to != said.sender);
+        let is_copied =
+            matches!(said.route, Route::User(to) if to != said.sender) || said.concerns().is_some();
         if self.peers && is_copied && !instance.copied {
-            self.fail("delivery", |_| format!("{token} is not published for its sender's devices"));
+            self.fail("delivery", |_| {
+                format!("{token} is not published for its sender's devices, or whom it concerns")
+            });
         }
         for fan in Fan::ALL {
             if !instance.reached(fan) && self.left_out(shard, instance.message, Some(conn), fan) > 0 {

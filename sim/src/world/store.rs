@@ -2,7 +2,7 @@
 //! had not committed is lost with it.
 
 use switchboard_engine::{
-    Answer, DirectoryChange, DirectoryChangeKind, FileKind, GroupId, NewMessage, Request, Subject, UserId,
+    Answer, DirectoryChange, DirectoryChangeKind, FileKind, GroupId, Request, Subject, UserId,
 };
 
 use super::{
@@ -18,7 +18,7 @@ use crate::{
     spec::Spec,
     store::{Conversation, SimStore},
     trace::{Lane, Via},
-    wire::{self, Token},
+    wire::{self, Token, stored_token},
 };
 
 /// How the store behaves.
@@ -139,7 +139,7 @@ impl Store {
                 self.draws[user as usize] += 1;
                 return u64::from(user) << 40 | self.draws[user as usize] | 1 << 63;
             }
-            Request::StoreMessage(new) => named(new),
+            Request::StoreMessage(new) => stored_token(new),
             Request::StoreFile(upload) => Token::read(&upload.suffix),
             Request::LoadHeads { user, .. } => return self.read_item(user, 0),
             Request::LoadMessages(range) => return self.read_item(&range.reader, 1),
@@ -198,12 +198,12 @@ impl Store {
     fn committed(&self, from: usize, check: &mut Check, spec: &mut Spec) {
         for stored in self.model.log().get(from..).unwrap_or_default() {
             let log = log(&stored.conversation);
-            if stored.message.subject != Subject::Message {
-                check.entered(log, stored.seq);
-                spec.entered(log, stored);
-            } else if let Some(key) = named(&stored.message).and_then(|token| check.message(token)) {
+            if let Some(key) = stored_token(&stored.message).and_then(|token| check.message(token)) {
                 check.committed(key, stored.seq);
                 spec.committed(key, &check.said[key as usize], log, stored);
+            } else if stored.message.subject != Subject::Message {
+                check.entered(log, stored.seq);
+                spec.entered(log, stored);
             }
         }
     }
@@ -219,11 +219,6 @@ fn log(conversation: &Conversation) -> (u32, u32) {
         }
         Conversation::Group(group) => (u32::MAX, number(group.as_str())),
     }
-}
-
-/// The token of a stored message.
-fn named(new: &NewMessage) -> Option<Token> {
-    Token::read(&new.content).or_else(|| Token::read(&new.sender_name))
 }
 
 /// What a change of the directory is called in traces.
@@ -299,6 +294,12 @@ impl<T: Sut> World<'_, T> {
         self.store.model.is_member(&self.groups[group.index()], &self.users[user.index()])
     }
 
+    /// Whether the store takes what a member writes to a group now.
+    pub(super) fn may_write(&self, user: UserNo, group: GroupNo) -> bool {
+        let (group, user) = (&self.groups[group.index()], &self.users[user.index()]);
+        self.store.model.is_member(group, user) && !self.store.model.is_muted(group, user)
+    }
+
     /// A membership changes, if it is a change.
     pub(super) fn change_member(&mut self, user: UserNo, group: GroupNo, member: bool) {
         if !self.store.knows(user) {
@@ -309,6 +310,8 @@ impl<T: Sut> World<'_, T> {
         let entries = self.store.model.log().len();
         let change = self.store.model.set_member(group_id, user_id, member);
         self.store.committed(entries, &mut self.check, &mut self.spec);
+        // Nothing has changed if there is no such group yet.
+        let member = self.is_member(user, group);
         if before != member {
             self.check.member(group.0, user.0, member, self.store.model.revision());
         }

@@ -36,6 +36,8 @@ pub(super) enum Asked {
         valid: bool,
         /// Submits that were not answered when it came.
         ahead: u64,
+        /// The store's clock when it came.
+        clock_ms: i64,
     },
     Fetch {
         fetch_id: u64,
@@ -157,7 +159,7 @@ impl Spec {
     /// A session's frame has reached its server.
     pub(super) fn asks(&mut self, conn: ConnKey, payload: Payload, bytes: &Bytes, said: &[Said]) {
         let user = self.lines[conn as usize].user;
-        let now_us = self.now_us;
+        let (now_us, clock_ms) = (self.now_us, self.clock_ms);
         let Some(body) = read_client(bytes).filter(|_| payload != Payload::Garbage) else {
             self.lines[conn as usize].said_garbage = true;
             return;
@@ -189,6 +191,7 @@ impl Spec {
                 id: submit.message_id.slice(..submit.message_id.len().min(16)),
                 valid: matches!(payload, Payload::Said(_)),
                 ahead: talk.count(|asked| matches!(asked, Asked::Submit { valid: true, .. })),
+                clock_ms,
             },
             client_frame::Body::Fetch(fetch) => Asked::Fetch {
                 fetch_id: fetch.fetch_id,
