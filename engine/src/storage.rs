@@ -21,6 +21,9 @@ pub enum Request {
     LoadUser(UserId),
     /// Give the message its place in its conversation's log, and commit.
     /// Answered by [`Answer::MessageStored`].
+    ///
+    /// Requests for one (sender, id) are done in the order in which they were asked, whichever engine asks: an engine
+    /// that has given one up may ask again, and what the later one is refused for good the earlier one must not store.
     StoreMessage(Box<NewMessage>),
     /// Keep a file under a name of the store's own. Answered by [`Answer::FileStored`].
     StoreFile(FileUpload),

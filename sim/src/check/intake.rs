@@ -152,7 +152,8 @@ impl Check {
             return;
         }
         let awaited = self.seats[conn as usize].session.is_some();
-        let instance = Instance::new(message, optional, media, awaited);
+        self.routed += 1;
+        let instance = Instance::new(message, self.routed, optional, media, awaited);
         self.seats[conn as usize].pipeline.push_back(instance);
     }
 

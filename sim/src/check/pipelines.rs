@@ -21,6 +21,8 @@ pub(crate) enum State {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Instance {
     pub(crate) message: MessageKey,
+    /// Its place among all that were routed: what departed and what waited is routed in one event.
+    pub(crate) number: u64,
     pub(crate) state: State,
     /// The request that it waits for.
     pub(crate) ticket: u64,
@@ -50,9 +52,16 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
-    pub(crate) const fn new(message: MessageKey, optional: bool, media: bool, awaited: bool) -> Self {
+    pub(crate) const fn new(
+        message: MessageKey,
+        number: u64,
+        optional: bool,
+        media: bool,
+        awaited: bool,
+    ) -> Self {
         Self {
             message,
+            number,
             state: State::Waiting { filed: false },
             ticket: u64::MAX,
             optional,
@@ -232,7 +241,8 @@ impl Check {
         Some((conn, key))
     }
 
-    /// The arrival of a message that goes to the store next: of several, one that nothing is before.
+    /// The arrival of a message that goes to the store next: of several, the first that was routed of those that
+    /// nothing is before.
     fn next_to_store(&self, shard: usize, key: MessageKey) -> Option<(ConnKey, usize)> {
         let waits = |instance: &Instance| !instance.requested && !instance.is_settled();
         let found = self.instance(shard, key, waits)?;
@@ -245,7 +255,11 @@ impl Check {
             is_next.then_some((*conn, place))
         };
         // Most messages arrive once.
-        if conns.len() == 1 { Some(found) } else { conns.iter().find_map(first).or(Some(found)) }
+        if conns.len() == 1 {
+            return Some(found);
+        }
+        let number = |(conn, place): &(ConnKey, usize)| self.seats[*conn as usize].pipeline[*place].number;
+        conns.iter().filter_map(first).min_by_key(number).or(Some(found))
     }
 
     /// The arrival of a message at a shard that a condition holds for.
