@@ -69,7 +69,8 @@ pub enum Answer {
     /// To [`Request::StoreMessage`]: the message is durable. Storing the same (sender, id) again gives the
     /// place that it got the first time, and stores nothing.
     MessageStored(Place),
-    /// To [`Request::StoreMessage`]: the message has been durable since an earlier request, at this place.
+    /// To [`Request::StoreMessage`]: a message of this id has been durable since an earlier request, at this place of the
+    /// same conversation. What it says may be something else. In another conversation: [`Denial::Conflict`].
     StoredEarlier(Place),
     /// To [`Request::StoreFile`]: the file is durable.
     FileStored {

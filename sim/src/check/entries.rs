@@ -15,7 +15,7 @@ impl Check {
     pub(crate) fn noted_entry(&self, note: &Note) -> Option<MessageKey> {
         match read_note(&note.note)? {
             Body::Entry(entry) => self.message(token_of(&entry.message_id)?),
-            Body::Marks(_) | Body::Typing(_) | Body::Presence(_) | Body::Call(_) => None,
+            Body::Place(_) | Body::Marks(_) | Body::Typing(_) | Body::Presence(_) | Body::Call(_) => None,
         }
     }
 

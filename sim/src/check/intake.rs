@@ -357,12 +357,12 @@ impl Check {
         }
     }
 
-    /// A message was stored by an earlier request: nobody is sent it again.
+    /// A message was stored by an earlier request: nobody is sent it again, and sessions are told its place.
     fn settle_earlier(&mut self, conn: ConnKey, ticket: u64) {
         let pipeline = &mut self.seats[conn as usize].pipeline;
         if let Some(instance) = pipeline.iter_mut().find(|i| i.ticket == ticket && !i.is_settled()) {
             (instance.sent, instance.published, instance.copied) = (true, true, true);
-            (instance.pushed, instance.pushed_to_own, instance.pushed_to_concerned) = (true, true, true);
+            instance.pushed_to_concerned = true;
             instance.is_earlier = true;
         }
     }

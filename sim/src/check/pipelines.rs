@@ -47,7 +47,7 @@ pub(crate) struct Instance {
     pub(crate) awaited: bool,
     /// The same message was delivered while this one waited.
     pub(crate) repeats: bool,
-    /// Whether the log had it before this request: it is delivered to nobody, and is no repeat's first.
+    /// Whether the log had it before this request: only its place is told, and it is no repeat's first.
     pub(crate) is_earlier: bool,
 }
 
@@ -111,7 +111,7 @@ impl Instance {
         }
     }
 
-    const fn reach(&mut self, fan: Fan) {
+    pub(crate) const fn reach(&mut self, fan: Fan) {
         match fan {
             Fan::Classic => self.sent = true,
             Fan::Sessions => self.pushed = true,
@@ -284,11 +284,12 @@ impl Check {
     /// A stored message is about to be delivered where it was stored: it must be its turn. Gives the
     /// connection that it came from.
     pub(crate) fn take_turn(&mut self, shard: usize, key: MessageKey, fan: Fan) -> Option<ConnKey> {
-        let turn = |i: &Instance| matches!(i.state, State::Stored { .. }) && !i.reached(fan) && !i.repeats;
+        let turn = |i: &Instance| {
+            matches!(i.state, State::Stored { .. }) && !i.reached(fan) && !i.repeats && !i.is_earlier
+        };
         let token = self.said[key as usize].token;
         let Some((conn, place)) = self.instance(shard, key, turn) else {
-            let again =
-                self.instance(shard, key, |instance| instance.reached(fan) || instance.repeats).is_some();
+            let again = self.instance(shard, key, |i| i.reached(fan) || i.repeats || i.is_earlier).is_some();
             let check = if again { "exactly-once" } else { "accepted-is-durable" };
             self.fail(check, |_| match again {
                 true => format!("{token} is delivered again"),

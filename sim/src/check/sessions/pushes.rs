@@ -99,7 +99,7 @@ impl Check {
     }
 
     /// Compares who is pushed to with those in `must`: nobody too many, nobody twice, and who is left out lags.
-    fn mark_pushed(&mut self, shard: usize, to: &[ConnId], key: MessageKey, len: u64) {
+    pub(super) fn mark_pushed(&mut self, shard: usize, to: &[ConnId], key: MessageKey, len: u64) {
         let lag_bytes = lag_bytes(&self.settings);
         let must = core::mem::take(&mut self.must);
         let token = self.said[key as usize].token;
