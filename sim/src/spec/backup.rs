@@ -7,7 +7,7 @@ use super::{
     health::{Health, Member},
     logs::Logs,
 };
-use crate::wire::session::LogKey;
+use crate::{check::ConnKey, wire::session::LogKey};
 
 /// What there was when the store was backed up.
 #[derive(Clone, Debug)]
@@ -46,6 +46,11 @@ impl Spec {
         }
         // What is still on its way over connections of before tells of the store as it was before.
         self.restored_lines = self.lines.len();
+    }
+
+    /// Whether what an application is told comes of a connection of before the store was restored.
+    pub(super) fn is_of_before(&self, conn: Option<ConnKey>) -> bool {
+        self.logs.was_set_back() && conn.is_none_or(|conn| (conn as usize) < self.restored_lines)
     }
 
     /// Whether an application is right to forget what it has of a conversation: it is of another log than the newest. Its
