@@ -63,7 +63,8 @@ impl Check {
             | Payload::Hello { .. }
             | Payload::Resync
             | Payload::Fetch { .. }
-            | Payload::Mark
+            | Payload::Mark(_)
+            | Payload::BadMark
             | Payload::Invalid => {}
         };
         for seat in &self.seats {
@@ -189,7 +190,8 @@ impl Check {
             Payload::Hello { .. }
             | Payload::Resync
             | Payload::Fetch { .. }
-            | Payload::Mark
+            | Payload::Mark(_)
+            | Payload::BadMark
             | Payload::Invalid => u64::MAX - 3,
         }
     }
