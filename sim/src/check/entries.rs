@@ -21,8 +21,11 @@ impl Check {
 
     /// The engine tells the others something for sessions.
     pub(crate) fn tells(&mut self, shard: usize, note: &Note) {
-        if let Some(Body::Entry(entry)) = read_note(&note.note) {
-            self.tells_entry(shard, &note.topic, &entry);
+        match read_note(&note.note) {
+            Some(Body::Entry(entry)) => self.tells_entry(shard, &note.topic, &entry),
+            Some(Body::Marks(noted)) => self.tells_noted_marks(&note.topic, &noted),
+            // Nobody types, watches or rings yet.
+            Some(Body::Typing(_) | Body::Presence(_) | Body::Call(_)) | None => {}
         }
     }
 
@@ -81,9 +84,11 @@ impl Check {
         if !self.is_on {
             return;
         }
+        if let Some(Body::Marks(noted)) = read_note(&note.note) {
+            return self.marks_noted(note, &noted);
+        }
         let Some(key) = self.noted_entry(note) else {
-            // To whom other notes are told is up to the engine's own tests yet.
-            (self.cause.marked, self.cause.signs) = (true, true);
+            self.cause.signs = true;
             return;
         };
         // One that misleads is for nobody.

@@ -29,6 +29,7 @@ impl Spec {
         if heads.last {
             talk.heads_us = Some(now_us);
         }
+        let since_us = talk.hello_us;
         for head in &heads.heads {
             let of: Option<&Conversation> = head.conversation.as_ref();
             let Some(peer) = Peer::read(of) else {
@@ -41,6 +42,7 @@ impl Spec {
                     format!("{} was never a member, and hears of g{group}", spec.name(conn))
                 });
             }
+            self.hears_marks_of(conn, peer, head, since_us);
             let known = self.logs.of_epoch(peer.log(user), head.epoch).map_or(0, Log::head);
             if head.seq == 0 || head.seq > known || head.first_seq == 0 || head.first_seq > head.seq + 1 {
                 self.fail("one-order", |spec| {
