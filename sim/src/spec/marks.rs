@@ -74,7 +74,9 @@ impl Spec {
         }
         let user = wire::index(new.user.as_str()).unwrap_or(u16::MAX);
         let log = Peer::of(&new.conversation).log(user);
-        let newest = self.logs.newest(log).map_or((0, 0), |log| (log.epoch, log.head()));
+        // Who has left a group says so of what is theirs to read.
+        let head = self.logs.head_for(log, user).unwrap_or(0);
+        let epoch = self.logs.newest(log).map_or(0, |log| log.epoch);
         let before = self.marks.now(user, log, new.epoch);
         let now_us = self.now_us;
         // What was on its way when the user joined counts.
@@ -87,7 +89,6 @@ impl Spec {
         }
         let is_forward = before.max_of(marks) == marks && has_moved == (before != marks);
         let is_said = said.max_of(marks) == said;
-        let (epoch, head) = newest;
         let within = marks.delivered <= head && marks.read <= head && marks.read <= marks.delivered;
         if !is_forward || !is_said || !within || new.epoch != epoch {
             self.fail("marks", |_| {
@@ -160,7 +161,7 @@ impl Spec {
     pub(super) fn mismarked(&self, client: u16, log: LogKey) -> Option<String> {
         let user = self.users[client as usize];
         let (peer, newest) = (peer_of(log, user)?, self.logs.newest(log)?);
-        // Who has left marks nothing any more.
+        // Who has left may have been pushed more than is theirs to mark.
         if self.logs.limits(log, user, u64::MAX) != [u64::MAX] {
             return None;
         }
