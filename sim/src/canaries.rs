@@ -54,9 +54,7 @@ pub const WITHOUT_STEPS: &[Canary] = &[
 ];
 
 /// Bugs of the store in what no client of the simulator asks for yet.
-pub const STORE_WITHOUT_STEPS: &[StoreCanary] = &[
-    StoreCanary::ReceivedOverGaps,
-];
+pub const STORE_WITHOUT_STEPS: &[StoreCanary] = &[StoreCanary::ReceivedOverGaps];
 
 /// Bugs of the engine in what the simulator's worlds leave out: rates of whole users, limits of admissions, and
 /// shutdowns that take their time; in what sessions say twice, and in what classic clients are sent again.

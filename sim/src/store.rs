@@ -341,10 +341,9 @@ impl SimStore {
             Recipient::User(user) => self.admit(user),
             Recipient::Group(group) => self.may_write(group, &message.sender),
         };
-        let id = (message.sender.clone(), message.id.0);
         // A message that was stored once stays stored, even if its sender has left the group since.
-        if let Some(place) = self.ids.get(&id).filter(|_| !self.has(StoreCanary::ForgetsIds)) {
-            return Answer::StoredEarlier(*place);
+        if let Some(answer) = self.stored_earlier(&message) {
+            return answer;
         }
         if !allowed {
             if self.has(StoreCanary::RefusedTakesSeq) {
@@ -361,6 +360,20 @@ impl SimStore {
             return Answer::Denied(Denial::Forbidden);
         }
         self.append(message)
+    }
+
+    /// What a sender is told whose entry's id is in the store already. One that is in another conversation was never
+    /// stored in this one.
+    fn stored_earlier(&self, entry: &NewMessage) -> Option<Answer> {
+        let id = (entry.sender.clone(), entry.id.0);
+        let place = self.ids.get(&id).filter(|_| !self.has(StoreCanary::ForgetsIds))?;
+        let conversation = Conversation::of(&entry.sender, &entry.recipient);
+        let is_there = |stored: &&Stored| stored.seq == place.seq && stored.conversation == conversation;
+        let is_it = |stored: &Stored| stored.message.id == entry.id && stored.message.sender == entry.sender;
+        match self.log.iter().find(is_there).is_some_and(is_it) {
+            true => Some(Answer::StoredEarlier(*place)),
+            false => Some(Answer::Denied(Denial::Conflict)),
+        }
     }
 
     /// Whether a member may not write to a group now.

@@ -278,10 +278,11 @@ impl<P: Probe> Server<P> {
             let letter = Letter { sender: &sender, recipient: &recipient, id: *id, place, form };
             match submission {
                 Some(Submission { is_delivered: true, .. }) => self.probe.reached(Rule::SubmitRepeated),
-                // What is submitted under an id that the log has may say something else than the log. Who has not
-                // been told what stands there finds out by the heads.
                 Some(Submission { is_delivered: false, .. }) | None if !is_new => {
                     self.probe.reached(Rule::SubmitStoredEarlier);
+                    if !self.probe.canary(Canary::EarlierNotTold) {
+                        self.tell_place(&sender, &recipient, place, origin);
+                    }
                 }
                 Some(Submission { is_delivered: false, .. }) => {
                     self.pipelines.mark_delivered(key, *id);

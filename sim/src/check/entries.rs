@@ -15,7 +15,7 @@ impl Check {
     pub(crate) fn noted_entry(&self, note: &Note) -> Option<MessageKey> {
         match read_note(&note.note)? {
             Body::Entry(entry) => self.message(token_of(&entry.message_id)?),
-            Body::Marks(_) | Body::Typing(_) | Body::Presence(_) | Body::Call(_) => None,
+            Body::Marks(_) | Body::Typing(_) | Body::Presence(_) | Body::Call(_) | Body::Place(_) => None,
         }
     }
 
@@ -24,8 +24,8 @@ impl Check {
         match read_note(&note.note) {
             Some(Body::Entry(entry)) => self.tells_entry(shard, &note.topic, &entry),
             Some(Body::Marks(noted)) => self.tells_noted_marks(&note.topic, &noted),
-            // Nobody types, watches or rings yet.
-            Some(Body::Typing(_) | Body::Presence(_) | Body::Call(_)) | None => {}
+            // To whom, is up to the specification, or to the engine's own tests yet.
+            Some(Body::Typing(_) | Body::Presence(_) | Body::Call(_) | Body::Place(_)) | None => {}
         }
     }
 
@@ -88,7 +88,7 @@ impl Check {
             return self.marks_noted(note, &noted);
         }
         let Some(key) = self.noted_entry(note) else {
-            self.cause.signs = true;
+            (self.cause.signs, self.cause.placed) = (true, true);
             return;
         };
         // One that misleads is for nobody.

@@ -214,7 +214,8 @@ impl Check {
         matches!(said.route, Route::Group(group) if is_member(group) || said.concerns() == Some(user))
     }
 
-    /// Collects in `must` the connections that a message has to be sent to. Gives their number.
+    /// Collects in `must` the connections that a message has to be sent to, and in `perhaps` the sessions that may be
+    /// taken for members. Gives the number of the former.
     pub(crate) fn recipients(
         &mut self,
         shard: usize,
@@ -222,8 +223,9 @@ impl Check {
         origin: Option<ConnKey>,
         fan: Fan,
     ) -> usize {
-        let mut must = core::mem::take(&mut self.must);
+        let (mut must, mut perhaps) = (core::mem::take(&mut self.must), core::mem::take(&mut self.perhaps));
         must.clear();
+        perhaps.clear();
         let said = &self.said[key as usize];
         let watch = &self.watches[shard];
         let is_session = fan != Fan::Classic;
@@ -258,12 +260,14 @@ impl Check {
                     let here = watch.told[user as usize].is_here() && other;
                     if here && self.must_know(shard, group, user) {
                         must.extend(of_user(user));
+                    } else if here && is_session && self.may(shard, group, user) {
+                        perhaps.extend(of_user(user));
                     }
                 }
             }
             Route::Everyone => must.extend(watch.slots.iter().flatten().copied().filter(online)),
         }
-        self.must = must;
+        (self.must, self.perhaps) = (must, perhaps);
         self.must.len()
     }
 

@@ -35,7 +35,7 @@ impl Check {
         cause.marking.clear();
         cause.tellings.clear();
         cause.notings.clear();
-        cause.signs = false;
+        (cause.signs, cause.placed) = (false, false);
         (cause.heads_maybe, cause.told_heads) = (None, None);
         (cause.out_of_turn, cause.undecodable) = (None, None);
     }
@@ -155,7 +155,8 @@ impl Check {
             return;
         }
         let awaited = self.seats[conn as usize].session.is_some();
-        let instance = Instance::new(message, optional, media, awaited);
+        self.routed += 1;
+        let instance = Instance::new(message, self.routed, optional, media, awaited);
         self.seats[conn as usize].pipeline.push_back(instance);
     }
 
@@ -358,12 +359,12 @@ impl Check {
         }
     }
 
-    /// A message was stored by an earlier request: nobody is sent it again.
+    /// A message was stored by an earlier request: nobody is sent it again, and sessions are told its place.
     fn settle_earlier(&mut self, conn: ConnKey, ticket: u64) {
         let pipeline = &mut self.seats[conn as usize].pipeline;
         if let Some(instance) = pipeline.iter_mut().find(|i| i.ticket == ticket && !i.is_settled()) {
             (instance.sent, instance.published, instance.copied) = (true, true, true);
-            (instance.pushed, instance.pushed_to_own, instance.pushed_to_concerned) = (true, true, true);
+            instance.pushed_to_concerned = true;
             instance.is_earlier = true;
         }
     }

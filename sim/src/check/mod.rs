@@ -331,6 +331,8 @@ pub(crate) struct Cause {
     /// Marks that have to be told to sessions here, and to other engines.
     pub(crate) tellings: Vec<Telling>,
     pub(crate) notings: Vec<Noting>,
+    /// Sessions may be told places.
+    pub(crate) placed: bool,
     /// Sessions may be told that somebody types.
     pub(crate) signs: bool,
     /// The session that has sent something out of turn.
@@ -385,8 +387,12 @@ pub(crate) struct Check {
     stamp: u64,
     /// Numbers the events.
     pub(crate) event: u64,
-    /// Reused by every fan-out.
+    /// Numbers the messages that were routed to the store.
+    routed: u64,
+    /// Reused by every fan-out: who has to be sent it.
     must: Vec<ConnKey>,
+    /// The same: sessions of whom the engine may think that they have to be pushed it, or not.
+    perhaps: Vec<ConnKey>,
 }
 
 impl Check {
@@ -415,7 +421,9 @@ impl Check {
             cause: Cause::default(),
             stamp: 0,
             event: 0,
+            routed: 0,
             must: Vec::new(),
+            perhaps: Vec::new(),
         };
         (0..settings.users as u16).for_each(|user| check.look_at_limit(user));
         check.watches = (0..shards).map(|_| check.watch()).collect();

@@ -21,6 +21,8 @@ pub(crate) enum State {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Instance {
     pub(crate) message: MessageKey,
+    /// Its place among all that were routed: what departed and what waited is routed in one event.
+    pub(crate) number: u64,
     pub(crate) state: State,
     /// The request that it waits for.
     pub(crate) ticket: u64,
@@ -45,14 +47,21 @@ pub(crate) struct Instance {
     pub(crate) awaited: bool,
     /// The same message was delivered while this one waited.
     pub(crate) repeats: bool,
-    /// Whether the log had it before this request: it is delivered to nobody, and is no repeat's first.
+    /// Whether the log had it before this request: only its place is told, and it is no repeat's first.
     pub(crate) is_earlier: bool,
 }
 
 impl Instance {
-    pub(crate) const fn new(message: MessageKey, optional: bool, media: bool, awaited: bool) -> Self {
+    pub(crate) const fn new(
+        message: MessageKey,
+        number: u64,
+        optional: bool,
+        media: bool,
+        awaited: bool,
+    ) -> Self {
         Self {
             message,
+            number,
             state: State::Waiting { filed: false },
             ticket: u64::MAX,
             optional,
@@ -102,7 +111,7 @@ impl Instance {
         }
     }
 
-    const fn reach(&mut self, fan: Fan) {
+    pub(crate) const fn reach(&mut self, fan: Fan) {
         match fan {
             Fan::Classic => self.sent = true,
             Fan::Sessions => self.pushed = true,
@@ -232,7 +241,8 @@ impl Check {
         Some((conn, key))
     }
 
-    /// The arrival of a message that goes to the store next: of several, one that nothing is before.
+    /// The arrival of a message that goes to the store next: of several, the first that was routed of those that
+    /// nothing is before.
     fn next_to_store(&self, shard: usize, key: MessageKey) -> Option<(ConnKey, usize)> {
         let waits = |instance: &Instance| !instance.requested && !instance.is_settled();
         let found = self.instance(shard, key, waits)?;
@@ -245,7 +255,11 @@ impl Check {
             is_next.then_some((*conn, place))
         };
         // Most messages arrive once.
-        if conns.len() == 1 { Some(found) } else { conns.iter().find_map(first).or(Some(found)) }
+        if conns.len() == 1 {
+            return Some(found);
+        }
+        let number = |(conn, place): &(ConnKey, usize)| self.seats[*conn as usize].pipeline[*place].number;
+        conns.iter().filter_map(first).min_by_key(number).or(Some(found))
     }
 
     /// The arrival of a message at a shard that a condition holds for.
@@ -270,11 +284,12 @@ impl Check {
     /// A stored message is about to be delivered where it was stored: it must be its turn. Gives the
     /// connection that it came from.
     pub(crate) fn take_turn(&mut self, shard: usize, key: MessageKey, fan: Fan) -> Option<ConnKey> {
-        let turn = |i: &Instance| matches!(i.state, State::Stored { .. }) && !i.reached(fan) && !i.repeats;
+        let turn = |i: &Instance| {
+            matches!(i.state, State::Stored { .. }) && !i.reached(fan) && !i.repeats && !i.is_earlier
+        };
         let token = self.said[key as usize].token;
         let Some((conn, place)) = self.instance(shard, key, turn) else {
-            let again =
-                self.instance(shard, key, |instance| instance.reached(fan) || instance.repeats).is_some();
+            let again = self.instance(shard, key, |i| i.reached(fan) || i.repeats || i.is_earlier).is_some();
             let check = if again { "exactly-once" } else { "accepted-is-durable" };
             self.fail(check, |_| match again {
                 true => format!("{token} is delivered again"),

@@ -138,7 +138,7 @@ impl Spec {
             !self.has_heard(line.client, key)
                 && copied
                 && (stored || !is_session)
-                && !self.may_lag(*conn, said)
+                && !self.may_have_lagged(*conn, word.received_us)
                 && (everyone || *conn != word.conn)
                 && self.is_healthy(*conn, word.received_us)
                 && self.is_reached(word.conn, *conn, word.received_us)

@@ -135,6 +135,8 @@ pub(crate) struct Spec {
     /// Words of 64 bits that a message has in `heard`.
     stride: usize,
     numbers: u32,
+    /// The longest message that any server has received.
+    longest_bytes: u64,
     health: Health,
     /// Pairs of users of whom one has signalled the other.
     signalled: Table<u32, ()>,
@@ -217,6 +219,7 @@ impl Spec {
             heard: Vec::new(),
             stride: clients.div_ceil(64),
             numbers: 0,
+            longest_bytes: 0,
             health: Health::new(schedule),
             signalled: Table::default(),
             garbage: Vec::new(),
@@ -347,6 +350,7 @@ impl Spec {
             self.heard.resize((place + 1) * self.stride, 0);
         }
         self.numbers += 1;
+        self.longest_bytes = self.longest_bytes.max(said.bytes.len().max(said.submit.len()) as u64);
         let word = &mut self.words[place];
         word.received += 1;
         if word.received == 1 {

@@ -2,7 +2,7 @@
 //! had not committed is lost with it.
 
 use switchboard_engine::{
-    Answer, DirectoryChange, DirectoryChangeKind, FileKind, GroupId, Request, Subject, UserId,
+    Answer, DirectoryChange, DirectoryChangeKind, FileKind, GroupId, MessageId, Request, Subject, UserId,
 };
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
     sut::Sut,
 };
 use crate::{
-    check::{Check, pipelines::answer_name},
+    check::{Check, Table, pipelines::answer_name},
     choice::keyed,
     counts::{Fault, Tally},
     schedule::{GroupNo, Schedule, UserNo},
@@ -39,6 +39,8 @@ pub(super) struct Store {
     pictures: Vec<u32>,
     /// By node: when the last request is done, and when its answer arrives.
     last_us: Vec<(u64, u64)>,
+    /// By submit: when its last request is done.
+    submits_us: Table<(UserId, MessageId), u64>,
     draws: Vec<u64>,
     /// By user: how often something was read for their sessions.
     reads: Vec<u64>,
@@ -75,6 +77,7 @@ impl Store {
             mood: StoreMood::default(),
             pictures: vec![0; s.users as usize],
             last_us: vec![(0, 0); s.nodes as usize],
+            submits_us: Table::default(),
             draws: vec![0; s.users as usize],
             reads: vec![0; s.users as usize],
             per_node: s.shards as usize,
@@ -119,7 +122,13 @@ impl Store {
         let committed = (!failed && answered) || (fate >> 40).is_multiple_of(2);
         let last_us = &mut self.last_us[life.shard / self.per_node].0;
         let free = draw(Draw::StoreOrder) % 1000 < self.mood.reorder_permille;
-        let at_us = if free { now_us + delay_us } else { (now_us + delay_us).max(*last_us) };
+        let mut at_us = if free { now_us + delay_us } else { (now_us + delay_us).max(*last_us) };
+        if let Request::StoreMessage(new) = &request {
+            // Whoever asks: what is refused for good is not stored by an earlier request later.
+            let submit_us = self.submits_us.entry((new.sender.clone(), new.id)).or_insert(0);
+            at_us = at_us.max(*submit_us);
+            *submit_us = at_us;
+        }
         self.tally.add_if(at_us < *last_us, Fault::RequestReordered);
         self.tally.add_if(delay_us > s.store_delay_us + s.store_jitter_us, Fault::RequestSlow);
         self.tally.add_if(failed && !committed, Fault::RequestFailed);

@@ -124,7 +124,8 @@ pub(super) fn who_has_left_has_seen_what_is_theirs_to_read_and_no_more(open: &Op
     store.say("alice", 1, to_group("chess"), "e4");
     assert!(store.set_member("chess", "bob", false));
     store.say("alice", 2, to_group("chess"), "e5");
-    let last = store.heads("bob").into_iter().find(|head| head.conversation == to_group("chess")).unwrap().seq;
+    let last =
+        store.heads("bob").into_iter().find(|head| head.conversation == to_group("chess")).unwrap().seq;
     assert_eq!(mark(&mut store, "bob", to_group("chess"), 1, at(last + 1, 1)), moved(last, 1));
     assert_eq!(mark(&mut store, "bob", to_group("chess"), 1, at(last + 1, last + 1)), moved(last, last));
     assert_eq!(marks_in_heads(&mut store, "bob", &to_group("chess")), (at(last, last), NONE));

@@ -4,7 +4,7 @@ use switchboard_engine::{ConnId, FRAME_COST_BYTES};
 use switchboard_proto::v1::Delivery;
 
 use crate::{
-    check::{Check, ConnKey, Instance, MessageKey, Owed, Phase, Route},
+    check::{Check, ConnKey, Instance, MessageKey, Owed, Phase, Route, Seat},
     wire::session::{self, Peer},
     world::lag_bytes,
 };
@@ -99,7 +99,7 @@ impl Check {
     }
 
     /// Compares who is pushed to with those in `must`: nobody too many, nobody twice, and who is left out lags.
-    fn mark_pushed(&mut self, shard: usize, to: &[ConnId], key: MessageKey, len: u64) {
+    pub(super) fn mark_pushed(&mut self, shard: usize, to: &[ConnId], key: MessageKey, len: u64) {
         let lag_bytes = lag_bytes(&self.settings);
         let must = core::mem::take(&mut self.must);
         let token = self.said[key as usize].token;
@@ -133,6 +133,20 @@ impl Check {
             }
         }
         self.must = must;
+        self.doubt(|seat| (!to.contains(&seat.id)).then_some(len));
+    }
+
+    /// Of who may be taken for a member, those that were not pushed a message of this length may lag.
+    fn doubt(&mut self, len: impl Fn(&Seat) -> Option<u64>) {
+        let lag_bytes = lag_bytes(&self.settings);
+        for conn in &self.perhaps {
+            let seat = &mut self.seats[*conn as usize];
+            let Some(len) = len(seat) else { continue };
+            let full = seat.frames > 0 && seat.cost_bytes + len + FRAME_COST_BYTES > lag_bytes;
+            if let Some(session) = seat.session.as_mut().filter(|_| full) {
+                session.lag = session.lag.max(Lag::Maybe);
+            }
+        }
     }
 
     /// A message's turn is over, and it was pushed to nobody: whoever should have been sent it, lags. Gives how
@@ -154,6 +168,7 @@ impl Check {
             }
         }
         self.must = must;
+        self.doubt(|_| Some(most));
         left_out
     }
 

@@ -77,7 +77,7 @@ impl Spec {
         let says = entry.is_some_and(|entry| self.says(peer, user, epoch, delivery, &entry, way));
         let committed = self.words.get(key as usize).is_none_or(|word| word.commits > 0);
         let (check, what) = match entry {
-            None if !committed => ("accepted-is-durable", "which no log has"),
+            None if !committed || delivery.seq == 0 => ("accepted-is-durable", "which no log has"),
             None => ("one-order", "at a place that its log has not"),
             Some(entry) if entry.key != key || !is_here(&entry) => {
                 ("one-order", "at the place of another one")
