@@ -270,6 +270,7 @@ impl Check {
             }
         }
         self.end_marks(shard);
+        self.end_places(shard);
         if let Some((conn, check)) = self.cause.heads.first().copied() {
             self.fail(check, |check| {
                 format!("{} is to be told its heads, and they are not asked for", check.name(conn))
