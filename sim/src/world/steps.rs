@@ -135,7 +135,7 @@ impl<T: Sut> World<'_, T> {
                 self.change(client, token, group, deed, user, commits);
             }
             What::Mark { client, of, delivered, read, wrong } => {
-                self.mark(client, of, delivered, read, wrong)
+                self.mark(client, of, delivered, read, wrong);
             }
             What::Mislead { node, user, step } => self.mislead(node, user, step),
             What::Older { client, of, before_seq, limit } => self.older(client, of, before_seq, limit),
