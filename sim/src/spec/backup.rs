@@ -6,6 +6,7 @@ use super::{
     groups::Groups,
     health::{Health, Member},
     logs::Logs,
+    marks::AllMarks,
 };
 use crate::{check::ConnKey, wire::session::LogKey};
 
@@ -16,6 +17,7 @@ pub(crate) struct Backup {
     groups: Groups,
     members: Vec<Vec<Member>>,
     heads: Table<LogKey, u64>,
+    marks: AllMarks,
     clock_ms: i64,
     /// By message: how often it was committed.
     commits: Vec<u32>,
@@ -29,6 +31,7 @@ impl Spec {
             groups: self.groups.clone(),
             members: self.health.members.clone(),
             heads: self.heads.clone(),
+            marks: self.marks.clone(),
             clock_ms: self.clock_ms,
             commits: self.words.iter().map(|word| word.commits).collect(),
         }
@@ -37,6 +40,7 @@ impl Spec {
     /// The store is what it was then, for the so-many-th time, with these epochs; and no node runs.
     pub(crate) fn restored(&mut self, backup: &Backup, times: u64, epochs: &[(LogKey, u64)]) {
         self.logs.set_back(&backup.logs, times, epochs);
+        self.marks.set_back(&backup.marks, (&self.logs, &backup.logs), self.now_us);
         self.groups.set_back(&backup.groups, self.now_us);
         self.health.set_back(&backup.members, self.now_us);
         self.heads.clone_from(&backup.heads);

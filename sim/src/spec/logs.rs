@@ -8,7 +8,7 @@ use super::versions::{Versions, Words};
 use crate::{
     check::{MessageKey, Table},
     schedule::UserNo,
-    store::Stored,
+    store::{Conversation, Stored},
     wire::{
         self,
         session::{LogKey, Peer, peer_of},
@@ -118,6 +118,11 @@ impl Logs {
         }
     }
 
+    /// The epoch of what is committed now.
+    pub(super) fn epoch_of(&self, conversation: &Conversation) -> u64 {
+        conversation.epoch_in(self.restored)
+    }
+
     /// Whether anything was ever lost.
     pub(super) const fn was_set_back(&self) -> bool {
         self.restored > 0
@@ -129,7 +134,7 @@ impl Logs {
             let user = wire::index(user.as_str()).unwrap_or(u16::MAX);
             self.changed(log.1 as u16, user, change, stored.seq, now_us);
         }
-        let epoch = stored.conversation.epoch_in(self.restored);
+        let epoch = self.epoch_of(&stored.conversation);
         let logs = self.logs.entry(log).or_default();
         if logs.last().is_none_or(|last| last.epoch != epoch) {
             logs.push(Log { epoch, entries: Vec::new(), versions: Versions::default() });
