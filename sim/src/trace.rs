@@ -339,7 +339,13 @@ const fn is_fault(what: &What) -> bool {
         | What::Resync { .. }
         | What::Fetch { .. }
         | What::Older { .. }
-        | What::Typing { .. } => false,
+        | What::Typing { .. }
+        | What::Ring { .. }
+        | What::Watch { .. }
+        | What::Accept { .. }
+        | What::Decline { .. }
+        | What::HangUp { .. }
+        | What::Data { .. } => false,
         What::Cut { .. }
         | What::Misbehave { .. }
         | What::Nowhere { .. }
@@ -361,6 +367,7 @@ const fn is_fault(what: &What) -> bool {
         | What::Mass { .. }
         | What::Again { .. }
         | What::Alter { .. }
+        | What::Miscall { .. }
         | What::Invalid { .. }
         | What::Die { .. }
         | What::Wipe { .. } => true,

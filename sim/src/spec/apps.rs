@@ -24,7 +24,7 @@ pub(super) struct App {
     /// Older messages that it has asked for: of which conversation, before which place, how many.
     older: BTreeMap<OlderId, (Peer, u64, u32)>,
     /// The connection that its session was last welcomed over.
-    conn: Option<ConnKey>,
+    pub(super) conn: Option<ConnKey>,
 }
 
 impl Spec {
@@ -66,6 +66,7 @@ impl Spec {
     pub(crate) fn died(&mut self, client: u16) {
         self.app(client).older.clear();
         self.forget_typists(client);
+        self.forget_calls(client);
     }
 
     /// An application has lost all that it had kept.
@@ -109,9 +110,9 @@ impl Spec {
                 let user = wire::index(user.as_str()).unwrap_or(NOBODY);
                 self.told_typing(client, Peer::of(conversation), user, *types);
             }
-            SessionNotification::Presence { .. } | SessionNotification::Call { .. } => {
-                self.fail("protocol", |_| format!("c{client} is told unasked: {notification:?}"));
-            }
+            SessionNotification::Call { id, user, news } => self.told_call(client, *id, user, news),
+            // What its session hears the moment before is judged.
+            SessionNotification::Presence { .. } => {}
         }
     }
 

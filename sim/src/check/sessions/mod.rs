@@ -87,6 +87,9 @@ impl Check {
         if let Body::Typing(_) = &body {
             return self.tells_typing(shard, to, bytes.len() as u64);
         }
+        if let Body::Presence(_) = &body {
+            return self.tells_presence(shard, to, bytes.len() as u64);
+        }
         let one = match to {
             [id] => self.seat(shard, *id),
             _ => None,
@@ -116,13 +119,10 @@ impl Check {
                     self.fail("protocol", |check| format!("{} is told heads unasked", check.name(conn)));
                 }
             }
-            // Nobody asks for presence or calls yet.
-            Body::Presence(_) | Body::Call(_) => {
-                let what = session::server_name(bytes);
-                self.fail("protocol", |check| format!("{} is told unasked: {what}", check.name(conn)));
-            }
+            // Of whose call it is, the specification judges.
+            Body::Call(_) => {}
             // Looked at already.
-            Body::Delivery(_) | Body::Marked(_) | Body::Typing(_) => {}
+            Body::Delivery(_) | Body::Marked(_) | Body::Typing(_) | Body::Presence(_) => {}
         }
     }
 
@@ -260,7 +260,7 @@ impl Check {
                 session.is_awaited |= !loads;
             }
         }
-        if self.cause.marked {
+        if self.cause.marked || self.may_tell_presence() {
             self.end_marks(shard);
         }
         if let Some((conn, check)) = self.cause.heads.first().copied() {

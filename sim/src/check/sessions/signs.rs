@@ -28,4 +28,27 @@ impl Check {
             }
         }
     }
+
+    /// Sessions are told who is here: those that do not lag. To whom and what, the specification judges.
+    pub(super) fn tells_presence(&mut self, shard: usize, to: &[ConnId], len: u64) {
+        let lag_bytes = lag_bytes(&self.settings);
+        for id in to {
+            let Some(conn) = self.seat(shard, *id) else { continue };
+            let seat = &self.seats[conn as usize];
+            let lags = seat.session.as_ref().is_some_and(|session| session.lag == Lag::Yes);
+            let full = seat.frames > 0 && seat.cost_bytes + len + FRAME_COST_BYTES > lag_bytes;
+            if !self.is_online(conn) {
+                self.fail("protocol", |check| format!("{} is told before its Welcome", check.name(conn)));
+            } else if lags || full {
+                self.fail("bounded", |check| {
+                    format!("{} does not read, and is told who is here", check.name(conn))
+                });
+            }
+        }
+    }
+
+    /// Whether what this event has led to may have found sessions that watch others full: they lag then.
+    pub(super) fn may_tell_presence(&self) -> bool {
+        self.cause.signs || self.is_signalling && self.settings.presence == 1
+    }
 }
