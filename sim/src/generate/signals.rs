@@ -27,6 +27,9 @@ pub(super) fn add_signals(signals: &mut Choices, schedule: &mut Schedule, profil
     if signals.chance(400) {
         presence_limits(signals, schedule);
         add_presence(signals, schedule, &mut laid);
+        if signals.chance(300) && matches!(profile, "default" | "small" | "sessions" | "readers") {
+            add_lag(signals, schedule, &mut laid);
+        }
     }
     schedule.steps.extend(laid.steps);
     schedule.steps.sort_by_key(|step| (step.at_us, step.id));
@@ -131,8 +134,13 @@ fn add_call(signals: &mut Choices, schedule: &Schedule, laid: &mut Laid, profile
         let rings_us = later(signals, at_us);
         laid.push(rings_us, What::Ring { client: third, to: other });
     }
-    let mut at_us = later(signals, at_us);
     let taker = session_of(signals, schedule, second);
+    if signals.chance(300) {
+        // Too early, which only raw sessions are.
+        let early_us = later(signals, at_us);
+        laid.push(early_us, What::Data { client: taker, call, count: 1, bytes: 0 });
+    }
+    let mut at_us = later(signals, at_us);
     match signals.weighted(&[12, 3, 3, 3]) {
         0 => {
             laid.push(at_us, What::Accept { client: taker, call });
@@ -166,13 +174,25 @@ fn add_call(signals: &mut Choices, schedule: &Schedule, laid: &mut Laid, profile
     }
     at_us = later(signals, at_us);
     let client = if signals.chance(500) { first } else { taker };
-    match signals.weighted(&[4, 4, 2]) {
+    match signals.weighted(&[4, 4, 2, 2]) {
         0 => {
             laid.push(at_us, What::HangUp { client, call });
+        }
+        2 if matches!(profile, "default" | "sessions" | "storm" | "bus" | "store") => {
+            let node = node_of(schedule, client, at_us).unwrap_or(NodeNo(0));
+            laid.push(at_us, What::Crash { node, down_us: signals.between(1_000, 5_000_000) });
         }
         1 if !matches!(profile, "calm" | "rates") => lose(signals, schedule, laid, client, at_us),
         _ => {}
     }
+}
+
+/// Where a client has dialled last before a time.
+fn node_of(schedule: &Schedule, client: ClientNo, at_us: u64) -> Option<NodeNo> {
+    schedule.steps.iter().rev().filter(|step| step.at_us <= at_us).find_map(|step| {
+        let What::Connect { client: other, node } = step.what else { return None };
+        (other == client).then_some(node)
+    })
 }
 
 /// A session is cut off, and comes back to where it was, in time or too late, or elsewhere.
@@ -182,11 +202,7 @@ fn lose(signals: &mut Choices, schedule: &Schedule, laid: &mut Laid, client: Cli
     if schedule.clients[client.index()].kind != ClientKind::RawSession || signals.chance(300) {
         return;
     }
-    let before = schedule.steps.iter().rev().filter(|step| step.at_us <= at_us).find_map(|step| {
-        let What::Connect { client: other, node } = step.what else { return None };
-        (other == client).then_some(node)
-    });
-    let node = before.filter(|_| signals.chance(800)).unwrap_or(NodeNo(0));
+    let node = node_of(schedule, client, at_us).filter(|_| signals.chance(800)).unwrap_or(NodeNo(0));
     let grace_us = schedule.settings.call_grace_ms * 1000;
     let back_us = at_us + 1 + signals.below(grace_us + grace_us / 2);
     laid.push(back_us, What::Connect { client, node });
@@ -229,4 +245,30 @@ fn add_presence(signals: &mut Choices, schedule: &Schedule, laid: &mut Laid) {
             laid.push(back_us, What::Hello { client, cursors: 0 });
         }
     }
+}
+
+/// A session that watches everybody does not read for a while in which much is said to it, and somebody comes or goes.
+fn add_lag(signals: &mut Choices, schedule: &Schedule, laid: &mut Laid) {
+    let Some(watcher) = session(signals, schedule) else { return };
+    let (sender, other) = (client(signals, schedule), client(signals, schedule));
+    let user_of = |client: ClientNo| schedule.clients[client.index()].user;
+    if user_of(other) == user_of(watcher) || watcher == sender {
+        return;
+    }
+    let at_us = moment(signals, schedule);
+    let count = schedule.settings.users.min(40) as u32;
+    laid.push(at_us, What::Watch { client: watcher, first: UserNo(0), count });
+    let at_us = later(signals, at_us);
+    laid.push(at_us, What::Pause { client: watcher });
+    let (to, bytes) = (To::User(user_of(watcher)), schedule.settings.message_bytes as u32 / 2);
+    laid.push(at_us + 1_000, What::Burst { client: sender, to, bytes, count: 12 });
+    let at_us = at_us + 50_000;
+    if signals.chance(500) {
+        laid.push(at_us, What::Close { client: other });
+    } else {
+        laid.push(at_us, What::Connect { client: other, node: node(signals, schedule) });
+        laid.push(at_us, What::Hello { client: other, cursors: 0 });
+    }
+    let most_us = 2_000 * schedule.settings.presence_grace_ms + 1_000_000;
+    laid.push(at_us + signals.below(most_us), What::Resume { client: watcher });
 }

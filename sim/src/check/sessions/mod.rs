@@ -17,7 +17,7 @@ mod signs;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use switchboard_engine::{Action, ConnId};
+use switchboard_engine::{Action, ConnId, Frame, Topic};
 use switchboard_proto::v1::{Welcome, server_frame::Body};
 
 pub(crate) use pushes::Fan;
@@ -126,10 +126,24 @@ impl Check {
         }
     }
 
-    /// Whether an action may be the goodbye of a session that is about to be closed for what it has sent.
+    /// Whether an action may come before the end of a session that is about to be closed for what it has sent: its
+    /// goodbye, and what it means to others that it watches nobody more and has left its call.
     pub(crate) fn is_goodbye(&self, shard: usize, action: &Action<'_>) -> bool {
-        let Action::Send { to: [id], .. } = action else { return false };
-        self.seat(shard, *id).is_some_and(|conn| self.is_session(conn) && Some(conn) == self.cause.conn)
+        match action {
+            Action::Send { to: [id], frame: Frame::Message(bytes) } => {
+                let conn = self.seat(shard, *id).filter(|conn| self.is_session(*conn));
+                conn.is_some() && (conn == self.cause.conn || self.is_signalling && session::is_signal(bytes))
+            }
+            Action::Unsubscribe(Topic::Presence(_)) | Action::Tell(_) => true,
+            Action::Send { .. }
+            | Action::Close { .. }
+            | Action::Abort { .. }
+            | Action::Request { .. }
+            | Action::Publish(_)
+            | Action::Subscribe(_)
+            | Action::Unsubscribe(_)
+            | Action::Stopped => false,
+        }
     }
 
     fn session_welcomed(&mut self, shard: usize, conn: ConnKey, welcome: &Welcome) {
