@@ -76,6 +76,8 @@ stats! {
     store_failed,
     /// Submits that were answered with their place in the log.
     accepted,
+    /// Submits that were stored earlier, so that sessions are told their places.
+    places_told,
     /// Parts of logs that the store was asked for.
     fetches,
     /// Of those, ones that the store refused or failed to give, did not give in time, or that there was no room for.

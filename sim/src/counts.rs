@@ -5,11 +5,6 @@ use switchboard_engine::{Canary, Probe, Rule, Shipped};
 /// Rules of the engine about what no client of the simulator does yet; the engine's own tests reach all of these.
 /// Whoever teaches the simulator to do it takes the rule out of here.
 pub const WITHOUT_STEPS: &[Rule] = &[
-    Rule::NoteUndecodable,
-    Rule::DeliveredToConcerned,
-    Rule::EntryNotedToGroup,
-    Rule::EntryNotedToConcerned,
-    Rule::EntryNotedToUser,
     Rule::MarkInvalid,
     Rule::MarkWaits,
     Rule::MarksFull,

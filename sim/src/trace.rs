@@ -338,6 +338,9 @@ const fn is_fault(what: &What) -> bool {
         | What::Hello { .. }
         | What::Resync { .. }
         | What::Fetch { .. }
+        | What::Edit { .. }
+        | What::Recall { .. }
+        | What::Change { .. }
         | What::Older { .. }
         | What::Typing { .. }
         | What::Ring { .. }
@@ -369,6 +372,7 @@ const fn is_fault(what: &What) -> bool {
         | What::Alter { .. }
         | What::Miscall { .. }
         | What::Invalid { .. }
+        | What::Mislead { .. }
         | What::Die { .. }
         | What::Wipe { .. } => true,
     }

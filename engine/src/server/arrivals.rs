@@ -14,6 +14,7 @@ use super::{
     users::UserKey,
 };
 use crate::{
+    answer::Undone,
     id::{ConnId, Ticket},
     probe::{Canary, Probe, Rule},
     storage::{Answer, Request},
@@ -116,26 +117,13 @@ impl<P: Probe> Server<P> {
     }
 
     /// The store has answered about what has arrived, or has not in time.
-    pub(super) fn received_answered(&mut self, conn: ConnId, ticket: Ticket, answer: &Answer) {
-        let is_done = match answer {
+    pub(super) fn received_answered(&mut self, conn: ConnId, ticket: Ticket, answer: Answer) {
+        let is_done = match answer.into_received() {
             // Of another log, or of a conversation that is not the user's any more: there is nothing to remember.
-            Answer::ReceivedStored | Answer::Refused => true,
-            Answer::Failed => {
+            Ok(()) | Err(Undone::Refused) => true,
+            Err(Undone::Failed) => {
                 self.probe.reached(Rule::ReceivedFailed);
                 self.stats.resend_failed += 1;
-                false
-            }
-            Answer::UserLoaded(_)
-            | Answer::MessageStored(_)
-            | Answer::FileStored { .. }
-            | Answer::HeadsLoaded { .. }
-            | Answer::MessagesLoaded(_)
-            | Answer::UnreceivedLoaded { .. }
-            | Answer::MarksStored(_)
-            | Answer::Seen { .. }
-            | Answer::StoredEarlier(_)
-            | Answer::Denied(_) => {
-                self.stats.driver_faults += 1;
                 false
             }
         };

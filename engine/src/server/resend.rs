@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     action::Frame,
+    answer::Undone,
     id::{ConnId, UserId},
     probe::{Canary, Probe, Rule},
     storage::{Answer, Head, Messages, Range, Received, Recipient, Request, StoredMessage, Subject},
@@ -81,24 +82,11 @@ impl<P: Probe> Server<P> {
         let Some(Stage::Asking { after, .. }) = self.receipts(conn).map(|receipts| receipts.stage) else {
             return;
         };
-        let (unreceived, next) = match answer {
-            Answer::UnreceivedLoaded { unreceived, next } => (unreceived, next),
+        let (unreceived, next) = match answer.into_unreceived() {
+            Ok(part) => part,
             // A user whom the store does not know has missed nothing.
-            Answer::Refused => (Vec::new(), None),
-            Answer::Failed => return self.retry_catch_up(conn, Some(after)),
-            Answer::UserLoaded(_)
-            | Answer::MessageStored(_)
-            | Answer::FileStored { .. }
-            | Answer::HeadsLoaded { .. }
-            | Answer::MessagesLoaded(_)
-            | Answer::MarksStored(_)
-            | Answer::Seen { .. }
-            | Answer::ReceivedStored
-            | Answer::StoredEarlier(_)
-            | Answer::Denied(_) => {
-                self.stats.driver_faults += 1;
-                return self.retry_catch_up(conn, Some(after));
-            }
+            Err(Undone::Refused) => (Vec::new(), None),
+            Err(Undone::Failed) => return self.retry_catch_up(conn, Some(after)),
         };
         let all_fit = unreceived.into_iter().all(|(head, received)| self.fall_behind(conn, head, &received));
         match next.filter(|_| all_fit) {
@@ -191,28 +179,15 @@ impl<P: Probe> Server<P> {
     /// The store has answered with a part of a log that a connection is behind with, or has not in time.
     pub(super) fn missed_answered(&mut self, conn: ConnId, answer: Answer) {
         let Some(Stage::Reading { .. }) = self.receipts(conn).map(|receipts| receipts.stage) else { return };
-        match answer {
-            Answer::MessagesLoaded(part) => self.resend(conn, part),
+        match answer.into_messages() {
+            Ok(part) => self.resend(conn, part),
             // It is the user's conversation no more.
-            Answer::Refused => {
+            Err(Undone::Refused) => {
                 self.probe.reached(Rule::ResendRefused);
                 self.receipts(conn).map(|receipts| receipts.pop_log());
                 self.read_next(conn);
             }
-            Answer::Failed => self.retry_catch_up(conn, None),
-            Answer::UserLoaded(_)
-            | Answer::MessageStored(_)
-            | Answer::FileStored { .. }
-            | Answer::HeadsLoaded { .. }
-            | Answer::UnreceivedLoaded { .. }
-            | Answer::MarksStored(_)
-            | Answer::Seen { .. }
-            | Answer::ReceivedStored
-            | Answer::StoredEarlier(_)
-            | Answer::Denied(_) => {
-                self.stats.driver_faults += 1;
-                self.retry_catch_up(conn, None);
-            }
+            Err(Undone::Failed) => self.retry_catch_up(conn, None),
         }
     }
 

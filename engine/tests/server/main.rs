@@ -37,5 +37,6 @@ mod session_connect;
 mod session_entries;
 mod session_marks;
 mod session_messages;
+mod session_places;
 mod session_typing;
 mod shutdown;

@@ -220,6 +220,7 @@ fn the_histories_reach_everything_that_the_server_counts() {
         "notes_received",
         "notes_told",
         "notes_undecodable",
+        "places_told",
         "pushes_dropped_typing",
         "pushes_withheld",
         "rate_limited",

@@ -1,7 +1,6 @@
 //! A classic client that returns is sent what it has missed.
 
 use switchboard::store::Conversation;
-use tokio_tungstenite::tungstenite;
 
 use crate::harness::{Client, TestServer, soon, text, user};
 

@@ -1,6 +1,7 @@
 //! From choices to a schedule, swarm style: each seed draws the world, which kinds of workload and faults are
 //! on at all, and how often each of them happens.
 
+mod changes;
 mod sessions;
 mod signals;
 mod steps;

@@ -116,9 +116,16 @@ impl Spec {
             }
             Route::Relay(user) => self.expect(key, said, user),
             Route::Group(group) => {
-                let limited = self.limits.groups_are_limited;
-                if limited || !self.health.was_member(group, said.sender, since_us) {
+                // What a session says the store alone decides.
+                let is_accepted = said.is_session && word.commits > 0;
+                let is_muted = || self.may_be_muted(group, said.sender, since_us, word.clock_ms);
+                let may_say =
+                    is_accepted || (self.health.was_member(group, said.sender, since_us) && !is_muted());
+                if self.limits.groups_are_limited || !may_say {
                     return;
+                }
+                if let Some(user) = said.concerns() {
+                    self.expect(key, said, user);
                 }
                 for user in 0..self.present.len() as u16 {
                     if self.health.was_member(group, user, since_us) {
@@ -141,11 +148,12 @@ impl Spec {
             let line = &self.lines[*conn as usize];
             let is_session = line.talk.is_some();
             // A sender's classic clients are sent no copy.
-            let copied = said.sender != user || is_session || everyone || !stored || to_self;
+            let copied =
+                is_session || ((said.sender != user || everyone || !stored || to_self) && !said.is_entry());
             !self.has_heard(line.client, key)
                 && copied
                 && (stored || !is_session)
-                && !self.may_lag(*conn, said)
+                && !self.may_have_lagged(*conn, word.received_us)
                 && (everyone || *conn != word.conn)
                 && self.is_healthy(*conn, word.received_us)
                 && self.is_reached(word.conn, *conn, word.received_us)

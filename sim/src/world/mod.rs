@@ -6,6 +6,7 @@
 mod apps;
 mod branching;
 mod bus;
+mod changes;
 mod clients;
 mod drive;
 mod heal;
@@ -304,7 +305,7 @@ impl<'s, T: Sut> World<'s, T> {
             check: Check::new(schedule, T::IS_SHADOWED && options.shadow),
             spec: Spec::new(schedule, T::SLACK_US, options.specification),
             users: named('u', s.users as usize).filter_map(|id| UserId::new(&id).ok()).collect(),
-            groups: named('g', schedule.groups.len()).filter_map(|id| GroupId::new(&id).ok()).collect(),
+            groups: named('g', schedule.all_groups()).filter_map(|id| GroupId::new(&id).ok()).collect(),
             trace: if options.trace { Trace::wanted() } else { Trace::default() },
             schedule,
             options,

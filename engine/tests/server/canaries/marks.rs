@@ -219,6 +219,7 @@ fn entries_of_other_engines(chat: &mut Chat) {
     chat.signs_in("bob");
     chat.frame(alice, entry(1, "bob", edit(1, "hi!")));
     chat.frame(alice, entry(2, "#crew", change(group_change::Kind::Kick, "bob")));
+    chat.frame(alice, entry(1, "bob", edit(1, "hi!")));
     for note in core::mem::take(&mut chat.told) {
         chat.happens(Event::Told(note));
     }

@@ -10,7 +10,8 @@
 
 mod answers;
 mod marks;
-mod pushes;
+mod places;
+pub(crate) mod pushes;
 mod requests;
 mod signs;
 
@@ -18,7 +19,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use switchboard_engine::{Action, ConnId, Frame, Topic};
-use switchboard_proto::v1::{Welcome, server_frame::Body};
+use switchboard_proto::v1::{Head, Heads, Welcome, server_frame::Body};
 
 pub(crate) use pushes::Fan;
 
@@ -80,6 +81,11 @@ impl Check {
         };
         if let Body::Delivery(delivery) = &body {
             return self.pushes(shard, to, delivery, bytes.len() as u64);
+        }
+        if let Body::Heads(Heads { heads, last: false }) = &body
+            && let [head @ Head { first_seq: 0, .. }] = heads.as_slice()
+        {
+            return self.tells_place(shard, to, head, bytes.len() as u64);
         }
         if let Body::Marked(_) = &body {
             return self.tells_marks(shard, to);

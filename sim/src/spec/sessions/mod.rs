@@ -36,6 +36,8 @@ pub(super) enum Asked {
         valid: bool,
         /// Submits that were not answered when it came.
         ahead: u64,
+        /// The store's clock when it came.
+        clock_ms: i64,
     },
     Fetch {
         fetch_id: u64,
@@ -71,8 +73,11 @@ pub(super) struct Talk {
     asked_heads_us: u64,
     /// When the last frame of heads was heard last.
     heads_us: Option<u64>,
-    /// The most that ever waited for it.
+    /// The most that ever waited for it, and since nothing did.
     pub(super) peak_bytes: u64,
+    backlog_bytes: u64,
+    /// When everything was written last that had perhaps made it lag.
+    caught_up_us: Option<u64>,
     pub(super) typing: super::typing::SignsHeard,
     pub(super) calls: BTreeMap<super::calls::CallKey, super::calls::Part>,
     /// Frames of calls whose ids cannot be, which were not answered yet.
@@ -148,21 +153,44 @@ impl Spec {
         }
         if let Some(talk) = self.talk(conn) {
             talk.peak_bytes = talk.peak_bytes.max(bytes);
+            talk.backlog_bytes = talk.backlog_bytes.max(bytes);
             self.fills(conn, bytes);
         }
     }
 
-    /// Whether so much once waited for a session that a message may not have been pushed to it.
-    pub(super) fn may_lag(&self, conn: ConnKey, said: &Said) -> bool {
-        let size = said.bytes.len().max(said.submit.len()) as u64 + DELIVERY_EXTRA_BYTES + FRAME_COST_BYTES;
+    /// Nothing waits for a session any more.
+    pub(crate) fn drained(&mut self, conn: ConnKey) {
+        if !self.is_on {
+            return;
+        }
+        let (lags, now_us) = (self.is_behind(conn), self.now_us);
+        if let Some(talk) = self.talk(conn) {
+            talk.backlog_bytes = 0;
+            if lags {
+                talk.caught_up_us = Some(now_us);
+            }
+        }
+    }
+
+    /// Whether so much waits for a session that some message may not have been pushed to it: then none is, whatever
+    /// its size, until everything is written.
+    fn is_behind(&self, conn: ConnKey) -> bool {
+        let size = self.longest_bytes + DELIVERY_EXTRA_BYTES + FRAME_COST_BYTES;
         let talk = self.lines[conn as usize].talk.as_ref();
-        talk.is_some_and(|talk| talk.peak_bytes > 0 && talk.peak_bytes + size > self.limits.lag_bytes)
+        talk.is_some_and(|talk| talk.backlog_bytes > 0 && talk.backlog_bytes + size > self.limits.lag_bytes)
+    }
+
+    /// Whether a session may have lagged since then, so that it is told heads instead of messages.
+    pub(super) fn may_have_lagged(&self, conn: ConnKey, since_us: u64) -> bool {
+        let talk = self.lines[conn as usize].talk.as_ref();
+        let caught_up_us = talk.and_then(|talk| talk.caught_up_us);
+        self.is_behind(conn) || caught_up_us.is_some_and(|caught_up_us| caught_up_us >= since_us)
     }
 
     /// A session's frame has reached its server.
     pub(super) fn asks(&mut self, conn: ConnKey, payload: Payload, bytes: &Bytes, said: &[Said]) {
         let user = self.lines[conn as usize].user;
-        let now_us = self.now_us;
+        let (now_us, clock_ms) = (self.now_us, self.clock_ms);
         let Some(body) = read_client(bytes).filter(|_| payload != Payload::Garbage) else {
             self.lines[conn as usize].said_garbage = true;
             return;
@@ -194,6 +222,7 @@ impl Spec {
                 id: submit.message_id.slice(..submit.message_id.len().min(16)),
                 valid: matches!(payload, Payload::Said(_)),
                 ahead: talk.count(|asked| matches!(asked, Asked::Submit { valid: true, .. })),
+                clock_ms,
             },
             client_frame::Body::Fetch(fetch) => Asked::Fetch {
                 fetch_id: fetch.fetch_id,
