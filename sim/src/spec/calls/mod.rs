@@ -318,7 +318,7 @@ impl Spec {
         }
         let again = !self.calls.heard.insert((conn, token));
         let newest = self.calls.newest.entry((conn, signal.conn)).or_default();
-        let late = signal.number + 1 <= *newest;
+        let late = signal.number < *newest;
         *newest = (signal.number + 1).max(*newest);
         if again {
             self.fail("exactly-once", |spec| format!("{} hears the signal {token} again", spec.name(conn)));
