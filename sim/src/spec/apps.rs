@@ -28,7 +28,7 @@ pub(super) struct App {
     /// How far its user and others are: the conversation, and whether it is its user.
     pub(super) marks: BTreeMap<(Peer, bool), (u64, Marks)>,
     /// The connection that its session was last welcomed over.
-    conn: Option<ConnKey>,
+    pub(super) conn: Option<ConnKey>,
 }
 
 impl Spec {
@@ -74,6 +74,7 @@ impl Spec {
         let App { logs, marks, .. } = app;
         marks.retain(|(peer, _), _| logs.contains_key(peer));
         self.forget_typists(client);
+        self.forget_calls(client);
     }
 
     /// An application has lost all that it had kept.
@@ -90,6 +91,13 @@ impl Spec {
         if !self.is_on {
             return;
         }
+        let conn = self.app(client).conn;
+        self.is_lenient = self.is_of_before(conn) && !is_of_a_log(notification);
+        self.judge_told(client, notification);
+        self.is_lenient = false;
+    }
+
+    fn judge_told(&mut self, client: u16, notification: &SessionNotification) {
         match notification {
             SessionNotification::StateChanged(_) => {}
             SessionNotification::Message { conversation, epoch, message } => {
@@ -125,9 +133,9 @@ impl Spec {
                 let user = wire::index(user.as_str()).unwrap_or(NOBODY);
                 self.told_typing(client, Peer::of(conversation), user, *types);
             }
-            SessionNotification::Presence { .. } | SessionNotification::Call { .. } => {
-                self.fail("protocol", |_| format!("c{client} is told unasked: {notification:?}"));
-            }
+            SessionNotification::Call { id, user, news } => self.told_call(client, *id, user, news),
+            // What its session hears the moment before is judged.
+            SessionNotification::Presence { .. } => {}
         }
     }
 
@@ -179,9 +187,6 @@ impl Spec {
         };
         self.app(client).views.skips(peer, last, seq);
         let limited = self.limits.history > 0 && last == 0;
-        // Whom the groups' logs were hidden from before, they are shown to now, or the other way round.
-        let conn = self.app(client).conn;
-        let hidden = hidden || self.is_of_before(conn);
         if known != epoch || seq <= last || !(hidden || limited) {
             self.fail("one-order", |_| {
                 format!("c{client} is to skip {peer} from {last} to {seq}, without cause")
@@ -261,9 +266,6 @@ impl Spec {
     fn caught_up(&mut self, client: u16) {
         let user = self.user_of(client);
         let Some(conn) = self.app(client).conn else { return };
-        if self.is_of_before(Some(conn)) {
-            return;
-        }
         let Some(talk) = &self.lines[conn as usize].talk else { return };
         let (heads, hello_us) = (talk.heads.clone(), talk.hello_us);
         for (log, epoch, head) in heads {
@@ -319,5 +321,24 @@ impl Spec {
         });
         let fates = self.apps.get(&client).into_iter().flat_map(|app| app.fates.values());
         (missing.sum(), fates.filter(|told| !**told).count() as u64)
+    }
+}
+
+/// Whether a notification can be judged by the log that it names, whatever the store was set back to meanwhile.
+const fn is_of_a_log(notification: &SessionNotification) -> bool {
+    match notification {
+        SessionNotification::Message { .. }
+        | SessionNotification::Reset { .. }
+        | SessionNotification::Accepted { .. }
+        | SessionNotification::Rejected { .. }
+        | SessionNotification::Older { .. }
+        | SessionNotification::NoOlder { .. } => true,
+        SessionNotification::StateChanged(_)
+        | SessionNotification::Skipped { .. }
+        | SessionNotification::CaughtUp
+        | SessionNotification::Marked { .. }
+        | SessionNotification::Typing { .. }
+        | SessionNotification::Presence { .. }
+        | SessionNotification::Call { .. } => false,
     }
 }

@@ -7,6 +7,7 @@ use super::{
     health::{Health, Member},
     logs::Logs,
     marks::AllMarks,
+    presence::Presence,
 };
 use crate::{check::ConnKey, wire::session::LogKey};
 
@@ -18,6 +19,7 @@ pub(crate) struct Backup {
     members: Vec<Vec<Member>>,
     heads: Table<LogKey, u64>,
     marks: AllMarks,
+    presence: Presence,
     clock_ms: i64,
     /// By message: how often it was committed.
     commits: Vec<u32>,
@@ -32,6 +34,7 @@ impl Spec {
             members: self.health.members.clone(),
             heads: self.heads.clone(),
             marks: self.marks.clone(),
+            presence: self.presence.clone(),
             clock_ms: self.clock_ms,
             commits: self.words.iter().map(|word| word.commits).collect(),
         }
@@ -48,6 +51,7 @@ impl Spec {
         for (key, word) in self.words.iter_mut().enumerate() {
             word.commits = backup.commits.get(key).copied().unwrap_or(0);
         }
+        self.presence.set_back(&backup.presence);
         // What is still on its way over connections of before tells of the store as it was before.
         self.restored_lines = self.lines.len();
     }

@@ -52,9 +52,15 @@ impl Spec {
     /// A client hears a frame.
     pub(crate) fn hears(&mut self, conn: ConnKey, frame: &Frame, check: &Check) {
         let Frame::Message(bytes) = frame else { return };
-        if !self.is_on || (conn as usize) < self.restored_lines {
+        if !self.is_on {
             return;
         }
+        self.is_lenient = self.is_of_before(Some(conn));
+        self.hears_message_frame(conn, bytes, check);
+        self.is_lenient = false;
+    }
+
+    fn hears_message_frame(&mut self, conn: ConnKey, bytes: &Bytes, check: &Check) {
         if self.is_session(conn) {
             return self.hears_frame(conn, bytes, check);
         }

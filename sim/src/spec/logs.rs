@@ -74,6 +74,8 @@ pub(super) struct Logs {
     logs: BTreeMap<LogKey, Vec<Log>>,
     /// How often the store was set back.
     restored: u64,
+    /// When something was first said in each.
+    first_us: BTreeMap<LogKey, u64>,
     /// By group and user: what they may read, of each time that they belonged to it.
     rights: Table<u32, Vec<Right>>,
 }
@@ -108,6 +110,7 @@ impl Logs {
     pub(super) fn set_back(&mut self, then: &Self, restored: u64, epochs: &[(LogKey, u64)]) {
         self.restored = restored;
         self.rights.clone_from(&then.rights);
+        self.first_us.clone_from(&then.first_us);
         for (key, logs) in &mut self.logs {
             let epoch = epochs.iter().find(|(log, _)| log == key).map_or(0, |(_, epoch)| *epoch);
             let (entries, versions) = match then.newest(*key) {
@@ -128,6 +131,11 @@ impl Logs {
         self.restored > 0
     }
 
+    /// When something was first said in a conversation.
+    pub(super) fn first_us(&self, log: LogKey) -> Option<u64> {
+        self.first_us.get(&log).copied()
+    }
+
     pub(super) fn commit(&mut self, key: MessageKey, log: LogKey, stored: &Stored, now_us: u64) {
         if let Subject::Change(change) = &stored.message.subject {
             let user = change.target().unwrap_or(&stored.message.sender);
@@ -135,6 +143,7 @@ impl Logs {
             self.changed(log.1 as u16, user, change, stored.seq, now_us);
         }
         let epoch = self.epoch_of(&stored.conversation);
+        self.first_us.entry(log).or_insert(now_us);
         let logs = self.logs.entry(log).or_default();
         if logs.last().is_none_or(|last| last.epoch != epoch) {
             logs.push(Log { epoch, entries: Vec::new(), versions: Versions::default() });

@@ -26,6 +26,7 @@
 
 mod apps;
 mod backup;
+mod calls;
 mod duties;
 mod ends;
 mod groups;
@@ -33,6 +34,7 @@ mod health;
 mod hears;
 mod logs;
 mod marks;
+mod presence;
 mod rights;
 mod sessions;
 mod typing;
@@ -82,6 +84,9 @@ struct Line {
     said_hello: bool,
     said_out_of_turn: bool,
     opened_us: u64,
+    /// When it was ended, closed or cut, and when its server knew.
+    ended_us: Option<u64>,
+    gone_us: Option<u64>,
     /// What there is to a session beyond that.
     talk: Option<Box<sessions::Talk>>,
     /// It was closed for what its client sent, so what was sent last may not count.
@@ -129,6 +134,8 @@ pub(crate) struct Spec {
     lines: Vec<Line>,
     /// Connections of before the store was restored last.
     restored_lines: usize,
+    /// What is looked at comes of such a connection: it is noted and not judged.
+    is_lenient: bool,
     /// By user: connections that are open and welcomed.
     present: Vec<Vec<ConnKey>>,
     /// By user: the newest connection.
@@ -153,6 +160,8 @@ pub(crate) struct Spec {
     due_then: BTreeMap<(u64, u64), Duty>,
     duties: u64,
     typing: typing::Typing,
+    calls: calls::Calls,
+    presence: presence::Presence,
     recent: Recent,
     read: sessions::Read,
     logs: logs::Logs,
@@ -191,6 +200,17 @@ struct Limits {
     pending: u64,
     fetches: u64,
     history: u64,
+    ring_timeout_us: u64,
+    call_grace_us: u64,
+    peer_timeout_us: u64,
+    calls_are_limited: bool,
+    has_peers: bool,
+    has_presence: bool,
+    presence_grace_us: u64,
+    presence_refresh_us: u64,
+    watches: usize,
+    /// What the store takes for an answer when it is well.
+    store_us: u64,
 }
 
 impl Spec {
@@ -224,9 +244,20 @@ impl Spec {
                 pending: s.pending_per_connection,
                 fetches: s.fetches_per_connection,
                 history: s.history,
+                ring_timeout_us: s.ring_timeout_ms * 1000,
+                call_grace_us: s.call_grace_ms * 1000,
+                peer_timeout_us: s.peer_timeout_ms * 1000,
+                calls_are_limited: s.calls < s.users,
+                has_peers: s.nodes * s.shards > 1,
+                has_presence: s.presence == 1,
+                presence_grace_us: s.presence_grace_ms * 1000,
+                presence_refresh_us: s.presence_refresh_ms * 1000,
+                watches: s.watches as usize,
+                store_us: s.store_delay_us + s.store_jitter_us + s.answer_jitter_us + 100,
             },
             lines: Vec::new(),
             restored_lines: 0,
+            is_lenient: false,
             present: vec![Vec::new(); users],
             newest: vec![None; users],
             words: Vec::new(),
@@ -243,6 +274,8 @@ impl Spec {
             due_then: BTreeMap::new(),
             duties: 0,
             typing: typing::Typing::default(),
+            calls: calls::Calls::default(),
+            presence: presence::Presence::default(),
             recent: Recent::default(),
             read: sessions::Read::default(),
             logs: logs::Logs::new(&schedule.groups),
@@ -257,7 +290,7 @@ impl Spec {
 
     /// Notes the first thing that does not hold.
     pub(crate) fn fail(&mut self, check: &'static str, what: impl FnOnce(&Self) -> String) {
-        if self.violation.is_none() {
+        if self.violation.is_none() && !self.is_lenient {
             self.violation = Some(Violation { check, what: what(self), at_us: self.now_us });
         }
     }
@@ -285,6 +318,8 @@ impl Spec {
             said_hello: false,
             said_out_of_turn: false,
             opened_us: self.now_us,
+            ended_us: None,
+            gone_us: None,
             talk: is_session.then(Box::default),
             refused: false,
             entangled: false,
@@ -293,6 +328,7 @@ impl Spec {
             committed: 0,
             last: Vec::new(),
         });
+        self.may_arrive(user);
     }
 
     /// Something from a client reaches its server: so many bytes, or the end that it asks for.
