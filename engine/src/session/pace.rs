@@ -114,11 +114,11 @@ mod tests {
     #[test]
     fn what_is_shared_with_other_connections_counts_if_it_is_less() {
         let own = Limits { messages_per_second: 1_000, message_burst: 2_000, ..Limits::default() };
-        let shared = Limits { user_messages_per_second: 10, user_message_burst: 6, ..own.clone() };
+        let shared = Limits { user_messages_per_second: 10, user_message_burst: 6, ..own };
         let start = Instant::from_nanos(5_000_000_000);
         let mut pace = Pace::new(&shared);
         assert_eq!(sent(&mut pace, start, Duration::ZERO, 100), 3);
-        let more = Limits { user_messages_per_second: 5_000, user_message_burst: 9_000, ..own.clone() };
+        let more = Limits { user_messages_per_second: 5_000, user_message_burst: 9_000, ..own };
         let (mut pace, mut alone) = (Pace::new(&more), Pace::new(&own));
         let second = Duration::from_secs(1);
         assert_eq!(sent(&mut pace, start, second, 100), sent(&mut alone, start, second, 100));
