@@ -18,6 +18,8 @@ pub(super) enum Duty {
     Reply { conn: ConnKey, since_us: u64 },
     /// A session has been told the heads that it asked for then.
     Heads { conn: ConnKey, since_us: u64 },
+    /// A classic client that was welcomed then has heard what it had missed.
+    Missed { conn: ConnKey, since_us: u64 },
     /// A sign that somebody types has been heard.
     Typing { place: u32 },
     /// An application believes no more that somebody types of whom nothing was heard since then.
@@ -54,6 +56,7 @@ impl Spec {
             }
             Duty::Reply { conn, since_us } => self.judge_reply(conn, since_us),
             Duty::Heads { conn, since_us } => self.judge_heads(conn, since_us),
+            Duty::Missed { conn, since_us } => self.judge_missed(conn, since_us, said),
             Duty::Typing { place } => self.judge_typing(place),
             Duty::TypistForgotten { client, peer, user, since_us } => {
                 self.judge_typist(client, peer, user, since_us);

@@ -30,6 +30,7 @@ mod groups;
 mod health;
 mod hears;
 mod logs;
+mod resend;
 mod rights;
 mod sessions;
 mod typing;
@@ -147,6 +148,7 @@ pub(crate) struct Spec {
     due_then: BTreeMap<(u64, u64), Duty>,
     duties: u64,
     typing: typing::Typing,
+    resend: resend::Resend,
     recent: Recent,
     read: sessions::Read,
     logs: logs::Logs,
@@ -226,6 +228,7 @@ impl Spec {
             due_then: BTreeMap::new(),
             duties: 0,
             typing: typing::Typing::default(),
+            resend: resend::Resend::new(s.resend_messages > 0),
             recent: Recent::default(),
             read: sessions::Read::default(),
             logs: logs::Logs::new(&schedule.groups),
@@ -394,6 +397,7 @@ impl Spec {
         self.judge_entry(log, stored);
         self.clock_ms = stored.stored_at_ms + 1;
         self.logs.commit(key, log, stored, self.now_us);
+        self.keeps(key, seq);
         self.group_changes(log, stored);
         let head = self.heads.entry(log).or_insert(0);
         *head += 1;

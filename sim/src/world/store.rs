@@ -153,10 +153,9 @@ impl Store {
             Request::LoadHeads { user, .. } => return self.read_item(user, 0),
             Request::LoadMessages(range) => return self.read_item(&range.reader, 1),
             Request::StoreMarks(new) => return self.read_item(&new.user, 2),
-            Request::StoreSeen(_)
-            | Request::LoadSeen { .. }
-            | Request::StoreReceived(_)
-            | Request::LoadUnreceived { .. } => None,
+            Request::StoreReceived(told) => return self.read_item(&told.user, 3),
+            Request::LoadUnreceived { user, .. } => return self.read_item(user, 3),
+            Request::StoreSeen(_) | Request::LoadSeen { .. } => None,
         };
         let times =
             token.and_then(|token| check.message(token)).map_or(0, |key| check.said[key as usize].stored);
@@ -191,7 +190,14 @@ impl Store {
             | Request::StoreReceived(_)
             | Request::LoadUnreceived { .. } => None,
         };
+        let comes = match &request {
+            Request::LoadUnreceived { user, .. } => wire::index(user.as_str()),
+            _ => None,
+        };
         let mut answer = self.model.answer(request);
+        if let (Some(user), Answer::UnreceivedLoaded { .. }) = (comes, &answer) {
+            spec.came(user);
+        }
         self.committed(before, check, spec);
         if let (Answer::FileStored { kind, .. }, Some(length)) = (&mut answer, length) {
             // The bytes of simulated files say nothing, so the lengths of their names say what they are.
