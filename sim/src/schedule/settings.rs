@@ -97,6 +97,8 @@ settings! {
     page_messages = 16,
     /// The engine's limit of the same name.
     fetches_per_connection = 4,
+    /// The engine's limit of the same name.
+    marks_per_connection = 256,
     /// Groups that there are none of yet, and that clients may create: their numbers follow those of the others.
     unfounded_groups = 0,
     /// The engine's limit of the same name. 0: nothing is sent again to classic clients; else the specification alone
