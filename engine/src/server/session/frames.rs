@@ -7,9 +7,9 @@ use bytes::Bytes;
 use switchboard_proto::{
     Message as _,
     v1::{
-        self, Accepted, ClientFrame, Content, Conversation, Delivery, Goodbye, Head, Heads, Heartbeat,
-        Limits, Mark, Marked, NotedEntry, Page, Presence, RejectCode, Rejected, ServerFrame, Typing,
-        Unfetched, Welcome, client_frame, conversation::Peer, server_frame::Body,
+        self, ClientFrame, Content, Conversation, Delivery, Goodbye, Head, Heads, Heartbeat, Limits, Mark,
+        Marked, NotedEntry, Page, Presence, RejectCode, Rejected, ServerFrame, Typing, Unfetched, Welcome,
+        client_frame, conversation::Peer, server_frame::Body,
     },
 };
 
@@ -88,16 +88,6 @@ fn millis(duration: Duration) -> u32 {
 
 pub(super) fn heartbeat(nonce: u64) -> Bytes {
     encode(Body::Heartbeat(Heartbeat { nonce }))
-}
-
-pub(super) fn accepted(id: MessageId, to: &Recipient, place: Place) -> Bytes {
-    encode(Body::Accepted(Accepted {
-        message_id: Bytes::copy_from_slice(&id.0),
-        conversation: Some(conversation(to)),
-        epoch: place.epoch,
-        seq: place.seq,
-        stored_at_ms: place.stored_at_ms,
-    }))
 }
 
 /// An id that is longer than any comes back cut, so that a refusal is never a large frame.
