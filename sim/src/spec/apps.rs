@@ -103,7 +103,7 @@ impl Spec {
                 }
             }
             SessionNotification::CaughtUp => self.caught_up(client),
-            SessionNotification::Marked { .. } => {}
+            SessionNotification::Marked { .. } | SessionNotification::Named { .. } => {}
             SessionNotification::Typing { .. }
             | SessionNotification::Presence { .. }
             | SessionNotification::Call { .. } => {

@@ -139,10 +139,11 @@ pub(in crate::server) fn noted_entry(
 }
 
 pub(super) fn page(fetch_id: u64, of: &Recipient, part: Messages) -> Bytes {
-    let Messages { epoch, head_seq, first_seq, messages } = part;
+    let Messages { epoch, head_seq, first_seq, messages, group_name } = part;
     let messages = messages.into_iter().map(page_message).collect();
     let conversation = Some(conversation(of));
-    encode(Body::Page(Page { fetch_id, conversation, epoch, messages, head_seq, first_seq }))
+    let group_name = String::from(group_name);
+    encode(Body::Page(Page { fetch_id, conversation, epoch, messages, head_seq, first_seq, group_name }))
 }
 
 /// What every message of a page has in common is left out.

@@ -15,7 +15,7 @@ use super::{
     shown::{ACCEPTED, Shown},
     text::{NAME_LIMIT_CHARS, Style, change, neutral, short},
 };
-use crate::client::{Event, State, Summary};
+use crate::client::{Event, State, Summary, name_given_by};
 
 /// Groups whose names are remembered.
 const NAMES_LIMIT: usize = 1_000;
@@ -149,15 +149,10 @@ impl Conversation {
     /// Learns what groups are called.
     fn learn(&mut self, conversation: &Recipient, message: &LogMessage) {
         let Recipient::Group(group) = conversation else { return };
-        match &message.content.subject {
-            Subject::Change(change) if new_name(change).is_some() => {
-                self.call(group, new_name(change).unwrap_or_default());
-            }
-            Subject::Message | Subject::Edit { .. } | Subject::Recall { .. } | Subject::Change(_) => {
-                if !self.names.contains_key(group) {
-                    self.call(group, "");
-                }
-            }
+        match name_given_by(message) {
+            Some(name) => self.call(group, name),
+            None if !self.names.contains_key(group) => self.call(group, ""),
+            None => {}
         }
     }
 
@@ -198,8 +193,11 @@ impl Conversation {
         self.newest_shown
     }
 
-    /// How far the other side of a conversation is, from before.
-    pub(super) fn marked_before(&mut self, summary: &Summary) {
+    /// How far the other side of a conversation is, from before, and what a group is called.
+    pub(super) fn known_before(&mut self, summary: &Summary) {
+        if let Recipient::Group(group) = &summary.conversation {
+            self.call(group, &summary.name);
+        }
         // No news: the lines that follow have their ticks.
         let _ = self.shown.marked(&summary.conversation, summary.peer);
     }
@@ -274,9 +272,14 @@ impl Conversation {
             self.newest_shown = self.newest_shown.max(last.seq);
         }
         let current = self.current.clone();
+        // What the group was called then is worth something only to who does not know what it is called now.
+        let is_named = matches!(&current, Recipient::Group(group)
+            if self.names.get(group).is_some_and(|name| !name.is_empty()));
         for message in messages {
             self.shown.add(&current, message);
-            self.learn(&current, message);
+            if !is_named {
+                self.learn(&current, message);
+            }
         }
         // Edits and recalls have changed what they are about.
         let shown = messages.iter().filter(|message| {
@@ -311,6 +314,7 @@ impl Conversation {
                 let quote = self.unaccepted.remove(&id).map_or_else(String::new, |message| message.quote);
                 vec![Line::Status(format!("not sent: {quote}: the server does not take it: {text}"))]
             }
+            Event::Named { conversation, name } => self.named(&conversation, &name).into_iter().collect(),
             Event::CaughtUp => {
                 self.caught_up = true;
                 Vec::new()
@@ -334,6 +338,15 @@ impl Conversation {
             | Event::Call { .. }
             | Event::Stalled => Vec::new(),
         }
+    }
+
+    /// The server says what a group is called. Whoever talks there under its id is told.
+    fn named(&mut self, conversation: &Recipient, name: &str) -> Option<Line> {
+        let Recipient::Group(group) = conversation else { return None };
+        let is_news = !self.names.get(group).is_some_and(|known| !known.is_empty());
+        self.call(group, name);
+        let about_current = is_news && *conversation == self.current && self.manner.interactive;
+        about_current.then(|| Line::Status(format!("this group is \"{}\"", self.label(conversation))))
     }
 
     /// The other user of the current conversation has come or gone.
@@ -501,19 +514,6 @@ impl Conversation {
             count => format!("; not sent yet: {count}"),
         };
         Line::Status(format!("you are {me}, talking to {}; {server}: {state}{waiting}", self.label(current)))
-    }
-}
-
-/// What a change calls the group from then on.
-const fn new_name(change: &GroupChange) -> Option<&str> {
-    match change {
-        GroupChange::Create { name, .. } | GroupChange::Rename(name) => Some(name),
-        GroupChange::Join
-        | GroupChange::Leave
-        | GroupChange::Invite(_)
-        | GroupChange::Kick(_)
-        | GroupChange::SetRole(..)
-        | GroupChange::Mute(..) => None,
     }
 }
 
@@ -694,6 +694,7 @@ mod tests {
         assert!(talk.says(&user("carol"), ID, "carol").is_empty());
         let summary = |conversation, unread| Summary {
             conversation,
+            name: "".into(),
             epoch: 1,
             last_seq: 9,
             own: Marks::default(),
@@ -733,6 +734,45 @@ mod tests {
         assert_eq!(talk.conversation.prompt(), "lunch> ");
         assert_eq!(talk.conversation.group(lunch), group);
         assert_eq!(talk.conversation.group(GroupId::new("1d9e").unwrap()), group);
+    }
+
+    #[test]
+    fn whoever_was_invited_learns_what_the_group_is_called() {
+        let mut talk = talk(TERMINAL);
+        let group = GroupId::new("1d9e1f5c-46a1-454b-9d23-f4d29627f595").unwrap();
+        let conversation = Recipient::Group(group.clone());
+        talk.conversation.turn_to(conversation.clone());
+        let named = || Event::Named { conversation: conversation.clone(), name: "lunch".into() };
+        assert_eq!(talk.told(named()), ["this group is \"lunch\""]);
+        assert_eq!(talk.conversation.prompt(), "lunch> ");
+        assert!(talk.told(named()).is_empty());
+        // What it was called long ago does not matter.
+        let change = GroupChange::Create { name: "breakfast".into(), invite_only: true };
+        let content = Content::change(change);
+        let from = UserId::new("bob").unwrap();
+        let message = LogMessage {
+            seq: 1,
+            id: ID,
+            from,
+            content,
+            stored_at_ms: 0,
+            own: false,
+            changed_seq: 0,
+            is_recalled: false,
+        };
+        talk.conversation.history(&[Arc::new(message)], &talk.clock);
+        assert_eq!(talk.conversation.prompt(), "lunch> ");
+        let summary = Summary {
+            conversation,
+            name: "dinner".into(),
+            epoch: 1,
+            last_seq: 9,
+            own: Marks::default(),
+            peer: Marks::default(),
+            unread: 2,
+        };
+        talk.conversation.known_before(&summary);
+        assert_eq!(talk.conversation.prompt(), "dinner> ");
     }
 
     #[test]
