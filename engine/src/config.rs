@@ -139,6 +139,9 @@ pub struct Limits {
     pub resend_messages: u32,
     /// Conversations of which a classic client that returns is sent messages again.
     pub resend_conversations: u32,
+    /// Bytes of stored messages that come for one classic client before it is their turn and are kept for it, counted as
+    /// in `outbox_bytes`; what is beyond that is read from the log.
+    pub resend_held_bytes: u64,
     /// Messages sent to one classic client of which is remembered whether they have arrived; others are sent again.
     pub receipts_per_connection: u32,
     /// Bytes waiting to be written to one session, counted as in `outbox_bytes` and less than that, beyond which
@@ -195,8 +198,9 @@ impl Default for Limits {
             pending_per_connection: 2_048,
             pending: 65_536,
             pending_bytes: 256 << 20,
-            resend_messages: 0,
+            resend_messages: 1_000,
             resend_conversations: 1_000,
+            resend_held_bytes: 256 << 10,
             receipts_per_connection: 2_048,
             lag_bytes: 1 << 20,
             fetches_per_connection: 4,

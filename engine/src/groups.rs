@@ -135,11 +135,11 @@ fn judge(
             at_least(Role::Owner)?;
             match target {
                 None => Err(CONFLICT),
-                Some(target) if target.role == *role => Err(CONFLICT),
                 // An owner steps down by itself or not at all, and never as the last one.
+                Some(target) if user != sender && target.role == Role::Owner => Err(FORBIDDEN),
+                Some(target) if target.role == *role => Err(CONFLICT),
                 Some(_) if user == sender && last_owner => Err(CONFLICT),
-                Some(_) if user == sender => Ok(()),
-                Some(_) => below(),
+                Some(_) => Ok(()),
             }
         }
     }
@@ -237,6 +237,8 @@ mod tests {
         assert_eq!(acts(&promote, Owner, Some(Admin)), Err(CONFLICT));
         assert_eq!(acts(&promote, Owner, Some(Owner)), Err(FORBIDDEN));
         assert_eq!(acts(&promote, Owner, None), Err(CONFLICT));
+        let already = GroupChange::SetRole(user("bob"), Owner);
+        assert_eq!(acts(&already, Owner, Some(Owner)), Err(FORBIDDEN), "whatever the role is");
         let rename = GroupChange::Rename("x".into());
         assert_eq!(acts(&rename, Member, None), Err(FORBIDDEN));
         assert_eq!(acts(&rename, Admin, None), Ok(()));

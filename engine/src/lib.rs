@@ -51,6 +51,7 @@ extern crate alloc;
 
 mod action;
 mod amend;
+mod answer;
 mod bus;
 mod client;
 mod close;
@@ -70,6 +71,7 @@ mod time;
 
 pub use action::{Action, Frame, Recipients};
 pub use amend::TargetFacts;
+pub use answer::Undone;
 pub use bus::{Carried, Note, Record, Topic};
 pub use client::{
     Body, Client, ClientAction, ClientConfig, ClientEvent, ClientLimits, ClientStats, ClosedReason,

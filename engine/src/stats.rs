@@ -76,6 +76,8 @@ stats! {
     store_failed,
     /// Submits that were answered with their place in the log.
     accepted,
+    /// Submits that were stored earlier, so that sessions are told their places.
+    places_told,
     /// Parts of logs that the store was asked for.
     fetches,
     /// Of those, ones that the store refused or failed to give, did not give in time, or that there was no room for.
@@ -133,6 +135,10 @@ stats! {
     receipts_over_limit,
     /// Stored messages that wait for their turn behind what is sent again.
     pushes_withheld,
+    /// Of those, ones that there was no room to keep: they are read from the log.
+    withheld_over_limit,
+    /// Stored messages that count as arrived because their clients, who go on living, answer no Pings.
+    receipts_assumed,
     /// Times that the store was told what has arrived.
     received_told,
 

@@ -21,6 +21,9 @@ pub enum Request {
     LoadUser(UserId),
     /// Give the message its place in its conversation's log, and commit.
     /// Answered by [`Answer::MessageStored`].
+    ///
+    /// Requests for one (sender, id) are done in the order in which they were asked, whichever engine asks: an engine
+    /// that has given one up may ask again, and what the later one is refused for good the earlier one must not store.
     StoreMessage(Box<NewMessage>),
     /// Keep a file under a name of the store's own. Answered by [`Answer::FileStored`].
     StoreFile(FileUpload),
@@ -66,7 +69,8 @@ pub enum Answer {
     /// To [`Request::StoreMessage`]: the message is durable. Storing the same (sender, id) again gives the
     /// place that it got the first time, and stores nothing.
     MessageStored(Place),
-    /// To [`Request::StoreMessage`]: the message has been durable since an earlier request, at this place.
+    /// To [`Request::StoreMessage`]: a message of this id has been durable since an earlier request, at this place of the
+    /// same conversation. What it says may be something else. In another conversation: [`Denial::Conflict`].
     StoredEarlier(Place),
     /// To [`Request::StoreFile`]: the file is durable.
     FileStored {

@@ -629,6 +629,36 @@ fn a_group_is_named_before_its_messages_and_again_when_it_is_called_otherwise() 
 }
 
 #[test]
+fn a_place_that_is_told_unasked_is_fetched_if_it_is_missing_and_says_nothing_else() {
+    let mut alice = Alice::online();
+    (1..=2).for_each(|seq| alice.delivered("bob", seq));
+    alice.wait(Duration::from_secs(2));
+    alice.told();
+    let said = alice.said.len();
+    let place = |with: &str, epoch, seq| {
+        let place = v1::Head { first_seq: 0, epoch, ..head(with, seq) };
+        Says::Heads(v1::Heads { heads: vec![place], last: false })
+    };
+    // What it has, and what may be of a log that is no more.
+    alice.hears(place("bob", EPOCH, 2));
+    alice.wait(Duration::from_secs(2));
+    assert_eq!((alice.told(), alice.said.len()), (vec![], said), "nothing is marked again either");
+    alice.hears(place("bob", EPOCH, 4));
+    let fetch = alice.fetched().remove(0);
+    assert_eq!(fetch.from_seq, 3);
+    alice.hears(Says::Page(page(&fetch, 3..=4, 4)));
+    assert_eq!(alice.told(), ["3", "4"]);
+    alice.hears(place("carol", EPOCH, 1));
+    let fetch = alice.fetched().remove(0);
+    alice.hears(Says::Page(page(&fetch, 1..=1, 1)));
+    assert_eq!(alice.told(), ["1"]);
+    // Of another epoch, it is asked about and not believed.
+    alice.hears(place("bob", 79, 1));
+    let fetch = alice.fetched().remove(0);
+    assert_eq!((alice.told().len(), fetch.from_seq), (0, 5));
+}
+
+#[test]
 fn only_the_latest_are_told_and_older_ones_on_demand() {
     let config = SessionConfig { history: History::Latest(2), ..config() };
     let mut alice = Alice::online_as(config, Resume::default(), v1::Limits::default());

@@ -114,7 +114,7 @@ fn every_key_can_be_set_by_its_variable() {
             names += 1;
         }
     }
-    assert_eq!(names, 65);
+    assert_eq!(names, 66);
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn values_reach_the_engine() {
                 user_bytes_per_second = 27\nuser_byte_burst = 28000\nadmissions_per_second = 29\n\
                 admission_burst = 30\noutbox_bytes = 4000\nstreams_per_connection = 20\n\
                 pending_per_connection = 21\npending = 22\npending_bytes = 5000\n\
-                resend_messages = 32\nresend_conversations = 33\nreceipts_per_connection = 34\n\
+                resend_messages = 32\nresend_conversations = 33\nresend_held_bytes = 37\nreceipts_per_connection = 34\n\
                 lag_bytes = 3000\nfetches_per_connection = 23\nmarks_per_connection = 25\npage_messages = 3\npage_bytes = 2400\n\
                 cursors_per_hello = 257\nheads_per_frame = 24\nwatches = 34\ncalls = 36\n";
     let engine = error_of_file(text).unwrap().config.engine();
@@ -178,6 +178,7 @@ fn values_reach_the_engine() {
             pending_bytes: 5_000,
             resend_messages: 32,
             resend_conversations: 33,
+            resend_held_bytes: 37,
             receipts_per_connection: 34,
             lag_bytes: 3_000,
             fetches_per_connection: 23,

@@ -10,7 +10,7 @@ use store_common::{
     user, wait_until,
 };
 use switchboard::store::{Conversation, Directory, NewGroup, NewUser, StoreOptions};
-use switchboard_engine::{Answer, Request, Ticket, UserProfile};
+use switchboard_engine::{Answer, Denial, Request, Ticket, UserProfile};
 
 fn direct(one: &str, other: &str) -> Conversation {
     Conversation::Direct(user(one), user(other))
@@ -128,8 +128,9 @@ fn now_ms() -> i64 {
 fn a_message_id_that_is_used_again_for_somebody_else_begins_no_conversation() {
     let folder = tempfile::tempdir().unwrap();
     let mut fixture = Fixture::open(folder.path(), &open_authentication());
-    let first = fixture.store(message("alice", 1, to_user("bob"), "hello"));
-    assert_eq!(fixture.store(message("alice", 1, to_user("carol"), "hello")), first);
+    fixture.store(message("alice", 1, to_user("bob"), "hello"));
+    let conflict = Answer::Denied(Denial::Conflict);
+    assert_eq!(fixture.ask(message("alice", 1, to_user("carol"), "hello")), conflict);
     let directory = fixture.store.directory().unwrap();
     assert_eq!(directory.conversation(&direct("alice", "carol")).unwrap(), None);
 }

@@ -28,11 +28,6 @@ pub enum Bug {
 /// Bugs of the engine in what no client of the simulator does yet: no seed can show them. Each has a chat in
 /// `engine/tests/server/canaries` that does. Whoever teaches the simulator to do it takes the bug out of here.
 pub const WITHOUT_STEPS: &[Canary] = &[
-    Canary::EntryToClassic,
-    Canary::ConcernedLeftOut,
-    Canary::DenialTransient,
-    Canary::NoteBelieved,
-    Canary::NoteForgotten,
     Canary::MarkToldBeforeStored,
     Canary::MarkEchoed,
     Canary::MarksOwnDevicesLeftOut,
@@ -41,10 +36,6 @@ pub const WITHOUT_STEPS: &[Canary] = &[
     Canary::WaitingMarkLost,
     Canary::MarksUnlimited,
     Canary::MarksLeftOutOfHeads,
-    Canary::TypingUnchecked,
-    Canary::TypingBelieved,
-    Canary::TypingEchoed,
-    Canary::TypingMakesLag,
     Canary::PresenceWithoutGrace,
     Canary::PresenceBackIgnored,
     Canary::PresenceLeftForgotten,
@@ -77,14 +68,6 @@ pub const STORE_WITHOUT_STEPS: &[StoreCanary] = &[
     StoreCanary::MarksBeyondHead,
     StoreCanary::MarksOfEveryLog,
     StoreCanary::MarksOutliveMembers,
-    StoreCanary::RolesUnchecked,
-    StoreCanary::KickKeepsMember,
-    StoreCanary::MutedMayWrite,
-    StoreCanary::FormerReadsOn,
-    StoreCanary::EditsOfOthers,
-    StoreCanary::RecalledIsEdited,
-    StoreCanary::EditNotShown,
-    StoreCanary::RecallKeepsText,
 ];
 
 /// Bugs of the engine in what the simulator's worlds leave out: rates of whole users, limits of admissions, and

@@ -20,6 +20,8 @@ pub enum Stream {
     Faults = 3,
     /// The times of everything.
     Scheduling = 4,
+    /// What sessions say that is not stored.
+    Signals = 5,
 }
 
 /// A source of choices.

@@ -5,12 +5,6 @@ use switchboard_engine::{Canary, Probe, Rule, Shipped};
 /// Rules of the engine about what no client of the simulator does yet; the engine's own tests reach all of these.
 /// Whoever teaches the simulator to do it takes the rule out of here.
 pub const WITHOUT_STEPS: &[Rule] = &[
-    Rule::NoteUndecodable,
-    Rule::NoteTold,
-    Rule::DeliveredToConcerned,
-    Rule::EntryNotedToGroup,
-    Rule::EntryNotedToConcerned,
-    Rule::EntryNotedToUser,
     Rule::MarkInvalid,
     Rule::MarkWaits,
     Rule::MarksFull,
@@ -23,10 +17,6 @@ pub const WITHOUT_STEPS: &[Rule] = &[
     Rule::MarksToPeer,
     Rule::BusOwnMarks,
     Rule::BusPeerMarks,
-    Rule::TypingRefused,
-    Rule::TypingTold,
-    Rule::TypingDropped,
-    Rule::BusTyping,
     Rule::PresenceArrived,
     Rule::PresenceGrace,
     Rule::PresenceBack,
@@ -87,6 +77,9 @@ pub const OF_FLOW: &[Rule] = &[
     Rule::Resent,
     Rule::CaughtUp,
     Rule::Withheld,
+    Rule::NotHeld,
+    Rule::HeldSent,
+    Rule::WrittenForArrived,
     Rule::SentBefore,
     Rule::ReceiptsFull,
     Rule::Arrived,

@@ -341,10 +341,9 @@ impl SimStore {
             Recipient::User(user) => self.admit(user),
             Recipient::Group(group) => self.may_write(group, &message.sender),
         };
-        let id = (message.sender.clone(), message.id.0);
         // A message that was stored once stays stored, even if its sender has left the group since.
-        if let Some(place) = self.ids.get(&id).filter(|_| !self.has(StoreCanary::ForgetsIds)) {
-            return Answer::StoredEarlier(*place);
+        if let Some(answer) = self.stored_earlier(&message) {
+            return answer;
         }
         if !allowed {
             if self.has(StoreCanary::RefusedTakesSeq) {
@@ -353,16 +352,34 @@ impl SimStore {
             }
             return Answer::Refused;
         }
-        if self.is_muted(&message) && !self.has(StoreCanary::MutedMayWrite) {
+        let is_muted = match &message.recipient {
+            Recipient::User(_) => false,
+            Recipient::Group(group) => self.is_muted(group, &message.sender),
+        };
+        if is_muted && !self.has(StoreCanary::MutedMayWrite) {
             return Answer::Denied(Denial::Forbidden);
         }
         self.append(message)
     }
 
-    /// Whether a message's sender may not write to its group now.
-    fn is_muted(&self, message: &NewMessage) -> bool {
-        let Recipient::Group(group) = &message.recipient else { return false };
-        let seat = self.group(group).and_then(|group| group.membership(&message.sender));
+    /// What a sender is told whose entry's id is in the store already. One that is in another conversation was never
+    /// stored in this one.
+    fn stored_earlier(&self, entry: &NewMessage) -> Option<Answer> {
+        let id = (entry.sender.clone(), entry.id.0);
+        let place = self.ids.get(&id).filter(|_| !self.has(StoreCanary::ForgetsIds))?;
+        let conversation = Conversation::of(&entry.sender, &entry.recipient);
+        let is_there = |stored: &&Stored| stored.seq == place.seq && stored.conversation == conversation;
+        let is_it = |stored: &Stored| stored.message.id == entry.id && stored.message.sender == entry.sender;
+        match self.log.iter().find(is_there).is_some_and(is_it) {
+            true => Some(Answer::StoredEarlier(*place)),
+            false => Some(Answer::Denied(Denial::Conflict)),
+        }
+    }
+
+    /// Whether a member may not write to a group now.
+    #[must_use]
+    pub fn is_muted(&self, group: &GroupId, user: &UserId) -> bool {
+        let seat = self.group(group).and_then(|group| group.membership(user));
         seat.is_some_and(|seat| seat.is_muted(self.now_ms()))
     }
 

@@ -184,6 +184,7 @@ impl Schedule {
         within("page_messages", s.page_messages, 1, 1 << 20)?;
         within("fetches_per_connection", s.fetches_per_connection, 1, 1 << 20)?;
         within("history", s.history, 0, 1 << 20)?;
+        within("unfounded_groups", s.unfounded_groups, 0, 256)?;
         // Longer ones do not fit into the time in which everything must come right once the faults have ended.
         for (name, delay_us) in s.list().into_iter().filter(|(name, _)| DELAYS.contains(name)) {
             within(name, delay_us, 0, DELAY_LIMIT_US)?;
@@ -219,7 +220,7 @@ impl Schedule {
         for word in step.what.to_string().split(' ').skip(1) {
             let exists = match word.parse::<To>() {
                 Ok(To::User(user)) => u64::from(user.0) < self.settings.users,
-                Ok(To::Group(group)) => group.index() < self.groups.len(),
+                Ok(To::Group(group)) => group.index() < self.all_groups(),
                 Ok(To::Nobody) => true,
                 Err(()) => match (word.parse::<ClientNo>(), word.parse::<crate::schedule::NodeNo>()) {
                     (Ok(client), _) => client.index() < self.clients.len(),
@@ -243,7 +244,9 @@ fn check_numbers(step: &Step) -> Result<(), String> {
         if value <= high { Ok(()) } else { Err(wrong()) }
     };
     match step.what {
-        What::Send { bytes, .. } | What::Media { bytes, .. } => within("bytes", bytes.into(), 1 << 24),
+        What::Send { bytes, .. } | What::Media { bytes, .. } | What::Edit { bytes, .. } => {
+            within("bytes", bytes.into(), 1 << 24)
+        }
         What::Burst { bytes, count, .. } => {
             within("count", count.into(), 1 << 20)?;
             within("bytes times count", u64::from(bytes) * u64::from(count), 1 << 26)
@@ -281,6 +284,7 @@ fn check_numbers(step: &Step) -> Result<(), String> {
             within("count", count.into(), 1 << 12)
         }
         What::Die { down_us, .. } => within("down_us", down_us, 1 << 32),
+        What::Typing { types, .. } => within("types", types.into(), 1),
         What::Clock { jump_us, .. } => within("jump_us", jump_us.unsigned_abs(), 1 << 36),
         What::Connect { .. }
         | What::Close { .. }
@@ -304,6 +308,9 @@ fn check_numbers(step: &Step) -> Result<(), String> {
         | What::Again { .. }
         | What::Alter { .. }
         | What::Invalid { .. }
+        | What::Recall { .. }
+        | What::Change { .. }
+        | What::Mislead { .. }
         | What::Older { .. }
         | What::Wipe { .. } => Ok(()),
     }

@@ -338,7 +338,11 @@ const fn is_fault(what: &What) -> bool {
         | What::Hello { .. }
         | What::Resync { .. }
         | What::Fetch { .. }
-        | What::Older { .. } => false,
+        | What::Edit { .. }
+        | What::Recall { .. }
+        | What::Change { .. }
+        | What::Older { .. }
+        | What::Typing { .. } => false,
         What::Cut { .. }
         | What::Misbehave { .. }
         | What::Nowhere { .. }
@@ -361,6 +365,7 @@ const fn is_fault(what: &What) -> bool {
         | What::Again { .. }
         | What::Alter { .. }
         | What::Invalid { .. }
+        | What::Mislead { .. }
         | What::Die { .. }
         | What::Wipe { .. } => true,
     }

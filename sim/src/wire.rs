@@ -2,9 +2,10 @@
 //! so that what the engine sends is judged by other eyes than the engine's.
 
 pub(crate) mod session;
+pub(crate) mod signals;
 
 use bytes::Bytes;
-use switchboard_engine::{Record, Topic};
+use switchboard_engine::{NewMessage, Record, Topic};
 use switchboard_proto::{Message as _, classic::Message};
 
 /// The place of what is published, if it is stored.
@@ -17,6 +18,12 @@ pub(crate) fn record_seq(record: &Record) -> Option<u64> {
 pub(crate) fn is_own_copy(record: &Record, message: &View<'_>) -> bool {
     let of_sender = matches!(&record.topic, Topic::User(user) if user.as_str() == message.from);
     of_sender && record.stored.is_some() && message.to != message.from
+}
+
+/// The message that a store is asked to keep: by its id if a session has given it that, else by what it says.
+pub(crate) fn stored_token(new: &NewMessage) -> Option<Token> {
+    let of_classic = || Token::read(&new.content).or_else(|| Token::read(&new.sender_name));
+    session::token_of(&new.id.0).or_else(of_classic)
 }
 
 /// Names a message for the whole run: the step that it came from, and its number within that step.

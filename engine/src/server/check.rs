@@ -155,6 +155,11 @@ impl<P: Probe> Server<P> {
                 "bounded",
                 "logs that a connection is behind with",
             )?;
+            let cost = receipts.held.cost_bytes();
+            hold(cost <= limits.resend_held_bytes, "bounded", "what is held for a connection")?;
+            hold(receipts.held.is_sound(), "accounting", "bytes that are held for a connection")?;
+            let has_log = !receipts.behind.is_empty() || receipts.held.is_empty();
+            hold(has_log, "bounded", "what is held is of a log that the connection is behind with")?;
             hold(!receipts.is_empty(), "bounded", "nothing is not remembered")?;
         }
         for connection in self.connections.iter() {

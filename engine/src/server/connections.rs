@@ -23,6 +23,8 @@ pub(super) struct Connection {
     pub(super) pinged_at: Instant,
     /// When it was welcomed, if it is a classic one that is sent again what has not arrived.
     pub(super) since: Option<Instant>,
+    /// Whether it answers Pings, if it is a classic one.
+    pub(super) answers: Answers,
     /// When the timers look at it next, if ever.
     pub(super) deadline: Option<Instant>,
     pub(super) messages: Meter,
@@ -34,6 +36,30 @@ pub(super) struct Connection {
     pub(super) session: Option<Box<Session>>,
     /// What a classic connection has been sent of logs and may not have, and what it is behind with, if there is any.
     pub(super) receipts: Option<Box<Receipts>>,
+}
+
+/// Whether a classic connection answers Pings, as browsers do by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answers {
+    /// It was sent none.
+    Unasked,
+    /// It has answered none so far; this is when it was sent the first.
+    NoneSince(Instant),
+    /// It has answered one.
+    Some,
+}
+
+impl Answers {
+    fn fold(self, digest: &mut Digest<'_>) {
+        match self {
+            Self::Unasked => digest.word(0),
+            Self::NoneSince(at) => {
+                digest.word(1);
+                digest.instant(at);
+            }
+            Self::Some => digest.word(2),
+        }
+    }
 }
 
 /// Where a connection is in its life.
@@ -68,6 +94,7 @@ impl Connection {
             received_at: now,
             pinged_at: now,
             since: None,
+            answers: Answers::Unasked,
             deadline: None,
             messages: Meter::default(),
             bytes: Meter::default(),
@@ -136,6 +163,7 @@ impl Connection {
         self.outbox.fold(digest);
         digest.flag(self.pipeline.is_some());
         digest.instant_or_none(self.since);
+        self.answers.fold(digest);
         digest.flag(self.receipts.is_some());
         if let Some(receipts) = &self.receipts {
             receipts.fold(digest, self.outbox.position());

@@ -141,6 +141,11 @@ impl<P: Probe> FanOut<'_, P> {
             Fate::Withheld => {
                 self.probe.reached(Rule::Withheld);
                 self.stats.pushes_withheld += 1;
+                let entry = Entry { conversation: conversation.clone(), epoch: place.epoch, seq: place.seq };
+                if !receipts.hold(entry, self.frame, self.config.limits.resend_held_bytes) {
+                    self.probe.reached(Rule::NotHeld);
+                    self.stats.withheld_over_limit += 1;
+                }
             }
             Fate::Known if self.probe.canary(Canary::CaughtUpTwice) => return true,
             Fate::Known => self.probe.reached(Rule::SentBefore),

@@ -6,6 +6,7 @@ use super::{
     users::{GroupKey, Load, User, UserKey},
 };
 use crate::{
+    answer::Undone,
     bus::Topic,
     id::{ConnId, GroupId, Ticket},
     probe::{Canary, Probe, Rule},
@@ -21,29 +22,16 @@ impl<P: Probe> Server<P> {
             return;
         }
         user.load = Load::Done;
-        match answer {
-            Answer::UserLoaded(profile) => {
+        match answer.into_user() {
+            Ok(profile) => {
                 self.probe.reached(Rule::Loaded);
                 self.apply_profile(key, profile);
             }
-            Answer::Failed => self.retry_load(key),
+            Err(Undone::Failed) => self.retry_load(key),
             // A user whom the directory does not know belongs to no group and has no picture.
-            Answer::Refused => {
+            Err(Undone::Refused) => {
                 self.probe.reached(Rule::UserUnknown);
                 self.apply_profile(key, UserProfile::default());
-            }
-            Answer::MessageStored(_)
-            | Answer::FileStored { .. }
-            | Answer::HeadsLoaded { .. }
-            | Answer::MessagesLoaded(_)
-            | Answer::MarksStored(_)
-            | Answer::Seen { .. }
-            | Answer::ReceivedStored
-            | Answer::UnreceivedLoaded { .. }
-            | Answer::StoredEarlier(_)
-            | Answer::Denied(_) => {
-                self.stats.driver_faults += 1;
-                self.retry_load(key);
             }
         }
         self.route_departed(key);

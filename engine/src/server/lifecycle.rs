@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     Server, classic,
-    connections::{Connection, Phase},
+    connections::{Answers, Connection, Phase},
     requests::Purpose,
     session::Session,
     shutdown::Stopping,
@@ -367,6 +367,7 @@ impl<P: Probe> Server<P> {
                     return self.close(conn, CloseReason::OutOfTurn);
                 }
                 self.forget_caught(conn);
+                self.assume_arrived(conn);
                 self.read_on_anyway(conn);
                 let silent_at = received_at.max(pinged_at) + self.config.ping_interval;
                 let is_silent = self.now >= silent_at || self.wants_ping(conn);
@@ -388,6 +389,9 @@ impl<P: Probe> Server<P> {
         let Some(connection) = self.connections.get_mut(conn).filter(|c| c.is_online()) else { return };
         self.probe.reached(Rule::Pinged);
         connection.pinged_at = now;
+        if connection.answers == Answers::Unasked && self.config.limits.resend_messages > 0 {
+            connection.answers = Answers::NoneSince(now);
+        }
         let itself = self.probe.canary(Canary::PingPositionWrong);
         let position = connection.outbox.position() + u64::from(itself);
         if let Some(receipts) = &mut connection.receipts {

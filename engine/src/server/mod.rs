@@ -1,6 +1,7 @@
 //! The server's side of routing and delivery.
 
 mod admission;
+mod arrivals;
 mod call;
 mod calls;
 mod check;
@@ -10,6 +11,7 @@ mod delivery;
 mod digest;
 mod directory;
 mod effects;
+mod held;
 mod letter;
 mod lifecycle;
 mod outbox;
@@ -258,7 +260,11 @@ impl<P: Probe> Server<P> {
 
     fn answered(&mut self, ticket: Ticket, answer: Answer) {
         match self.requests.close(ticket) {
-            Some(purpose) => self.answered_for(purpose, ticket, answer),
+            Some(purpose) if purpose.takes(&answer) => self.answered_for(purpose, ticket, answer),
+            Some(purpose) => {
+                self.stats.driver_faults += 1;
+                self.answered_for(purpose, ticket, Answer::Failed);
+            }
             None => {
                 self.probe.reached(Rule::AnswerIgnored);
                 self.stats.stale_events += 1;
@@ -274,11 +280,11 @@ impl<P: Probe> Server<P> {
             Purpose::Fetch(conn) => self.fetch_answered(conn, ticket, answer),
             Purpose::Unreceived(conn) => self.unreceived_answered(conn, answer),
             Purpose::Missed(conn) => self.missed_answered(conn, answer),
-            Purpose::Received(conn) => self.received_answered(conn, ticket, &answer),
-            Purpose::Marks(conn) => self.marks_answered(conn, ticket, &answer),
-            Purpose::Seen(away) => self.seen_answered(away, &answer),
-            Purpose::Watch(conn) => self.watch_answered(conn, ticket, &answer),
-            Purpose::Ring(leg) => self.ring_answered(leg, &answer),
+            Purpose::Received(conn) => self.received_answered(conn, ticket, answer),
+            Purpose::Marks(conn) => self.marks_answered(conn, ticket, answer),
+            Purpose::Seen(away) => self.seen_answered(away, answer),
+            Purpose::Watch(conn) => self.watch_answered(conn, ticket, answer),
+            Purpose::Ring(leg) => self.ring_answered(leg, answer),
         }
     }
 }

@@ -13,6 +13,7 @@ use switchboard_proto::v1::{NotedPresence, note};
 
 use super::{Server, requests::Purpose, session::frames, timers::Due, users::UserKey};
 use crate::{
+    answer::Undone,
     bus::Topic,
     digest::Digest,
     hash::{Lookup, OrderedSet, SeededState},
@@ -256,27 +257,14 @@ impl<P: Probe> Server<P> {
     }
 
     /// The store has kept when a user was last here, or has not.
-    pub(super) fn seen_answered(&mut self, key: AwayKey, answer: &Answer) {
+    pub(super) fn seen_answered(&mut self, key: AwayKey, answer: Answer) {
         let Some(Away { user, .. }) = self.forget_away(key) else { return };
-        let at_ms = match answer {
-            Answer::Seen { at_ms } => at_ms.unwrap_or(0),
+        let at_ms = match answer.into_seen() {
+            Ok(at_ms) => at_ms.unwrap_or(0),
             // Nobody is kept waiting for that: what is told without a time is right too.
-            Answer::Failed | Answer::Refused => {
+            Err(Undone::Failed | Undone::Refused) => {
                 self.probe.reached(Rule::SeenFailed);
                 self.stats.seen_failed += 1;
-                0
-            }
-            Answer::UserLoaded(_)
-            | Answer::MessageStored(_)
-            | Answer::StoredEarlier(_)
-            | Answer::FileStored { .. }
-            | Answer::HeadsLoaded { .. }
-            | Answer::MessagesLoaded(_)
-            | Answer::MarksStored(_)
-            | Answer::ReceivedStored
-            | Answer::UnreceivedLoaded { .. }
-            | Answer::Denied(_) => {
-                self.stats.driver_faults += 1;
                 0
             }
         };

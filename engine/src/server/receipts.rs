@@ -6,6 +6,9 @@ use alloc::{
     vec::Vec,
 };
 
+use bytes::Bytes;
+
+use super::held::Held;
 use crate::{
     digest::Digest,
     id::{Ticket, UserId},
@@ -21,6 +24,14 @@ pub(super) struct Entry {
     pub(super) seq: u64,
 }
 
+impl Entry {
+    pub(super) fn fold(&self, digest: &mut Digest<'_>) {
+        self.conversation.fold(digest);
+        digest.word(self.epoch);
+        digest.word(self.seq);
+    }
+}
+
 /// What is known of a connection's receiving. One that is in step with the logs and has answered its last Ping has none.
 #[derive(Clone, Debug)]
 pub(super) struct Receipts {
@@ -34,6 +45,8 @@ pub(super) struct Receipts {
     pub(super) stage: Stage,
     /// The logs of which it is to be sent more before anything newer of them. The first is being read.
     pub(super) behind: VecDeque<Behind>,
+    /// What was delivered of those logs meanwhile, as far as there is room.
+    pub(super) held: Held,
     /// How far it has caught up with logs, and when: what is delivered late of them was sent already.
     caught: Vec<(Entry, Instant)>,
 }
@@ -87,6 +100,8 @@ pub(super) struct Behind {
     pub(super) until: u64,
     /// Whether that is all that is known of it: it was delivered before the store had said where to begin.
     is_noted: bool,
+    /// Whether all that was delivered of it is held: unless the store names it, nothing of it need be read.
+    is_whole: bool,
 }
 
 /// What becomes of something new in a log.
@@ -103,13 +118,14 @@ pub(super) enum Fate {
 }
 
 impl Receipts {
-    pub(super) const fn new(stage: Stage) -> Self {
+    pub(super) fn new(stage: Stage) -> Self {
         Self {
             sent: VecDeque::new(),
             arrived: Vec::new(),
             pinged: 0,
             stage,
             behind: VecDeque::new(),
+            held: Held::default(),
             caught: Vec::new(),
         }
     }
@@ -177,7 +193,8 @@ impl Receipts {
         self.pinged = position;
     }
 
-    /// What becomes of something that is delivered now. What is withheld is read from the log when it is its turn.
+    /// What becomes of something that is delivered now. What is withheld is held, or else read from the log when it is
+    /// its turn.
     pub(super) fn fate(&mut self, conversation: &Recipient, place: Place, limit_logs: usize) -> Fate {
         let Place { epoch, seq, .. } = place;
         if let Some(log) = self.behind.iter_mut().find(|log| log.conversation == *conversation) {
@@ -195,7 +212,8 @@ impl Receipts {
             Stage::Asking { .. } | Stage::AskedInVain { .. } if self.logs() >= limit_logs => Fate::NoRoom,
             Stage::Asking { .. } | Stage::AskedInVain { .. } => {
                 let conversation = conversation.clone();
-                let log = Behind { conversation, epoch, next_seq: seq, until: seq, is_noted: true };
+                let log =
+                    Behind { conversation, epoch, next_seq: seq, until: seq, is_noted: true, is_whole: true };
                 self.behind.push_back(log);
                 Fate::Withheld
             }
@@ -208,6 +226,44 @@ impl Receipts {
         }
     }
 
+    /// Holds what is withheld. Returns whether there was room for it.
+    pub(super) fn hold(&mut self, entry: Entry, frame: &Bytes, limit_bytes: u64) -> bool {
+        let log = self.behind.iter_mut().find(|log| log.conversation == entry.conversation);
+        let Some(log) = log.filter(|log| log.epoch == entry.epoch) else { return false };
+        let fits = self.held.keep(entry, frame, limit_bytes);
+        log.is_whole &= fits;
+        fits
+    }
+
+    /// The store has named all logs of which something is missing. Of the others, everything that was delivered
+    /// meanwhile can be sent, if all of it was held: this is it, in the order in which it came.
+    pub(super) fn take_due(&mut self) -> Vec<(Entry, Bytes)> {
+        if self.held.is_empty() {
+            return Vec::new();
+        }
+        let Self { behind, held, .. } = self;
+        held.take(|entry| {
+            let is_it = |log: &Behind| log.is_noted && log.conversation == entry.conversation;
+            behind.iter().find(|log| is_it(log)).is_some_and(|log| log.is_whole)
+        })
+    }
+
+    /// What was due is sent, but for this: it is read from the log when it is its turn.
+    pub(super) fn give_back(&mut self, rest: Vec<(Entry, Bytes)>) {
+        self.behind.retain_mut(|log| {
+            let first = rest.iter().find(|(entry, _)| entry.conversation == log.conversation);
+            let is_due = log.is_noted && log.is_whole;
+            if let Some((first, _)) = first.filter(|_| is_due) {
+                (log.next_seq, log.is_noted) = (first.seq, false);
+                return true;
+            }
+            !is_due
+        });
+        for (entry, frame) in rest {
+            self.held.keep(entry, &frame, u64::MAX);
+        }
+    }
+
     /// The connection is behind with a log: it has everything before `from`, and is to be sent all up to `until`.
     /// Returns whether there is room to remember that.
     pub(super) fn fall_behind(&mut self, at: Entry, until: u64, limit_logs: usize) -> bool {
@@ -215,12 +271,13 @@ impl Receipts {
         if let Some(log) = self.behind.iter_mut().find(|log| log.conversation == conversation) {
             // What was delivered meanwhile is behind it, and of the same log unless that has begun anew.
             let until = if log.epoch == epoch { until.max(log.until) } else { until };
-            *log = Behind { conversation, epoch, next_seq: from, until, is_noted: false };
+            *log = Behind { conversation, epoch, next_seq: from, until, is_noted: false, is_whole: false };
             return true;
         }
         let fits = self.logs() < limit_logs;
         if fits {
-            self.behind.push_back(Behind { conversation, epoch, next_seq: from, until, is_noted: false });
+            let (is_noted, is_whole) = (false, false);
+            self.behind.push_back(Behind { conversation, epoch, next_seq: from, until, is_noted, is_whole });
         }
         fits
     }
@@ -241,8 +298,15 @@ impl Receipts {
 
     /// The first log has been sent to its end.
     pub(super) fn catch_up(&mut self, now: Instant) {
-        let Some(Behind { conversation, epoch, next_seq, .. }) = self.behind.pop_front() else { return };
+        let Some(Behind { conversation, epoch, next_seq, .. }) = self.pop_log() else { return };
         self.caught.push((Entry { conversation, epoch, seq: next_seq.saturating_sub(1) }, now));
+    }
+
+    /// Of the first log nothing more is sent.
+    pub(super) fn pop_log(&mut self) -> Option<Behind> {
+        let log = self.behind.pop_front()?;
+        self.held.forget_log(&log.conversation);
+        Some(log)
     }
 
     /// Forgets what was caught up with before `then`: nothing of it is on its way any more.
@@ -269,15 +333,19 @@ impl Receipts {
     /// A Pong says that so many frames have arrived: as many as the last Ping followed, or it is none of ours.
     /// Returns whether that is news. `is_all` is a bug.
     pub(super) fn pong(&mut self, position: u64, is_all: bool) -> bool {
-        let has_arrived = |sent: &(u64, Entry)| sent.0 <= position || is_all;
-        if position > self.pinged || !self.sent.front().is_some_and(has_arrived) {
-            return false;
-        }
+        position <= self.pinged && self.arrive(if is_all { u64::MAX } else { position }) > 0
+    }
+
+    /// So many frames have arrived. Returns how many places of logs were among them.
+    pub(super) fn arrive(&mut self, position: u64) -> u64 {
+        let has_arrived = |sent: &(u64, Entry)| sent.0 <= position;
+        let mut count = 0;
         while let Some((_, entry)) = self.sent.pop_front_if(|sent| has_arrived(&*sent)) {
             let Entry { conversation, epoch, seq } = entry;
             arrived_of(&mut self.arrived, &conversation, epoch).seqs.insert(seq);
+            count += 1;
         }
-        true
+        count
     }
 
     /// Something that the store is to be told, of a log of which it is not being told anything; what other
@@ -326,17 +394,12 @@ impl Receipts {
     /// Which request each ticket is, the requests tell. Positions count from the last Ping's, and that from the
     /// connection's own.
     pub(super) fn fold(&self, digest: &mut Digest<'_>, position: u64) {
-        let fold = |digest: &mut Digest<'_>, entry: &Entry| {
-            entry.conversation.fold(digest);
-            digest.word(entry.epoch);
-            digest.word(entry.seq);
-        };
         let origin = if digest.is_everything() { 0 } else { self.pinged };
         digest.word(position.wrapping_sub(self.pinged));
         digest.len(self.sent.len());
         for (position, entry) in &self.sent {
             digest.word(position.wrapping_sub(origin));
-            fold(digest, entry);
+            entry.fold(digest);
         }
         digest.len(self.arrived.len());
         for Arrived { conversation, epoch, given_up, seqs, telling } in &self.arrived {
@@ -349,16 +412,18 @@ impl Receipts {
         }
         self.stage.fold(digest);
         digest.len(self.behind.len());
-        for Behind { conversation, epoch, next_seq, until, is_noted } in &self.behind {
+        for Behind { conversation, epoch, next_seq, until, is_noted, is_whole } in &self.behind {
             digest.flag(*is_noted);
+            digest.flag(*is_whole);
             conversation.fold(digest);
             digest.word(*epoch);
             digest.word(*next_seq);
             digest.word(*until);
         }
+        self.held.fold(digest);
         digest.len(self.caught.len());
         for (entry, at) in &self.caught {
-            fold(digest, entry);
+            entry.fold(digest);
             digest.instant(*at);
         }
     }

@@ -7,6 +7,7 @@ use super::{calls::LegKey, pipeline::PipelineKey, presence::AwayKey, users::User
 use crate::{
     digest::Digest,
     id::{ConnId, Ticket},
+    storage::Answer,
     time::Instant,
 };
 
@@ -35,6 +36,25 @@ pub(super) enum Purpose {
     Watch(ConnId),
     /// Whether a user may ring another one.
     Ring(LegKey),
+}
+
+impl Purpose {
+    /// Whether an answer is one to what was asked.
+    pub(super) const fn takes(self, answer: &Answer) -> bool {
+        let is_done = match self {
+            Self::Load(_) => matches!(answer, Answer::UserLoaded(_)),
+            Self::Message(_) => {
+                answer.place().is_some() || matches!(answer, Answer::FileStored { .. } | Answer::Denied(_))
+            }
+            Self::Heads(_) => matches!(answer, Answer::HeadsLoaded { .. }),
+            Self::Fetch(_) | Self::Missed(_) => matches!(answer, Answer::MessagesLoaded(_)),
+            Self::Unreceived(_) => matches!(answer, Answer::UnreceivedLoaded { .. }),
+            Self::Received(_) => matches!(answer, Answer::ReceivedStored),
+            Self::Marks(_) => matches!(answer, Answer::MarksStored(_)),
+            Self::Seen(_) | Self::Watch(_) | Self::Ring(_) => matches!(answer, Answer::Seen { .. }),
+        };
+        is_done || matches!(answer, Answer::Refused | Answer::Failed)
+    }
 }
 
 /// The open tickets. All wait equally long, so the lowest ticket is the first to expire.

@@ -12,14 +12,14 @@ use switchboard_proto::v1::Content;
 
 use super::{
     Server, classic,
-    receipts::{Behind, Entry, Missing, Receipts, Stage},
+    receipts::{Behind, Entry, Receipts, Stage},
     requests::Purpose,
     timers::Due,
-    users::UserKey,
 };
 use crate::{
     action::Frame,
-    id::{ConnId, Ticket, UserId},
+    answer::Undone,
+    id::{ConnId, UserId},
     probe::{Canary, Probe, Rule},
     storage::{Answer, Head, Messages, Range, Received, Recipient, Request, StoredMessage, Subject},
     time::Instant,
@@ -27,15 +27,17 @@ use crate::{
 
 /// What became of a message that was read for a connection.
 enum Resent {
-    /// It is on its way, or is not for classic clients.
-    Done,
+    /// It is on its way.
+    Sent,
+    /// It is not for classic clients, or too large for them.
+    PassedOver,
     /// There is no room for it now.
     NoRoom,
 }
 
 impl<P: Probe> Server<P> {
     /// Whether classic clients are sent again what has not arrived.
-    const fn resends(&self) -> bool {
+    pub(super) const fn resends(&self) -> bool {
         self.config.limits.resend_messages > 0
     }
 
@@ -63,7 +65,7 @@ impl<P: Probe> Server<P> {
         self.users.get(user).map(|user| user.id.clone())
     }
 
-    fn receipts(&mut self, conn: ConnId) -> Option<&mut Receipts> {
+    pub(super) fn receipts(&mut self, conn: ConnId) -> Option<&mut Receipts> {
         self.connections.get_mut(conn)?.receipts.as_deref_mut()
     }
 
@@ -80,29 +82,17 @@ impl<P: Probe> Server<P> {
         let Some(Stage::Asking { after, .. }) = self.receipts(conn).map(|receipts| receipts.stage) else {
             return;
         };
-        let (unreceived, next) = match answer {
-            Answer::UnreceivedLoaded { unreceived, next } => (unreceived, next),
+        let (unreceived, next) = match answer.into_unreceived() {
+            Ok(part) => part,
             // A user whom the store does not know has missed nothing.
-            Answer::Refused => (Vec::new(), None),
-            Answer::Failed => return self.retry_catch_up(conn, Some(after)),
-            Answer::UserLoaded(_)
-            | Answer::MessageStored(_)
-            | Answer::FileStored { .. }
-            | Answer::HeadsLoaded { .. }
-            | Answer::MessagesLoaded(_)
-            | Answer::MarksStored(_)
-            | Answer::Seen { .. }
-            | Answer::ReceivedStored
-            | Answer::StoredEarlier(_)
-            | Answer::Denied(_) => {
-                self.stats.driver_faults += 1;
-                return self.retry_catch_up(conn, Some(after));
-            }
+            Err(Undone::Refused) => (Vec::new(), None),
+            Err(Undone::Failed) => return self.retry_catch_up(conn, Some(after)),
         };
         let all_fit = unreceived.into_iter().all(|(head, received)| self.fall_behind(conn, head, &received));
         match next.filter(|_| all_fit) {
             Some(after) => self.ask_unreceived(conn, after),
             None => {
+                self.send_held(conn);
                 self.read_next(conn);
                 // What has arrived at other connections had to wait for what this one lacks.
                 if let Some(user) = self.connections.get(conn).and_then(|connection| connection.user()) {
@@ -135,6 +125,29 @@ impl<P: Probe> Server<P> {
         fits
     }
 
+    /// Sends what was delivered meanwhile of logs that a connection is not behind with, as far as there is room.
+    fn send_held(&mut self, conn: ConnId) {
+        let Some(receipts) = self.receipts(conn) else { return };
+        let mut due = receipts.take_due().into_iter();
+        let mut rest = Vec::new();
+        for (entry, frame) in due.by_ref() {
+            match self.send_missed(conn, frame.clone()) {
+                Resent::Sent | Resent::PassedOver => {
+                    self.probe.reached(Rule::HeldSent);
+                    self.remember_sent(conn, entry);
+                }
+                Resent::NoRoom => {
+                    rest.push((entry, frame));
+                    break;
+                }
+            }
+        }
+        rest.extend(due);
+        if let Some(receipts) = self.receipts(conn) {
+            receipts.give_back(rest);
+        }
+    }
+
     /// Reads on for a connection, if it is behind with anything.
     fn read_next(&mut self, conn: ConnId) {
         let Some(reader) = self.user_of(conn) else { return };
@@ -142,8 +155,7 @@ impl<P: Probe> Server<P> {
         let (limit, limit_bytes) = (limits.page_messages, limits.page_bytes);
         let Some(receipts) = self.receipts(conn) else { return };
         let Some(Behind { conversation, next_seq, .. }) = receipts.next_log() else {
-            receipts.stage = Stage::InStep;
-            return self.forget_receipts(conn);
+            return self.caught_up(conn);
         };
         let (conversation, from_seq) = (conversation.clone(), *next_seq);
         let range = Range { reader, conversation, from_seq, backwards: false, limit, limit_bytes };
@@ -152,31 +164,30 @@ impl<P: Probe> Server<P> {
         self.set_stage(conn, Stage::Reading { ticket });
     }
 
+    /// A connection is behind with nothing any more. What it was sent to that end is asked after at once: it may not stay
+    /// long.
+    fn caught_up(&mut self, conn: ConnId) {
+        if let Some(receipts) = self.receipts(conn) {
+            receipts.stage = Stage::InStep;
+        }
+        if self.wants_ping(conn) {
+            self.ping(conn);
+        }
+        self.forget_receipts(conn);
+    }
+
     /// The store has answered with a part of a log that a connection is behind with, or has not in time.
     pub(super) fn missed_answered(&mut self, conn: ConnId, answer: Answer) {
         let Some(Stage::Reading { .. }) = self.receipts(conn).map(|receipts| receipts.stage) else { return };
-        match answer {
-            Answer::MessagesLoaded(part) => self.resend(conn, part),
+        match answer.into_messages() {
+            Ok(part) => self.resend(conn, part),
             // It is the user's conversation no more.
-            Answer::Refused => {
+            Err(Undone::Refused) => {
                 self.probe.reached(Rule::ResendRefused);
-                self.receipts(conn).map(|receipts| receipts.behind.pop_front());
+                self.receipts(conn).map(|receipts| receipts.pop_log());
                 self.read_next(conn);
             }
-            Answer::Failed => self.retry_catch_up(conn, None),
-            Answer::UserLoaded(_)
-            | Answer::MessageStored(_)
-            | Answer::FileStored { .. }
-            | Answer::HeadsLoaded { .. }
-            | Answer::UnreceivedLoaded { .. }
-            | Answer::MarksStored(_)
-            | Answer::Seen { .. }
-            | Answer::ReceivedStored
-            | Answer::StoredEarlier(_)
-            | Answer::Denied(_) => {
-                self.stats.driver_faults += 1;
-                self.retry_catch_up(conn, None);
-            }
+            Err(Undone::Failed) => self.retry_catch_up(conn, None),
         }
     }
 
@@ -223,7 +234,7 @@ impl<P: Probe> Server<P> {
             }
             let entry = Entry { conversation: conversation.clone(), epoch, seq };
             match self.resend_one(conn, &user, entry, message) {
-                Resent::Done => {}
+                Resent::Sent | Resent::PassedOver => {}
                 Resent::NoRoom => break,
             }
             if let Some(receipts) = self.receipts(conn) {
@@ -267,146 +278,67 @@ impl<P: Probe> Server<P> {
 
     /// Sends a message of a log if it is for a classic client and there is room; else it counts as sent.
     fn resend_one(&mut self, conn: ConnId, user: &UserId, entry: Entry, message: StoredMessage) -> Resent {
-        if self.receipts_are_many(conn) && !self.is_late(conn) {
-            return Resent::NoRoom;
-        }
         let is_own = message.sender == *user && !self.probe.canary(Canary::ResendsOwn);
         let is_message = message.subject == Subject::Message && !message.is_recalled;
-        if is_message && !is_own {
-            let frame = resent_form(user, &entry.conversation, message, &self.probe);
-            let (limit, lag) = (self.config.limits.outbox_bytes, self.config.limits.lag_bytes);
-            let Some(connection) = self.connections.get_mut(conn) else { return Resent::NoRoom };
-            // As much as makes a session lag; a single one may be as large as the outbox.
-            let waits = connection.outbox.unflushed_frames() > 0;
-            if !connection.outbox.push(frame.len(), if waits { lag } else { limit }) {
-                if waits {
-                    self.probe.reached(Rule::ResendWaits);
-                    return Resent::NoRoom;
-                }
-                // It has grown beyond all that may wait; nobody will ever be sent it.
-                self.stats.resend_given_up += 1;
-            } else {
-                self.probe.reached(Rule::Resent);
-                self.stats.pushes += 1;
-                self.stats.resent += 1;
-                let mark = self.effects.mark();
-                self.effects.recipient(conn);
-                self.effects.send(mark, Frame::Message(frame));
+        // What has come live meanwhile is sent as it came, unless it was edited since.
+        let is_edited = message.changed_seq > 0;
+        let held = self.receipts(conn).and_then(|receipts| receipts.held.find(&entry).cloned());
+        let frame = match held.filter(|_| !is_edited) {
+            Some(frame) => {
+                self.probe.reached(Rule::HeldSent);
+                frame
             }
-        }
-        self.remember_sent(conn, entry);
-        Resent::Done
-    }
-
-    /// Something in a log is among the frames that a connection has been sent so far.
-    fn remember_sent(&mut self, conn: ConnId, entry: Entry) {
-        let (limit, interval) =
-            (to_usize(self.config.limits.receipts_per_connection), self.config.receipt_interval);
-        let due = self.now + interval;
-        let Some(connection) = self.connections.get_mut(conn) else { return };
-        if !connection.remember(entry, limit) {
-            self.probe.reached(Rule::ReceiptsFull);
-            self.stats.receipts_over_limit += 1;
-        }
-        self.look_at(conn, due);
-    }
-
-    /// Moves a connection's deadline to a time, unless it is earlier already.
-    fn look_at(&mut self, conn: ConnId, at: Instant) {
-        if self.connections.get(conn).is_some_and(|connection| connection.deadline.is_none_or(|due| due > at))
-        {
-            self.set_deadline(conn, Some(at));
-        }
-    }
-
-    /// A Pong has come back: what was sent before its Ping has arrived.
-    pub(super) fn classic_ponged(&mut self, conn: ConnId, payload: &Bytes) {
-        let Ok(position) = <[u8; 8]>::try_from(payload.as_ref()).map(u64::from_be_bytes) else { return };
-        let is_all = self.probe.canary(Canary::PongCountsTooMuch);
-        let Some(receipts) = self.receipts(conn) else { return };
-        if !receipts.pong(position, is_all) {
-            return;
-        }
-        self.probe.reached(Rule::Arrived);
-        if let Some(user) = self.connections.get(conn).and_then(|connection| connection.user()) {
-            self.tell_received(user);
-        }
-        self.read_on(conn);
-    }
-
-    /// Tells the store what has arrived at all classic connections of a user that are here.
-    fn tell_received(&mut self, user: UserKey) {
-        let Some((id, conns)) = self.users.get(user).map(|user| (user.id.clone(), user.conns.clone())) else {
-            return;
+            None => resent_form(user, &entry.conversation, message, &self.probe),
         };
-        for conn in &conns {
-            let missing = self.missing(conns.iter().filter(|other| *other != conn));
-            while let Some(news) = self.receipts(*conn).and_then(|receipts| receipts.news(&id, &missing)) {
-                self.probe.reached(Rule::ReceivedTold);
-                self.stats.received_told += 1;
-                let request = Request::StoreReceived(Box::new(news.clone()));
-                let ticket = self.request(Purpose::Received(*conn), request);
-                if let Some(receipts) = self.receipts(*conn) {
-                    receipts.tell(ticket, &news);
-                }
-            }
-        }
-    }
-
-    /// What some connections lack.
-    fn missing<'a>(&self, conns: impl Iterator<Item = &'a ConnId>) -> Missing {
-        let mut missing = Missing::default();
-        if self.probe.canary(Canary::OneDeviceIsEnough) {
-            return missing;
-        }
-        for conn in conns {
-            if let Some(receipts) = self.connections.get(*conn).and_then(|c| c.receipts.as_deref()) {
-                missing.add(receipts);
-            }
-        }
-        missing
-    }
-
-    /// The store has answered about what has arrived, or has not in time.
-    pub(super) fn received_answered(&mut self, conn: ConnId, ticket: Ticket, answer: &Answer) {
-        let is_done = match answer {
-            // Of another log, or of a conversation that is not the user's any more: there is nothing to remember.
-            Answer::ReceivedStored | Answer::Refused => true,
-            Answer::Failed => {
-                self.probe.reached(Rule::ReceivedFailed);
-                self.stats.resend_failed += 1;
-                false
-            }
-            Answer::UserLoaded(_)
-            | Answer::MessageStored(_)
-            | Answer::FileStored { .. }
-            | Answer::HeadsLoaded { .. }
-            | Answer::MessagesLoaded(_)
-            | Answer::UnreceivedLoaded { .. }
-            | Answer::MarksStored(_)
-            | Answer::Seen { .. }
-            | Answer::StoredEarlier(_)
-            | Answer::Denied(_) => {
-                self.stats.driver_faults += 1;
-                false
-            }
+        let outcome = if is_message && !is_own {
+            self.send_missed(conn, frame)
+        } else if self.is_full(conn) {
+            Resent::NoRoom
+        } else {
+            Resent::PassedOver
         };
-        let Some(receipts) = self.receipts(conn) else { return };
-        receipts.told(ticket, is_done);
-        self.forget_receipts(conn);
-        // More may have arrived meanwhile. What failed is told with what arrives next.
-        if is_done && let Some(user) = self.connections.get(conn).and_then(|connection| connection.user()) {
-            self.tell_received(user);
+        match outcome {
+            Resent::NoRoom => {}
+            Resent::Sent | Resent::PassedOver => {
+                self.stats.resent += u64::from(matches!(outcome, Resent::Sent));
+                if let Some(receipts) = self.receipts(conn) {
+                    receipts.held.forget(&entry);
+                }
+                self.remember_sent(conn, entry);
+            }
         }
+        outcome
     }
 
-    /// Forgets what is known of a connection's receiving, if that is nothing.
-    fn forget_receipts(&mut self, conn: ConnId) {
-        if let Some(connection) = self.connections.get_mut(conn)
-            && connection.receipts.as_ref().is_some_and(|receipts| receipts.is_empty())
-        {
-            connection.receipts = None;
+    /// Whether so much may not have arrived that nothing more of logs is sent for now.
+    fn is_full(&self, conn: ConnId) -> bool {
+        self.receipts_are_many(conn) && !self.is_late(conn)
+    }
+
+    /// Sends a connection a message that it has missed, if there is room. What there will never be room for is given up.
+    fn send_missed(&mut self, conn: ConnId, frame: Bytes) -> Resent {
+        if self.is_full(conn) {
+            return Resent::NoRoom;
         }
+        let (limit, lag) = (self.config.limits.outbox_bytes, self.config.limits.lag_bytes);
+        let Some(connection) = self.connections.get_mut(conn) else { return Resent::NoRoom };
+        // As much as makes a session lag; a single one may be as large as the outbox.
+        let waits = connection.outbox.unflushed_frames() > 0;
+        if !connection.outbox.push(frame.len(), if waits { lag } else { limit }) {
+            if waits {
+                self.probe.reached(Rule::ResendWaits);
+                return Resent::NoRoom;
+            }
+            // It has grown beyond all that may wait; nobody will ever be sent it.
+            self.stats.resend_given_up += 1;
+            return Resent::PassedOver;
+        }
+        self.probe.reached(Rule::Resent);
+        self.stats.pushes += 1;
+        let mark = self.effects.mark();
+        self.effects.recipient(conn);
+        self.effects.send(mark, Frame::Message(frame));
+        Resent::Sent
     }
 
     /// A classic connection is looked at: nothing that was delivered that long ago is on its way any more.
@@ -434,37 +366,6 @@ impl<P: Probe> Server<P> {
         let connection = self.connections.get(conn);
         connection.is_some_and(|connection| self.now >= connection.pinged_at + self.config.receipt_interval)
     }
-
-    /// A classic connection ends. What it lacks is missing, unless a newer connection of the user came after the last
-    /// sign of life of this one: then that one has taken its place, and was sent all of it.
-    pub(super) fn end_receipts(&mut self, conn: ConnId, user: UserKey) {
-        let Some(connection) = self.connections.get_mut(conn) else { return };
-        let last_heard = connection.received_at;
-        let Some(receipts) = connection.receipts.take() else { return };
-        if let Some(at) = receipts.retry_at() {
-            self.timers.cancel(at, Due::Resend(conn));
-        }
-        for ticket in receipts.tickets() {
-            self.requests.close(ticket);
-        }
-        let others = self.users.get(user).map(|user| user.conns.clone()).unwrap_or_default();
-        if others.iter().all(|other| *other == conn) {
-            return;
-        }
-        let mut lacks = Missing::default();
-        lacks.add(&receipts);
-        for other in others.into_iter().filter(|other| *other != conn) {
-            let Some(connection) = self.connections.get_mut(other) else { continue };
-            let (since, Some(receipts)) = (connection.since, &mut connection.receipts) else { continue };
-            if since.is_some_and(|since| since >= last_heard) {
-                self.probe.reached(Rule::ReplacedByNewer);
-            } else if !self.probe.canary(Canary::LossForgotten) {
-                receipts.forget_missing(&lacks);
-            }
-            self.forget_receipts(other);
-        }
-        self.tell_received(user);
-    }
 }
 
 /// A stored message in the form for a classic client that was not sent it when it was stored.
@@ -485,6 +386,6 @@ fn resent_form(user: &UserId, of: &Recipient, message: StoredMessage, probe: &im
     if is_group { classic::group_form(message, probe) } else { classic::encode(&message) }
 }
 
-fn to_usize(number: u32) -> usize {
+pub(super) fn to_usize(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }

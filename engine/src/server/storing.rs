@@ -206,21 +206,8 @@ impl<P: Probe> Server<P> {
                 self.probe.reached(Rule::StoreFailed);
                 self.stats.store_failed += 1;
             }
-            (
-                _,
-                Answer::UserLoaded(_)
-                | Answer::MessageStored(_)
-                | Answer::StoredEarlier(_)
-                | Answer::FileStored { .. }
-                | Answer::HeadsLoaded { .. }
-                | Answer::MessagesLoaded(_)
-                | Answer::MarksStored(_)
-                | Answer::Seen { .. }
-                | Answer::ReceivedStored
-                | Answer::UnreceivedLoaded { .. },
-            ) => {
-                self.stats.driver_faults += 1;
-            }
+            // A file's answer for a message, or the other way round.
+            _ => self.stats.driver_faults += 1,
         }
         let settled = entry.stage.is_settled();
         self.submit_ready(key);
@@ -291,10 +278,11 @@ impl<P: Probe> Server<P> {
             let letter = Letter { sender: &sender, recipient: &recipient, id: *id, place, form };
             match submission {
                 Some(Submission { is_delivered: true, .. }) => self.probe.reached(Rule::SubmitRepeated),
-                // What is submitted under an id that the log has may say something else than the log. Who has not
-                // been told what stands there finds out by the heads.
                 Some(Submission { is_delivered: false, .. }) | None if !is_new => {
                     self.probe.reached(Rule::SubmitStoredEarlier);
+                    if !self.probe.canary(Canary::EarlierNotTold) {
+                        self.tell_place(&sender, &recipient, place, origin);
+                    }
                 }
                 Some(Submission { is_delivered: false, .. }) => {
                     self.pipelines.mark_delivered(key, *id);

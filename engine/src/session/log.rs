@@ -215,6 +215,19 @@ impl Log {
         }
     }
 
+    /// There is something at a place.
+    pub(super) fn place(&mut self, epoch: u64, seq: u64, teller: &mut Teller<'_>) {
+        if epoch != self.epoch {
+            // As with a message that comes by itself.
+            teller.stats.foreign += 1;
+            self.suspect |= !self.is_retired(epoch);
+        } else if seq <= self.cursor {
+            teller.stats.stale_heads += 1;
+        } else {
+            self.claim(seq);
+        }
+    }
+
     /// A stored message has come by itself.
     pub(super) fn delivered(
         &mut self,

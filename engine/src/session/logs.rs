@@ -133,6 +133,9 @@ impl Logs {
     /// The server says how far a conversation is.
     pub(super) fn head(&mut self, head: Head, teller: &mut Teller<'_>) {
         let Head { conversation, epoch, seq, first_seq, own, peer } = head;
+        if first_seq == 0 {
+            return self.place(conversation, epoch, seq, teller);
+        }
         let key = match self.by_conversation.get(&conversation).copied() {
             Some(key) => {
                 self.with(key, teller, |log, room, teller| log.head(epoch, seq, first_seq, room, teller));
@@ -142,6 +145,16 @@ impl Logs {
         };
         if let Some(key) = key.filter(|key| self.list.get(*key).is_some_and(|log| log.epoch == epoch)) {
             self.marks_in_head(key, own, peer, teller);
+        }
+    }
+
+    /// The server says that there is something at a place, unasked.
+    fn place(&mut self, conversation: Recipient, epoch: u64, seq: u64, teller: &mut Teller<'_>) {
+        match self.by_conversation.get(&conversation).copied() {
+            Some(key) => self.with(key, teller, |log, _, teller| log.place(epoch, seq, teller)),
+            None => {
+                self.meet(conversation, epoch, seq, 1, teller);
+            }
         }
     }
 

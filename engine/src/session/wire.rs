@@ -349,7 +349,8 @@ fn read_page(page: v1::Page, user: &UserId) -> Option<Page> {
 }
 
 fn head_of(head: v1::Head) -> Option<Head> {
-    let (epoch, seq, first_seq) = (head.epoch, head.seq, head.first_seq.max(1));
+    // 0 says that nobody has asked, and that no more is said than that there is something at this place.
+    let (epoch, seq, first_seq) = (head.epoch, head.seq, head.first_seq);
     let conversation = recipient_of(head.conversation)?;
     (epoch > 0 && seq > 0).then_some(Head {
         conversation,

@@ -225,36 +225,6 @@ fn who_is_not_closed_yet_still_hears_what_was_accepted() {
 }
 
 #[test]
-fn what_was_stored_earlier_is_accepted_again_and_nobody_hears_it_twice() {
-    let mut world = World::with(|config| config.peers = true);
-    world.found("crew", &["alice", "bob", "carol"]);
-    let (alice, bob, carol) = (world.signs_in("alice"), world.arrives("bob"), world.signs_in("carol"));
-    for to in ["bob", "#crew"] {
-        (0..2).for_each(|_| world.frame(alice, submit(to.len() as u8, to, "hi")));
-        let accepted = format!("accepted {} as {to}/1", to.len());
-        assert_eq!(world.sees(alice), [accepted.as_str(); 2]);
-    }
-    assert_eq!(world.hears(bob), ["hi", "hi"], "once from alice, and once from the crew");
-    assert_eq!(world.sees(carol), ["#crew/1 alice: hi"]);
-    assert_eq!(world.published.len(), 3, "to bob, to alice's other devices, and to the crew");
-}
-
-#[test]
-fn what_comes_under_an_id_that_the_log_has_is_not_what_the_log_says_and_reaches_nobody() {
-    let mut world = World::with(|config| config.peers = true);
-    let phone = world.signs_in("alice");
-    world.frame(phone, submit(1, "bob", "yes"));
-    assert_eq!(world.sees(phone), ["accepted 1 as bob/1"]);
-    let told = world.published.len();
-    // Neither of these has what was said.
-    let (laptop, bob) = (world.signs_in("alice"), world.signs_in("bob"));
-    world.frame(laptop, submit(1, "bob", "no"));
-    assert_eq!(world.sees(laptop), ["accepted 1 as bob/1"]);
-    assert_eq!((world.sees(phone), world.sees(bob)), (Vec::new(), Vec::new()));
-    assert_eq!(world.published.len(), told);
-}
-
-#[test]
 fn of_one_submit_in_two_requests_the_one_that_is_stored_is_delivered() {
     let mut world = World::new();
     let (alice, bob) = (world.signs_in("alice"), world.arrives("bob"));

@@ -220,9 +220,11 @@ fn the_histories_reach_everything_that_the_server_counts() {
         "notes_received",
         "notes_told",
         "notes_undecodable",
+        "places_told",
         "pushes_dropped_typing",
         "pushes_withheld",
         "rate_limited",
+        "receipts_assumed",
         "receipts_over_limit",
         "received_told",
         "refused_admission",
@@ -239,6 +241,7 @@ fn the_histories_reach_everything_that_the_server_counts() {
         "signals_dropped",
         "typing",
         "watches_passed_over",
+        "withheld_over_limit",
     ];
     assert_eq!(never, unknown_to_the_model, "these have scenarios");
 }

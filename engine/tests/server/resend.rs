@@ -16,11 +16,11 @@ use crate::{
 const NOTHING: [&str; 0] = [];
 
 /// A world in which what has not arrived is sent again; everybody has been there with a classic client before.
-fn world() -> World {
+pub(crate) fn world() -> World {
     world_with(|_| {})
 }
 
-fn world_with(configure: impl FnOnce(&mut ServerConfig)) -> World {
+pub(crate) fn world_with(configure: impl FnOnce(&mut ServerConfig)) -> World {
     let mut world = World::with(|config| {
         config.limits.resend_messages = 1_000;
         configure(config);
@@ -32,12 +32,12 @@ fn world_with(configure: impl FnOnce(&mut ServerConfig)) -> World {
     world
 }
 
-fn to(name: &str) -> Recipient {
+pub(crate) fn to(name: &str) -> Recipient {
     Recipient::User(user(name))
 }
 
 /// Alice says so many things to bob: "1", "2" and so on.
-fn says(world: &mut World, alice: ConnId, range: std::ops::RangeInclusive<u32>) {
+pub(crate) fn says(world: &mut World, alice: ConnId, range: std::ops::RangeInclusive<u32>) {
     range.for_each(|number| world.says(alice, text("bob", &number.to_string())));
 }
 
@@ -240,7 +240,10 @@ fn a_log_is_sent_in_parts_each_when_the_one_before_is_written() {
     let alice = world.arrives("alice");
     (1..=9).for_each(|number| world.says(alice, text("bob", &format!("{number}{}", "x".repeat(500)))));
     let bob = world.next_conn();
+    world.store_holds();
     world.opens("bob", bob, Protocol::Classic);
+    world.goes_deaf(bob);
+    world.store_resumes();
     let heard = |world: &mut World| -> Vec<String> {
         world.hears(bob).iter().map(|content| content[..1].to_owned()).collect()
     };
@@ -285,11 +288,9 @@ fn what_the_store_fails_to_say_is_asked_again() {
     world.store_says(0, Answer::Failed);
     world.passes(secs(1));
     assert_eq!((world.hears(bob), world.stats().resend_failed), (vec!["welcome!".to_owned()], 2));
-    world.store_resumes();
+    world.store_answers(0);
     assert_eq!(world.hears(bob), ["1", "2"]);
     // What has arrived and could not be stored is told with what arrives next.
-    world.store_holds();
-    world.passes(secs(10));
     world.store_says(0, Answer::Failed);
     assert_eq!(world.store.received("bob", &to("alice")), 0);
     world.store_resumes();

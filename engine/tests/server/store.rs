@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use switchboard_engine::{
-    Answer, DirectoryChange, DirectoryChangeKind, FileKind, FileUpload, GroupChange, GroupId, Head, Marks,
-    MessageId, Messages, NewMarks, NewMessage, Place, Range, Received, Recipient, Request, StoredMarks,
-    StoredMessage, Subject, Ticket, UserId, UserProfile,
+    Answer, Denial, DirectoryChange, DirectoryChangeKind, FileKind, FileUpload, GroupChange, GroupId, Head,
+    Marks, MessageId, Messages, NewMarks, NewMessage, Place, Range, Received, Recipient, Request,
+    StoredMarks, StoredMessage, Subject, Ticket, UserId, UserProfile,
 };
 
 /// What a test knows of the store, and tells it.
@@ -59,6 +59,9 @@ impl Store {
                 Answer::UserLoaded(UserProfile { revision: self.revision, ..profile })
             }
             Request::StoreMessage(message) => {
+                if self.is_elsewhere(message) {
+                    return Answer::Denied(Denial::Conflict);
+                }
                 let before = self.log.len();
                 let place = place(self.keep(message));
                 let is_new = self.log.len() > before;
@@ -86,6 +89,15 @@ impl Store {
             Request::StoreReceived(told) => self.receive(told),
             Request::LoadUnreceived { user, .. } => self.unreceived(user),
         }
+    }
+
+    /// Whether the sender has said something in another conversation under this id.
+    fn is_elsewhere(&self, message: &NewMessage) -> bool {
+        let is_same = |other: &&NewMessage| {
+            (&other.sender, other.id) == (&message.sender, message.id) && !is_nobodys(message.id)
+        };
+        let name = conversation(message);
+        self.log.iter().find(is_same).is_some_and(|other| conversation(other) != name)
     }
 
     /// Gives a message its place, the same one as before if it has one. Ids of zeros are nobody's.

@@ -206,7 +206,8 @@ pub struct Head {
     /// Place of the last message.
     #[prost(uint64, tag = "3")]
     pub seq: u64,
-    /// Place of the first message that this user may read: members of a group read from their joining on.
+    /// Place of the first message that this user may read: members of a group read from their joining on. 0: that is not
+    /// said here, nor are the marks; there are messages up to `seq` at least. Nobody has asked for such a head.
     #[prost(uint64, tag = "4")]
     pub first_seq: u64,
     /// The user's own marks, and in a one-to-one conversation those of the other user.
@@ -719,7 +720,7 @@ impl RejectCode {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Note {
-    #[prost(oneof = "note::Body", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "note::Body", tags = "1, 2, 3, 4, 5, 6")]
     pub body: ::core::option::Option<note::Body>,
 }
 /// Nested message and enum types in `Note`.
@@ -736,6 +737,8 @@ pub mod note {
         Presence(super::NotedPresence),
         #[prost(message, tag = "5")]
         Call(super::NotedCall),
+        #[prost(message, tag = "6")]
+        Place(super::NotedPlace),
     }
 }
 /// An entry of a log that is no classic message: an edit, a recall, a change of a group.
@@ -756,6 +759,19 @@ pub struct NotedEntry {
     pub content: ::core::option::Option<Content>,
     #[prost(int64, tag = "7")]
     pub stored_at_ms: i64,
+}
+/// Where an entry is that was stored earlier, and of which not everybody may have been told. What it says, the log tells.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NotedPlace {
+    /// As its sender sees it.
+    #[prost(message, optional, tag = "1")]
+    pub conversation: ::core::option::Option<Conversation>,
+    #[prost(fixed64, tag = "2")]
+    pub epoch: u64,
+    #[prost(uint64, tag = "3")]
+    pub seq: u64,
+    #[prost(string, tag = "4")]
+    pub from: ::prost::alloc::string::String,
 }
 /// Marks that the store has.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -89,6 +89,7 @@ pub(super) const KEYS: &[Key] = &[
     key("limits.pending_bytes", BYTES),
     key("limits.resend_messages", ANY_COUNT),
     key("limits.resend_conversations", COUNT),
+    key("limits.resend_held_bytes", Rule::Integer(0, 1 << 40)),
     key("limits.receipts_per_connection", Rule::Integer(2, u32::MAX as i64)),
     key("limits.lag_bytes", BYTES),
     key("limits.fetches_per_connection", COUNT),

@@ -195,6 +195,9 @@ pub struct Limits {
     pub resend_messages: u32,
     /// Conversations of which a classic client that returns is sent messages again; at least 1.
     pub resend_conversations: u32,
+    /// Bytes of stored messages that come for a classic client while it is found out what it has missed, and are kept for
+    /// it; what is beyond that is read from the log.
+    pub resend_held_bytes: u64,
     /// Messages sent to one classic client of which is remembered whether they have arrived; at least 2.
     pub receipts_per_connection: u32,
     /// Bytes waiting to be written to one session, beyond which nothing is pushed to it until they are written;
@@ -322,6 +325,7 @@ impl Default for Limits {
             pending_bytes,
             resend_messages,
             resend_conversations,
+            resend_held_bytes,
             receipts_per_connection,
             lag_bytes,
             fetches_per_connection,
@@ -355,6 +359,7 @@ impl Default for Limits {
             pending_bytes,
             resend_messages,
             resend_conversations,
+            resend_held_bytes,
             receipts_per_connection,
             lag_bytes,
             fetches_per_connection,
@@ -453,6 +458,7 @@ impl Config {
                 pending_bytes: limits.pending_bytes,
                 resend_messages: limits.resend_messages,
                 resend_conversations: limits.resend_conversations,
+                resend_held_bytes: limits.resend_held_bytes,
                 receipts_per_connection: limits.receipts_per_connection,
                 lag_bytes: limits.lag_bytes,
                 fetches_per_connection: limits.fetches_per_connection,

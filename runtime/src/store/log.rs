@@ -204,21 +204,32 @@ impl<'c> Log<'c> {
         let Some(sender) = self.user(&message.sender)? else { return Ok(Answer::Refused) };
         let Some(index) = self.conversation(sender, message)? else {
             // A message that was stored once stays stored, even if its sender has left the group since.
-            let place = self.statements.stored(sender, message.id)?;
-            return Ok(place.map_or(Answer::Refused, Answer::StoredEarlier));
+            return Ok(self.stored_earlier(sender, message)?.unwrap_or(Answer::Refused));
         };
         if self.is_muted(&message.recipient, sender) {
             // The same holds for who was muted since.
-            let place = self.statements.stored(sender, message.id)?;
-            return Ok(place.map_or(Answer::Denied(Denial::Forbidden), Answer::StoredEarlier));
+            let earlier = self.stored_earlier(sender, message)?;
+            return Ok(earlier.unwrap_or(Answer::Denied(Denial::Forbidden)));
         }
         match self.append(index, sender, message, None)? {
             Some(place) => Ok(Answer::MessageStored(place)),
-            None => {
-                let place = self.statements.stored(sender, message.id)?;
-                place.map(Answer::StoredEarlier).ok_or(rusqlite::Error::QueryReturnedNoRows)
-            }
+            None => self.stored_earlier(sender, message)?.ok_or(rusqlite::Error::QueryReturnedNoRows),
         }
+    }
+
+    /// What a sender is told whose entry's id is in the store already; none if it is not. One that is in another
+    /// conversation was never stored in this one, and cannot be any more.
+    fn stored_earlier(&mut self, sender: i64, entry: &NewMessage) -> rusqlite::Result<Option<Answer>> {
+        let Some((conversation, place)) = self.statements.stored(sender, entry.id)? else { return Ok(None) };
+        let key = match &entry.recipient {
+            Recipient::User(user) => self
+                .known_user(user)?
+                .map(|other| Key::Direct { low: sender.min(other), high: sender.max(other) }),
+            Recipient::Group(group) => self.group(group)?.map(Key::Group),
+        };
+        let there = key.map(|key| self.where_is(key)).transpose()?.flatten();
+        let is_it = there.is_some_and(|(id, ..)| id == conversation);
+        Ok(Some(if is_it { Answer::StoredEarlier(place) } else { Answer::Denied(Denial::Conflict) }))
     }
 
     /// Appends an entry to a log of the cache; none if it is stored already.

@@ -192,11 +192,12 @@ class Walk:
 
     def __init__(self, address, group=None, members=()):
         self.address, self.group, self.members = address, group, members
-        # Users of this run alone.
+        # Users of this run alone, and of one rule: who comes back is sent again what has perhaps not arrived.
         self.run = os.urandom(4).hex()
+        self.rule = ""
 
     def client(self, name):
-        return Client(self.address, f"{name}-{self.run}").welcomed()
+        return Client(self.address, f"{name}-{self.rule}-{self.run}").welcomed()
 
     def rule_1_whoever_names_a_user_is_connected(self):
         check(Client(self.address, f"anybody-{self.run}").status == 101, "no upgrade for a user")
@@ -296,6 +297,7 @@ def main():
     failed = 0
     for name in sorted(name for name in dir(walk) if name.startswith("rule_")):
         try:
+            walk.rule = name.split("_")[1]
             getattr(walk, name)()
             verdict = "ok"
         except (Failed, OSError, IndexError, UnicodeDecodeError) as error:

@@ -9,6 +9,7 @@
 //! | `hostile` | clients that flood, stall and storm |
 //! | `lifecycle` | signals, and servers that cannot start |
 //! | `durability` | kill -9 and a full disk |
+//! | `resend` | classic clients that return and have missed something |
 //! | `interop` | a client in Python's standard library |
 #![allow(
     clippy::unwrap_used,
@@ -27,5 +28,6 @@ mod interop;
 mod lifecycle;
 mod process;
 mod raw;
+mod resend;
 mod session;
 mod wire;

@@ -210,10 +210,12 @@ impl Check {
     pub(crate) fn is_tolerated(&self, shard: usize, conn: ConnKey, key: MessageKey) -> bool {
         let (said, user) = (&self.said[key as usize], self.seats[conn as usize].user);
         let other = user != said.sender || self.is_session(conn);
-        matches!(said.route, Route::Group(group) if other && self.may(shard, group, user))
+        let is_member = |group| other && self.may(shard, group, user);
+        matches!(said.route, Route::Group(group) if is_member(group) || said.concerns() == Some(user))
     }
 
-    /// Collects in `must` the connections that a message has to be sent to. Gives their number.
+    /// Collects in `must` the connections that a message has to be sent to, and in `perhaps` the sessions that may be
+    /// taken for members. Gives the number of the former.
     pub(crate) fn recipients(
         &mut self,
         shard: usize,
@@ -221,8 +223,9 @@ impl Check {
         origin: Option<ConnKey>,
         fan: Fan,
     ) -> usize {
-        let mut must = core::mem::take(&mut self.must);
+        let (mut must, mut perhaps) = (core::mem::take(&mut self.must), core::mem::take(&mut self.perhaps));
         must.clear();
+        perhaps.clear();
         let said = &self.said[key as usize];
         let watch = &self.watches[shard];
         let is_session = fan != Fan::Classic;
@@ -238,8 +241,16 @@ impl Check {
             Route::User(user) if fan == Fan::Own => {
                 must.extend(Some(said.sender).filter(|sender| *sender != user).into_iter().flat_map(of_user));
             }
+            // What only sessions understand.
+            _ if said.is_entry() && fan == Fan::Classic => {}
             // Sessions are sent what is stored, and have it in one piece.
             Route::Group(_) if fan == Fan::Own => {}
+            // Who is a member is sent it as one.
+            Route::Group(group) if fan == Fan::Concerned => {
+                let user = said.concerns().filter(|user| !self.may(shard, group, *user));
+                must.extend(user.into_iter().flat_map(of_user));
+            }
+            Route::User(_) if fan == Fan::Concerned => {}
             Route::Relay(_) | Route::Call | Route::Everyone if is_session => {}
             Route::User(user) | Route::Relay(user) => must.extend(of_user(user)),
             Route::Call => must.extend(said.call_peer.into_iter().flat_map(of_user)),
@@ -249,12 +260,14 @@ impl Check {
                     let here = watch.told[user as usize].is_here() && other;
                     if here && self.must_know(shard, group, user) {
                         must.extend(of_user(user));
+                    } else if here && is_session && self.may(shard, group, user) {
+                        perhaps.extend(of_user(user));
                     }
                 }
             }
             Route::Everyone => must.extend(watch.slots.iter().flatten().copied().filter(online)),
         }
-        self.must = must;
+        (self.must, self.perhaps) = (must, perhaps);
         self.must.len()
     }
 
@@ -399,6 +412,12 @@ impl Check {
                 }
                 continue;
             }
+            if owed.is_concerned {
+                if !owed.pushed && self.left_out(shard, key, None, Fan::Concerned) > 0 {
+                    self.fail("delivery", |_| format!("{token} does not reach whom it concerns"));
+                }
+                continue;
+            }
             if !owed.pushed && self.left_out(shard, key, owed.conn, Fan::Sessions) > 0 {
                 self.fail("delivery", |_| format!("{token} is not pushed to sessions"));
             }
@@ -447,7 +466,8 @@ impl Check {
         let dropped = stats.pushes_dropped_full
             + stats.pushes_dropped_superseded
             + stats.pushes_dropped_closed
-            + stats.pushes_dropped_lagging;
+            + stats.pushes_dropped_lagging
+            + stats.pushes_dropped_typing;
         let held = stats.pushes.checked_sub(stats.pushes_flushed + dropped + unflushed);
         let (flushed, waiting) = (watch.flushed, watch.waiting_pictures);
         if stats.pushes_dropped_full > before.pushes_dropped_full {

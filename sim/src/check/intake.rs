@@ -6,7 +6,7 @@ use super::{
     Check, ConnKey, Instance, MessageKey, Owed, Payload, Phase, Route, Use, calls, pipelines::State,
     rates::Verdict,
 };
-use crate::wire::{self, Token, View};
+use crate::wire::{self, Token, View, stored_token};
 
 impl Check {
     /// An engine's clock and counters before an event; to be called first.
@@ -33,7 +33,7 @@ impl Check {
         cause.answering.clear();
         cause.goodbyes.clear();
         cause.marking.clear();
-        cause.marked = false;
+        (cause.marked, cause.signs) = (false, false);
         (cause.heads_maybe, cause.told_heads) = (None, None);
         (cause.out_of_turn, cause.undecodable) = (None, None);
     }
@@ -106,6 +106,7 @@ impl Check {
             Payload::Nowhere => return,
             Payload::Invalid => return self.owes_answer(conn),
             Payload::Mark => return self.cause.marking.push(conn),
+            Payload::Sign => return self.cause.signs = true,
             Payload::Hello { .. } => return self.cause.out_of_turn = Some(conn),
             Payload::Resync => return self.cause.heads.push((conn, "protocol")),
             Payload::Fetch { of } => return self.fetches(conn, of),
@@ -151,7 +152,8 @@ impl Check {
             return;
         }
         let awaited = self.seats[conn as usize].session.is_some();
-        let instance = Instance::new(message, optional, media, awaited);
+        self.routed += 1;
+        let instance = Instance::new(message, self.routed, optional, media, awaited);
         self.seats[conn as usize].pipeline.push_back(instance);
     }
 
@@ -183,6 +185,7 @@ impl Check {
             sent: false,
             pushed: false,
             is_copy: false,
+            is_concerned: false,
             published,
             optional: false,
         });
@@ -243,43 +246,19 @@ impl Check {
                 let in_time = watch.now_ns < expires_ns;
                 let is_failure = matches!(answer, Answer::Failed) || !in_time;
                 told.failed_ns = is_failure.then_some(watch.now_ns);
-                told.loaded = match answer {
-                    Answer::UserLoaded(profile) if in_time => Some(profile.revision),
-                    Answer::UserLoaded(_)
-                    | Answer::MessageStored(_)
-                    | Answer::FileStored { .. }
-                    | Answer::HeadsLoaded { .. }
-                    | Answer::MessagesLoaded(_)
-                    | Answer::MarksStored(_)
-                    | Answer::Seen { .. }
-                    | Answer::ReceivedStored
-                    | Answer::UnreceivedLoaded { .. }
-                    | Answer::Denied(_)
-                    | Answer::StoredEarlier(_)
-                    | Answer::Refused
-                    | Answer::Failed => None,
-                };
+                told.loaded =
+                    answer.clone().into_user().ok().filter(|_| in_time).map(|profile| profile.revision);
                 self.route_departed(shard, user);
             }
-            Use::File(conn, _) => match answer {
-                Answer::FileStored { .. } => self.settle(conn, ticket, State::Waiting { filed: true }),
-                Answer::UserLoaded(_)
-                | Answer::MessageStored(_)
-                | Answer::HeadsLoaded { .. }
-                | Answer::MessagesLoaded(_)
-                | Answer::MarksStored(_)
-                | Answer::Seen { .. }
-                | Answer::ReceivedStored
-                | Answer::UnreceivedLoaded { .. }
-                | Answer::Denied(_)
-                | Answer::StoredEarlier(_)
-                | Answer::Refused
-                | Answer::Failed => self.settle(conn, ticket, State::Failed),
-            },
-            Use::Store(conn, message) => match answer {
-                Answer::MessageStored(place) | Answer::StoredEarlier(place) => {
+            Use::File(conn, _) => {
+                let is_filed = matches!(answer, Answer::FileStored { .. });
+                let state = if is_filed { State::Waiting { filed: true } } else { State::Failed };
+                self.settle(conn, ticket, state);
+            }
+            Use::Store(conn, message) => match answer.place() {
+                Some((place, is_earlier)) => {
                     let seq = &place.seq;
-                    if matches!(answer, Answer::StoredEarlier(_)) {
+                    if is_earlier {
                         self.settle_earlier(conn, ticket);
                     }
                     self.settle(conn, ticket, State::Stored { seq: *seq });
@@ -290,17 +269,7 @@ impl Check {
                         });
                     }
                 }
-                Answer::UserLoaded(_)
-                | Answer::FileStored { .. }
-                | Answer::HeadsLoaded { .. }
-                | Answer::MessagesLoaded(_)
-                | Answer::MarksStored(_)
-                | Answer::Seen { .. }
-                | Answer::ReceivedStored
-                | Answer::UnreceivedLoaded { .. }
-                | Answer::Denied(_)
-                | Answer::Refused
-                | Answer::Failed => self.settle(conn, ticket, State::Failed),
+                None => self.settle(conn, ticket, State::Failed),
             },
             Use::Heads(conn) => self.heads_answered(conn, answer),
             Use::Fetch(conn) => self.fetch_answered(conn, ticket),
@@ -326,9 +295,9 @@ impl Check {
             },
             Action::Publish(record) => self.departed_sender(shard, self.known_message(&record.message)),
             Action::Request { request: Request::StoreMessage(new), .. } => {
-                let token = Token::read(&new.content).or_else(|| Token::read(&new.sender_name));
-                self.departed_sender(shard, token.and_then(|token| self.message(token)))
+                self.departed_sender(shard, stored_token(new).and_then(|token| self.message(token)))
             }
+            Action::Tell(note) => self.departed_sender(shard, self.noted_entry(note)),
             Action::Request { request: Request::StoreFile(upload), .. } => {
                 let token = Token::read(&upload.suffix);
                 self.departed_sender(shard, token.and_then(|token| self.message(token)))
@@ -346,7 +315,6 @@ impl Check {
                     | Request::LoadUnreceived { .. },
                 ..
             }
-            | Action::Tell(_)
             | Action::Close { .. }
             | Action::Abort { .. }
             | Action::Subscribe(_)
@@ -388,12 +356,12 @@ impl Check {
         }
     }
 
-    /// A message was stored by an earlier request: nobody is sent it again.
+    /// A message was stored by an earlier request: nobody is sent it again, and sessions are told its place.
     fn settle_earlier(&mut self, conn: ConnKey, ticket: u64) {
         let pipeline = &mut self.seats[conn as usize].pipeline;
         if let Some(instance) = pipeline.iter_mut().find(|i| i.ticket == ticket && !i.is_settled()) {
             (instance.sent, instance.published, instance.copied) = (true, true, true);
-            (instance.pushed, instance.pushed_to_own) = (true, true);
+            instance.pushed_to_concerned = true;
             instance.is_earlier = true;
         }
     }
@@ -464,6 +432,8 @@ impl Check {
         }
         let said = &self.said[message as usize];
         let (token, sender, route) = (said.token, said.sender, said.route);
+        // Who makes a group or joins one is no member yet.
+        let is_first = said.concerns() == Some(sender);
         let conversation = match route {
             Route::User(to) => (u32::from(sender.min(to)), u32::from(sender.max(to))),
             Route::Group(group) => (u32::MAX, u32::from(group)),
@@ -472,6 +442,7 @@ impl Check {
         };
         if let Route::Group(group) = route
             && !self.members[group as usize][sender as usize].0
+            && !is_first
         {
             self.fail("no-leak", |_| format!("{token} to g{group} is stored for u{sender}, no member"));
         }

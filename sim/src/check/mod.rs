@@ -19,6 +19,7 @@
 
 mod calls;
 mod directory;
+mod entries;
 pub(crate) mod frames;
 mod intake;
 pub(crate) mod pipelines;
@@ -33,11 +34,14 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use switchboard_engine::{Action, ConnId, Stats};
+use switchboard_engine::{Action, ConnId, GroupChange, Stats, Subject};
 
 use self::rates::Verdict;
 use crate::schedule::{Schedule, Settings};
-use crate::wire::{Token, session::Peer};
+use crate::wire::{
+    self, Token,
+    session::{LogKey, Peer},
+};
 
 pub(crate) use calls::CallSeen;
 pub(crate) use pipelines::Instance;
@@ -147,6 +151,8 @@ pub(crate) struct Said {
     pub(crate) is_session: bool,
     /// The frame that a session submits it with, once it has; so that others can submit the same again.
     pub(crate) submit: Bytes,
+    /// What it is, if it is no message.
+    pub(crate) subject: Subject,
     pub(crate) media: bool,
     /// Its file is empty, which the store refuses.
     pub(crate) empty_file: bool,
@@ -164,6 +170,30 @@ pub(crate) struct Said {
 impl Said {
     pub(crate) const fn is_stream(&self) -> bool {
         matches!(self.content_type, 8 | 9)
+    }
+
+    /// Whether it is an edit, a recall or a change of a group, of which classic clients are sent nothing.
+    pub(crate) fn is_entry(&self) -> bool {
+        self.subject != Subject::Message
+    }
+
+    /// Whom a change of a group concerns, who may be no member when it is told.
+    pub(crate) fn concerns(&self) -> Option<u16> {
+        let Subject::Change(change) = &self.subject else { return None };
+        match &**change {
+            GroupChange::Create { .. } | GroupChange::Join | GroupChange::Leave => Some(self.sender),
+            GroupChange::Invite(user) | GroupChange::Kick(user) => wire::index(user.as_str()),
+            GroupChange::SetRole(..) | GroupChange::Mute(..) | GroupChange::Rename(_) => None,
+        }
+    }
+
+    /// The log that it is for, if it is for any.
+    pub(crate) fn log(&self) -> Option<LogKey> {
+        match self.route {
+            Route::User(to) => Some(Peer::User(to).log(self.sender)),
+            Route::Group(group) => Some(Peer::Group(group).log(self.sender)),
+            Route::Relay(_) | Route::Call | Route::Everyone => None,
+        }
     }
 }
 
@@ -189,6 +219,8 @@ pub(crate) enum Payload {
     Mark,
     /// A session's frame that can be decoded and is wrong in itself: it is answered, and changes nothing.
     Invalid,
+    /// A session says that somebody types.
+    Sign,
 }
 
 /// What a ticket is for.
@@ -292,6 +324,8 @@ pub(crate) struct Cause {
     pub(crate) marking: Vec<ConnKey>,
     /// Marks may be told to anybody's sessions.
     pub(crate) marked: bool,
+    /// Sessions may be told that somebody types.
+    pub(crate) signs: bool,
     /// The session that has sent something out of turn.
     pub(crate) out_of_turn: Option<ConnKey>,
     /// The session that had sent what is no frame before it was welcomed.
@@ -312,6 +346,8 @@ pub(crate) struct Owed {
     pub(crate) pushed: bool,
     /// It is a copy for its sender's sessions only.
     pub(crate) is_copy: bool,
+    /// It is for the sessions of whom it concerns only.
+    pub(crate) is_concerned: bool,
     pub(crate) published: bool,
     /// Its connection was closed meanwhile: it may have been routed before that, or not at all.
     pub(crate) optional: bool,
@@ -342,14 +378,18 @@ pub(crate) struct Check {
     stamp: u64,
     /// Numbers the events.
     pub(crate) event: u64,
-    /// Reused by every fan-out.
+    /// Numbers the messages that were routed to the store.
+    routed: u64,
+    /// Reused by every fan-out: who has to be sent it.
     must: Vec<ConnKey>,
+    /// The same: sessions of whom the engine may think that they have to be pushed it, or not.
+    perhaps: Vec<ConnKey>,
 }
 
 impl Check {
     pub(crate) fn new(schedule: &Schedule, is_on: bool) -> Self {
         let settings = schedule.settings;
-        let mut members = vec![vec![(false, 0); settings.users as usize]; schedule.groups.len()];
+        let mut members = vec![vec![(false, 0); settings.users as usize]; schedule.all_groups()];
         for (group, list) in schedule.groups.iter().enumerate() {
             list.iter().for_each(|user| members[group][user.index()].0 = true);
         }
@@ -372,7 +412,9 @@ impl Check {
             cause: Cause::default(),
             stamp: 0,
             event: 0,
+            routed: 0,
             must: Vec::new(),
+            perhaps: Vec::new(),
         };
         (0..settings.users as u16).for_each(|user| check.look_at_limit(user));
         check.watches = (0..shards).map(|_| check.watch()).collect();
@@ -428,7 +470,7 @@ impl Check {
             Action::Abort { conn } => self.aborts(shard, *conn),
             Action::Request { ticket, request } => self.requests(shard, ticket.0, request),
             Action::Publish(record) => self.publishes(shard, record),
-            Action::Tell(_) => {}
+            Action::Tell(note) => self.tells(shard, note),
             Action::Subscribe(topic) => self.subscribes(shard, topic, true),
             Action::Unsubscribe(topic) => self.subscribes(shard, topic, false),
             Action::Stopped => self.stops(shard),

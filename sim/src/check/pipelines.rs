@@ -4,7 +4,7 @@ use bytes::Bytes;
 use switchboard_engine::{Answer, FileUpload, NewMessage, Recipient, Record, Request, Stats, Topic};
 
 use super::{Check, ConnKey, MessageKey, Phase, Route, Use, sessions::Fan};
-use crate::wire::{self, Token, View, is_own_copy, record_seq};
+use crate::wire::{self, Token, View, is_own_copy, record_seq, stored_token};
 
 /// How far a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub(crate) enum State {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Instance {
     pub(crate) message: MessageKey,
+    /// Its place among all that were routed: what departed and what waited is routed in one event.
+    pub(crate) number: u64,
     pub(crate) state: State,
     /// The request that it waits for.
     pub(crate) ticket: u64,
@@ -36,6 +38,8 @@ pub(crate) struct Instance {
     pub(crate) pushed: bool,
     /// It was sent to its sender's other sessions.
     pub(crate) pushed_to_own: bool,
+    /// It was sent to the sessions of whom it concerns, who is no member.
+    pub(crate) pushed_to_concerned: bool,
     pub(crate) published: bool,
     /// The sender's devices at other engines were told of it.
     pub(crate) copied: bool,
@@ -43,14 +47,21 @@ pub(crate) struct Instance {
     pub(crate) awaited: bool,
     /// The same message was delivered while this one waited.
     pub(crate) repeats: bool,
-    /// Whether the log had it before this request: it is delivered to nobody, and is no repeat's first.
+    /// Whether the log had it before this request: only its place is told, and it is no repeat's first.
     pub(crate) is_earlier: bool,
 }
 
 impl Instance {
-    pub(crate) const fn new(message: MessageKey, optional: bool, media: bool, awaited: bool) -> Self {
+    pub(crate) const fn new(
+        message: MessageKey,
+        number: u64,
+        optional: bool,
+        media: bool,
+        awaited: bool,
+    ) -> Self {
         Self {
             message,
+            number,
             state: State::Waiting { filed: false },
             ticket: u64::MAX,
             optional,
@@ -60,6 +71,7 @@ impl Instance {
             sent: false,
             pushed: false,
             pushed_to_own: false,
+            pushed_to_concerned: false,
             published: false,
             copied: false,
             awaited,
@@ -90,19 +102,21 @@ impl Instance {
     }
 
     /// Whether it was sent to these.
-    const fn reached(&self, fan: Fan) -> bool {
+    pub(crate) const fn reached(&self, fan: Fan) -> bool {
         match fan {
             Fan::Classic => self.sent,
             Fan::Sessions => self.pushed,
             Fan::Own => self.pushed_to_own,
+            Fan::Concerned => self.pushed_to_concerned,
         }
     }
 
-    const fn reach(&mut self, fan: Fan) {
+    pub(crate) const fn reach(&mut self, fan: Fan) {
         match fan {
             Fan::Classic => self.sent = true,
             Fan::Sessions => self.pushed = true,
             Fan::Own => self.pushed_to_own = true,
+            Fan::Concerned => self.pushed_to_concerned = true,
         }
     }
 }
@@ -150,7 +164,7 @@ impl Check {
     }
 
     fn stores(&mut self, shard: usize, ticket: u64, new: &NewMessage) -> Option<(ConnKey, MessageKey)> {
-        let token = Token::read(&new.content).or_else(|| Token::read(&new.sender_name));
+        let token = stored_token(new);
         let Some(key) = token.and_then(|token| self.message(token)) else {
             self.fail("no-spoof", |_| format!("the store is asked to keep what nobody said: {new:?}"));
             return None;
@@ -171,7 +185,8 @@ impl Check {
                 format!("{token} is stored for {:?}, and is for {route:?}", new.recipient)
             });
         }
-        if !(1..=5).contains(&new.content_type) {
+        let is_entry = self.said[key as usize].is_entry();
+        if new.subject != self.said[key as usize].subject || (1..=5).contains(&new.content_type) == is_entry {
             self.fail("protocol", |_| format!("{token} is stored as contentType {}", new.content_type));
         }
         let found = self.next_to_store(shard, key);
@@ -226,7 +241,8 @@ impl Check {
         Some((conn, key))
     }
 
-    /// The arrival of a message that goes to the store next: of several, one that nothing is before.
+    /// The arrival of a message that goes to the store next: of several, the first that was routed of those that
+    /// nothing is before.
     fn next_to_store(&self, shard: usize, key: MessageKey) -> Option<(ConnKey, usize)> {
         let waits = |instance: &Instance| !instance.requested && !instance.is_settled();
         let found = self.instance(shard, key, waits)?;
@@ -239,7 +255,11 @@ impl Check {
             is_next.then_some((*conn, place))
         };
         // Most messages arrive once.
-        if conns.len() == 1 { Some(found) } else { conns.iter().find_map(first).or(Some(found)) }
+        if conns.len() == 1 {
+            return Some(found);
+        }
+        let number = |(conn, place): &(ConnKey, usize)| self.seats[*conn as usize].pipeline[*place].number;
+        conns.iter().filter_map(first).min_by_key(number).or(Some(found))
     }
 
     /// The arrival of a message at a shard that a condition holds for.
@@ -264,11 +284,12 @@ impl Check {
     /// A stored message is about to be delivered where it was stored: it must be its turn. Gives the
     /// connection that it came from.
     pub(crate) fn take_turn(&mut self, shard: usize, key: MessageKey, fan: Fan) -> Option<ConnKey> {
-        let turn = |i: &Instance| matches!(i.state, State::Stored { .. }) && !i.reached(fan) && !i.repeats;
+        let turn = |i: &Instance| {
+            matches!(i.state, State::Stored { .. }) && !i.reached(fan) && !i.repeats && !i.is_earlier
+        };
         let token = self.said[key as usize].token;
         let Some((conn, place)) = self.instance(shard, key, turn) else {
-            let again =
-                self.instance(shard, key, |instance| instance.reached(fan) || instance.repeats).is_some();
+            let again = self.instance(shard, key, |i| i.reached(fan) || i.repeats || i.is_earlier).is_some();
             let check = if again { "exactly-once" } else { "accepted-is-durable" };
             self.fail(check, |_| match again {
                 true => format!("{token} is delivered again"),
@@ -308,7 +329,7 @@ impl Check {
     }
 
     /// What a session has submitted again while it waited is not delivered again.
-    fn mark_repeats(&mut self, conn: ConnKey, place: usize) {
+    pub(crate) fn mark_repeats(&mut self, conn: ConnKey, place: usize) {
         let pipeline = &mut self.seats[conn as usize].pipeline;
         let message = pipeline[place].message;
         let later = pipeline.iter_mut().skip(place + 1);
@@ -440,9 +461,12 @@ impl Check {
             self.fail("delivery", |_| format!("{token} is stored and not published"));
         }
         let said = &self.said[instance.message as usize];
-        let is_copied = matches!(said.route, Route::User(to) if to != said.sender);
+        let is_copied =
+            matches!(said.route, Route::User(to) if to != said.sender) || said.concerns().is_some();
         if self.peers && is_copied && !instance.copied {
-            self.fail("delivery", |_| format!("{token} is not published for its sender's devices"));
+            self.fail("delivery", |_| {
+                format!("{token} is not published for its sender's devices, or whom it concerns")
+            });
         }
         for fan in Fan::ALL {
             if !instance.reached(fan) && self.left_out(shard, instance.message, Some(conn), fan) > 0 {

@@ -64,6 +64,7 @@ impl Check {
             | Payload::Resync
             | Payload::Fetch { .. }
             | Payload::Mark
+            | Payload::Sign
             | Payload::Invalid => {}
         };
         for seat in &self.seats {
@@ -190,6 +191,7 @@ impl Check {
             | Payload::Resync
             | Payload::Fetch { .. }
             | Payload::Mark
+            | Payload::Sign
             | Payload::Invalid => u64::MAX - 3,
         }
     }

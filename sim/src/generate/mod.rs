@@ -1,11 +1,14 @@
 //! From choices to a schedule, swarm style: each seed draws the world, which kinds of workload and faults are
 //! on at all, and how often each of them happens.
 
+mod changes;
 mod sessions;
+mod signals;
 mod steps;
 mod swarm;
 mod world;
 
+use signals::add_signals;
 use steps::{motif, node, step, user};
 use swarm::{Class, swarm};
 use world::world;
@@ -48,6 +51,8 @@ pub struct Sources {
     pub faults: Choices,
     /// When.
     pub scheduling: Choices,
+    /// What sessions say that is not stored, and when.
+    pub signals: Choices,
 }
 
 impl Sources {
@@ -59,6 +64,7 @@ impl Sources {
             network: Choices::from_seed(seed, Stream::Network),
             faults: Choices::from_seed(seed, Stream::Faults),
             scheduling: Choices::from_seed(seed, Stream::Scheduling),
+            signals: Choices::from_seed(seed, Stream::Signals),
         }
     }
 
@@ -66,10 +72,10 @@ impl Sources {
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Self {
         let part = |first: usize| {
-            let bytes: Vec<u8> = bytes.iter().skip(first).step_by(4).copied().collect();
+            let bytes: Vec<u8> = bytes.iter().skip(first).step_by(5).copied().collect();
             Choices::from_bytes(&bytes)
         };
-        Self { workload: part(0), network: part(1), faults: part(2), scheduling: part(3) }
+        Self { workload: part(0), network: part(1), faults: part(2), scheduling: part(3), signals: part(4) }
     }
 }
 
@@ -151,6 +157,7 @@ pub fn from_sources(mut sources: Sources, seed: u64, profile: &str) -> Schedule 
             }
         }
     }
+    add_signals(&mut sources.signals, &mut schedule, profile);
     schedule
 }
 

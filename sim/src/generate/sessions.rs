@@ -1,7 +1,7 @@
 //! One step of each kind that only sessions have.
 
 use super::{
-    Sources,
+    Sources, changes,
     steps::{client_of, group, user},
     swarm::Session,
 };
@@ -11,7 +11,16 @@ use crate::world::INVALID_KINDS;
 
 /// Who says a text by a step.
 const fn speaker(what: What) -> Option<ClientNo> {
-    if let What::Send { client, .. } | What::Burst { client, .. } = what { Some(client) } else { None }
+    if let What::Send { client, .. }
+    | What::Burst { client, .. }
+    | What::Edit { client, .. }
+    | What::Recall { client, .. }
+    | What::Change { client, .. } = what
+    {
+        Some(client)
+    } else {
+        None
+    }
 }
 
 /// One of the last steps by which a session of this client's user says something, which may still be on its way.
@@ -56,6 +65,10 @@ pub(super) fn session_step(sources: &mut Sources, schedule: &Schedule, what: Ses
             cursors: [0, 5, 300][w.weighted(&[3, 2, 1])],
             count: [1, f.below(20) as u32][f.weighted(&[3, 1])],
         }),
+        Session::Edit => changes::edit(sources, schedule),
+        Session::Recall => changes::recall(sources, schedule),
+        Session::Change => changes::change(sources, schedule),
+        Session::Mislead => changes::mislead(sources, schedule),
         Session::OutOfTurn => Some(What::Hello { client: client_of(f, schedule, raw)?, cursors: 0 }),
         Session::Again => {
             let client = client_of(f, schedule, raw)?;

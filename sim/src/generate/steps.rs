@@ -27,7 +27,7 @@ pub(super) fn user(choices: &mut Choices, schedule: &Schedule) -> UserNo {
 }
 
 pub(super) fn group(choices: &mut Choices, schedule: &Schedule) -> GroupNo {
-    GroupNo(choices.below(schedule.groups.len() as u64) as u16)
+    GroupNo(choices.below(schedule.all_groups() as u64) as u16)
 }
 
 /// Steps that belong together, each with the time since the one before.

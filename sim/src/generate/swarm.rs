@@ -50,10 +50,14 @@ pub(super) enum Session {
     Fetch,
     Older,
     Resync,
+    Edit,
+    Recall,
+    Change,
     OutOfTurn,
     Again,
     Alter,
     Invalid,
+    Mislead,
     Die,
     Wipe,
 }
@@ -102,12 +106,20 @@ const FAULTS: &[(Class, u64)] = &[
 ];
 
 /// The same of what only sessions do.
-const SESSION_WORKLOAD: &[(Session, u64)] = &[(Session::Fetch, 6), (Session::Older, 4), (Session::Resync, 3)];
+const SESSION_WORKLOAD: &[(Session, u64)] = &[
+    (Session::Fetch, 6),
+    (Session::Older, 4),
+    (Session::Resync, 3),
+    (Session::Edit, 6),
+    (Session::Recall, 3),
+    (Session::Change, 10),
+];
 const SESSION_FAULTS: &[(Session, u64)] = &[
     (Session::OutOfTurn, 2),
     (Session::Again, 5),
     (Session::Alter, 3),
     (Session::Invalid, 3),
+    (Session::Mislead, 2),
     (Session::Die, 6),
     (Session::Wipe, 1),
 ];
@@ -138,7 +150,13 @@ fn possible(profile: &str, class: Class) -> bool {
         ),
         "bus" => matches!(
             class,
-            Class::Bus | Class::Garble | Class::Partition | Class::Rejoin | Class::Cut | Class::Crash
+            Class::Bus
+                | Class::Garble
+                | Class::Partition
+                | Class::Rejoin
+                | Class::Cut
+                | Class::Crash
+                | Class::Session(Session::Mislead)
         ),
         _ => true,
     }

@@ -9,7 +9,9 @@ mod words;
 
 pub use settings::Settings;
 pub use steps::What;
-pub use words::{Carrier, ClientKind, ClientNo, GroupNo, Misdeed, NodeNo, Seen, To, UserNo, Ways, Whose};
+pub use words::{
+    Carrier, ClientKind, ClientNo, Deed, GroupNo, Misdeed, NodeNo, Seen, To, UserNo, Ways, Whose,
+};
 
 /// One thing that happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,4 +48,12 @@ pub struct Schedule {
     pub groups: Vec<Vec<UserNo>>,
     /// What happens, in the order of time.
     pub steps: Vec<Step>,
+}
+
+impl Schedule {
+    /// Groups that there are at the beginning, and those that clients may create.
+    #[must_use]
+    pub const fn all_groups(&self) -> usize {
+        self.groups.len() + self.settings.unfounded_groups as usize
+    }
 }

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::words::{Carrier, ClientNo, GroupNo, Misdeed, NodeNo, Seen, To, UserNo, Ways, Whose};
+use super::words::{Carrier, ClientNo, Deed, GroupNo, Misdeed, NodeNo, Seen, To, UserNo, Ways, Whose};
 
 macro_rules! steps {
     ($($(#[$doc:meta])* $variant:ident $verb:literal { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* },)+) => {
@@ -348,6 +348,49 @@ steps! {
         /// What is wrong with it.
         kind: u32,
     },
+    /// A message is given another text. Sessions only.
+    Edit "edit" {
+        /// By whom.
+        client: ClientNo,
+        /// The step that said it.
+        step: u32,
+        /// Which of the step's messages.
+        nth: u32,
+        /// Extra length of the new text.
+        bytes: u32,
+    },
+    /// A message is taken back. Sessions only.
+    Recall "recall" {
+        /// By whom.
+        client: ClientNo,
+        /// The step that said it.
+        step: u32,
+        /// Which of the step's messages.
+        nth: u32,
+    },
+    /// A client wants to change something about a group. Sessions only.
+    Change "change" {
+        /// Who.
+        client: ClientNo,
+        /// Which group.
+        group: GroupNo,
+        /// What.
+        deed: Deed,
+        /// About whom, if it is about anybody.
+        user: UserNo,
+        /// Of a mute: for how many commits of the store, whose clock they are.
+        commits: u32,
+    },
+    /// An entry that the store has is told to a node as one that concerns a user, whom it may not concern; or what is no
+    /// note, if there is no such entry.
+    Mislead "mislead" {
+        /// Which.
+        node: NodeNo,
+        /// Whom it is to concern.
+        user: UserNo,
+        /// The step that the entry came from.
+        step: u32,
+    },
     /// Older messages are asked for. The engine's session client only.
     Older "older" {
         /// Who.
@@ -372,6 +415,18 @@ steps! {
     Wipe "wipe" {
         /// Whose.
         client: ClientNo,
+    },
+    // What sessions say that is not stored: `world/signals.rs`.
+    /// Somebody types, or has stopped. Sessions only.
+    Typing "typing" {
+        /// Who.
+        client: ClientNo,
+        /// In which conversation.
+        to: To,
+        /// 1: types; 0: has stopped.
+        types: u32,
+        /// Whom a raw session's frame names as the one who types.
+        claims: UserNo,
     },
 }
 

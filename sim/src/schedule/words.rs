@@ -125,6 +125,36 @@ words! {
 }
 
 words! {
+    /// What a client wants to change about a group.
+    Deed {
+        /// It is to come into being, and nobody joins uninvited.
+        Create = "create",
+        /// The same, and everybody may join.
+        Open = "open",
+        /// To be a member.
+        Join = "join",
+        /// To be none any more.
+        Leave = "leave",
+        /// That somebody is a member.
+        Invite = "invite",
+        /// That somebody is none any more.
+        Kick = "kick",
+        /// That somebody is an ordinary member.
+        Member = "member",
+        /// That somebody is an admin.
+        Admin = "admin",
+        /// That somebody owns it.
+        Owner = "owner",
+        /// That somebody may not write for a time.
+        Mute = "mute",
+        /// That somebody may write again.
+        Unmute = "unmute",
+        /// Another name.
+        Rename = "rename",
+    }
+}
+
+words! {
     /// How a file travels.
     Carrier {
         /// In the field `file`.

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use switchboard_engine::{LogMessage, MessageId, OlderId, Place, RejectReason, SessionNotification};
 
-use super::{Spec, sessions::name_of};
+use super::{Spec, sessions::name_of, versions::Words, views::Views};
 use crate::{
     check::ConnKey,
     wire::{
         self,
-        session::{LogKey, Peer, peer_of},
+        session::{LogKey, NOBODY, Peer, peer_of},
     },
 };
 
@@ -23,6 +23,8 @@ pub(super) struct App {
     fates: BTreeMap<[u8; 16], bool>,
     /// Older messages that it has asked for: of which conversation, before which place, how many.
     older: BTreeMap<OlderId, (Peer, u64, u32)>,
+    /// What it shows of what was changed.
+    pub(super) views: Views,
     /// The connection that its session was last welcomed over.
     conn: Option<ConnKey>,
 }
@@ -65,12 +67,14 @@ impl Spec {
     /// An application's process has died: what it had asked is not answered to the next one.
     pub(crate) fn died(&mut self, client: u16) {
         self.app(client).older.clear();
+        self.forget_typists(client);
     }
 
     /// An application has lost all that it had kept.
     pub(crate) fn wiped(&mut self, client: u16) {
         let app = self.app(client);
         app.logs.clear();
+        app.views = Views::default();
         app.fates.retain(|_, told| *told);
     }
 
@@ -90,6 +94,7 @@ impl Spec {
             SessionNotification::Reset { conversation } => {
                 let peer = Peer::of(conversation);
                 self.app(client).logs.remove(&peer);
+                self.app(client).views.forget(peer);
                 self.fail("one-order", |_| format!("c{client} is to forget {peer}, and no log was lost"));
             }
             SessionNotification::Accepted { id, place } => self.told_accepted(client, *id, *place),
@@ -104,9 +109,11 @@ impl Spec {
             }
             SessionNotification::CaughtUp => self.caught_up(client),
             SessionNotification::Marked { .. } | SessionNotification::Named { .. } => {}
-            SessionNotification::Typing { .. }
-            | SessionNotification::Presence { .. }
-            | SessionNotification::Call { .. } => {
+            SessionNotification::Typing { conversation, user, types } => {
+                let user = wire::index(user.as_str()).unwrap_or(NOBODY);
+                self.told_typing(client, Peer::of(conversation), user, *types);
+            }
+            SessionNotification::Presence { .. } | SessionNotification::Call { .. } => {
                 self.fail("protocol", |_| format!("c{client} is told unasked: {notification:?}"));
             }
         }
@@ -116,9 +123,13 @@ impl Spec {
     fn has(&mut self, client: u16, peer: Peer, epoch: u64, message: &LogMessage) {
         let log = peer.log(self.user_of(client));
         let content = &message.content;
+        let told = Words::new(content.kind, &content.text, &content.file, &content.subject)
+            .read(message.changed_seq, message.is_recalled);
+        let versions = self.logs.of_epoch(log, epoch).map(|log| &log.versions);
         let holds = self.logs.at(log, epoch, message.seq).is_some_and(|entry| {
             let from = wire::index(message.from.as_str()) == Some(entry.sender);
-            from && entry.id == message.id && entry.says(content.kind, &content.text, &content.file)
+            let said = versions.is_some_and(|versions| versions.ever_said(message.seq, entry.words, told));
+            from && entry.id == message.id && said
         });
         if !holds {
             self.fail("one-order", |_| {
@@ -134,6 +145,7 @@ impl Spec {
     fn told_message(&mut self, client: u16, peer: Peer, epoch: u64, message: &LogMessage) {
         self.has(client, peer, epoch, message);
         let seq = message.seq;
+        self.app(client).views.told(peer, message);
         let before = self.app(client).logs.insert(peer, (epoch, seq));
         let (known, last) = before.unwrap_or((epoch, 0));
         if known != epoch {
@@ -153,6 +165,7 @@ impl Spec {
             Peer::Group(group) => self.logs.is_hidden(group, user, seq),
             Peer::User(_) => false,
         };
+        self.app(client).views.skips(peer, last, seq);
         let limited = self.limits.history > 0 && last == 0;
         if known != epoch || seq <= last || !(hidden || limited) {
             self.fail("one-order", |_| {
@@ -183,7 +196,12 @@ impl Spec {
             .logs
             .all_of(user)
             .any(|log| log.entries.iter().any(|entry| entry.id == id && entry.sender == user));
-        if stored || code != RejectReason::NoSuchConversation {
+        // Whether it is true, its session's connection has shown.
+        let is_refusal = matches!(
+            code,
+            RejectReason::NoSuchConversation | RejectReason::Forbidden | RejectReason::Conflict
+        );
+        if stored || !is_refusal {
             self.fail("protocol", |_| {
                 format!("c{client} is told that {} is rejected for good: {code:?}", name_of(id))
             });
@@ -263,7 +281,11 @@ impl Spec {
             // Who has left may have been pushed what was said before the servers knew.
             let complete = has
                 .is_some_and(|(epoch, seq)| epoch == newest.epoch && (head..=newest.head()).contains(&seq));
-            (!complete).then(|| format!("c{client} has {has:?} of {head} entries of {peer}"))
+            if !complete {
+                return Some(format!("c{client} has {has:?} of {head} entries of {peer}"));
+            }
+            let seq = self.mistaken(client, log)?;
+            Some(format!("c{client} does not show what has become of {peer}/{seq}"))
         })
     }
 

@@ -4,6 +4,7 @@ use super::{Spec, is_stored};
 use crate::{
     check::{ConnKey, MessageKey, Route, Said},
     schedule::Settings,
+    wire::session::Peer,
 };
 
 /// Something that has to have happened when its time comes.
@@ -17,6 +18,10 @@ pub(super) enum Duty {
     Reply { conn: ConnKey, since_us: u64 },
     /// A session has been told the heads that it asked for then.
     Heads { conn: ConnKey, since_us: u64 },
+    /// A sign that somebody types has been heard.
+    Typing { place: u32 },
+    /// An application believes no more that somebody types of whom nothing was heard since then.
+    TypistForgotten { client: u16, peer: Peer, user: u16, since_us: u64 },
 }
 
 /// How long a message may take from its arrival at a server to the last recipient's ear, when nothing is wrong.
@@ -49,6 +54,10 @@ impl Spec {
             }
             Duty::Reply { conn, since_us } => self.judge_reply(conn, since_us),
             Duty::Heads { conn, since_us } => self.judge_heads(conn, since_us),
+            Duty::Typing { place } => self.judge_typing(place),
+            Duty::TypistForgotten { client, peer, user, since_us } => {
+                self.judge_typist(client, peer, user, since_us);
+            }
         }
     }
 
@@ -92,9 +101,16 @@ impl Spec {
             }
             Route::Relay(user) => self.expect(key, said, user),
             Route::Group(group) => {
-                let limited = self.limits.groups_are_limited;
-                if limited || !self.health.was_member(group, said.sender, since_us) {
+                // What a session says the store alone decides.
+                let is_accepted = said.is_session && word.commits > 0;
+                let is_muted = || self.may_be_muted(group, said.sender, since_us, word.clock_ms);
+                let may_say =
+                    is_accepted || (self.health.was_member(group, said.sender, since_us) && !is_muted());
+                if self.limits.groups_are_limited || !may_say {
                     return;
+                }
+                if let Some(user) = said.concerns() {
+                    self.expect(key, said, user);
                 }
                 for user in 0..self.present.len() as u16 {
                     if self.health.was_member(group, user, since_us) {
@@ -117,11 +133,12 @@ impl Spec {
             let line = &self.lines[*conn as usize];
             let is_session = line.talk.is_some();
             // A sender's classic clients are sent no copy.
-            let copied = said.sender != user || is_session || everyone || !stored || to_self;
+            let copied =
+                is_session || ((said.sender != user || everyone || !stored || to_self) && !said.is_entry());
             !self.has_heard(line.client, key)
                 && copied
                 && (stored || !is_session)
-                && !self.may_lag(*conn, said)
+                && !self.may_have_lagged(*conn, word.received_us)
                 && (everyone || *conn != word.conn)
                 && self.is_healthy(*conn, word.received_us)
                 && self.is_reached(word.conn, *conn, word.received_us)
@@ -156,7 +173,7 @@ impl Spec {
     }
 
     /// Whether a connection and its client have been undisturbed since then.
-    fn is_healthy(&self, conn: ConnKey, since_us: u64) -> bool {
+    pub(super) fn is_healthy(&self, conn: ConnKey, since_us: u64) -> bool {
         let line = &self.lines[conn as usize];
         line.open
             && line.welcomed_us.is_some_and(|at_us| at_us <= since_us)
@@ -171,7 +188,7 @@ impl Spec {
         from.node == to.node || self.health.bus_was_well(since_us)
     }
 
-    fn unheard(&mut self, since_us: u64, what: impl FnOnce(&Self) -> String) {
+    pub(super) fn unheard(&mut self, since_us: u64, what: impl FnOnce(&Self) -> String) {
         let paused = self.health.somebody_paused(since_us);
         let check = if paused { "isolation" } else { "delivery" };
         self.fail(check, |spec| {

@@ -67,7 +67,7 @@ impl Health {
     pub(super) fn new(schedule: &Schedule) -> Self {
         let s = &schedule.settings;
         let nobody = vec![Member { is: false, known_us: 0 }; s.users as usize];
-        let mut members = vec![nobody; schedule.groups.len()];
+        let mut members = vec![nobody; schedule.all_groups()];
         for (group, list) in schedule.groups.iter().enumerate() {
             list.iter().for_each(|user| members[group][user.index()].is = true);
         }

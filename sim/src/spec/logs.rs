@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use switchboard_engine::{GroupChange, MessageId, Subject};
 
+use super::versions::{Versions, Words};
 use crate::{
-    check::{Fold, MessageKey, Table},
+    check::{MessageKey, Table},
     schedule::UserNo,
     store::Stored,
     wire::{
@@ -14,7 +15,7 @@ use crate::{
     },
 };
 
-/// The key of an entry that is no message.
+/// The key of an entry that nobody has said: the directory has made it.
 pub(super) const NO_MESSAGE: MessageKey = MessageKey::MAX;
 
 /// What stands in a place.
@@ -23,8 +24,10 @@ pub(super) struct Entry {
     pub(super) key: MessageKey,
     pub(super) sender: u16,
     pub(super) id: MessageId,
-    /// Of what it says.
-    digest: u64,
+    /// What was said with it.
+    pub(super) words: Words,
+    /// When it was committed.
+    pub(super) at_us: u64,
 }
 
 /// One log of a conversation.
@@ -32,9 +35,33 @@ pub(super) struct Entry {
 pub(super) struct Log {
     pub(super) epoch: u64,
     pub(super) entries: Vec<Entry>,
+    /// What became of those that were edited or recalled.
+    pub(super) versions: Versions,
 }
 
 impl Log {
+    pub(super) fn at(&self, seq: u64) -> Option<&Entry> {
+        self.entries.get(usize::try_from(seq.checked_sub(1)?).ok()?)
+    }
+
+    /// The last entry of the log is an edit or a recall, or is none.
+    fn amend(&mut self, subject: &Subject, now_us: u64) {
+        let (Subject::Edit { target_seq } | Subject::Recall { target_seq }) = *subject else { return };
+        let Some(entry) = self.entries.last().copied() else { return };
+        let Some(target) = self.at(target_seq).copied() else { return };
+        let seq = self.head();
+        if matches!(subject, Subject::Edit { .. }) {
+            return self.versions.edit(target_seq, target.words, seq, entry.words.text, now_us);
+        }
+        // So that nothing of it is left in its edits either.
+        for edit_seq in self.versions.of(target_seq) {
+            if let Some(edit) = self.at(edit_seq).copied() {
+                self.versions.recall(edit_seq, edit.words, seq, now_us);
+            }
+        }
+        self.versions.recall(target_seq, target.words, seq, now_us);
+    }
+
     /// How far it is.
     pub(super) const fn head(&self) -> u64 {
         self.entries.len() as u64
@@ -56,19 +83,6 @@ struct Right {
     first_seq: u64,
     /// When they left, and the last place.
     left: Option<(u64, u64)>,
-}
-
-/// What a message says, as a number.
-pub(super) fn digest(kind: u32, text: &str, file: &str) -> u64 {
-    use core::hash::Hasher as _;
-    let mut hash = Fold::default();
-    hash.write_u32(kind);
-    for part in [text, file] {
-        let (words, rest) = part.as_bytes().as_chunks::<8>();
-        words.iter().for_each(|word| hash.write_u64(u64::from_le_bytes(*word)));
-        hash.write_u64(rest.iter().fold(rest.len() as u64, |word, byte| word << 8 | u64::from(*byte)));
-    }
-    hash.finish()
 }
 
 const fn pair(group: u16, user: u16) -> u32 {
@@ -97,17 +111,19 @@ impl Logs {
         let epoch = stored.conversation.epoch();
         let logs = self.logs.entry(log).or_default();
         if logs.last().is_none_or(|last| last.epoch != epoch) {
-            logs.push(Log { epoch, entries: Vec::new() });
+            logs.push(Log { epoch, entries: Vec::new(), versions: Versions::default() });
         }
         let message = &stored.message;
         let entry = Entry {
             key,
             sender: wire::index(message.sender.as_str()).unwrap_or(u16::MAX),
             id: message.id,
-            digest: digest(message.content_type.into(), &message.content, &message.url),
+            words: Words::of(message),
+            at_us: now_us,
         };
         if let Some(last) = logs.last_mut() {
             last.entries.push(entry);
+            last.amend(&message.subject, now_us);
         }
     }
 
@@ -123,7 +139,7 @@ impl Logs {
 
     /// What stands in a place.
     pub(super) fn at(&self, log: LogKey, epoch: u64, seq: u64) -> Option<&Entry> {
-        self.of_epoch(log, epoch)?.entries.get(usize::try_from(seq.checked_sub(1)?).ok()?)
+        self.of_epoch(log, epoch)?.at(seq)
     }
 
     /// All logs that there were and that a user could have written to.
@@ -183,6 +199,25 @@ impl Logs {
         self.rights(group, user).iter().any(within)
     }
 
+    /// How far a user may have read a log at some time since then: up to which place, or everything.
+    pub(super) fn limits(&self, log: LogKey, user: u16, since_us: u64) -> Vec<u64> {
+        let Some(Peer::Group(group)) = peer_of(log, user) else { return vec![u64::MAX] };
+        let rights = self.rights(group, user);
+        let before = rights.iter().rposition(|right| right.since_us < since_us).unwrap_or(0);
+        let to = |right: &Right| right.left.into_iter().map(|(_, last_seq)| last_seq);
+        let reads_on = |right: &Right| right.left.is_none_or(|(at_us, _)| at_us >= since_us);
+        let of = |right: &Right| to(right).chain(reads_on(right).then_some(u64::MAX)).collect::<Vec<_>>();
+        rights.iter().skip(before).flat_map(of).collect()
+    }
+
+    /// From which places on a user has read a log at some time since then.
+    pub(super) fn first_seqs(&self, log: LogKey, user: u16, since_us: u64) -> Vec<u64> {
+        let Some(Peer::Group(group)) = peer_of(log, user) else { return vec![1] };
+        let rights = self.rights(group, user);
+        let before = rights.iter().rposition(|right| right.since_us < since_us).unwrap_or(0);
+        rights.iter().skip(before).map(|right| right.first_seq).collect()
+    }
+
     /// Whether a user could ever not read a group up to this place.
     pub(super) fn is_hidden(&self, group: u16, user: u16, seq: u64) -> bool {
         self.rights(group, user).iter().any(|right| right.first_seq > seq)
@@ -198,12 +233,5 @@ impl Logs {
                 Some(right.left.map_or(head, |(_, last_seq)| last_seq))
             }
         }
-    }
-}
-
-impl Entry {
-    /// Whether this is what somebody was told of it.
-    pub(super) fn says(&self, kind: u32, text: &str, file: &str) -> bool {
-        self.digest == digest(kind, text, file)
     }
 }

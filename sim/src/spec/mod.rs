@@ -10,6 +10,7 @@
 //! | `no-leak` | it is heard by whom it is for: a user's other devices, who was a member at some moment between saying and hearing, the other side of a call; and what nobody said is heard by nobody |
 //! | `accepted-is-durable` | a heard message of content types 1 to 5 with a recipient has been committed before |
 //! | `exactly-once` | a connection hears a message, and the store commits it, as often as servers received it |
+//! | `rights` | what is committed was its sender's to do at that moment: as a member, by its role, not muted, of its own messages |
 //! | `one-order` | a log has no gaps; of one connection's messages, the stored ones are committed and heard in the order in which they arrived, and so are the others |
 //! | `delivery` | what a healthy server receives is heard by every healthy recipient within [`Spec::bound_us`], and a heartbeat is answered |
 //! | `isolation` | the same while somebody does not read; and nobody's connection is ended without a reason that can be seen |
@@ -25,10 +26,15 @@
 mod apps;
 mod duties;
 mod ends;
+mod groups;
 mod health;
 mod hears;
 mod logs;
+mod rights;
 mod sessions;
+mod typing;
+mod versions;
+mod views;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -105,6 +111,8 @@ struct Word {
     number: u32,
     received: u32,
     commits: u32,
+    /// The store's clock when it was received.
+    clock_ms: i64,
 }
 
 /// The specification of one run.
@@ -125,6 +133,8 @@ pub(crate) struct Spec {
     /// Words of 64 bits that a message has in `heard`.
     stride: usize,
     numbers: u32,
+    /// The longest message that any server has received.
+    longest_bytes: u64,
     health: Health,
     /// Pairs of users of whom one has signalled the other.
     signalled: Table<u32, ()>,
@@ -133,9 +143,16 @@ pub(crate) struct Spec {
     due: VecDeque<(u64, Duty)>,
     /// The same for what may take as long as an answer of a session's.
     due_later: VecDeque<(u64, Duty)>,
+    /// What is due then, and at the same time in this order.
+    due_then: BTreeMap<(u64, u64), Duty>,
+    duties: u64,
+    typing: typing::Typing,
     recent: Recent,
     read: sessions::Read,
     logs: logs::Logs,
+    groups: groups::Groups,
+    /// The store's clock, at least.
+    clock_ms: i64,
     apps: BTreeMap<u16, apps::App>,
     /// By client: whose it is.
     users: Vec<u16>,
@@ -183,7 +200,7 @@ impl Spec {
                 message_bytes: s.message_bytes,
                 idle_timeout_us: s.idle_timeout_ms * 1000,
                 known_users: (s.users - s.unknown_users) as u16,
-                groups_are_limited: schedule.groups.len() as u64 > s.groups_per_user,
+                groups_are_limited: schedule.all_groups() as u64 > s.groups_per_user,
                 answer_us: duties::answer_us(s) + slack_us,
                 hello_timeout_us: s.hello_timeout_ms * 1000,
                 lag_bytes: crate::world::lag_bytes(s),
@@ -199,15 +216,21 @@ impl Spec {
             heard: Vec::new(),
             stride: clients.div_ceil(64),
             numbers: 0,
+            longest_bytes: 0,
             health: Health::new(schedule),
             signalled: Table::default(),
             garbage: Vec::new(),
             heads: Table::default(),
             due: VecDeque::new(),
             due_later: VecDeque::new(),
+            due_then: BTreeMap::new(),
+            duties: 0,
+            typing: typing::Typing::default(),
             recent: Recent::default(),
             read: sessions::Read::default(),
             logs: logs::Logs::new(&schedule.groups),
+            groups: groups::Groups::new(&schedule.groups, s.unfounded_groups as usize),
+            clock_ms: 0,
             apps: BTreeMap::new(),
             users: schedule.clients.iter().map(|client| client.user.0).collect(),
             clients,
@@ -294,6 +317,7 @@ impl Spec {
             _ if line.talk.is_some() => {}
             Payload::Hello { .. }
             | Payload::Mark
+            | Payload::Sign
             | Payload::Resync
             | Payload::Fetch { .. }
             | Payload::Invalid => {}
@@ -321,12 +345,14 @@ impl Spec {
             self.heard.resize((place + 1) * self.stride, 0);
         }
         self.numbers += 1;
+        self.longest_bytes = self.longest_bytes.max(said.bytes.len().max(said.submit.len()) as u64);
         let word = &mut self.words[place];
         word.received += 1;
         if word.received == 1 {
             word.first_us = self.now_us;
         }
         (word.conn, word.received_us, word.number) = (conn, self.now_us, self.numbers);
+        word.clock_ms = self.clock_ms;
         if let Route::Relay(to) = said.route {
             self.signalled.insert(pair(said.sender, to), ());
         }
@@ -340,13 +366,15 @@ impl Spec {
         }
     }
 
-    /// An entry that is no message is in its log.
+    /// What the directory has changed is in a group's log.
     pub(crate) fn entered(&mut self, log: LogKey, stored: &Stored) {
         if !self.is_on {
             return;
         }
         let seq = stored.seq;
+        self.clock_ms = stored.stored_at_ms + 1;
         self.logs.commit(NO_MESSAGE, log, stored, self.now_us);
+        self.group_changes(log, stored);
         let head = self.heads.entry(log).or_insert(0);
         *head += 1;
         let expected = *head;
@@ -363,7 +391,10 @@ impl Spec {
             return;
         }
         let (sender, seq) = (wire::index(stored.message.sender.as_str()).unwrap_or(u16::MAX), stored.seq);
+        self.judge_entry(log, stored);
+        self.clock_ms = stored.stored_at_ms + 1;
         self.logs.commit(key, log, stored, self.now_us);
+        self.group_changes(log, stored);
         let head = self.heads.entry(log).or_insert(0);
         *head += 1;
         let expected = *head;
@@ -421,10 +452,20 @@ impl Spec {
         self.now_us = self.now_us.max(now_us);
     }
 
+    /// Something has to have happened by a time.
+    fn due_then(&mut self, due_us: u64, duty: Duty) {
+        self.duties += 1;
+        self.due_then.insert((due_us, self.duties), duty);
+    }
+
     /// Takes what is due next before a time.
     fn next_due(&mut self, now_us: u64) -> Option<(u64, Duty)> {
         let at_us = |due: &VecDeque<(u64, Duty)>| due.front().map_or(u64::MAX, |(due_us, _)| *due_us);
         let (soon_us, later_us) = (at_us(&self.due), at_us(&self.due_later));
+        let then = self.due_then.first_key_value().map(|((due_us, _), _)| *due_us);
+        if then.is_some_and(|due_us| due_us < now_us && due_us <= soon_us.min(later_us)) {
+            return self.due_then.pop_first().map(|((due_us, _), duty)| (due_us, duty));
+        }
         let due = if soon_us <= later_us { &mut self.due } else { &mut self.due_later };
         due.pop_front_if(|(due_us, _)| *due_us < now_us)
     }

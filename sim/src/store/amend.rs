@@ -14,9 +14,8 @@ impl SimStore {
         if !self.admit(&entry.sender) {
             return Answer::Refused;
         }
-        let id = (entry.sender.clone(), entry.id.0);
-        if let Some(place) = self.ids.get(&id).filter(|_| !self.has(StoreCanary::ForgetsIds)) {
-            return Answer::StoredEarlier(*place);
+        if let Some(answer) = self.stored_earlier(&entry) {
+            return answer;
         }
         let (first_seq, seat) = match &entry.recipient {
             Recipient::User(user) if !self.users.contains_key(user) => return Answer::Refused,

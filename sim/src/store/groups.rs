@@ -163,9 +163,8 @@ impl SimStore {
         if !self.admit(&entry.sender) {
             return Answer::Refused;
         }
-        let id = (entry.sender.clone(), entry.id.0);
-        if let Some(place) = self.ids.get(&id).filter(|_| !self.has(StoreCanary::ForgetsIds)) {
-            return Answer::StoredEarlier(*place);
+        if let Some(answer) = self.stored_earlier(&entry) {
+            return answer;
         }
         let is_there = change.target().is_none_or(|user| self.admit(user));
         let of = self.group(group);

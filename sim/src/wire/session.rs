@@ -2,16 +2,16 @@
 //! sessions send, and what frames are called in traces.
 
 use bytes::Bytes;
-use switchboard_engine::{MessageId, Recipient};
+use switchboard_engine::{MessageId, Recipient, Subject};
 use switchboard_proto::{
     Message as _,
     v1::{
-        ClientFrame, Content, Conversation, Cursor, Fetch, Heartbeat, Hello, Resync, ServerFrame, Submit,
-        client_frame, conversation, server_frame,
+        ClientFrame, Content, Conversation, Cursor, Delivery, Fetch, Heartbeat, Hello, Note, Resync,
+        ServerFrame, Submit, client_frame, conversation, note, server_frame,
     },
 };
 
-use super::{Token, index};
+use super::{Token, index, signals};
 use crate::choice::keyed;
 
 /// A number that is no user's and no group's.
@@ -103,23 +103,46 @@ pub(crate) fn read_client(bytes: &Bytes) -> Option<client_frame::Body> {
     ClientFrame::decode(bytes.clone()).ok()?.body
 }
 
-/// The token of the message that has this content: its text begins with it, or its file's name has it.
-pub(crate) fn token_in(content: Option<&Content>) -> Option<Token> {
-    let Content { text, file, .. } = content?;
-    Token::read(text).or_else(|| Token::read(file.strip_prefix("f-")?))
+/// The token of a message that a server tells: its id says it if a session has given it that. Else its text begins
+/// with it, or its file's name has it.
+pub(crate) fn token_in(message: &Delivery) -> Option<Token> {
+    let of_classic = || {
+        let Content { text, file, .. } = message.content.as_ref()?;
+        Token::read(text).or_else(|| Token::read(file.strip_prefix("f-")?))
+    };
+    token_of(&message.message_id).or_else(of_classic)
+}
+
+/// What an entry is, as frames have it.
+pub(crate) fn wired(content: &switchboard_engine::Content) -> Content {
+    let (text, file) = (String::from(&*content.text), String::from(&*content.file));
+    let subject = Content::decode(content.subject_bytes().as_slice()).unwrap_or_default();
+    Content { kind: content.kind, text, file, ..subject }
+}
+
+/// The same of what frames have.
+pub(crate) fn unwired(content: &Content) -> switchboard_engine::Content {
+    let (text, file) = (content.text.as_str().into(), content.file.as_str().into());
+    let subject = Content { text: String::new(), file: String::new(), ..content.clone() }.encode_to_vec();
+    switchboard_engine::Content::restore(content.kind, text, file, &subject)
+}
+
+/// What an engine tells another one, if that says anything.
+pub(crate) fn read_note(bytes: &Bytes) -> Option<note::Body> {
+    Note::decode(bytes.clone()).ok()?.body
 }
 
 /// The messages that a server's frame brings.
 pub(crate) fn tokens_of(bytes: &Bytes) -> Vec<Token> {
     let body = read(bytes);
     if let Some(server_frame::Body::Delivery(delivery)) = &body {
-        return token_in(delivery.content.as_ref()).into_iter().collect();
+        return token_in(delivery).into_iter().collect();
     }
     let Some(server_frame::Body::Page(page)) = &body else { return Vec::new() };
-    page.messages.iter().filter_map(|message| token_in(message.content.as_ref())).collect()
+    page.messages.iter().filter_map(token_in).collect()
 }
 
-fn encode(body: client_frame::Body) -> Bytes {
+pub(crate) fn encode(body: client_frame::Body) -> Bytes {
     ClientFrame { body: Some(body) }.encode_to_vec().into()
 }
 
@@ -208,7 +231,7 @@ pub(crate) fn client_name(bytes: &Bytes) -> String {
         Some(Body::Heartbeat(heartbeat)) => format!("Heartbeat {}", heartbeat.nonce),
         Some(Body::Resync(resync)) => format!("Resync, {} cursors", resync.cursors.len()),
         Some(other @ (Body::Mark(_) | Body::Typing(_) | Body::Watch(_) | Body::Call(_))) => {
-            format!("{other:?}")
+            signals::client_name(&other).unwrap_or_else(|| format!("{other:?}"))
         }
     }
 }
@@ -228,9 +251,13 @@ pub(crate) fn server_name(bytes: &Bytes) -> String {
             format!("Rejected {}: {}", id_name(&rejected.message_id), rejected.code().as_str_name())
         }
         Some(Body::Delivery(delivery)) => {
-            let text = delivery.content.unwrap_or_default().text;
-            let what = Token::read(&text).map_or(text, |token| token.to_string());
-            format!("Delivery {}/{} {what} of {}", of(&delivery.conversation), delivery.seq, delivery.from)
+            let content = delivery.content.as_ref().map(unwired).unwrap_or_default();
+            let what = match token_in(&delivery) {
+                Some(token) => token.to_string(),
+                None => content.text.to_string(),
+            };
+            let (of, seq) = (of(&delivery.conversation), delivery.seq);
+            format!("Delivery {of}/{seq} {what}{} of {}", subject_name(&content.subject), delivery.from)
         }
         Some(Body::Page(page)) => {
             let places: Vec<String> = page.messages.iter().map(|message| message.seq.to_string()).collect();
@@ -256,8 +283,18 @@ pub(crate) fn server_name(bytes: &Bytes) -> String {
             format!("Unfetched {}: {}", unfetched.fetch_id, unfetched.code().as_str_name())
         }
         Some(other @ (Body::Marked(_) | Body::Typing(_) | Body::Presence(_) | Body::Call(_))) => {
-            format!("{other:?}")
+            signals::server_name(&other).unwrap_or_else(|| format!("{other:?}"))
         }
+    }
+}
+
+/// What an entry is called in traces that is no message.
+pub(crate) fn subject_name(subject: &Subject) -> String {
+    match subject {
+        Subject::Message => String::new(),
+        Subject::Edit { target_seq } => format!(", an edit of {target_seq}"),
+        Subject::Recall { target_seq } => format!(", a recall of {target_seq}"),
+        Subject::Change(change) => format!(", {change:?}"),
     }
 }
 

@@ -11,6 +11,7 @@ use switchboard_engine::{
 use super::{
     Draw, Happening, World,
     queue::Up,
+    signals,
     speech::{Speech, text},
     sut::Sut,
 };
@@ -20,6 +21,7 @@ use crate::{
     counts::Fault,
     schedule::{ClientKind, ClientNo, NodeNo, To},
     trace::Lane,
+    wire::Token,
     wire::session::{Peer, device_id, device_of, message_id, read_client, token_of},
 };
 
@@ -142,6 +144,7 @@ impl<T: Sut> World<'_, T> {
         config.retry = Retry { cap: Duration::from_secs(2), ..Retry::default() };
         config.limits.message_bytes = s.message_bytes;
         config.limits.pending_messages = PENDING_LIMIT;
+        signals::configure(&mut config);
         config
     }
 
@@ -207,15 +210,28 @@ impl<T: Sut> World<'_, T> {
 
     /// The application hands a message over, having kept it.
     pub(super) fn submit(&mut self, client: ClientNo, speech: Speech) {
-        let Some(conversation) = self.recipient(speech.to) else { return };
-        let now = self.client_now();
-        let content = content(speech);
-        let alive = self.devices[client.index()].app.as_ref().is_some_and(|app| app.session.is_some());
-        if !alive {
+        let Some(conversation) = self.recipient(speech.to).filter(|_| self.is_running(client)) else {
             return;
-        }
+        };
         self.word(client, speech);
-        let id = message_id(speech.token);
+        self.hand_over(client, speech.token, conversation, content(speech));
+    }
+
+    /// Whether a client has an application whose process runs.
+    pub(super) fn is_running(&self, client: ClientNo) -> bool {
+        self.devices[client.index()].app.as_ref().is_some_and(|app| app.session.is_some())
+    }
+
+    /// The application hands over what is registered.
+    pub(super) fn hand_over(
+        &mut self,
+        client: ClientNo,
+        token: Token,
+        conversation: Recipient,
+        content: Content,
+    ) {
+        let now = self.client_now();
+        let id = message_id(token);
         let Some(app) = &mut self.devices[client.index()].app else { return };
         let Some(session) = &mut app.session else { return };
         // A submit is kept before it is handed over: a process that dies between the two hands it over again.
@@ -347,8 +363,9 @@ impl<T: Sut> World<'_, T> {
                 key.inspect(|key| self.check.said[*key as usize].submit = bytes.clone()).map(Payload::Said)
             }
             Some(Body::Mark(_)) => Some(Payload::Mark),
+            Some(Body::Typing(_)) => Some(Payload::Sign),
             // No application says any of these yet.
-            Some(Body::Typing(_) | Body::Watch(_) | Body::Call(_)) | None => None,
+            Some(Body::Watch(_) | Body::Call(_)) | None => None,
         };
         known.unwrap_or_else(|| {
             self.check.fail("no-spoof", |_| format!("c{} sends what it was not told to", client.0));

@@ -16,7 +16,10 @@ use crate::{
     counts::Fault,
     schedule::NodeNo,
     trace::{Lane, Via},
-    wire::{View, is_own_copy, record_seq, session::server_name},
+    wire::{
+        View, is_own_copy, record_seq,
+        session::{server_name, subject_name},
+    },
 };
 
 impl<T: Sut> World<'_, T> {
@@ -200,7 +203,9 @@ impl<T: Sut> World<'_, T> {
         let record = match carried {
             Carried::Record(record) => record,
             note @ Carried::Note(_) => {
-                self.check.noted();
+                if let Carried::Note(note) = &note {
+                    self.check.noted(note);
+                }
                 return self.feed(life.shard, note.into());
             }
         };
@@ -294,14 +299,13 @@ fn request_name(request: &Request) -> String {
     match request {
         Request::LoadUser(user) => format!("load {user}"),
         Request::StoreMessage(new) => {
-            let token = crate::wire::Token::read(&new.content)
-                .or_else(|| crate::wire::Token::read(&new.sender_name))
-                .map(|token| token.to_string());
+            let token = crate::wire::stored_token(new).map(|token| token.to_string());
             let to = match &new.recipient {
                 Recipient::User(user) => user.as_str(),
                 Recipient::Group(group) => group.as_str(),
             };
-            format!("store {} {}→{to}", token.unwrap_or_default(), new.sender)
+            let what = subject_name(&new.subject);
+            format!("store {}{what} {}→{to}", token.unwrap_or_default(), new.sender)
         }
         Request::StoreFile(upload) => format!("keep the file of {}", upload.suffix),
         Request::LoadHeads { user, .. } => format!("load heads of {user}"),

@@ -217,7 +217,8 @@ impl<T: Sut> World<'_, T> {
         }
         for group in (0..self.groups.len() as u16).map(GroupNo) {
             let member = |user: UserNo| self.is_member(user, group) && !self.check.is_over_limit(user.0);
-            let Some((client, sender, _)) = present.iter().find(|(_, user, _)| member(*user)).copied() else {
+            let speaks = |user: UserNo| member(user) && self.may_write(user, group);
+            let Some((client, sender, _)) = present.iter().find(|(_, user, _)| speaks(*user)).copied() else {
                 continue;
             };
             let others: Vec<_> = present.iter().filter(|(_, u, _)| member(*u) && *u != sender).collect();

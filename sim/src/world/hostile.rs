@@ -1,7 +1,8 @@
 //! Raw sessions: they say what their steps say, in turn or not, right or wrong, and need not read the answers.
 
 use bytes::Bytes;
-use switchboard_proto::v1::Content;
+use switchboard_engine::Subject;
+use switchboard_proto::v1::{self, Content};
 
 use super::{World, apps::content, queue::Up, speech::Speech, sut::Sut};
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
 };
 
 /// Kinds of invalid Submits and Fetches.
-pub(crate) const INVALID_KINDS: u32 = 10;
+pub(crate) const INVALID_KINDS: u32 = 17;
 
 /// A part of a log that a raw session asks for.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +27,7 @@ pub(super) struct Asking {
     pub(super) limit: u32,
 }
 
-const fn peer(to: To) -> Option<Peer> {
+pub(super) const fn peer(to: To) -> Option<Peer> {
     match to {
         To::User(user) => Some(Peer::User(user.0)),
         To::Group(group) => Some(Peer::Group(group.0)),
@@ -40,7 +41,7 @@ impl<T: Sut> World<'_, T> {
     }
 
     /// A raw session sends a frame: now, or as soon as the connection that it dials is open.
-    fn send_frame(&mut self, client: ClientNo, payload: Payload, bytes: Bytes) {
+    pub(super) fn send_frame(&mut self, client: ClientNo, payload: Payload, bytes: Bytes) {
         if !self.is_raw_session(client) {
             return;
         }
@@ -85,7 +86,7 @@ impl<T: Sut> World<'_, T> {
         }
         let message = self.word(client, speech);
         let id = Bytes::copy_from_slice(&message_id(speech.token).0);
-        let frame = session::submit(id, to, Some(content_of(content(speech))));
+        let frame = session::submit(id, to, Some(session::wired(&content(speech))));
         self.check.said[message as usize].submit = frame.clone();
         self.send_frame(client, Payload::Said(message), frame);
     }
@@ -103,7 +104,8 @@ impl<T: Sut> World<'_, T> {
     pub(super) fn alter(&mut self, client: ClientNo, token: Token) {
         let Some(key) = self.own_submit(client, token) else { return };
         let said = &self.check.said[key as usize];
-        if let Some(frame) = session::altered(&said.submit).filter(|_| !said.seqs.is_empty()) {
+        let has_text = matches!(said.subject, Subject::Message | Subject::Edit { .. });
+        if let Some(frame) = session::altered(&said.submit).filter(|_| has_text && !said.seqs.is_empty()) {
             self.send_frame(client, Payload::Said(key), frame);
         }
     }
@@ -122,6 +124,12 @@ impl<T: Sut> World<'_, T> {
     pub(super) fn invalid(&mut self, client: ClientNo, token: Token, kind: u32) {
         let id = Bytes::copy_from_slice(&message_id(token).0);
         let to = Some(Peer::User(0));
+        let group = Some(Peer::Group(0));
+        let change = |kind: v1::group_change::Kind| Content {
+            kind: 23,
+            change: Some(v1::GroupChange { kind: kind.into(), ..v1::GroupChange::default() }),
+            ..Content::default()
+        };
         let text = || Content { kind: 1, text: "nothing".to_owned(), ..Content::default() };
         let file = |name: &str| Content { kind: 2, file: name.to_owned(), ..Content::default() };
         let frame = match kind % INVALID_KINDS {
@@ -134,6 +142,14 @@ impl<T: Sut> World<'_, T> {
             6 => session::submit(id, to, Some(Content { file: "f".to_owned(), ..text() })),
             7 => session::submit(id, to, Some(file("../secret"))),
             8 => session::submit(id, to, Some(file(""))),
+            10 => session::submit(id, to, Some(Content { kind: 21, ..text() })),
+            11 => session::submit(id, to, Some(Content { target_seq: 1, ..text() })),
+            12 => session::submit(id, to, Some(Content { kind: 22, target_seq: 1, ..text() })),
+            // A user has no members.
+            13 => session::submit(id, to, Some(change(v1::group_change::Kind::Leave))),
+            14 => session::submit(id, group, Some(change(v1::group_change::Kind::Kick))),
+            15 => session::submit(id, group, Some(Content { kind: 23, ..Content::default() })),
+            16 => session::submit(id, to, Some(Content { recalled: true, ..text() })),
             _ => session::fetch(keyed(u64::from(token.step), 0, 0), None, 1, false, 0),
         };
         self.send_frame(client, Payload::Invalid, frame);
@@ -154,10 +170,4 @@ impl<T: Sut> World<'_, T> {
     pub(super) fn heartbeat_frame(&mut self, client: ClientNo, token: Token) {
         self.send_frame(client, Payload::Heartbeat, session::heartbeat(u64::from(token.step)));
     }
-}
-
-/// What a message says, as frames have it.
-fn content_of(content: switchboard_engine::Content) -> Content {
-    let (text, file) = (String::from(content.text), String::from(content.file));
-    Content { kind: content.kind, text, file, ..Content::default() }
 }

@@ -261,7 +261,11 @@ impl<T: Sut> World<'_, T> {
             self.queue.push(conn.last_down_us, Happening::ToClient { conn: key, frames: moved });
         }
         if frames > 0 {
-            self.conns[key as usize].unflushed_bytes -= payload_bytes + u64::from(frames) * FRAME_COST_BYTES;
+            let conn = &mut self.conns[key as usize];
+            conn.unflushed_bytes -= payload_bytes + u64::from(frames) * FRAME_COST_BYTES;
+            if conn.is_session && conn.unflushed_bytes == 0 {
+                self.spec.drained(key);
+            }
             self.begin(shard);
             self.check.flushed(key, u64::from(frames), payload_bytes);
             self.feed(shard, Event::Flushed { conn: id, frames, payload_bytes });

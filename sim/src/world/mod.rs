@@ -6,6 +6,7 @@
 mod apps;
 mod branching;
 mod bus;
+mod changes;
 mod clients;
 mod drive;
 mod heal;
@@ -14,6 +15,7 @@ mod links;
 mod moves;
 mod nodes;
 mod queue;
+mod signals;
 mod speech;
 mod state;
 mod steps;
@@ -30,6 +32,7 @@ use switchboard_engine::{
 };
 
 pub(crate) use self::hostile::INVALID_KINDS;
+pub(crate) use self::signals::TYPING_TIMEOUT_US;
 pub(crate) use self::{
     branching::{Branching, branching},
     moves::Move,
@@ -302,7 +305,7 @@ impl<'s, T: Sut> World<'s, T> {
             check: Check::new(schedule, T::IS_SHADOWED && options.shadow),
             spec: Spec::new(schedule, T::SLACK_US, options.specification),
             users: named('u', s.users as usize).filter_map(|id| UserId::new(&id).ok()).collect(),
-            groups: named('g', schedule.groups.len()).filter_map(|id| GroupId::new(&id).ok()).collect(),
+            groups: named('g', schedule.all_groups()).filter_map(|id| GroupId::new(&id).ok()).collect(),
             trace: if options.trace { Trace::wanted() } else { Trace::default() },
             schedule,
             options,

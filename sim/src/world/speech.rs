@@ -3,7 +3,7 @@
 use core::fmt::Write as _;
 
 use bytes::Bytes;
-use switchboard_engine::{Body, Outgoing, SignalKind, Target};
+use switchboard_engine::{Body, Outgoing, SignalKind, Subject, Target};
 use switchboard_proto::classic::Message;
 
 use super::{Happening, World, apps, sut::Sut};
@@ -89,6 +89,7 @@ impl<T: Sut> World<'_, T> {
             is_call,
             is_session,
             submit: Bytes::new(),
+            subject: Subject::Message,
             media: speech.carrier.is_some() && !is_session,
             empty_file: !is_session && speech.carrier == Some(Carrier::DataUrl) && speech.bytes < 3,
             conns: Vec::new(),

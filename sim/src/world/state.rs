@@ -204,6 +204,7 @@ impl<P: Probe + Counts + Clone + core::fmt::Debug> World<'_, Engine<P>> {
                     | Payload::Resync
                     | Payload::Fetch { .. }
                     | Payload::Mark
+                    | Payload::Sign
                     | Payload::Invalid,
                 bytes,
             } => bytes[..].hash(hash),

@@ -127,9 +127,18 @@ impl<T: Sut> World<'_, T> {
             What::Again { client, step, nth } => self.again(client, Token { step, nth }),
             What::Alter { client, step, nth } => self.alter(client, Token { step, nth }),
             What::Invalid { client, kind } => self.invalid(client, token, kind),
+            What::Edit { client, step, nth, bytes } => {
+                self.edit(client, token, Token { step, nth }, bytes);
+            }
+            What::Recall { client, step, nth } => self.recall(client, token, Token { step, nth }),
+            What::Change { client, group, deed, user, commits } => {
+                self.change(client, token, group, deed, user, commits);
+            }
+            What::Mislead { node, user, step } => self.mislead(node, user, step),
             What::Older { client, of, before_seq, limit } => self.older(client, of, before_seq, limit),
             What::Die { client, actions, down_us } => self.die(client, actions, down_us),
             What::Wipe { client } => self.wipe(client),
+            What::Typing { client, to, types, claims } => self.typing(client, to, types == 1, claims),
         }
     }
 

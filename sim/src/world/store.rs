@@ -2,7 +2,7 @@
 //! had not committed is lost with it.
 
 use switchboard_engine::{
-    Answer, DirectoryChange, DirectoryChangeKind, FileKind, GroupId, NewMessage, Request, Subject, UserId,
+    Answer, DirectoryChange, DirectoryChangeKind, FileKind, GroupId, MessageId, Request, Subject, UserId,
 };
 
 use super::{
@@ -11,14 +11,14 @@ use super::{
     sut::Sut,
 };
 use crate::{
-    check::{Check, pipelines::answer_name},
+    check::{Check, Table, pipelines::answer_name},
     choice::keyed,
     counts::{Fault, Tally},
     schedule::{GroupNo, Schedule, UserNo},
     spec::Spec,
     store::{Conversation, SimStore},
     trace::{Lane, Via},
-    wire::{self, Token},
+    wire::{self, Token, stored_token},
 };
 
 /// How the store behaves.
@@ -39,6 +39,8 @@ pub(super) struct Store {
     pictures: Vec<u32>,
     /// By node: when the last request is done, and when its answer arrives.
     last_us: Vec<(u64, u64)>,
+    /// By submit: when its last request is done.
+    submits_us: Table<(UserId, MessageId), u64>,
     draws: Vec<u64>,
     /// By user: how often something was read for their sessions.
     reads: Vec<u64>,
@@ -75,6 +77,7 @@ impl Store {
             mood: StoreMood::default(),
             pictures: vec![0; s.users as usize],
             last_us: vec![(0, 0); s.nodes as usize],
+            submits_us: Table::default(),
             draws: vec![0; s.users as usize],
             reads: vec![0; s.users as usize],
             per_node: s.shards as usize,
@@ -119,7 +122,13 @@ impl Store {
         let committed = (!failed && answered) || (fate >> 40).is_multiple_of(2);
         let last_us = &mut self.last_us[life.shard / self.per_node].0;
         let free = draw(Draw::StoreOrder) % 1000 < self.mood.reorder_permille;
-        let at_us = if free { now_us + delay_us } else { (now_us + delay_us).max(*last_us) };
+        let mut at_us = if free { now_us + delay_us } else { (now_us + delay_us).max(*last_us) };
+        if let Request::StoreMessage(new) = &request {
+            // Whoever asks: what is refused for good is not stored by an earlier request later.
+            let submit_us = self.submits_us.entry((new.sender.clone(), new.id)).or_insert(0);
+            at_us = at_us.max(*submit_us);
+            *submit_us = at_us;
+        }
         self.tally.add_if(at_us < *last_us, Fault::RequestReordered);
         self.tally.add_if(delay_us > s.store_delay_us + s.store_jitter_us, Fault::RequestSlow);
         self.tally.add_if(failed && !committed, Fault::RequestFailed);
@@ -139,7 +148,7 @@ impl Store {
                 self.draws[user as usize] += 1;
                 return u64::from(user) << 40 | self.draws[user as usize] | 1 << 63;
             }
-            Request::StoreMessage(new) => named(new),
+            Request::StoreMessage(new) => stored_token(new),
             Request::StoreFile(upload) => Token::read(&upload.suffix),
             Request::LoadHeads { user, .. } => return self.read_item(user, 0),
             Request::LoadMessages(range) => return self.read_item(&range.reader, 1),
@@ -198,12 +207,12 @@ impl Store {
     fn committed(&self, from: usize, check: &mut Check, spec: &mut Spec) {
         for stored in self.model.log().get(from..).unwrap_or_default() {
             let log = log(&stored.conversation);
-            if stored.message.subject != Subject::Message {
-                check.entered(log, stored.seq);
-                spec.entered(log, stored);
-            } else if let Some(key) = named(&stored.message).and_then(|token| check.message(token)) {
+            if let Some(key) = stored_token(&stored.message).and_then(|token| check.message(token)) {
                 check.committed(key, stored.seq);
                 spec.committed(key, &check.said[key as usize], log, stored);
+            } else if stored.message.subject != Subject::Message {
+                check.entered(log, stored.seq);
+                spec.entered(log, stored);
             }
         }
     }
@@ -219,11 +228,6 @@ fn log(conversation: &Conversation) -> (u32, u32) {
         }
         Conversation::Group(group) => (u32::MAX, number(group.as_str())),
     }
-}
-
-/// The token of a stored message.
-fn named(new: &NewMessage) -> Option<Token> {
-    Token::read(&new.content).or_else(|| Token::read(&new.sender_name))
 }
 
 /// What a change of the directory is called in traces.
@@ -299,6 +303,12 @@ impl<T: Sut> World<'_, T> {
         self.store.model.is_member(&self.groups[group.index()], &self.users[user.index()])
     }
 
+    /// Whether the store takes what a member writes to a group now.
+    pub(super) fn may_write(&self, user: UserNo, group: GroupNo) -> bool {
+        let (group, user) = (&self.groups[group.index()], &self.users[user.index()]);
+        self.store.model.is_member(group, user) && !self.store.model.is_muted(group, user)
+    }
+
     /// A membership changes, if it is a change.
     pub(super) fn change_member(&mut self, user: UserNo, group: GroupNo, member: bool) {
         if !self.store.knows(user) {
@@ -309,6 +319,8 @@ impl<T: Sut> World<'_, T> {
         let entries = self.store.model.log().len();
         let change = self.store.model.set_member(group_id, user_id, member);
         self.store.committed(entries, &mut self.check, &mut self.spec);
+        // Nothing has changed if there is no such group yet.
+        let member = self.is_member(user, group);
         if before != member {
             self.check.member(group.0, user.0, member, self.store.model.revision());
         }

@@ -5,7 +5,7 @@ use switchboard_engine::{Head, Messages, Range, Recipient};
 use super::bench::Bench;
 use super::sides::Strangers;
 use super::store::Open;
-use super::{message_id, to_group, to_user, user};
+use super::{message, message_id, to_group, to_user, user};
 
 /// All of a log, forwards.
 pub(super) fn whole(reader: &str, conversation: Recipient) -> Range {
@@ -207,7 +207,7 @@ pub(super) fn a_message_is_read_as_it_was_stored_first(open: &Open) {
     store.say("alice", 1, to_user("bob"), "first");
     store.say("bob", 1, to_user("alice"), "second");
     store.say("alice", 1, to_user("bob"), "another");
-    store.say("alice", 1, to_user("carol"), "elsewhere");
+    store.ask(message("alice", 1, to_user("carol"), "elsewhere"));
     let part = store.read(whole("bob", to_user("alice"))).unwrap();
     let read = |m: &switchboard_engine::StoredMessage| {
         (m.seq, m.id, m.sender.clone(), m.content_type, m.content.clone())

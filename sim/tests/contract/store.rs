@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use switchboard_engine::DirectoryChangeKind::{Avatar, Joined, Left};
 use switchboard_engine::{
-    Answer, DirectoryChange, DirectoryChangeKind, FileKind, FileSource, Place, Ticket, UserProfile,
+    Answer, Denial, DirectoryChange, DirectoryChangeKind, FileKind, FileSource, Place, Ticket, UserProfile,
 };
 use switchboard_sim::store::StoreCanary;
 
@@ -46,7 +46,7 @@ cases! {
     an_answer_has_the_ticket_and_the_place_of_its_own_message
     a_message_that_is_sent_again_keeps_its_place_and_its_first_content
     a_message_that_is_sent_again_is_answered_as_one_that_was_stored_earlier
-    a_message_that_is_sent_again_elsewhere_keeps_its_first_place
+    a_message_under_the_id_of_one_that_is_elsewhere_is_a_conflict
     what_was_stored_stays_stored_when_its_sender_has_left
     the_same_id_of_another_sender_is_another_message
     only_members_write_to_a_group_at_the_time_of_the_commit
@@ -204,12 +204,14 @@ fn a_message_that_is_sent_again_is_answered_as_one_that_was_stored_earlier(open:
     assert_eq!(store.ask(message("alice", 1, to_group("chess"), "e4")), earlier(2));
 }
 
-fn a_message_that_is_sent_again_elsewhere_keeps_its_first_place(open: &Open) {
+fn a_message_under_the_id_of_one_that_is_elsewhere_is_a_conflict(open: &Open) {
     let mut store = open(Strangers::Refused);
     assert_eq!(store.say("alice", 1, to_user("bob"), "hello"), 1);
     assert_eq!(store.say("alice", 2, to_user("bob"), "hello"), 2);
-    assert_eq!(store.say("alice", 2, to_user("carol"), "hello"), 2);
-    assert_eq!(store.say("alice", 2, to_group("chess"), "hello"), 2);
+    let conflict = Answer::Denied(Denial::Conflict);
+    assert_eq!(store.ask(message("alice", 2, to_user("carol"), "hello")), conflict);
+    assert_eq!(store.ask(message("alice", 2, to_group("chess"), "hello")), conflict);
+    assert_eq!(store.say("alice", 2, to_user("bob"), "what else"), 2);
     assert_eq!(store.places("alice", &to_user("carol")), []);
     assert_eq!(store.places("alice", &to_group("chess")), []);
     assert_eq!(store.say("alice", 3, to_user("carol"), "hello"), 1);
@@ -220,7 +222,8 @@ fn what_was_stored_stays_stored_when_its_sender_has_left(open: &Open) {
     assert_eq!(store.say("alice", 1, to_group("chess"), "e4"), 2);
     assert!(store.set_member("chess", "alice", false));
     assert_eq!(store.say("alice", 1, to_group("chess"), "e4"), 2);
-    assert_eq!(store.say("alice", 1, to_user("stranger"), "e4"), 2);
+    let conflict = Answer::Denied(Denial::Conflict);
+    assert_eq!(store.ask(message("alice", 1, to_user("stranger"), "e4")), conflict);
     assert_eq!(store.places("alice", &to_group("chess")), [(2, 1)]);
 }
 

@@ -7,6 +7,7 @@ use switchboard_proto::v1::{
 
 use super::{Device, Leg, LegKey, LinkOf, Stage};
 use crate::{
+    answer::Undone,
     close::CloseReason,
     id::{ConnId, UserId},
     probe::{Canary, Probe, Rule},
@@ -124,25 +125,12 @@ impl<P: Probe> Server<P> {
     }
 
     /// The store has answered whether a user may ring another one, or has not in time.
-    pub(in crate::server) fn ring_answered(&mut self, key: LegKey, answer: &Answer) {
-        let may = match answer {
-            Answer::Seen { .. } => true,
-            Answer::Refused | Answer::Failed => {
+    pub(in crate::server) fn ring_answered(&mut self, key: LegKey, answer: Answer) {
+        let may = match answer.into_seen() {
+            Ok(_) => true,
+            Err(Undone::Refused | Undone::Failed) => {
                 self.probe.reached(Rule::CallNotAllowed);
                 self.probe.canary(Canary::AnybodyRings)
-            }
-            Answer::UserLoaded(_)
-            | Answer::MessageStored(_)
-            | Answer::StoredEarlier(_)
-            | Answer::FileStored { .. }
-            | Answer::HeadsLoaded { .. }
-            | Answer::MessagesLoaded(_)
-            | Answer::MarksStored(_)
-            | Answer::ReceivedStored
-            | Answer::UnreceivedLoaded { .. }
-            | Answer::Denied(_) => {
-                self.stats.driver_faults += 1;
-                false
             }
         };
         let Some(leg) = self.calls.get_mut(key) else { return };

@@ -7,6 +7,7 @@ use switchboard_proto::v1::{Fetch, RejectCode};
 use super::frames;
 use crate::{
     action::Frame,
+    answer::Undone,
     digest::Digest,
     id::{ConnId, Ticket},
     probe::{Canary, Probe, Rule},
@@ -84,8 +85,8 @@ impl<P: Probe> Server<P> {
         if session.fetches.is_empty() {
             session.fetches = alloc::vec::Vec::new();
         }
-        let (code, text) = match answer {
-            Answer::MessagesLoaded(messages) => {
+        let (code, text) = match answer.into_messages() {
+            Ok(messages) => {
                 let page = frames::page(fetch_id, &conversation, messages);
                 if self.has_room(conn, page.len()) {
                     self.probe.reached(Rule::PageSent);
@@ -95,25 +96,12 @@ impl<P: Probe> Server<P> {
                 self.probe.reached(Rule::PageWithoutRoom);
                 (RejectCode::Busy, "too much waits to be read by you")
             }
-            Answer::Refused => {
+            Err(Undone::Refused) => {
                 self.probe.reached(Rule::FetchRefused);
                 (RejectCode::NoSuchConversation, "there is no such user or group, or you are no member")
             }
-            Answer::Failed => {
+            Err(Undone::Failed) => {
                 self.probe.reached(Rule::FetchFailed);
-                (RejectCode::Unavailable, "the store cannot be asked now")
-            }
-            Answer::UserLoaded(_)
-            | Answer::MessageStored(_)
-            | Answer::FileStored { .. }
-            | Answer::HeadsLoaded { .. }
-            | Answer::MarksStored(_)
-            | Answer::Seen { .. }
-            | Answer::ReceivedStored
-            | Answer::UnreceivedLoaded { .. }
-            | Answer::StoredEarlier(_)
-            | Answer::Denied(_) => {
-                self.stats.driver_faults += 1;
                 (RejectCode::Unavailable, "the store cannot be asked now")
             }
         };

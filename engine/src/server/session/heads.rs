@@ -7,6 +7,7 @@ use switchboard_proto::v1::Cursor;
 use super::frames;
 use crate::{
     action::Frame,
+    answer::Undone,
     digest::Digest,
     id::{ConnId, Ticket},
     probe::{Canary, Probe, Rule},
@@ -159,24 +160,11 @@ impl<P: Probe> Server<P> {
     pub(in crate::server) fn heads_answered(&mut self, conn: ConnId, answer: Answer) {
         let session = self.connections.get_mut(conn).and_then(|c| c.session.as_mut());
         let Some(mut run) = session.and_then(|session| session.heads.take()) else { return };
-        let (mut heads, next) = match answer {
-            Answer::HeadsLoaded { heads, next } => (heads, next),
+        let (mut heads, next) = match answer.into_heads() {
+            Ok(part) => part,
             // Of a user whom the store does not know nothing was ever said.
-            Answer::Refused => (Vec::new(), None),
-            Answer::Failed => return self.retry_heads(conn, run),
-            Answer::UserLoaded(_)
-            | Answer::MessageStored(_)
-            | Answer::FileStored { .. }
-            | Answer::MessagesLoaded(_)
-            | Answer::MarksStored(_)
-            | Answer::Seen { .. }
-            | Answer::ReceivedStored
-            | Answer::UnreceivedLoaded { .. }
-            | Answer::StoredEarlier(_)
-            | Answer::Denied(_) => {
-                self.stats.driver_faults += 1;
-                return self.retry_heads(conn, run);
-            }
+            Err(Undone::Refused) => (Vec::new(), None),
+            Err(Undone::Failed) => return self.retry_heads(conn, run),
         };
         let without_marks = self.probe.canary(Canary::MarksLeftOutOfHeads);
         heads.retain(|head| !run.is_known(head, without_marks));

@@ -6,6 +6,7 @@ use switchboard_proto::v1::{Mark, NotedMarks, note};
 
 use super::frames;
 use crate::{
+    answer::Undone,
     bus::Topic,
     digest::Digest,
     id::{ConnId, Ticket, UserId},
@@ -88,7 +89,7 @@ impl<P: Probe> Server<P> {
     }
 
     /// The store has answered about marks, or has not in time.
-    pub(in crate::server) fn marks_answered(&mut self, conn: ConnId, ticket: Ticket, answer: &Answer) {
+    pub(in crate::server) fn marks_answered(&mut self, conn: ConnId, ticket: Ticket, answer: Answer) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let user = connection.user().and_then(|user| self.users.get(user)).map(|user| user.id.clone());
         let (Some(session), Some(user)) = (connection.session.as_mut(), user) else { return };
@@ -97,34 +98,24 @@ impl<P: Probe> Server<P> {
         if session.markings.is_empty() {
             session.markings = alloc::vec::Vec::new();
         }
-        match answer {
-            Answer::MarksStored(StoredMarks { marks, has_moved: true }) => {
+        match answer.into_marks() {
+            Ok(StoredMarks { marks, has_moved: true }) => {
                 self.probe.reached(Rule::MarksStored);
-                self.tell_marks(conn, &user, &conversation, epoch, *marks);
+                self.tell_marks(conn, &user, &conversation, epoch, marks);
             }
-            Answer::MarksStored(StoredMarks { has_moved: false, .. }) => {
+            Ok(StoredMarks { has_moved: false, .. }) => {
                 self.probe.reached(Rule::MarksUnmoved);
                 self.stats.marks_unmoved += 1;
             }
-            Answer::Refused => {
+            Err(Undone::Refused) => {
                 self.probe.reached(Rule::MarksRefused);
                 self.stats.marks_refused += 1;
             }
             // The client finds out by the next heads, and marks again.
-            Answer::Failed => {
+            Err(Undone::Failed) => {
                 self.probe.reached(Rule::MarksFailed);
                 self.stats.marks_failed += 1;
             }
-            Answer::UserLoaded(_)
-            | Answer::MessageStored(_)
-            | Answer::FileStored { .. }
-            | Answer::HeadsLoaded { .. }
-            | Answer::MessagesLoaded(_)
-            | Answer::Seen { .. }
-            | Answer::ReceivedStored
-            | Answer::UnreceivedLoaded { .. }
-            | Answer::StoredEarlier(_)
-            | Answer::Denied(_) => self.stats.driver_faults += 1,
         }
         if let Some((epoch, marks)) = next {
             self.store_marks(conn, user, conversation, epoch, marks);

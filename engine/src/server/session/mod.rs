@@ -7,6 +7,7 @@ mod fetch;
 pub(in crate::server) mod frames;
 mod heads;
 mod marks;
+mod places;
 mod submit;
 mod typing;
 mod watch;
@@ -172,6 +173,7 @@ impl<P: Probe> Server<P> {
             Some(note::Body::Marks(noted)) => self.marks_noted(&topic, &noted),
             Some(note::Body::Typing(noted)) => self.typing_noted(&topic, &noted),
             Some(note::Body::Presence(noted)) => self.presence_told(&topic, &noted),
+            Some(note::Body::Place(noted)) => self.place_noted(&topic, &noted),
             Some(note::Body::Call(noted)) => self.call_noted(&topic, noted),
             None => false,
         };

@@ -6,6 +6,7 @@ use switchboard_proto::v1::Watch;
 
 use super::frames;
 use crate::{
+    answer::Undone,
     digest::Digest,
     id::{ConnId, Ticket, UserId},
     probe::{Canary, Probe, Rule},
@@ -204,31 +205,18 @@ impl<P: Probe> Server<P> {
     }
 
     /// The store has answered whether a session may watch a user, or has not in time.
-    pub(in crate::server) fn watch_answered(&mut self, conn: ConnId, ticket: Ticket, answer: &Answer) {
+    pub(in crate::server) fn watch_answered(&mut self, conn: ConnId, ticket: Ticket, answer: Answer) {
         let Some(list) = self.watch_list(conn) else { return };
         let Some(place) = list.load_place(ticket) else { return };
         let (_, user) = list.loads.remove(place);
-        match answer {
-            Answer::Seen { at_ms } => self.may_watch(conn, &user, Some(at_ms.unwrap_or(0))),
-            Answer::Refused => {
+        match answer.into_seen() {
+            Ok(at_ms) => self.may_watch(conn, &user, Some(at_ms.unwrap_or(0))),
+            Err(Undone::Refused) => {
                 self.probe.reached(Rule::WatchRefused);
                 let told_all = self.probe.canary(Canary::PresenceToStrangers);
                 self.may_watch(conn, &user, told_all.then_some(0));
             }
-            Answer::Failed => self.retry_watch(conn, &user),
-            Answer::UserLoaded(_)
-            | Answer::MessageStored(_)
-            | Answer::StoredEarlier(_)
-            | Answer::FileStored { .. }
-            | Answer::HeadsLoaded { .. }
-            | Answer::MessagesLoaded(_)
-            | Answer::MarksStored(_)
-            | Answer::ReceivedStored
-            | Answer::UnreceivedLoaded { .. }
-            | Answer::Denied(_) => {
-                self.stats.driver_faults += 1;
-                self.retry_watch(conn, &user);
-            }
+            Err(Undone::Failed) => self.retry_watch(conn, &user),
         }
         self.ask_watches(conn);
     }

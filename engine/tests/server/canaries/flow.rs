@@ -106,6 +106,18 @@ pub(super) const TRIALS: &[Trial] = &[
         healthy: "accepted 1 as bob/1; accepted 1 as bob/1; bob: hi",
         sick: "accepted 1 as bob/1; accepted 1 as bob/1; bob: hi, hi",
     },
+    Trial {
+        canary: Canary::EarlierNotTold,
+        chat: |chat| {
+            let alice = chat.signs_in("alice");
+            chat.frame(alice, submit(1, "bob", "hi"));
+            let bob = chat.signs_in("bob");
+            chat.frame(alice, submit(1, "bob", "hi"));
+            chat.sees(bob)
+        },
+        healthy: "heads alice/1",
+        sick: "",
+    },
 ];
 
 /// A storm that is so long that nobody is promised a place at its end.

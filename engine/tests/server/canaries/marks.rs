@@ -34,6 +34,8 @@ pub(super) const CHATS: &[fn(&mut Chat)] = &[
     super::resend::what_is_not_sent_again,
     super::resend::what_is_replaced,
     super::resend::what_waits,
+    super::resend::what_is_not_held,
+    super::resend::what_is_never_answered,
     marks_that_go_wrong,
     marks_and_typing_over_the_bus,
     who_is_here,
@@ -217,6 +219,7 @@ fn entries_of_other_engines(chat: &mut Chat) {
     chat.signs_in("bob");
     chat.frame(alice, entry(1, "bob", edit(1, "hi!")));
     chat.frame(alice, entry(2, "#crew", change(group_change::Kind::Kick, "bob")));
+    chat.frame(alice, entry(1, "bob", edit(1, "hi!")));
     for note in core::mem::take(&mut chat.told) {
         chat.happens(Event::Told(note));
     }

@@ -3,7 +3,7 @@
 use switchboard_engine::{Answer, Canary, ConnId};
 
 use super::{Trial, chat::Chat};
-use crate::harness::{group_text, narrows, text};
+use crate::harness::{group_text, heartbeat, narrows, text};
 
 /// Alice is there, and bob has been with a classic client; what has not arrived is sent again.
 fn alice(chat: &mut Chat) -> ConnId {
@@ -33,8 +33,8 @@ pub(super) const TRIALS: &[Trial] = &[
         canary: Canary::ResendsOwn,
         chat: |chat| {
             let alice = alice(chat);
-            says(chat, alice, &["one"]);
             let bob = chat.connects("bob");
+            says(chat, alice, &["one"]);
             chat.says(bob, text("alice", "two"));
             chat.leaves(bob);
             let bob = chat.connects("bob");
@@ -217,4 +217,33 @@ pub(super) fn what_waits(chat: &mut Chat) {
     let bob = chat.connects("bob");
     chat.is_stuck(bob);
     chat.store_resumes();
+}
+
+/// What is delivered while it is asked what was missed, and there is no room for.
+pub(super) fn what_is_not_held(chat: &mut Chat) {
+    chat.with(|config| {
+        config.limits.resend_messages = 10;
+        config.limits.resend_held_bytes = 0;
+    });
+    let bob = chat.connects("bob");
+    chat.leaves(bob);
+    let alice = chat.arrives("alice");
+    chat.store.holds = true;
+    let _ = chat.connects("bob");
+    chat.store_answers(0);
+    says(chat, alice, &["one"]);
+    chat.store_answers(1);
+    chat.store_resumes();
+}
+
+/// A client that lives, and answers no Pings.
+pub(super) fn what_is_never_answered(chat: &mut Chat) {
+    let alice = alice(chat);
+    let bob = chat.connects("bob");
+    chat.is_deaf(bob);
+    says(chat, alice, &["one"]);
+    for _ in 0..8 {
+        chat.passes(10);
+        chat.says(bob, heartbeat());
+    }
 }

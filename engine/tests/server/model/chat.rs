@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use switchboard_engine::{
     Answer, CloseReason, ConnId, FileKind, FileSource, FileUpload, Frame, MessageId, NewMessage, Place,
-    Recipient, Record, Request, Topic,
+    Recipient, Record, Request, Topic, Undone,
 };
 use switchboard_proto::{Message as _, classic::Message, v1::RejectCode};
 
@@ -465,22 +465,10 @@ impl Model {
         let now = self.now;
         let limit = self.config.limits.groups_per_user as usize;
         let person = self.people.get_mut(name).unwrap();
-        let (avatar, groups, revision) = match answer {
-            Answer::UserLoaded(profile) => {
-                (profile.avatar.to_string(), profile.groups.clone(), profile.revision)
-            }
-            Answer::Refused => (String::new(), Vec::new(), 0),
-            Answer::Failed
-            | Answer::MessageStored(_)
-            | Answer::FileStored { .. }
-            | Answer::HeadsLoaded { .. }
-            | Answer::MessagesLoaded(_)
-            | Answer::StoredEarlier(_)
-            | Answer::MarksStored(_)
-            | Answer::Seen { .. }
-            | Answer::ReceivedStored
-            | Answer::UnreceivedLoaded { .. }
-            | Answer::Denied(_) => {
+        let (avatar, groups, revision) = match answer.clone().into_user() {
+            Ok(profile) => (profile.avatar.to_string(), profile.groups, profile.revision),
+            Err(Undone::Refused) => (String::new(), Vec::new(), 0),
+            Err(Undone::Failed) => {
                 person.load = Load::Failed(now);
                 self.welcome(name);
                 return self.forget();

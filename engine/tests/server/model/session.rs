@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use switchboard_engine::{
-    Answer, CloseReason, ConnId, Frame, Instant, Messages, Place, Range, Recipient, Request,
+    Answer, CloseReason, ConnId, Frame, Instant, Messages, Place, Range, Recipient, Request, Undone,
 };
 use switchboard_proto::{
     Message as _,
@@ -283,9 +283,9 @@ impl Model {
         let fetches = &mut self.session(conn).unwrap().fetches;
         let place = fetches.iter().position(|(other, ..)| *other == number).unwrap();
         let (_, fetch_id, of) = fetches.remove(place);
-        match answer {
-            Answer::MessagesLoaded(part) => {
-                let page = page(fetch_id, &of, part);
+        match answer.clone().into_messages() {
+            Ok(part) => {
+                let page = page(fetch_id, &of, &part);
                 if self.conns[&conn].outbox.fits(page.payload().len(), self.config.limits.outbox_bytes) {
                     return self.send(conn, &page);
                 }
@@ -293,18 +293,8 @@ impl Model {
                 let busy = Unfetched { fetch_id, code: RejectCode::Busy.into(), text };
                 self.send(conn, &encode(Body::Unfetched(busy)));
             }
-            Answer::Refused => self.unfetched(conn, fetch_id, RejectCode::NoSuchConversation),
-            Answer::Failed
-            | Answer::UserLoaded(_)
-            | Answer::MessageStored(_)
-            | Answer::FileStored { .. }
-            | Answer::HeadsLoaded { .. }
-            | Answer::StoredEarlier(_)
-            | Answer::MarksStored(_)
-            | Answer::Seen { .. }
-            | Answer::ReceivedStored
-            | Answer::UnreceivedLoaded { .. }
-            | Answer::Denied(_) => self.unfetched(conn, fetch_id, RejectCode::Unavailable),
+            Err(Undone::Refused) => self.unfetched(conn, fetch_id, RejectCode::NoSuchConversation),
+            Err(Undone::Failed) => self.unfetched(conn, fetch_id, RejectCode::Unavailable),
         }
     }
 
@@ -342,20 +332,10 @@ impl Model {
     pub(super) fn heads_loaded(&mut self, conn: ConnId, answer: &Answer) {
         let retry_at = self.now + self.config.reload_interval;
         let mut run = self.session(conn).unwrap().heads.take().unwrap();
-        let (heads, next) = match answer {
-            Answer::HeadsLoaded { heads, next } => (heads.clone(), *next),
-            Answer::Refused => (Vec::new(), None),
-            Answer::Failed
-            | Answer::UserLoaded(_)
-            | Answer::MessageStored(_)
-            | Answer::FileStored { .. }
-            | Answer::MessagesLoaded(_)
-            | Answer::StoredEarlier(_)
-            | Answer::MarksStored(_)
-            | Answer::Seen { .. }
-            | Answer::ReceivedStored
-            | Answer::UnreceivedLoaded { .. }
-            | Answer::Denied(_) => {
+        let (heads, next) = match answer.clone().into_heads() {
+            Ok(part) => part,
+            Err(Undone::Refused) => (Vec::new(), None),
+            Err(Undone::Failed) => {
                 (run.asked, run.retry_at) = (None, Some(retry_at));
                 self.session(conn).unwrap().heads = Some(run);
                 return;

@@ -12,8 +12,8 @@ impl Log<'_> {
     /// Stores an edit or a recall, if the message may be changed, and changes the message.
     pub(super) fn store_amendment(&mut self, entry: &NewMessage, target: u64) -> rusqlite::Result<Answer> {
         let Some(sender) = self.user(&entry.sender)? else { return Ok(Answer::Refused) };
-        if let Some(place) = self.statements.stored(sender, entry.id)? {
-            return Ok(Answer::StoredEarlier(place));
+        if let Some(answer) = self.stored_earlier(sender, entry)? {
+            return Ok(answer);
         }
         let (key, seat) = match &entry.recipient {
             Recipient::User(other) => match self.known_user(other)? {

@@ -13,8 +13,8 @@ impl Log<'_> {
         group: &GroupId,
     ) -> rusqlite::Result<Answer> {
         let Some(sender) = self.user(&entry.sender)? else { return Ok(Answer::Refused) };
-        if let Some(place) = self.statements.stored(sender, entry.id)? {
-            return Ok(Answer::StoredEarlier(place));
+        if let Some(answer) = self.stored_earlier(sender, entry)? {
+            return Ok(answer);
         }
         let known = self.group(group)?;
         let target = match change.target() {

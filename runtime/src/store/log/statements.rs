@@ -6,7 +6,7 @@ use switchboard_engine::{MessageId, Place};
 use super::{Key, marks, number, received};
 
 /// Where a sender's message of this id is already.
-const STORED: &str = "SELECT epoch, seq, stored_at_ms
+const STORED: &str = "SELECT epoch, seq, stored_at_ms, conversation_id
      FROM messages CROSS JOIN conversations ON conversations.id = conversation_id
      WHERE message_id = ?2 AND sender_id = ?1";
 
@@ -97,14 +97,15 @@ impl<'c> Statements<'c> {
         self.revision.query_row([], number)
     }
 
-    /// Where this message of the sender's is already.
-    pub(super) fn stored(&mut self, sender: i64, id: MessageId) -> rusqlite::Result<Option<Place>> {
+    /// Where this message of the sender's is already: in which conversation, and there.
+    pub(super) fn stored(&mut self, sender: i64, id: MessageId) -> rusqlite::Result<Option<(i64, Place)>> {
         let place = |row: &Row<'_>| {
-            Ok(Place {
+            let place = Place {
                 epoch: row.get::<_, i64>(0)?.cast_unsigned(),
                 seq: row.get::<_, i64>(1)?.unsigned_abs(),
                 stored_at_ms: row.get(2)?,
-            })
+            };
+            Ok((row.get(3)?, place))
         };
         self.stored.query_row(params![sender, id.0], place).optional()
     }

@@ -34,11 +34,6 @@ impl Check {
         self.cause.marked = true;
     }
 
-    /// Something for sessions has come over the bus.
-    pub(crate) fn noted(&mut self) {
-        self.cause.marked = self.is_on;
-    }
-
     /// Marks are told to sessions. To whom, is up to the engine's own tests yet.
     pub(super) fn tells_marks(&mut self, shard: usize, to: &[ConnId]) {
         for id in to {

@@ -10,14 +10,16 @@
 
 mod answers;
 mod marks;
-mod pushes;
+mod places;
+pub(crate) mod pushes;
 mod requests;
+mod signs;
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 use switchboard_engine::{Action, ConnId};
-use switchboard_proto::v1::{Welcome, server_frame::Body};
+use switchboard_proto::v1::{Head, Heads, Welcome, server_frame::Body};
 
 pub(crate) use pushes::Fan;
 
@@ -80,8 +82,16 @@ impl Check {
         if let Body::Delivery(delivery) = &body {
             return self.pushes(shard, to, delivery, bytes.len() as u64);
         }
+        if let Body::Heads(Heads { heads, last: false }) = &body
+            && let [head @ Head { first_seq: 0, .. }] = heads.as_slice()
+        {
+            return self.tells_place(shard, to, head, bytes.len() as u64);
+        }
         if let Body::Marked(_) = &body {
             return self.tells_marks(shard, to);
+        }
+        if let Body::Typing(_) = &body {
+            return self.tells_typing(shard, to, bytes.len() as u64);
         }
         let one = match to {
             [id] => self.seat(shard, *id),
@@ -112,13 +122,13 @@ impl Check {
                     self.fail("protocol", |check| format!("{} is told heads unasked", check.name(conn)));
                 }
             }
-            // Nobody asks for presence or calls yet, or says that somebody types.
-            Body::Typing(_) | Body::Presence(_) | Body::Call(_) => {
+            // Nobody asks for presence or calls yet.
+            Body::Presence(_) | Body::Call(_) => {
                 let what = session::server_name(bytes);
                 self.fail("protocol", |check| format!("{} is told unasked: {what}", check.name(conn)));
             }
             // Looked at already.
-            Body::Delivery(_) | Body::Marked(_) => {}
+            Body::Delivery(_) | Body::Marked(_) | Body::Typing(_) => {}
         }
     }
 
@@ -173,6 +183,7 @@ impl Check {
                 | Payload::Nowhere
                 | Payload::Resync
                 | Payload::Mark
+                | Payload::Sign
                 | Payload::Fetch { .. }
                 | Payload::Invalid => self.route(conn, payload),
             }

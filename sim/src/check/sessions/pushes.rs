@@ -4,7 +4,7 @@ use switchboard_engine::{ConnId, FRAME_COST_BYTES};
 use switchboard_proto::v1::Delivery;
 
 use crate::{
-    check::{Check, ConnKey, MessageKey, Owed, Phase, Route},
+    check::{Check, ConnKey, Instance, MessageKey, Owed, Phase, Route, Seat},
     wire::session::{self, Peer},
     world::lag_bytes,
 };
@@ -21,11 +21,13 @@ pub(crate) enum Fan {
     Sessions,
     /// Deliveries, for the sender's own sessions.
     Own,
+    /// Deliveries of a change of a group, for the sessions of whom it concerns and who is no member.
+    Concerned,
 }
 
 impl Fan {
     /// All of them, in the order in which an engine sends them.
-    pub(crate) const ALL: [Self; 3] = [Self::Classic, Self::Sessions, Self::Own];
+    pub(crate) const ALL: [Self; 4] = [Self::Classic, Self::Sessions, Self::Own, Self::Concerned];
 }
 
 /// Whether nothing is pushed to a session, as it reads too slowly.
@@ -40,7 +42,7 @@ pub(super) enum Lag {
 impl Check {
     /// A stored message is pushed to sessions.
     pub(super) fn pushes(&mut self, shard: usize, to: &[ConnId], delivery: &Delivery, len: u64) {
-        let token = session::token_in(delivery.content.as_ref());
+        let token = session::token_in(delivery);
         let Some(key) = token.and_then(|token| self.message(token)) else {
             return self.fail("no-spoof", |_| format!("what nobody said is pushed: {delivery:?}"));
         };
@@ -48,7 +50,9 @@ impl Check {
         let fan = match (route, Peer::read(delivery.conversation.as_ref())) {
             (Route::User(_), Some(Peer::User(other))) if other == sender => Fan::Sessions,
             (Route::User(to), Some(Peer::User(other))) if other == to => Fan::Own,
-            (Route::Group(group), Some(Peer::Group(other))) if other == group => Fan::Sessions,
+            (Route::Group(group), Some(Peer::Group(other))) if other == group => {
+                self.fan_of_group(shard, to, key, group)
+            }
             (_, other) => {
                 return self.fail("no-leak", |_| {
                     format!("{:?} is for {route:?}, and is pushed as {other:?}'s", token)
@@ -67,8 +71,26 @@ impl Check {
         self.mark_pushed(shard, to, key, len);
     }
 
+    /// For whom a group's message or change is that goes to these: its members, or whom it concerns beside them.
+    fn fan_of_group(&self, shard: usize, to: &[ConnId], key: MessageKey, group: u16) -> Fan {
+        if self.cause.published == Some(key) {
+            let is_concerned = self.cause.owed.iter().any(|owed| owed.message == key && owed.is_concerned);
+            return if is_concerned { Fan::Concerned } else { Fan::Sessions };
+        }
+        let Some(user) = self.said[key as usize].concerns() else { return Fan::Sessions };
+        let is_theirs =
+            |id: &ConnId| self.seat(shard, *id).map(|conn| self.seats[conn as usize].user) == Some(user);
+        let told = |instance: &Instance| instance.reached(Fan::Sessions) && !instance.repeats;
+        let is_stranger = !self.may(shard, group, user)
+            || (!self.must_know(shard, group, user) && self.instance(shard, key, told).is_some());
+        if is_stranger && to.iter().all(is_theirs) { Fan::Concerned } else { Fan::Sessions }
+    }
+
     fn owed_is_pushed(&mut self, key: MessageKey, fan: Fan) -> bool {
-        let due = |owed: &&mut Owed| owed.message == key && !owed.pushed && owed.is_copy == (fan == Fan::Own);
+        let due = |owed: &&mut Owed| {
+            let is_for = (owed.is_copy, owed.is_concerned) == (fan == Fan::Own, fan == Fan::Concerned);
+            owed.message == key && !owed.pushed && is_for
+        };
         let found = self.cause.owed.iter_mut().find(due).map(|owed| owed.pushed = true).is_some();
         if !found {
             self.fail("exactly-once", |check| format!("{} is pushed again", check.said[key as usize].token));
@@ -77,7 +99,7 @@ impl Check {
     }
 
     /// Compares who is pushed to with those in `must`: nobody too many, nobody twice, and who is left out lags.
-    fn mark_pushed(&mut self, shard: usize, to: &[ConnId], key: MessageKey, len: u64) {
+    pub(super) fn mark_pushed(&mut self, shard: usize, to: &[ConnId], key: MessageKey, len: u64) {
         let lag_bytes = lag_bytes(&self.settings);
         let must = core::mem::take(&mut self.must);
         let token = self.said[key as usize].token;
@@ -111,6 +133,20 @@ impl Check {
             }
         }
         self.must = must;
+        self.doubt(|seat| (!to.contains(&seat.id)).then_some(len));
+    }
+
+    /// Of who may be taken for a member, those that were not pushed a message of this length may lag.
+    fn doubt(&mut self, len: impl Fn(&Seat) -> Option<u64>) {
+        let lag_bytes = lag_bytes(&self.settings);
+        for conn in &self.perhaps {
+            let seat = &mut self.seats[*conn as usize];
+            let Some(len) = len(seat) else { continue };
+            let full = seat.frames > 0 && seat.cost_bytes + len + FRAME_COST_BYTES > lag_bytes;
+            if let Some(session) = seat.session.as_mut().filter(|_| full) {
+                session.lag = session.lag.max(Lag::Maybe);
+            }
+        }
     }
 
     /// A message's turn is over, and it was pushed to nobody: whoever should have been sent it, lags. Gives how
@@ -132,6 +168,7 @@ impl Check {
             }
         }
         self.must = must;
+        self.doubt(|_| Some(most));
         left_out
     }
 

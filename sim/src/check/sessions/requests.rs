@@ -1,6 +1,6 @@
 //! What sessions ask the store for: heads and parts of logs.
 
-use switchboard_engine::{Answer, Range, UserId};
+use switchboard_engine::{Answer, Range, Undone, UserId};
 
 use crate::{
     check::{Check, ConnKey, Use},
@@ -47,26 +47,16 @@ impl Check {
         let now_ns = self.watches[self.seats[conn as usize].shard as usize].now_ns;
         let Some(session) = self.session(conn) else { return };
         session.heads = None;
-        match answer {
-            Answer::HeadsLoaded { next, .. } => {
+        match answer.clone().into_heads() {
+            Ok((_, next)) => {
                 let goes_on = next.is_some();
                 self.cause.told_heads = Some(conn);
                 if goes_on {
                     self.cause.heads.push((conn, "protocol"));
                 }
             }
-            Answer::Refused => self.cause.told_heads = Some(conn),
-            Answer::UserLoaded(_)
-            | Answer::MessageStored(_)
-            | Answer::FileStored { .. }
-            | Answer::MessagesLoaded(_)
-            | Answer::StoredEarlier(_)
-            | Answer::MarksStored(_)
-            | Answer::Seen { .. }
-            | Answer::ReceivedStored
-            | Answer::UnreceivedLoaded { .. }
-            | Answer::Denied(_)
-            | Answer::Failed => session.heads_failed_ns = Some(now_ns),
+            Err(Undone::Refused) => self.cause.told_heads = Some(conn),
+            Err(Undone::Failed) => session.heads_failed_ns = Some(now_ns),
         }
     }
 

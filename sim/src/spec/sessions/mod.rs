@@ -36,6 +36,8 @@ pub(super) enum Asked {
         valid: bool,
         /// Submits that were not answered when it came.
         ahead: u64,
+        /// The store's clock when it came.
+        clock_ms: i64,
     },
     Fetch {
         fetch_id: u64,
@@ -71,8 +73,12 @@ pub(super) struct Talk {
     asked_heads_us: u64,
     /// When the last frame of heads was heard last.
     heads_us: Option<u64>,
-    /// The most that ever waited for it.
-    peak_bytes: u64,
+    /// The most that ever waited for it, and since nothing did.
+    pub(super) peak_bytes: u64,
+    backlog_bytes: u64,
+    /// When everything was written last that had perhaps made it lag.
+    caught_up_us: Option<u64>,
+    pub(super) typing: super::typing::SignsHeard,
     /// How far its user's logs were when it said Hello.
     pub(super) heads: Vec<(LogKey, u64, u64)>,
     pub(super) hello_us: u64,
@@ -118,7 +124,7 @@ impl Read {
 }
 
 impl Spec {
-    fn talk(&mut self, conn: ConnKey) -> Option<&mut Talk> {
+    pub(super) fn talk(&mut self, conn: ConnKey) -> Option<&mut Talk> {
         self.lines[conn as usize].talk.as_deref_mut()
     }
 
@@ -143,20 +149,43 @@ impl Spec {
         }
         if let Some(talk) = self.talk(conn) {
             talk.peak_bytes = talk.peak_bytes.max(bytes);
+            talk.backlog_bytes = talk.backlog_bytes.max(bytes);
         }
     }
 
-    /// Whether so much once waited for a session that a message may not have been pushed to it.
-    pub(super) fn may_lag(&self, conn: ConnKey, said: &Said) -> bool {
-        let size = said.bytes.len().max(said.submit.len()) as u64 + DELIVERY_EXTRA_BYTES + FRAME_COST_BYTES;
+    /// Nothing waits for a session any more.
+    pub(crate) fn drained(&mut self, conn: ConnKey) {
+        if !self.is_on {
+            return;
+        }
+        let (lags, now_us) = (self.is_behind(conn), self.now_us);
+        if let Some(talk) = self.talk(conn) {
+            talk.backlog_bytes = 0;
+            if lags {
+                talk.caught_up_us = Some(now_us);
+            }
+        }
+    }
+
+    /// Whether so much waits for a session that some message may not have been pushed to it: then none is, whatever
+    /// its size, until everything is written.
+    fn is_behind(&self, conn: ConnKey) -> bool {
+        let size = self.longest_bytes + DELIVERY_EXTRA_BYTES + FRAME_COST_BYTES;
         let talk = self.lines[conn as usize].talk.as_ref();
-        talk.is_some_and(|talk| talk.peak_bytes > 0 && talk.peak_bytes + size > self.limits.lag_bytes)
+        talk.is_some_and(|talk| talk.backlog_bytes > 0 && talk.backlog_bytes + size > self.limits.lag_bytes)
+    }
+
+    /// Whether a session may have lagged since then, so that it is told heads instead of messages.
+    pub(super) fn may_have_lagged(&self, conn: ConnKey, since_us: u64) -> bool {
+        let talk = self.lines[conn as usize].talk.as_ref();
+        let caught_up_us = talk.and_then(|talk| talk.caught_up_us);
+        self.is_behind(conn) || caught_up_us.is_some_and(|caught_up_us| caught_up_us >= since_us)
     }
 
     /// A session's frame has reached its server.
     pub(super) fn asks(&mut self, conn: ConnKey, payload: Payload, bytes: &Bytes, said: &[Said]) {
         let user = self.lines[conn as usize].user;
-        let now_us = self.now_us;
+        let (now_us, clock_ms) = (self.now_us, self.clock_ms);
         let Some(body) = read_client(bytes).filter(|_| payload != Payload::Garbage) else {
             self.lines[conn as usize].said_garbage = true;
             return;
@@ -188,6 +217,7 @@ impl Spec {
                 id: submit.message_id.slice(..submit.message_id.len().min(16)),
                 valid: matches!(payload, Payload::Said(_)),
                 ahead: talk.count(|asked| matches!(asked, Asked::Submit { valid: true, .. })),
+                clock_ms,
             },
             client_frame::Body::Fetch(fetch) => Asked::Fetch {
                 fetch_id: fetch.fetch_id,
@@ -199,11 +229,11 @@ impl Spec {
                 head,
             },
             client_frame::Body::Heartbeat(heartbeat) => Asked::Heartbeat { nonce: heartbeat.nonce },
+            client_frame::Body::Typing(typing) => return self.says_typing(conn, &typing),
             // Neither is answered.
-            client_frame::Body::Mark(_)
-            | client_frame::Body::Typing(_)
-            | client_frame::Body::Watch(_)
-            | client_frame::Body::Call(_) => return,
+            client_frame::Body::Mark(_) | client_frame::Body::Watch(_) | client_frame::Body::Call(_) => {
+                return;
+            }
             client_frame::Body::Resync(_) => {
                 talk.asked_heads_us = now_us;
                 let due_us = now_us + self.limits.answer_us;
@@ -273,7 +303,8 @@ impl Spec {
             Body::Unfetched(unfetched) => self.hears_unfetched(conn, unfetched),
             // A hint, of which the engine's own tests judge who is told.
             Body::Marked(_) => {}
-            Body::Typing(_) | Body::Presence(_) | Body::Call(_) => {
+            Body::Typing(typing) => self.hears_typing(conn, typing),
+            Body::Presence(_) | Body::Call(_) => {
                 let what = wire::session::server_name(bytes);
                 self.fail("protocol", |spec| format!("{} hears unasked: {what}", spec.name(conn)));
             }

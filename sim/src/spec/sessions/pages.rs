@@ -2,7 +2,7 @@
 
 use switchboard_proto::v1::{Page, RejectCode, Unfetched};
 
-use super::{Asked, Question};
+use super::{Asked, Question, deliveries::Way};
 use crate::{
     check::{Check, ConnKey},
     spec::{Spec, logs::Log},
@@ -78,7 +78,8 @@ impl Spec {
             {
                 self.fail("no-leak", |spec| format!("{} reads {peer}/{}", spec.name(conn), message.seq));
             }
-            let Some(key) = self.stands_there(conn, peer, page.epoch, message, check) else { continue };
+            let way = Way::Read { since_us };
+            let Some(key) = self.stands_there(conn, peer, page.epoch, message, way, check) else { continue };
             self.note_heard(self.lines[conn as usize].client, key);
         }
     }
@@ -103,7 +104,7 @@ impl Spec {
                 let talk = self.lines[conn as usize].talk.as_ref();
                 of.is_some() && (ahead >= self.limits.fetches || talk.is_some_and(|talk| talk.peak_bytes > 0))
             }
-            // Of edits, recalls and changes of groups, which nobody submits yet.
+            // Of what is submitted.
             RejectCode::Unspecified | RejectCode::Forbidden | RejectCode::Conflict => false,
         };
         if !holds {

@@ -4,8 +4,8 @@ use switchboard_proto::v1::{Accepted, RejectCode, Rejected};
 
 use super::{Asked, Question};
 use crate::{
-    check::{Check, ConnKey, Route, Said},
-    spec::Spec,
+    check::{Check, ConnKey, Said},
+    spec::{Spec, groups::Verdict},
     wire::session::{Peer, token_of},
 };
 
@@ -35,7 +35,7 @@ impl Spec {
         let (code, pending) = (rejected.code(), self.limits.pending);
         // What is turned away at once may have the id of one that waits.
         let asked = |asked: &Asked| match asked {
-            Asked::Submit { id, valid, ahead } if *id == rejected.message_id => match code {
+            Asked::Submit { id, valid, ahead, .. } if *id == rejected.message_id => match code {
                 RejectCode::Invalid => !valid,
                 RejectCode::Busy => *valid && *ahead >= pending,
                 RejectCode::Unspecified
@@ -47,33 +47,25 @@ impl Spec {
             Asked::Hello | Asked::Submit { .. } | Asked::Fetch { .. } | Asked::Heartbeat { .. } => false,
         };
         let question = self.talk(conn).and_then(|talk| talk.take(asked));
-        let Some(Question { since_us, .. }) = question else {
+        let Some(Question { since_us, asked: Asked::Submit { clock_ms, .. } }) = question else {
             return self.fail("protocol", |spec| {
                 format!("{} hears {rejected:?} unasked, or without cause", spec.name(conn))
             });
         };
         let key = token_of(&rejected.message_id).and_then(|token| check.message(token));
-        let route = key.map(|key| check.said[key as usize].route);
-        let user = self.lines[conn as usize].user;
+        let refused = |verdict: Verdict| {
+            key.is_some_and(|key| self.may_be_refused(&check.said[key as usize], verdict, since_us, clock_ms))
+        };
         let holds = match code {
             RejectCode::Invalid | RejectCode::Busy => true,
-            RejectCode::NoSuchConversation => self.may_be_nowhere(user, route, since_us),
+            RejectCode::NoSuchConversation => refused(Verdict::Nowhere),
+            RejectCode::Forbidden => refused(Verdict::Forbidden),
+            RejectCode::Conflict => refused(Verdict::Conflict),
             RejectCode::Unavailable => self.may_be_unavailable(conn, since_us),
-            // Of edits, recalls and changes of groups, which nobody submits yet.
-            RejectCode::Unspecified | RejectCode::Forbidden | RejectCode::Conflict => false,
+            RejectCode::Unspecified => false,
         };
         if !holds {
             self.fail("isolation", |spec| format!("{} hears {rejected:?} without cause", spec.name(conn)));
-        }
-    }
-
-    /// Whether a user may be told that there is no such conversation.
-    fn may_be_nowhere(&self, user: u16, route: Option<Route>, since_us: u64) -> bool {
-        let known = |user: u16| user < self.limits.known_users;
-        match route {
-            Some(Route::User(to)) => !known(user) || !known(to),
-            Some(Route::Group(group)) => !self.health.was_member(group, user, since_us),
-            Some(Route::Relay(_) | Route::Call | Route::Everyone) | None => true,
         }
     }
 
