@@ -191,7 +191,8 @@ fn a_member_reads_from_its_last_joining_on_up_to_its_leaving() {
     };
     assert_eq!(heads(&mut fixture, "bob"), std::slice::from_ref(&expected));
     let back = Range { from_seq: 2, backwards: true, ..range("bob", to_group("chess")) };
-    let empty = Messages { epoch, head_seq: 3, first_seq: 3, messages: Vec::new(), group_name: "chess".into() };
+    let empty =
+        Messages { epoch, head_seq: 3, first_seq: 3, messages: Vec::new(), group_name: "chess".into() };
     assert_eq!(page(&mut fixture, back), empty);
     say(&mut fixture, 2);
     assert_eq!(seqs(&page(&mut fixture, range("bob", to_group("chess")))), [3, 4]);
