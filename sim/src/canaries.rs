@@ -28,14 +28,6 @@ pub enum Bug {
 /// Bugs of the engine in what no client of the simulator does yet: no seed can show them. Each has a chat in
 /// `engine/tests/server/canaries` that does. Whoever teaches the simulator to do it takes the bug out of here.
 pub const WITHOUT_STEPS: &[Canary] = &[
-    Canary::MarkToldBeforeStored,
-    Canary::MarkEchoed,
-    Canary::MarksOwnDevicesLeftOut,
-    Canary::MarksNotTold,
-    Canary::GroupMarksTold,
-    Canary::WaitingMarkLost,
-    Canary::MarksUnlimited,
-    Canary::MarksLeftOutOfHeads,
     Canary::PresenceWithoutGrace,
     Canary::PresenceBackIgnored,
     Canary::PresenceLeftForgotten,
@@ -62,13 +54,7 @@ pub const WITHOUT_STEPS: &[Canary] = &[
 ];
 
 /// Bugs of the store in what no client of the simulator asks for yet.
-pub const STORE_WITHOUT_STEPS: &[StoreCanary] = &[
-    StoreCanary::ReceivedOverGaps,
-    StoreCanary::MarksBackwards,
-    StoreCanary::MarksBeyondHead,
-    StoreCanary::MarksOfEveryLog,
-    StoreCanary::MarksOutliveMembers,
-];
+pub const STORE_WITHOUT_STEPS: &[StoreCanary] = &[StoreCanary::ReceivedOverGaps];
 
 /// Bugs of the engine in what the simulator's worlds leave out: rates of whole users, limits of admissions, and
 /// shutdowns that take their time; in what sessions say twice, and in what classic clients are sent again.

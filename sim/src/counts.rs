@@ -5,18 +5,6 @@ use switchboard_engine::{Canary, Probe, Rule, Shipped};
 /// Rules of the engine about what no client of the simulator does yet; the engine's own tests reach all of these.
 /// Whoever teaches the simulator to do it takes the rule out of here.
 pub const WITHOUT_STEPS: &[Rule] = &[
-    Rule::MarkInvalid,
-    Rule::MarkWaits,
-    Rule::MarksFull,
-    Rule::MarksRequested,
-    Rule::MarksStored,
-    Rule::MarksUnmoved,
-    Rule::MarksRefused,
-    Rule::MarksFailed,
-    Rule::MarksToOwnDevices,
-    Rule::MarksToPeer,
-    Rule::BusOwnMarks,
-    Rule::BusPeerMarks,
     Rule::PresenceArrived,
     Rule::PresenceGrace,
     Rule::PresenceBack,

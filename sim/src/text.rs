@@ -184,6 +184,7 @@ impl Schedule {
         within("page_messages", s.page_messages, 1, 1 << 20)?;
         within("fetches_per_connection", s.fetches_per_connection, 1, 1 << 20)?;
         within("history", s.history, 0, 1 << 20)?;
+        within("marks_per_connection", s.marks_per_connection, 1, 1 << 20)?;
         within("unfounded_groups", s.unfounded_groups, 0, 256)?;
         // Longer ones do not fit into the time in which everything must come right once the faults have ended.
         for (name, delay_us) in s.list().into_iter().filter(|(name, _)| DELAYS.contains(name)) {
@@ -310,6 +311,7 @@ fn check_numbers(step: &Step) -> Result<(), String> {
         | What::Invalid { .. }
         | What::Recall { .. }
         | What::Change { .. }
+        | What::Mark { .. }
         | What::Mislead { .. }
         | What::Older { .. }
         | What::Wipe { .. } => Ok(()),

@@ -341,6 +341,7 @@ const fn is_fault(what: &What) -> bool {
         | What::Edit { .. }
         | What::Recall { .. }
         | What::Change { .. }
+        | What::Mark { .. }
         | What::Older { .. }
         | What::Typing { .. } => false,
         What::Cut { .. }

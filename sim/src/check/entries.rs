@@ -15,14 +15,17 @@ impl Check {
     pub(crate) fn noted_entry(&self, note: &Note) -> Option<MessageKey> {
         match read_note(&note.note)? {
             Body::Entry(entry) => self.message(token_of(&entry.message_id)?),
-            Body::Place(_) | Body::Marks(_) | Body::Typing(_) | Body::Presence(_) | Body::Call(_) => None,
+            Body::Marks(_) | Body::Typing(_) | Body::Presence(_) | Body::Call(_) | Body::Place(_) => None,
         }
     }
 
     /// The engine tells the others something for sessions.
     pub(crate) fn tells(&mut self, shard: usize, note: &Note) {
-        if let Some(Body::Entry(entry)) = read_note(&note.note) {
-            self.tells_entry(shard, &note.topic, &entry);
+        match read_note(&note.note) {
+            Some(Body::Entry(entry)) => self.tells_entry(shard, &note.topic, &entry),
+            Some(Body::Marks(noted)) => self.tells_noted_marks(&note.topic, &noted),
+            // To whom, is up to the specification, or to the engine's own tests yet.
+            Some(Body::Typing(_) | Body::Presence(_) | Body::Call(_) | Body::Place(_)) | None => {}
         }
     }
 
@@ -81,9 +84,11 @@ impl Check {
         if !self.is_on {
             return;
         }
+        if let Some(Body::Marks(noted)) = read_note(&note.note) {
+            return self.marks_noted(note, &noted);
+        }
         let Some(key) = self.noted_entry(note) else {
-            // To whom other notes are told is up to the engine's own tests yet.
-            (self.cause.marked, self.cause.signs) = (true, true);
+            (self.cause.signs, self.cause.placed) = (true, true);
             return;
         };
         // One that misleads is for nobody.

@@ -33,7 +33,9 @@ impl Check {
         cause.answering.clear();
         cause.goodbyes.clear();
         cause.marking.clear();
-        (cause.marked, cause.signs) = (false, false);
+        cause.tellings.clear();
+        cause.notings.clear();
+        (cause.signs, cause.placed) = (false, false);
         (cause.heads_maybe, cause.told_heads) = (None, None);
         (cause.out_of_turn, cause.undecodable) = (None, None);
     }
@@ -105,7 +107,8 @@ impl Check {
             Payload::Garbage => return self.cause.garbage = true,
             Payload::Nowhere => return,
             Payload::Invalid => return self.owes_answer(conn),
-            Payload::Mark => return self.cause.marking.push(conn),
+            Payload::Mark(mark) => return self.marks(conn, mark),
+            Payload::BadMark => return,
             Payload::Sign => return self.cause.signs = true,
             Payload::Hello { .. } => return self.cause.out_of_turn = Some(conn),
             Payload::Resync => return self.cause.heads.push((conn, "protocol")),
@@ -273,7 +276,7 @@ impl Check {
             },
             Use::Heads(conn) => self.heads_answered(conn, answer),
             Use::Fetch(conn) => self.fetch_answered(conn, ticket),
-            Use::Marks(conn) => self.marks_answered(conn, ticket),
+            Use::Marks(conn) => self.marks_answered(conn, ticket, answer),
         }
     }
 
@@ -390,7 +393,7 @@ impl Check {
                 }
                 Some((Use::Heads(conn), _)) => self.heads_answered(conn, &Answer::Failed),
                 Some((Use::Fetch(conn), _)) => self.fetch_answered(conn, ticket),
-                Some((Use::Marks(conn), _)) => self.marks_answered(conn, ticket),
+                Some((Use::Marks(conn), _)) => self.marks_answered(conn, ticket, &Answer::Failed),
                 None => {}
             }
         }

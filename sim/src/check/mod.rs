@@ -36,7 +36,10 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 use switchboard_engine::{Action, ConnId, GroupChange, Stats, Subject};
 
-use self::rates::Verdict;
+use self::{
+    rates::Verdict,
+    sessions::{Noting, Telling},
+};
 use crate::schedule::{Schedule, Settings};
 use crate::wire::{
     self, Token,
@@ -47,6 +50,7 @@ pub(crate) use calls::CallSeen;
 pub(crate) use pipelines::Instance;
 pub(crate) use rates::PING;
 pub(crate) use seats::{Phase, Seat};
+pub(crate) use sessions::Mark;
 
 /// A connection's place in the table of all connections of the run; never used twice.
 pub(crate) type ConnKey = u32;
@@ -216,7 +220,9 @@ pub(crate) enum Payload {
         of: Peer,
     },
     /// A session says how far its user is.
-    Mark,
+    Mark(Mark),
+    /// The same, and it cannot be: it is passed over.
+    BadMark,
     /// A session's frame that can be decoded and is wrong in itself: it is answered, and changes nothing.
     Invalid,
     /// A session says that somebody types.
@@ -320,10 +326,13 @@ pub(crate) struct Cause {
     pub(crate) told_heads: Option<ConnKey>,
     /// Sessions whose fetches have to be asked for, and of which conversation.
     pub(crate) fetches: VecDeque<(ConnKey, Peer)>,
-    /// Sessions whose marks may be stored.
-    pub(crate) marking: Vec<ConnKey>,
-    /// Marks may be told to anybody's sessions.
-    pub(crate) marked: bool,
+    /// Marks that have to be stored, and of which session.
+    pub(crate) marking: Vec<(ConnKey, Mark)>,
+    /// Marks that have to be told to sessions here, and to other engines.
+    pub(crate) tellings: Vec<Telling>,
+    pub(crate) notings: Vec<Noting>,
+    /// Sessions may be told places.
+    pub(crate) placed: bool,
     /// Sessions may be told that somebody types.
     pub(crate) signs: bool,
     /// The session that has sent something out of turn.

@@ -147,7 +147,7 @@ impl Check {
             }
             Request::LoadHeads { user, .. } => self.asks_heads(shard, ticket, user),
             Request::LoadMessages(range) => self.asks_messages(ticket, range),
-            Request::StoreMarks(new) => self.stores_marks(ticket, &new.user),
+            Request::StoreMarks(new) => self.stores_marks(ticket, new),
             Request::StoreSeen(_)
             | Request::LoadSeen { .. }
             | Request::StoreReceived(_)

@@ -63,7 +63,8 @@ impl Check {
             | Payload::Hello { .. }
             | Payload::Resync
             | Payload::Fetch { .. }
-            | Payload::Mark
+            | Payload::Mark(_)
+            | Payload::BadMark
             | Payload::Sign
             | Payload::Invalid => {}
         };
@@ -190,7 +191,8 @@ impl Check {
             Payload::Hello { .. }
             | Payload::Resync
             | Payload::Fetch { .. }
-            | Payload::Mark
+            | Payload::Mark(_)
+            | Payload::BadMark
             | Payload::Sign
             | Payload::Invalid => u64::MAX - 3,
         }

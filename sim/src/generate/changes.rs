@@ -5,7 +5,7 @@ use super::{
     steps::{group, node, user},
 };
 use crate::choice::Choices;
-use crate::schedule::{ClientNo, Deed, GroupNo, Schedule, Step, UserNo, What};
+use crate::schedule::{ClientNo, Deed, GroupNo, Schedule, Step, To, UserNo, What};
 
 /// How often each change of a group is tried that there is already.
 const DEEDS: &[(Deed, u64)] = &[
@@ -110,6 +110,16 @@ pub(super) fn change(sources: &mut Sources, schedule: &Schedule) -> Option<What>
         false => Deed::Open,
     };
     Some(What::Change { client, group, deed, user: about, commits: w.below(60) as u32 })
+}
+
+pub(super) fn mark(sources: &mut Sources, schedule: &Schedule) -> Option<What> {
+    let (w, f) = (&mut sources.workload, &mut sources.faults);
+    let client = client_that(w, schedule, |_| true)?;
+    let of = if w.chance(600) { To::User(user(w, schedule)) } else { To::Group(group(w, schedule)) };
+    let delivered = if f.chance(100) { u64::MAX } else { w.below(20) };
+    let read = if f.chance(100) { delivered.saturating_add(1) } else { w.below(delivered.min(20) + 1) };
+    let wrong = if f.chance(200) { f.between(1, 3) as u32 } else { 0 };
+    Some(What::Mark { client, of, delivered, read, wrong })
 }
 
 pub(super) fn mislead(sources: &mut Sources, schedule: &Schedule) -> Option<What> {

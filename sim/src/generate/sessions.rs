@@ -68,6 +68,7 @@ pub(super) fn session_step(sources: &mut Sources, schedule: &Schedule, what: Ses
         Session::Edit => changes::edit(sources, schedule),
         Session::Recall => changes::recall(sources, schedule),
         Session::Change => changes::change(sources, schedule),
+        Session::Mark => changes::mark(sources, schedule),
         Session::Mislead => changes::mislead(sources, schedule),
         Session::OutOfTurn => Some(What::Hello { client: client_of(f, schedule, raw)?, cursors: 0 }),
         Session::Again => {

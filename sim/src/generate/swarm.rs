@@ -53,6 +53,7 @@ pub(super) enum Session {
     Edit,
     Recall,
     Change,
+    Mark,
     OutOfTurn,
     Again,
     Alter,
@@ -113,6 +114,7 @@ const SESSION_WORKLOAD: &[(Session, u64)] = &[
     (Session::Edit, 6),
     (Session::Recall, 3),
     (Session::Change, 10),
+    (Session::Mark, 8),
 ];
 const SESSION_FAULTS: &[(Session, u64)] = &[
     (Session::OutOfTurn, 2),

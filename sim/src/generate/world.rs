@@ -97,6 +97,7 @@ fn with_sessions(
     settings.hello_timeout_ms = workload.between(500, 6_000);
     settings.page_messages = [1, 3, 16][workload.weighted(&[1, 1, 2])];
     settings.fetches_per_connection = workload.between(1, 4);
+    settings.marks_per_connection = if workload.chance(300) { workload.between(1, 2) } else { 256 };
     settings.unfounded_groups = workload.below(3);
     settings.history = if workload.chance(150) { workload.between(1, 5) } else { 0 };
     clients

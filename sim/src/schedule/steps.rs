@@ -381,6 +381,19 @@ steps! {
         /// Of a mute: for how many commits of the store, whose clock they are.
         commits: u32,
     },
+    /// A session says how far its user is with a conversation: an application what was read, as far as it has it.
+    Mark "mark" {
+        /// Who.
+        client: ClientNo,
+        /// Of which conversation.
+        of: To,
+        /// Up to which place messages have arrived. Raw sessions only.
+        delivered: u64,
+        /// Up to which place the user has seen them.
+        read: u64,
+        /// Raw sessions only: 1: of another log; 2: of none; 3: of no conversation.
+        wrong: u32,
+    },
     /// An entry that the store has is told to a node as one that concerns a user, whom it may not concern; or what is no
     /// note, if there is no such entry.
     Mislead "mislead" {

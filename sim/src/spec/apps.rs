@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use switchboard_engine::{LogMessage, MessageId, OlderId, Place, RejectReason, SessionNotification};
+use switchboard_engine::{LogMessage, Marks, MessageId, OlderId, Place, RejectReason, SessionNotification};
 
 use super::{Spec, sessions::name_of, versions::Words, views::Views};
 use crate::{
@@ -18,19 +18,21 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub(super) struct App {
     /// How far it was told each conversation: epoch and place.
-    logs: BTreeMap<Peer, (u64, u64)>,
+    pub(super) logs: BTreeMap<Peer, (u64, u64)>,
     /// Its messages, and whether it was told what became of them.
     fates: BTreeMap<[u8; 16], bool>,
     /// Older messages that it has asked for: of which conversation, before which place, how many.
     older: BTreeMap<OlderId, (Peer, u64, u32)>,
     /// What it shows of what was changed.
     pub(super) views: Views,
+    /// How far its user and others are: the conversation, and whether it is its user.
+    pub(super) marks: BTreeMap<(Peer, bool), (u64, Marks)>,
     /// The connection that its session was last welcomed over.
     conn: Option<ConnKey>,
 }
 
 impl Spec {
-    fn app(&mut self, client: u16) -> &mut App {
+    pub(super) fn app(&mut self, client: u16) -> &mut App {
         self.apps.entry(client).or_default()
     }
 
@@ -66,7 +68,11 @@ impl Spec {
 
     /// An application's process has died: what it had asked is not answered to the next one.
     pub(crate) fn died(&mut self, client: u16) {
-        self.app(client).older.clear();
+        let app = self.app(client);
+        app.older.clear();
+        // Marks of which it has no messages yet are not kept, and told again.
+        let App { logs, marks, .. } = app;
+        marks.retain(|(peer, _), _| logs.contains_key(peer));
         self.forget_typists(client);
     }
 
@@ -75,6 +81,7 @@ impl Spec {
         let app = self.app(client);
         app.logs.clear();
         app.views = Views::default();
+        app.marks.clear();
         app.fates.retain(|_, told| *told);
     }
 
@@ -95,6 +102,7 @@ impl Spec {
                 let peer = Peer::of(conversation);
                 self.app(client).logs.remove(&peer);
                 self.app(client).views.forget(peer);
+                self.app(client).marks.retain(|(of, _), _| *of != peer);
                 self.fail("one-order", |_| format!("c{client} is to forget {peer}, and no log was lost"));
             }
             SessionNotification::Accepted { id, place } => self.told_accepted(client, *id, *place),
@@ -108,7 +116,10 @@ impl Spec {
                 }
             }
             SessionNotification::CaughtUp => self.caught_up(client),
-            SessionNotification::Marked { .. } | SessionNotification::Named { .. } => {}
+            SessionNotification::Marked { conversation, epoch, own, marks } => {
+                self.told_marked(client, Peer::of(conversation), *epoch, *own, *marks);
+            }
+            SessionNotification::Named { .. } => {}
             SessionNotification::Typing { conversation, user, types } => {
                 let user = wire::index(user.as_str()).unwrap_or(NOBODY);
                 self.told_typing(client, Peer::of(conversation), user, *types);
@@ -284,8 +295,10 @@ impl Spec {
             if !complete {
                 return Some(format!("c{client} has {has:?} of {head} entries of {peer}"));
             }
-            let seq = self.mistaken(client, log)?;
-            Some(format!("c{client} does not show what has become of {peer}/{seq}"))
+            if let Some(seq) = self.mistaken(client, log) {
+                return Some(format!("c{client} does not show what has become of {peer}/{seq}"));
+            }
+            self.mismarked(client, log)
         })
     }
 

@@ -11,6 +11,7 @@
 //! | `accepted-is-durable` | a heard message of content types 1 to 5 with a recipient has been committed before |
 //! | `exactly-once` | a connection hears a message, and the store commits it, as often as servers received it |
 //! | `rights` | what is committed was its sender's to do at that moment: as a member, by its role, not muted, of its own messages |
+//! | `marks` | they are stored as they were said, forwards alone, not beyond the head, and told once they are stored |
 //! | `one-order` | a log has no gaps; of one connection's messages, the stored ones are committed and heard in the order in which they arrived, and so are the others |
 //! | `delivery` | what a healthy server receives is heard by every healthy recipient within [`Spec::bound_us`], and a heartbeat is answered |
 //! | `isolation` | the same while somebody does not read; and nobody's connection is ended without a reason that can be seen |
@@ -30,6 +31,7 @@ mod groups;
 mod health;
 mod hears;
 mod logs;
+mod marks;
 mod rights;
 mod sessions;
 mod typing;
@@ -151,6 +153,7 @@ pub(crate) struct Spec {
     read: sessions::Read,
     logs: logs::Logs,
     groups: groups::Groups,
+    marks: marks::AllMarks,
     /// The store's clock, at least.
     clock_ms: i64,
     apps: BTreeMap<u16, apps::App>,
@@ -230,6 +233,7 @@ impl Spec {
             read: sessions::Read::default(),
             logs: logs::Logs::new(&schedule.groups),
             groups: groups::Groups::new(&schedule.groups, s.unfounded_groups as usize),
+            marks: marks::AllMarks::default(),
             clock_ms: 0,
             apps: BTreeMap::new(),
             users: schedule.clients.iter().map(|client| client.user.0).collect(),
@@ -316,7 +320,8 @@ impl Spec {
             // Looked at already.
             _ if line.talk.is_some() => {}
             Payload::Hello { .. }
-            | Payload::Mark
+            | Payload::Mark(_)
+            | Payload::BadMark
             | Payload::Sign
             | Payload::Resync
             | Payload::Fetch { .. }

@@ -64,6 +64,12 @@ impl Spec {
         let user = wire::index(stored.message.sender.as_str()).unwrap_or(u16::MAX);
         let group = log.1 as u16;
         self.groups.change(group, user, change, self.now_us);
+        let joins =
+            matches!(**change, GroupChange::Create { .. } | GroupChange::Join | GroupChange::Invite(_));
+        if joins {
+            let joined = change.target().and_then(|user| wire::index(user.as_str())).unwrap_or(user);
+            self.begins_unmarked(joined, log, stored.conversation.epoch());
+        }
         // Of the directory's own, several are made at once; the last one leaves everything right.
         let is_settled = self.groups.now(group).is_none_or(State::is_owned);
         if !is_settled && !matches!(**change, GroupChange::Join) {

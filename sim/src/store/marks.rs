@@ -9,14 +9,19 @@ impl SimStore {
     /// are of.
     pub(super) fn store_marks(&mut self, new: &NewMarks) -> Answer {
         let NewMarks { user, conversation, epoch, marks } = new;
-        let takes_part = match conversation {
-            Recipient::User(other) => self.users.contains_key(other),
-            Recipient::Group(group) => self.is_member(group, user),
+        // Who has left a group may say that they have seen what is theirs to read.
+        let last_seq = match conversation {
+            Recipient::User(other) => self.users.contains_key(other).then_some(u64::MAX),
+            Recipient::Group(group) => {
+                let range = self.group(group).and_then(|group| group.range(user));
+                range.map(|(_, last_seq)| last_seq.unwrap_or(u64::MAX))
+            }
         };
+        let Some(last_seq) = last_seq else { return Answer::Refused };
         let conversation = Conversation::of(user, conversation);
-        let head = self.heads.get(&conversation).copied().unwrap_or(0);
+        let head = self.heads.get(&conversation).copied().unwrap_or(0).min(last_seq);
         let is_of_log = *epoch == conversation.epoch() || self.has(StoreCanary::MarksOfEveryLog);
-        if !takes_part || !self.users.contains_key(user) || head == 0 || !is_of_log {
+        if !self.users.contains_key(user) || head == 0 || !is_of_log {
             return Answer::Refused;
         }
         let before = self.marks_of(&conversation, user);

@@ -2,17 +2,17 @@
 //! sessions send, and what frames are called in traces.
 
 use bytes::Bytes;
-use switchboard_engine::{MessageId, Recipient, Subject};
+use switchboard_engine::{Marks, MessageId, Recipient, Subject};
 use switchboard_proto::{
     Message as _,
     v1::{
-        ClientFrame, Content, Conversation, Cursor, Delivery, Fetch, Heartbeat, Hello, Note, Resync,
+        self, ClientFrame, Content, Conversation, Cursor, Delivery, Fetch, Heartbeat, Hello, Note, Resync,
         ServerFrame, Submit, client_frame, conversation, note, server_frame,
     },
 };
 
 use super::{Token, index, signals};
-use crate::choice::keyed;
+use crate::{check::Mark, choice::keyed};
 
 /// A number that is no user's and no group's.
 pub(crate) const NOBODY: u16 = u16::MAX;
@@ -186,6 +186,24 @@ pub(crate) fn heartbeat(nonce: u64) -> Bytes {
 pub(crate) fn fetch(fetch_id: u64, of: Option<Peer>, from_seq: u64, backwards: bool, limit: u32) -> Bytes {
     let conversation = of.map(conversation);
     encode(client_frame::Body::Fetch(Fetch { fetch_id, conversation, from_seq, backwards, limit }))
+}
+
+/// How far somebody is, as frames have it.
+pub(crate) fn marks_of(marks: Option<v1::Marks>) -> Marks {
+    marks.map_or_else(Marks::default, |marks| Marks { delivered: marks.delivered_seq, read: marks.read_seq })
+}
+
+/// What a client's Mark says, if it can be.
+pub(crate) fn read_mark(mark: &v1::Mark) -> Option<Mark> {
+    let (of, marks) = (Peer::read(mark.conversation.as_ref())?, marks_of(mark.marks));
+    let can_be = mark.epoch > 0 && marks.delivered > 0 && marks.read <= marks.delivered;
+    can_be.then_some(Mark { of, epoch: mark.epoch, marks })
+}
+
+/// A Mark, which need not be right.
+pub(crate) fn mark(of: Option<Peer>, epoch: u64, marks: Marks) -> Bytes {
+    let marks = Some(v1::Marks { delivered_seq: marks.delivered, read_seq: marks.read });
+    encode(client_frame::Body::Mark(v1::Mark { conversation: of.map(conversation), epoch, marks }))
 }
 
 /// The id of a client's device, which is another one each time that the application begins anew.

@@ -4,8 +4,9 @@
 use core::time::Duration;
 
 use switchboard_engine::{
-    ClientAction, ClientEvent, Content, Frame, GroupId, History, LinkId, LogCursor, PendingSubmit, Recipient,
-    Reconnect, Resume, Retry, Session, SessionAction, SessionConfig, SessionNotification, UserId,
+    ClientAction, ClientEvent, Content, Frame, GroupId, History, LinkId, LogCursor, LogMarks, Marks,
+    PendingSubmit, Recipient, Reconnect, Resume, Retry, Session, SessionAction, SessionConfig,
+    SessionNotification, UserId,
 };
 
 use super::{
@@ -22,7 +23,7 @@ use crate::{
     schedule::{ClientKind, ClientNo, NodeNo, To},
     trace::Lane,
     wire::Token,
-    wire::session::{Peer, device_id, device_of, message_id, read_client, token_of},
+    wire::session::{Peer, device_id, device_of, message_id, read_client, read_mark, token_of},
 };
 
 /// The longest pause between two attempts of a session client, in seconds: the healed phase waits for it.
@@ -80,6 +81,10 @@ impl App {
             }
             SessionNotification::Reset { conversation } => {
                 cursors.retain(|cursor| cursor.conversation != *conversation);
+                self.kept.marks.retain(|marks| marks.conversation != *conversation);
+            }
+            SessionNotification::Marked { conversation, epoch, own, marks } => {
+                self.keep_marks(conversation, *epoch, *own, *marks);
             }
             SessionNotification::Accepted { id, .. } | SessionNotification::Rejected { id, .. } => {
                 self.kept.submits.retain(|submit| submit.id != *id);
@@ -89,7 +94,6 @@ impl App {
             | SessionNotification::NoOlder { .. }
             | SessionNotification::CaughtUp
             // Nothing that is to be kept.
-            | SessionNotification::Marked { .. }
             | SessionNotification::Named { .. }
             | SessionNotification::Typing { .. }
             | SessionNotification::Presence { .. }
@@ -98,7 +102,34 @@ impl App {
     }
 }
 
+impl App {
+    fn keep_marks(&mut self, conversation: &Recipient, epoch: u64, own: bool, marks: Marks) {
+        let kept = &mut self.kept.marks;
+        let known = kept.iter().position(|kept| kept.conversation == *conversation && kept.epoch == epoch);
+        let place = known.unwrap_or_else(|| {
+            kept.retain(|kept| kept.conversation != *conversation);
+            let (own, peer) = (Marks::default(), Marks::default());
+            kept.push(LogMarks { conversation: conversation.clone(), epoch, own, peer });
+            kept.len() - 1
+        });
+        if let Some(kept) = kept.get_mut(place) {
+            *(if own { &mut kept.own } else { &mut kept.peer }) = marks;
+        }
+    }
+}
+
 impl<T: Sut> World<'_, T> {
+    /// The user has seen a conversation up to a place, as far as the application has it.
+    pub(super) fn mark_read(&mut self, client: ClientNo, of: To, seq: u64) {
+        let Some(conversation) = self.recipient(of) else { return };
+        let now = self.client_now();
+        let app = self.devices[client.index()].app.as_mut();
+        if let Some(session) = app.and_then(|app| app.session.as_mut()) {
+            session.mark_read(now, &conversation, seq);
+            self.pump_app(client);
+        }
+    }
+
     /// Gives a device its application, if it is to have one.
     pub(super) fn make_app(&mut self, client: ClientNo) {
         if self.devices[client.index()].spec.kind != ClientKind::Session {
@@ -362,7 +393,7 @@ impl<T: Sut> World<'_, T> {
                 // Whoever has the same user can submit the same again.
                 key.inspect(|key| self.check.said[*key as usize].submit = bytes.clone()).map(Payload::Said)
             }
-            Some(Body::Mark(_)) => Some(Payload::Mark),
+            Some(Body::Mark(mark)) => read_mark(&mark).map(Payload::Mark),
             Some(Body::Typing(_)) => Some(Payload::Sign),
             // No application says any of these yet.
             Some(Body::Watch(_) | Body::Call(_)) | None => None,

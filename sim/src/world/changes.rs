@@ -2,7 +2,7 @@
 //! groups, whether they may or not. And notes that mislead.
 
 use bytes::Bytes;
-use switchboard_engine::{Carried, Content, GroupChange, Note, Role, Subject, Topic};
+use switchboard_engine::{Carried, Content, GroupChange, Marks, Note, Role, Subject, Topic};
 use switchboard_proto::{
     Message as _,
     v1::{self, NotedEntry, note},
@@ -15,9 +15,9 @@ use super::{
     sut::Sut,
 };
 use crate::{
-    check::{MessageKey, Payload, Route, Said},
+    check::{Mark, MessageKey, Payload, Route, Said},
     schedule::{ClientKind, ClientNo, Deed, GroupNo, NodeNo, To, UserNo},
-    store::Stored,
+    store::{Conversation, Stored},
     trace::Via,
     wire::{
         Token,
@@ -144,6 +144,31 @@ impl<T: Sut> World<'_, T> {
             call_peer: None,
             avatar_floor: u32::MAX,
         })
+    }
+
+    /// A session says how far its user is: its application what was read, and raw sessions whatever they like, of this
+    /// log, another one, none, or nowhere.
+    pub(super) fn mark(&mut self, client: ClientNo, of: To, delivered: u64, read: u64, wrong: u32) {
+        if self.devices[client.index()].app.is_some() {
+            return self.mark_read(client, of, read);
+        }
+        let user = &self.users[self.devices[client.index()].spec.user.index()];
+        let Some(recipient) = self.recipient(of) else { return };
+        let epoch = Conversation::of(user, &recipient).epoch();
+        let (peer, epoch) = match wrong {
+            0 => (Some(Peer::of(&recipient)), epoch),
+            1 => (Some(Peer::of(&recipient)), epoch ^ 2),
+            2 => (Some(Peer::of(&recipient)), 0),
+            _ => (None, epoch),
+        };
+        let marks = Marks { delivered, read };
+        let known = (peer.is_some() && epoch > 0 && delivered > 0 && read <= delivered).then(|| Mark {
+            of: Peer::of(&recipient),
+            epoch,
+            marks,
+        });
+        let payload = known.map_or(Payload::BadMark, Payload::Mark);
+        self.send_frame(client, payload, session::mark(peer, epoch, marks));
     }
 
     /// A node is told an entry as one that concerns somebody whom it does not concern, or what is no note.

@@ -189,8 +189,10 @@ impl<T: Sut> World<'_, T> {
             let (missing, fates) = self.spec.backlog(client.0);
             (missing + 2 * fates + 20) * (trip_us + pace_us) + fates * large_us
         });
+        // Marks that find no room are said again after the next heads.
+        let marked = (s.users + self.groups.len() as u64).div_ceil(s.marks_per_connection);
         // A push that was lost is noticed by the next Resync; before that, whoever was turned away dials again.
-        each.max().unwrap_or(0) + 2 * s.resync_interval_ms * 1000 + 30_000_000
+        each.max().unwrap_or(0) + (2 + marked) * s.resync_interval_ms * 1000 + 30_000_000
     }
 
     /// Who is online and can be spoken for: the clients with their connections.

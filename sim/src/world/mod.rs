@@ -554,6 +554,7 @@ fn config(s: &Settings, peers: bool) -> ServerConfig {
             byte_burst: s.byte_burst,
             lag_bytes: lag_bytes(s),
             fetches_per_connection: u32_of(s.fetches_per_connection),
+            marks_per_connection: u32_of(s.marks_per_connection),
             page_messages: u32_of(page_messages(s)),
             page_bytes: page_bytes(s),
             heads_per_frame: HEADS_PER_FRAME,

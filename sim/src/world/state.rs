@@ -203,7 +203,8 @@ impl<P: Probe + Counts + Clone + core::fmt::Debug> World<'_, Engine<P>> {
                     | Payload::Hello { .. }
                     | Payload::Resync
                     | Payload::Fetch { .. }
-                    | Payload::Mark
+                    | Payload::Mark(_)
+                    | Payload::BadMark
                     | Payload::Sign
                     | Payload::Invalid,
                 bytes,

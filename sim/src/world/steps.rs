@@ -134,6 +134,9 @@ impl<T: Sut> World<'_, T> {
             What::Change { client, group, deed, user, commits } => {
                 self.change(client, token, group, deed, user, commits);
             }
+            What::Mark { client, of, delivered, read, wrong } => {
+                self.mark(client, of, delivered, read, wrong);
+            }
             What::Mislead { node, user, step } => self.mislead(node, user, step),
             What::Older { client, of, before_seq, limit } => self.older(client, of, before_seq, limit),
             What::Die { client, actions, down_us } => self.die(client, actions, down_us),

@@ -175,6 +175,11 @@ impl Store {
     /// Does a request, and tells the checks what was committed.
     fn apply(&mut self, check: &mut Check, spec: &mut Spec, request: Request) -> Answer {
         let before = self.model.log().len();
+        if let Request::StoreMarks(new) = &request {
+            let answer = self.model.answer(request.clone());
+            spec.marks_kept(new, &answer);
+            return answer;
+        }
         let length = match &request {
             Request::StoreFile(upload) if !self.refuses_files => {
                 let name = format!("f-{}", upload.suffix).into();

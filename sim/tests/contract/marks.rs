@@ -114,7 +114,20 @@ pub(super) fn a_new_joining_begins_without_marks(open: &Open) {
     store.say("alice", 1, to_group("chess"), "e4");
     assert_eq!(mark(&mut store, "bob", to_group("chess"), 1, at(1, 1)), moved(1, 1));
     assert!(store.set_member("chess", "bob", false));
-    assert_eq!(mark(&mut store, "bob", to_group("chess"), 1, at(1, 1)), Answer::Refused);
     assert!(store.set_member("chess", "bob", true));
     assert_eq!(marks_in_heads(&mut store, "bob", &to_group("chess")), (NONE, NONE));
+}
+
+pub(super) fn who_has_left_has_seen_what_is_theirs_to_read_and_no_more(open: &Open) {
+    let mut store = open(Strangers::Refused);
+    assert!(store.set_member("chess", "bob", true));
+    store.say("alice", 1, to_group("chess"), "e4");
+    assert!(store.set_member("chess", "bob", false));
+    store.say("alice", 2, to_group("chess"), "e5");
+    let last =
+        store.heads("bob").into_iter().find(|head| head.conversation == to_group("chess")).unwrap().seq;
+    assert_eq!(mark(&mut store, "bob", to_group("chess"), 1, at(last + 1, 1)), moved(last, 1));
+    assert_eq!(mark(&mut store, "bob", to_group("chess"), 1, at(last + 1, last + 1)), moved(last, last));
+    assert_eq!(marks_in_heads(&mut store, "bob", &to_group("chess")), (at(last, last), NONE));
+    assert_eq!(mark(&mut store, "carol", to_group("chess"), 1, at(1, 1)), Answer::Refused);
 }

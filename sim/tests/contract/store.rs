@@ -104,6 +104,7 @@ cases! {
     of_a_group_and_of_oneself_the_heads_have_only_ones_own_marks
     marks_are_refused_of_what_is_not_ones_own_log
     a_new_joining_begins_without_marks
+    who_has_left_has_seen_what_is_theirs_to_read_and_no_more
     a_message_says_what_its_last_edit_says
     of_what_was_recalled_nothing_is_left_to_read
     only_messages_that_are_there_are_changed_and_by_who_has_sent_them

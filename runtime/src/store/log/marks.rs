@@ -28,15 +28,15 @@ impl<'c> MarkStatements<'c> {
         };
         Ok(Self {
             low: side(
-                "SELECT low_delivered, low_read FROM conversations WHERE id = ?1",
+                "SELECT low_delivered, low_read, NULL FROM conversations WHERE id = ?1",
                 "UPDATE conversations SET low_delivered = ?2, low_read = ?3 WHERE id = ?1",
             )?,
             high: side(
-                "SELECT high_delivered, high_read FROM conversations WHERE id = ?1",
+                "SELECT high_delivered, high_read, NULL FROM conversations WHERE id = ?1",
                 "UPDATE conversations SET high_delivered = ?2, high_read = ?3 WHERE id = ?1",
             )?,
             member: side(
-                "SELECT delivered_seq, read_seq FROM members WHERE group_id = ?1 AND user_id = ?2",
+                "SELECT delivered_seq, read_seq, last_seq FROM members WHERE group_id = ?1 AND user_id = ?2",
                 "UPDATE members SET delivered_seq = ?3, read_seq = ?4 WHERE group_id = ?1 AND user_id = ?2",
             )?,
         })
@@ -44,12 +44,14 @@ impl<'c> MarkStatements<'c> {
 }
 
 impl Side<'_> {
-    /// Moves marks forwards, and not beyond the head; none if there is nobody whose marks they would be.
+    /// Moves marks forwards, and not beyond the head, or the last place that a former member may read; none if there is
+    /// nobody whose marks they would be.
     fn advance(&mut self, keys: &[i64], new: Marks, head_seq: i64) -> rusqlite::Result<Option<StoredMarks>> {
-        let Some(before) = self.read.query_row(params_from_iter(keys), marks).optional()? else {
+        let known = |row: &Row<'_>| Ok((marks(row)?, row.get::<_, Option<i64>>(2)?));
+        let Some((before, last_seq)) = self.read.query_row(params_from_iter(keys), known).optional()? else {
             return Ok(None);
         };
-        let head = head_seq.unsigned_abs();
+        let head = last_seq.map_or(head_seq, |last_seq| last_seq.min(head_seq)).unsigned_abs();
         let Marks { delivered, read } = before.max_of(new);
         let after = Marks { delivered: delivered.min(head), read: read.min(head) };
         if after != before {
@@ -75,7 +77,8 @@ impl Log<'_> {
                 Some(other) => (Key::Direct { low: user.min(other), high: user.max(other) }, other),
                 None => return Ok(Answer::Refused),
             },
-            Recipient::Group(group) => match self.group_of(group, user)? {
+            // Whether the user belongs to it, or did, the marks' row says.
+            Recipient::Group(group) => match self.group(group)? {
                 Some(group) => (Key::Group(group), group),
                 None => return Ok(Answer::Refused),
             },

@@ -21,9 +21,10 @@ use bytes::Bytes;
 use switchboard_engine::{Action, ConnId};
 use switchboard_proto::v1::{Head, Heads, Welcome, server_frame::Body};
 
+pub(crate) use marks::{Mark, Noting, Telling};
 pub(crate) use pushes::Fan;
 
-use self::pushes::Lag;
+use self::{marks::MarkSeen, pushes::Lag};
 use super::{Check, ConnKey, Payload, Phase, rates::Verdict};
 use crate::wire::{self, session};
 
@@ -43,7 +44,7 @@ pub(crate) struct SessionSeen {
     /// The tickets of the fetches that are open.
     fetches: VecDeque<u64>,
     /// The same of marks.
-    marks: Vec<u64>,
+    marks: Vec<MarkSeen>,
     /// Answers that have to leave in this event: to fetches, and to what is refused at once.
     owed: u32,
 }
@@ -87,8 +88,8 @@ impl Check {
         {
             return self.tells_place(shard, to, head, bytes.len() as u64);
         }
-        if let Body::Marked(_) = &body {
-            return self.tells_marks(shard, to);
+        if let Body::Marked(marked) = &body {
+            return self.tells_marks(shard, to, marked, bytes.len() as u64);
         }
         if let Body::Typing(_) = &body {
             return self.tells_typing(shard, to, bytes.len() as u64);
@@ -182,7 +183,8 @@ impl Check {
                 | Payload::Heartbeat
                 | Payload::Nowhere
                 | Payload::Resync
-                | Payload::Mark
+                | Payload::Mark(_)
+                | Payload::BadMark
                 | Payload::Sign
                 | Payload::Fetch { .. }
                 | Payload::Invalid => self.route(conn, payload),
@@ -211,13 +213,14 @@ impl Check {
     pub(crate) fn end_session(&mut self, conn: ConnKey) {
         let shard = self.seats[conn as usize].shard as usize;
         let Some(session) = self.session(conn) else { return };
-        let marks = core::mem::take(&mut session.marks);
+        let marks: Vec<u64> = session.marks.drain(..).filter_map(|open| open.ticket()).collect();
         let tickets: Vec<u64> =
             session.heads.take().into_iter().chain(session.fetches.drain(..)).chain(marks).collect();
         (session.lag, session.heads_failed_ns, session.owed) = (Lag::No, None, 0);
         for ticket in tickets {
             self.watches[shard].tickets.remove(&ticket);
         }
+        self.cause.marking.retain(|(other, _)| *other != conn);
     }
 
     /// Whether a session has sent what is no frame.
@@ -266,9 +269,8 @@ impl Check {
                 session.is_awaited |= !loads;
             }
         }
-        if self.cause.marked {
-            self.end_marks(shard);
-        }
+        self.end_marks(shard);
+        self.end_places(shard);
         if let Some((conn, check)) = self.cause.heads.first().copied() {
             self.fail(check, |check| {
                 format!("{} is to be told its heads, and they are not asked for", check.name(conn))

@@ -1,13 +1,17 @@
 //! Places of what was stored earlier, which sessions are told that may not have it.
 
-use switchboard_engine::ConnId;
+use switchboard_engine::{ConnId, FRAME_COST_BYTES};
 use switchboard_proto::v1::Head;
 
-use super::pushes::Fan;
+use super::pushes::{Fan, Lag};
 use crate::{
     check::{Check, ConnKey, Route, pipelines::State},
     wire::session::Peer,
+    world::lag_bytes,
 };
+
+/// What a frame that tells a place has at the most.
+const PLACE_BYTES: u64 = 192;
 
 impl Check {
     /// The place of a message is told to sessions: one that is submitted again, and whose turn it is.
@@ -22,8 +26,24 @@ impl Check {
         // Over the bus it comes as a note; to whom, is up to the engine's own tests yet.
         for id in to {
             let conn = self.seat(shard, *id);
-            if !self.cause.marked || !conn.is_some_and(|conn| self.is_online(conn)) {
+            if !self.cause.placed || !conn.is_some_and(|conn| self.is_online(conn)) {
                 self.fail("protocol", |_| format!("{id:?} is told a place unasked: {head:?}"));
+            }
+        }
+    }
+
+    /// Places that came over the bus and were not told may have made sessions lag for which much waits.
+    pub(super) fn end_places(&mut self, shard: usize) {
+        if !self.cause.placed {
+            return;
+        }
+        let lag_bytes = lag_bytes(&self.settings);
+        for slot in 0..self.watches[shard].slots.len() {
+            let Some(conn) = self.watches[shard].slots[slot] else { continue };
+            let seat = &mut self.seats[conn as usize];
+            let full = seat.frames > 0 && seat.cost_bytes + PLACE_BYTES + FRAME_COST_BYTES > lag_bytes;
+            if let Some(session) = seat.session.as_mut().filter(|_| full) {
+                session.lag = session.lag.max(Lag::Maybe);
             }
         }
     }

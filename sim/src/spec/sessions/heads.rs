@@ -29,6 +29,7 @@ impl Spec {
         if heads.last {
             talk.heads_us = Some(now_us);
         }
+        let since_us = talk.hello_us;
         for head in &heads.heads {
             let of: Option<&Conversation> = head.conversation.as_ref();
             let Some(peer) = Peer::read(of) else {
@@ -40,6 +41,9 @@ impl Spec {
                 self.fail("no-leak", |spec| {
                     format!("{} was never a member, and hears of g{group}", spec.name(conn))
                 });
+            }
+            if head.first_seq > 0 {
+                self.hears_marks_of(conn, peer, head, since_us);
             }
             let known = self.logs.of_epoch(peer.log(user), head.epoch).map_or(0, Log::head);
             // What was submitted again is told in a frame of its own, and nothing but its place.

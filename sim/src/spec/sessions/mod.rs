@@ -190,6 +190,9 @@ impl Spec {
             self.lines[conn as usize].said_garbage = true;
             return;
         };
+        if let Payload::Mark(mark) = payload {
+            self.says_marks(user, mark);
+        }
         let is_first = !self.lines[conn as usize].said_hello;
         // What is out of turn ends the connection, and is answered by that.
         let is_hello = matches!(body, client_frame::Body::Hello(_));
@@ -301,8 +304,7 @@ impl Spec {
             }
             Body::Heads(heads) => self.hears_heads(conn, heads),
             Body::Unfetched(unfetched) => self.hears_unfetched(conn, unfetched),
-            // A hint, of which the engine's own tests judge who is told.
-            Body::Marked(_) => {}
+            Body::Marked(marked) => self.hears_marked(conn, marked),
             Body::Typing(typing) => self.hears_typing(conn, typing),
             Body::Presence(_) | Body::Call(_) => {
                 let what = wire::session::server_name(bytes);
