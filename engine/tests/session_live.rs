@@ -316,6 +316,14 @@ fn after_a_reconnection_calls_go_on_or_end_as_the_server_says() {
 }
 
 #[test]
+fn a_call_of_a_process_that_has_died_does_not_ring_at_the_next_one() {
+    let mut alice = Alice::in_calls();
+    let Says::Call(call) = says(1, Kind::Ring) else { panic!("a call") };
+    alice.hears(Says::Call(v1::Call { outgoing: true, ..call }));
+    assert_eq!((alice.said_of_calls(), alice.news()), (vec!["1 KIND_HANG_UP".into()], vec![]));
+}
+
+#[test]
 fn calls_and_their_signals_are_bounded() {
     let mut own = config();
     (own.limits.calls, own.limits.call_frames) = (1, 2);

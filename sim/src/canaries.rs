@@ -27,31 +27,7 @@ pub enum Bug {
 
 /// Bugs of the engine in what no client of the simulator does yet: no seed can show them. Each has a chat in
 /// `engine/tests/server/canaries` that does. Whoever teaches the simulator to do it takes the bug out of here.
-pub const WITHOUT_STEPS: &[Canary] = &[
-    Canary::PresenceWithoutGrace,
-    Canary::PresenceBackIgnored,
-    Canary::PresenceLeftForgotten,
-    Canary::PresenceToStrangers,
-    Canary::PresenceStaysSubscribed,
-    Canary::PresenceQuestionIgnored,
-    Canary::PresenceHintBelieved,
-    Canary::PresenceSilenceBelieved,
-    Canary::PresenceLostInLag,
-    Canary::SeenNotStored,
-    Canary::WatchAdds,
-    Canary::WatchUnlimited,
-    Canary::AnybodyRings,
-    Canary::OneDeviceRings,
-    Canary::EveryDeviceTakes,
-    Canary::BusyIgnored,
-    Canary::GlareLargerWins,
-    Canary::SignalBeforeAccept,
-    Canary::CallRingsForEver,
-    Canary::CallWithoutGrace,
-    Canary::CallNotResumed,
-    Canary::CallSilenceIgnored,
-    Canary::CallNotNoted,
-];
+pub const WITHOUT_STEPS: &[Canary] = &[];
 
 /// Bugs of the store in what no client of the simulator asks for yet.
 pub const STORE_WITHOUT_STEPS: &[StoreCanary] = &[StoreCanary::ReceivedOverGaps];

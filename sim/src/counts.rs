@@ -4,46 +4,7 @@ use switchboard_engine::{Canary, Probe, Rule, Shipped};
 
 /// Rules of the engine about what no client of the simulator does yet; the engine's own tests reach all of these.
 /// Whoever teaches the simulator to do it takes the rule out of here.
-pub const WITHOUT_STEPS: &[Rule] = &[
-    Rule::PresenceArrived,
-    Rule::PresenceGrace,
-    Rule::PresenceBack,
-    Rule::PresenceLeft,
-    Rule::PresenceTold,
-    Rule::PresenceRetold,
-    Rule::PresenceAsked,
-    Rule::PresenceAnswered,
-    Rule::PresenceDoubted,
-    Rule::PresenceConfirmed,
-    Rule::PresenceUnanswered,
-    Rule::SeenFailed,
-    Rule::SeenSkipped,
-    Rule::WatchReplaced,
-    Rule::WatchPassedOver,
-    Rule::WatchRefused,
-    Rule::WatchFailed,
-    Rule::WatchRetried,
-    Rule::CallBegun,
-    Rule::CallNotAllowed,
-    Rule::CallRinging,
-    Rule::CallTaken,
-    Rule::CallAccepted,
-    Rule::CallTakenTwice,
-    Rule::CallSignalled,
-    Rule::SignalWithoutRoom,
-    Rule::CallGlare,
-    Rule::CallLost,
-    Rule::CallResumed,
-    Rule::CallsFull,
-    Rule::NoSuchCall,
-    Rule::CallHungUp,
-    Rule::CallDeclined,
-    Rule::CallEndBusy,
-    Rule::CallTimedOut,
-    Rule::CallPeerGone,
-    Rule::CallElsewhere,
-    Rule::CallUnreachable,
-];
+pub const WITHOUT_STEPS: &[Rule] = &[];
 
 /// Rules of the engine that the simulator's worlds leave out, as they set no limits of this kind.
 pub const OF_FLOW: &[Rule] = &[

@@ -176,6 +176,13 @@ impl Schedule {
         within("request_timeout_ms", s.request_timeout_ms, 1, 1 << 30)?;
         within("reload_interval_ms", s.reload_interval_ms, 1, 1 << 30)?;
         within("ring_timeout_ms", s.ring_timeout_ms, 1, 1 << 30)?;
+        within("call_grace_ms", s.call_grace_ms, 100, 60_000)?;
+        within("peer_timeout_ms", s.peer_timeout_ms, 100, 10_000)?;
+        within("calls", s.calls, 1, u64::from(u32::MAX))?;
+        within("presence", s.presence, 0, 1)?;
+        within("presence_grace_ms", s.presence_grace_ms, 0, 60_000)?;
+        within("presence_refresh_ms", s.presence_refresh_ms, 100, 60_000)?;
+        within("watches", s.watches, 1, 1 << 12)?;
         within("unknown_users", s.unknown_users, 0, s.users)?;
         within("clock_skew_us", s.clock_skew_us, 0, 1 << 40)?;
         within("socket_bytes", s.socket_bytes, 1, 1 << 30)?;
@@ -286,6 +293,11 @@ fn check_numbers(step: &Step) -> Result<(), String> {
         }
         What::Die { down_us, .. } => within("down_us", down_us, 1 << 32),
         What::Typing { types, .. } => within("types", types.into(), 1),
+        What::Watch { count, .. } => within("count", count.into(), 1 << 12),
+        What::Data { count, bytes, .. } => {
+            within("count", count.into(), 1 << 12)?;
+            within("bytes", bytes.into(), 1 << 16)
+        }
         What::Clock { jump_us, .. } => within("jump_us", jump_us.unsigned_abs(), 1 << 36),
         What::Connect { .. }
         | What::Close { .. }
@@ -314,6 +326,11 @@ fn check_numbers(step: &Step) -> Result<(), String> {
         | What::Mark { .. }
         | What::Mislead { .. }
         | What::Older { .. }
+        | What::Ring { .. }
+        | What::Accept { .. }
+        | What::Decline { .. }
+        | What::HangUp { .. }
+        | What::Miscall { .. }
         | What::Wipe { .. } => Ok(()),
     }
 }

@@ -343,7 +343,13 @@ const fn is_fault(what: &What) -> bool {
         | What::Change { .. }
         | What::Mark { .. }
         | What::Older { .. }
-        | What::Typing { .. } => false,
+        | What::Typing { .. }
+        | What::Ring { .. }
+        | What::Watch { .. }
+        | What::Accept { .. }
+        | What::Decline { .. }
+        | What::HangUp { .. }
+        | What::Data { .. } => false,
         What::Cut { .. }
         | What::Misbehave { .. }
         | What::Nowhere { .. }
@@ -365,6 +371,7 @@ const fn is_fault(what: &What) -> bool {
         | What::Mass { .. }
         | What::Again { .. }
         | What::Alter { .. }
+        | What::Miscall { .. }
         | What::Invalid { .. }
         | What::Mislead { .. }
         | What::Die { .. }

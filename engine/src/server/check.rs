@@ -20,6 +20,8 @@ pub struct Gauges {
     pub pending_bytes: u64,
     /// Requests that wait for an answer.
     pub requests: u64,
+    /// Of those, ones about who was here and who may know that, or ring somebody.
+    pub asides: u64,
     /// Deadlines.
     pub timers: u64,
     /// Frames between the engine and the network.
@@ -78,6 +80,7 @@ impl<P: Probe> Server<P> {
             pending: self.pipelines.messages,
             pending_bytes: self.pipelines.bytes + self.early_bytes,
             requests: self.requests.len() as u64,
+            asides: self.requests.asides() as u64,
             timers: self.timers.len() as u64,
             unflushed: self.connections.iter().map(|c| c.outbox.unflushed_frames()).sum(),
             held: self.connections.iter().map(|c| c.outbox.held_frames()).sum(),

@@ -50,7 +50,10 @@ impl<P: Probe> Server<P> {
         self.users.attach(user, conn, is_session);
         self.probe.reached(if known.is_none() { Rule::UserArrived } else { Rule::DeviceArrived });
         if known.is_none() {
-            self.subscribe(Topic::User(id));
+            // What has outlived its former connections listens already.
+            if !self.outlives(id.as_str()) {
+                self.subscribe(Topic::User(id));
+            }
             if running {
                 self.load(user);
             }
@@ -331,7 +334,20 @@ impl<P: Probe> Server<P> {
             }
         }
         if let Some(user) = self.users.remove(key) {
-            self.unsubscribe(Topic::User(user.id));
+            self.listens_no_more(user.id);
+        }
+    }
+
+    /// Whether something of a user goes on here without its connections: a call that waits for its device, or the time
+    /// in which it is not said to have gone. The others have things to say about both.
+    fn outlives(&self, user: &str) -> bool {
+        self.calls.has(user) || self.presence.is_away(user)
+    }
+
+    /// Something of a user is over here: if it was the last, nothing that is told to it is of interest any more.
+    pub(super) fn listens_no_more(&mut self, user: UserId) {
+        if self.users.by_id(user.as_str()).is_none() && !self.outlives(user.as_str()) {
+            self.unsubscribe(Topic::User(user));
         }
     }
 

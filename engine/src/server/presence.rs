@@ -109,6 +109,11 @@ impl Presence {
         self.away.len()
     }
 
+    /// Whether a user is one of those.
+    pub(super) fn is_away(&self, user: &str) -> bool {
+        self.away_by_id.contains_key(user)
+    }
+
     /// Users who are watched.
     pub(super) fn watched(&self) -> usize {
         self.watched.len()
@@ -291,6 +296,7 @@ impl<P: Probe> Server<P> {
     fn forget_away(&mut self, key: AwayKey) -> Option<Away> {
         let away = self.presence.away.try_remove(key)?;
         self.presence.away_by_id.remove(&away.user);
+        self.listens_no_more(away.user.clone());
         Some(away)
     }
 
@@ -369,8 +375,7 @@ impl<P: Probe> Server<P> {
         let Ok(user) = UserId::new(&noted.user) else { return false };
         if noted.question {
             let is_asked = *topic == Topic::User(user.clone());
-            let is_here =
-                self.config.presence && self.users.by_id(&noted.user).is_some_and(|user| user.is_here);
+            let is_here = self.config.presence && self.is_here(&user);
             if is_asked && is_here && !self.probe.canary(Canary::PresenceQuestionIgnored) {
                 self.probe.reached(Rule::PresenceAnswered);
                 self.tell_presence(&user, true, 0);

@@ -69,6 +69,22 @@ impl Requests {
         self.open.len()
     }
 
+    /// Those about who was here, and who may know that or ring somebody.
+    pub(super) fn asides(&self) -> usize {
+        let is_aside = |purpose: &Purpose| match purpose {
+            Purpose::Seen(_) | Purpose::Watch(_) | Purpose::Ring(_) => true,
+            Purpose::Load(_)
+            | Purpose::Message(_)
+            | Purpose::Heads(_)
+            | Purpose::Fetch(_)
+            | Purpose::Unreceived(_)
+            | Purpose::Missed(_)
+            | Purpose::Received(_)
+            | Purpose::Marks(_) => false,
+        };
+        self.open.values().filter(|(_, purpose)| is_aside(purpose)).count()
+    }
+
     pub(super) fn open(&mut self, now: Instant, timeout: Duration, purpose: Purpose) -> Ticket {
         self.last += 1;
         let ticket = Ticket(self.last);

@@ -301,6 +301,10 @@ impl Session {
         };
         match (end, call.kind(), stage) {
             (Some(end), _, Some(_)) => self.call_ended(id, end),
+            // This device rings, and its application knows nothing of it any more.
+            (None, Kind::Ring, None) if call.outgoing => {
+                self.calls.push(id, &user, Kind::HangUp, false, Bytes::new());
+            }
             (None, Kind::Ring, None) => self.call_rings(id, user, call.video),
             // The server has not heard that it was taken, or what it said to that was lost.
             (None, Kind::Ring, Some(Stage::Taking)) => {

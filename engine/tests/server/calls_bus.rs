@@ -216,6 +216,21 @@ fn who_is_in_a_call_at_another_engine_is_busy() {
 }
 
 #[test]
+fn an_engine_that_waits_for_a_device_hears_the_other_side_meanwhile() {
+    let (mut cluster, [alice, phone, _]) = talking();
+    cluster.passes(4);
+    cluster.engines[1].leaves(phone.1);
+    cluster.passes(14);
+    assert_eq!(cluster.sees(alice), NOTHING);
+    let phone = (1, cluster.device(1, "bob"));
+    cluster.says(phone, Kind::HangUp, 1, "alice");
+    cluster.carry();
+    assert_eq!(cluster.sees(alice), ["call 1 with bob: over: hung up"]);
+    cluster.engines[1].leaves(phone.1);
+    assert!(!cluster.engines[1].subscriptions().contains(&r#"User("bob")"#.to_owned()));
+}
+
+#[test]
 fn an_engine_that_dies_ends_its_calls_at_the_others() {
     let (mut cluster, [alice, phone, _]) = talking();
     // The first engine hears and says nothing any more.

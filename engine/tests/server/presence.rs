@@ -223,7 +223,7 @@ fn a_session_that_ends_is_not_waited_for() {
     world.leaves(alice);
     let gauges = world.server().gauges();
     assert_eq!((gauges.watches, gauges.watched, gauges.requests, gauges.timers), (0, 0, 0, 1), "its grace");
-    assert_eq!(world.subscriptions(), NOTHING);
+    assert_eq!(world.subscriptions(), [r#"User("alice")"#], "she may come back");
 }
 
 #[test]
@@ -300,9 +300,15 @@ fn other_engines_are_told_and_asked() {
     tells(&mut world, Topic::User(user("alice")), question.clone());
     assert_eq!(told(&mut world), [r#"Presence("alice"): alice on"#]);
     world.leaves(alice);
-    tells(&mut world, Topic::User(user("alice")), question);
+    // Until the grace is over she is here for whoever asks, and the engine listens for that.
+    assert!(world.subscriptions().contains(&r#"User("alice")"#.to_owned()));
+    tells(&mut world, Topic::User(user("alice")), question.clone());
+    assert_eq!(told(&mut world), [r#"Presence("alice"): alice on"#]);
     world.passes(secs(10));
     assert_eq!(told(&mut world), [r#"Presence("alice"): alice off"#]);
+    assert!(!world.subscriptions().contains(&r#"User("alice")"#.to_owned()));
+    tells(&mut world, Topic::User(user("alice")), question);
+    assert_eq!(told(&mut world), NOTHING);
 }
 
 #[test]

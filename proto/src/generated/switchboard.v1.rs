@@ -512,6 +512,9 @@ pub struct Call {
     /// Told by the server: the call is over, and nothing more comes of it. `kind` is KIND_HANG_UP then.
     #[prost(enumeration = "call::End", tag = "6")]
     pub end: i32,
+    /// Told by the server with KIND_RING, to a device that has come back: this device is the one that rings.
+    #[prost(bool, tag = "7")]
+    pub outgoing: bool,
 }
 /// Nested message and enum types in `Call`.
 pub mod call {

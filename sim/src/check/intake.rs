@@ -109,7 +109,10 @@ impl Check {
             Payload::Invalid => return self.owes_answer(conn),
             Payload::Mark(mark) => return self.marks(conn, mark),
             Payload::BadMark => return,
-            Payload::Sign => return self.cause.signs = true,
+            Payload::Sign => {
+                (self.cause.signs, self.is_signalling) = (true, true);
+                return;
+            }
             Payload::Hello { .. } => return self.cause.out_of_turn = Some(conn),
             Payload::Resync => return self.cause.heads.push((conn, "protocol")),
             Payload::Fetch { of } => return self.fetches(conn, of),
@@ -232,6 +235,9 @@ impl Check {
             return;
         }
         let watch = &mut self.watches[shard];
+        if watch.asides.remove(&ticket).is_some() {
+            return;
+        }
         let Some((purpose, expires_ns)) = watch.tickets.remove(&ticket) else {
             self.cause.stale = true;
             return;

@@ -34,7 +34,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use switchboard_engine::{Action, ConnId, GroupChange, Stats, Subject};
+use switchboard_engine::{Action, ConnId, GroupChange, Stats, Subject, UserId};
 
 use self::{
     rates::Verdict,
@@ -271,6 +271,11 @@ pub(crate) struct Watch {
     pub(crate) now_ns: u64,
     pub(crate) tickets: Table<u64, (Use, u64)>,
     pub(crate) expiry: VecDeque<(u64, u64)>,
+    /// Tickets of what concerns calls and presence, until they are answered: which of them are still waited for, only
+    /// the engine knows.
+    pub(crate) asides: Table<u64, ()>,
+    /// Users whose presence it listens for.
+    pub(crate) listens: std::collections::BTreeSet<UserId>,
     pub(crate) slots: Vec<Option<ConnKey>>,
     pub(crate) told: Vec<Told>,
     pub(crate) seen_revision: u64,
@@ -385,6 +390,8 @@ pub(crate) struct Check {
     pub(crate) heads: Table<(u32, u32), u64>,
     pub(crate) cause: Cause,
     stamp: u64,
+    /// Sessions have said what is not stored, or who is here is watched.
+    pub(crate) is_signalling: bool,
     /// Numbers the events.
     pub(crate) event: u64,
     /// Numbers the messages that were routed to the store.
@@ -420,6 +427,7 @@ impl Check {
             heads: Table::default(),
             cause: Cause::default(),
             stamp: 0,
+            is_signalling: settings.presence == 1,
             event: 0,
             routed: 0,
             must: Vec::new(),

@@ -148,10 +148,15 @@ impl Check {
             Request::LoadHeads { user, .. } => self.asks_heads(shard, ticket, user),
             Request::LoadMessages(range) => self.asks_messages(ticket, range),
             Request::StoreMarks(new) => self.stores_marks(ticket, new),
-            Request::StoreSeen(_)
-            | Request::LoadSeen { .. }
-            | Request::StoreReceived(_)
-            | Request::LoadUnreceived { .. } => {
+            Request::StoreSeen(_) if self.settings.presence == 0 => {
+                self.fail("protocol", |_| "when a user was here is kept, and nobody may know".to_owned());
+                None
+            }
+            Request::LoadSeen { .. } | Request::StoreSeen(_) => {
+                self.watches[shard].asides.insert(ticket, ());
+                None
+            }
+            Request::StoreReceived(_) | Request::LoadUnreceived { .. } => {
                 self.fail("protocol", |_| format!("nobody needs {request:?}"));
                 None
             }

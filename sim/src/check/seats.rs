@@ -266,9 +266,11 @@ impl Check {
         let stored = pipelines.map(|instance| instance.message);
         let messages = stored.chain(self.cause.owed.iter().map(|owed| owed.message));
         let longest = messages.map(|message| self.said[message as usize].bytes.len() as u64).max();
+        // So may the signals of a call.
+        let signals = if self.cause.signs { self.settings.message_bytes } else { 0 };
         // Pings, Pongs and the answers to heartbeats find no room either; a file's name and a picture's name
         // make a message longer, and heads are not longer than that.
-        longest.unwrap_or(0) + 256
+        longest.unwrap_or(0).max(signals) + 256
     }
 
     /// The engine cuts a connection off.
@@ -298,7 +300,15 @@ impl Check {
             Topic::Group(group) => {
                 wire::index(group.as_str()).and_then(|group| watch.group_subs.get_mut(group as usize))
             }
-            Topic::Everyone | Topic::Presence(_) => None,
+            Topic::Presence(user) => {
+                let changed =
+                    if on { watch.listens.insert(user.clone()) } else { watch.listens.remove(user) };
+                if !changed {
+                    self.fail("accounting", |_| format!("listening for {user}: it is {on} already"));
+                }
+                return;
+            }
+            Topic::Everyone => None,
         };
         let changed = flag.is_some_and(|flag| core::mem::replace(flag, on) != on);
         if !changed {

@@ -24,16 +24,31 @@ impl Check {
         let pairs = [
             ("connections", gauges.connections, u64::from(watch.connections)),
             ("users", gauges.users, users),
+            ("watched users", if self.peers { gauges.watched } else { 0 }, watch.listens.len() as u64),
             ("unflushed frames", gauges.unflushed, watch.unflushed),
-            ("requests", gauges.requests, watch.tickets.len() as u64),
+            ("requests", gauges.requests - gauges.asides, watch.tickets.len() as u64),
         ];
         for (name, engine, seen) in pairs {
             if engine != seen {
                 self.fail("accounting", |_| format!("{engine} {name} in the engine, {seen} seen"));
             }
         }
+        self.sweep_users(shard, gauges.calls + gauges.away);
         self.sweep_groups(shard);
         self.sweep_silent(shard, timeout_ns);
+    }
+
+    /// No user is listened for who has neither a connection here nor something that waits for one.
+    fn sweep_users(&mut self, shard: usize, waiting: u64) {
+        let told = &self.watches[shard].told;
+        let gone = told.iter().filter(|told| told.subscribed && !told.is_here()).count() as u64;
+        if gone > waiting {
+            self.fail("takeover", |_| {
+                format!(
+                    "{gone} users without connections are listened for, and {waiting} things of theirs wait"
+                )
+            });
+        }
     }
 
     /// Group subscriptions follow from the members who are here.

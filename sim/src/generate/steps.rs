@@ -10,7 +10,7 @@ pub(super) fn node(choices: &mut Choices, schedule: &Schedule) -> NodeNo {
     NodeNo(choices.below(schedule.settings.nodes) as u16)
 }
 
-fn client(choices: &mut Choices, schedule: &Schedule) -> ClientNo {
+pub(super) fn client(choices: &mut Choices, schedule: &Schedule) -> ClientNo {
     ClientNo(choices.below(schedule.clients.len() as u64) as u16)
 }
 

@@ -103,4 +103,18 @@ settings! {
     unfounded_groups = 0,
     /// 0: devices are told all of a conversation that is new to them; else the last so many messages.
     history = 0,
+    /// The engine's time of the same name, in milliseconds.
+    call_grace_ms = 15000,
+    /// The engine's time of the same name, in milliseconds.
+    peer_timeout_ms = 2000,
+    /// The engine's limit of the same name.
+    calls = 65536,
+    /// 1: who is here is told to those who watch.
+    presence = 0,
+    /// The engine's time of the same name, in milliseconds.
+    presence_grace_ms = 10000,
+    /// The engine's time of the same name, in milliseconds.
+    presence_refresh_ms = 60000,
+    /// The engine's limit of the same name.
+    watches = 1000,
 }

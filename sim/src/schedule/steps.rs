@@ -441,6 +441,63 @@ steps! {
         /// Whom a raw session's frame names as the one who types.
         claims: UserNo,
     },
+    /// A session rings a user; the call is called by this step. Sessions only, and so are all that follow.
+    Ring "ring" {
+        /// Who.
+        client: ClientNo,
+        /// Whom.
+        to: UserNo,
+    },
+    /// A session takes a call, whosever it is.
+    Accept "accept" {
+        /// Who.
+        client: ClientNo,
+        /// The step that rang.
+        call: u32,
+    },
+    /// A session declines a call.
+    Decline "decline" {
+        /// Who.
+        client: ClientNo,
+        /// The step that rang.
+        call: u32,
+    },
+    /// A session hangs up.
+    HangUp "hang-up" {
+        /// Who.
+        client: ClientNo,
+        /// The step that rang.
+        call: u32,
+    },
+    /// A session sends signals to the other side of a call.
+    Data "data" {
+        /// Who.
+        client: ClientNo,
+        /// The step that rang.
+        call: u32,
+        /// How many.
+        count: u32,
+        /// Extra length of each.
+        bytes: u32,
+    },
+    /// A session watches users, in place of those before.
+    Watch "watch" {
+        /// Who.
+        client: ClientNo,
+        /// The first of them.
+        first: UserNo,
+        /// How many, one after the other, also such as there are not.
+        count: u32,
+    },
+    /// A frame of a call that is wrong in itself, or comes again. Raw sessions only.
+    Miscall "miscall" {
+        /// Who.
+        client: ClientNo,
+        /// The step that rang.
+        call: u32,
+        /// What is wrong with it.
+        kind: u32,
+    },
 }
 
 impl What {

@@ -28,7 +28,7 @@ pub(super) struct App {
     /// How far its user and others are: the conversation, and whether it is its user.
     pub(super) marks: BTreeMap<(Peer, bool), (u64, Marks)>,
     /// The connection that its session was last welcomed over.
-    conn: Option<ConnKey>,
+    pub(super) conn: Option<ConnKey>,
 }
 
 impl Spec {
@@ -74,6 +74,7 @@ impl Spec {
         let App { logs, marks, .. } = app;
         marks.retain(|(peer, _), _| logs.contains_key(peer));
         self.forget_typists(client);
+        self.forget_calls(client);
     }
 
     /// An application has lost all that it had kept.
@@ -124,9 +125,9 @@ impl Spec {
                 let user = wire::index(user.as_str()).unwrap_or(NOBODY);
                 self.told_typing(client, Peer::of(conversation), user, *types);
             }
-            SessionNotification::Presence { .. } | SessionNotification::Call { .. } => {
-                self.fail("protocol", |_| format!("c{client} is told unasked: {notification:?}"));
-            }
+            SessionNotification::Call { id, user, news } => self.told_call(client, *id, user, news),
+            // What its session hears the moment before is judged.
+            SessionNotification::Presence { .. } => {}
         }
     }
 

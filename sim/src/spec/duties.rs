@@ -1,10 +1,10 @@
 //! What has to happen in time: messages reach whoever they are for, and heartbeats are answered.
 
-use super::{Spec, is_stored};
+use super::{Spec, calls::CallKey, is_stored};
 use crate::{
     check::{ConnKey, MessageKey, Route, Said},
     schedule::Settings,
-    wire::session::Peer,
+    wire::{Token, session::Peer},
 };
 
 /// Something that has to have happened when its time comes.
@@ -20,6 +20,16 @@ pub(super) enum Duty {
     Heads { conn: ConnKey, since_us: u64 },
     /// A sign that somebody types has been heard.
     Typing { place: u32 },
+    /// All who are rung have heard it.
+    Rung { conn: ConnKey, id: CallKey, since_us: u64 },
+    /// Nobody rings at somebody who is not there.
+    Reached { conn: ConnKey, id: CallKey, since_us: u64 },
+    /// A call goes on for a reason.
+    Hangs { conn: ConnKey, id: CallKey },
+    /// A signal has been heard.
+    Signalled { token: Token },
+    /// A session has been told how it is with a user whom it watches.
+    Presence { conn: ConnKey, user: u16 },
     /// An application believes no more that somebody types of whom nothing was heard since then.
     TypistForgotten { client: u16, peer: Peer, user: u16, since_us: u64 },
 }
@@ -55,6 +65,11 @@ impl Spec {
             Duty::Reply { conn, since_us } => self.judge_reply(conn, since_us),
             Duty::Heads { conn, since_us } => self.judge_heads(conn, since_us),
             Duty::Typing { place } => self.judge_typing(place),
+            Duty::Presence { conn, user } => self.judge_presence(conn, user),
+            Duty::Rung { conn, id, since_us } => self.judge_rung(conn, id, since_us),
+            Duty::Reached { conn, id, since_us } => self.judge_reached(conn, id, since_us),
+            Duty::Hangs { conn, id } => self.judge_hang(conn, id),
+            Duty::Signalled { token } => self.judge_signal(token),
             Duty::TypistForgotten { client, peer, user, since_us } => {
                 self.judge_typist(client, peer, user, since_us);
             }

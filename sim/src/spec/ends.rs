@@ -10,13 +10,23 @@ impl Spec {
             return;
         }
         let line = &mut self.lines[conn as usize];
+        line.ended_us.get_or_insert(self.now_us);
         if core::mem::replace(&mut line.open, false) && line.welcomed_us.is_some() {
             self.present[line.user as usize].retain(|other| *other != conn);
+            self.is_seen(conn);
         }
         if let Some(newest) =
             self.newest[self.lines[conn as usize].user as usize].filter(|newest| *newest > conn)
         {
             self.lines[newest as usize].outlived = true;
+        }
+    }
+
+    /// A connection's server knows that it has ended, or is gone itself.
+    pub(crate) fn gone(&mut self, conn: ConnKey) {
+        if self.is_on && self.lines[conn as usize].gone_us.is_none() {
+            self.lines[conn as usize].gone_us = Some(self.now_us);
+            self.may_leave(self.lines[conn as usize].user);
         }
     }
 
@@ -36,6 +46,7 @@ impl Spec {
         }
         self.lines[conn as usize].refused |= matches!(code, 1002 | 1003 | 1007 | 1008 | 1009 | 1013 | 4003);
         self.ended(conn);
+        self.gone(conn);
     }
 
     /// Whether there is a reason for a code, as far as it can be seen.
@@ -79,6 +90,7 @@ impl Spec {
             self.fail("isolation", |spec| format!("{} is thrown out without a word", spec.name(conn)));
         }
         self.ended(conn);
+        self.gone(conn);
     }
 
     /// A client has heard that it is welcome.
@@ -92,6 +104,7 @@ impl Spec {
             return;
         }
         self.present[user].push(conn);
+        self.is_seen(conn);
         let here = self.present[user].iter().filter(|conn| self.lines[**conn as usize].shard == shard);
         let (count, limit) = (here.count(), self.limits.connections_per_user);
         if count > limit {

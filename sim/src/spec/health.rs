@@ -111,6 +111,11 @@ impl Health {
         up && from_us <= since_us
     }
 
+    /// Whether nothing has happened to any node since then.
+    pub(super) fn nodes_were_well(&self, since_us: u64) -> bool {
+        (0..self.nodes.len() as u16).all(|node| self.node_was_well(node, since_us))
+    }
+
     pub(super) fn node_is_up(&self, node: u16) -> bool {
         self.nodes[node as usize].0
     }

@@ -72,6 +72,8 @@ impl Log {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Logs {
     logs: BTreeMap<LogKey, Vec<Log>>,
+    /// When something was first said in each.
+    first_us: BTreeMap<LogKey, u64>,
     /// By group and user: what they may read, of each time that they belonged to it.
     rights: Table<u32, Vec<Right>>,
 }
@@ -102,6 +104,11 @@ impl Logs {
         logs
     }
 
+    /// When something was first said in a conversation.
+    pub(super) fn first_us(&self, log: LogKey) -> Option<u64> {
+        self.first_us.get(&log).copied()
+    }
+
     pub(super) fn commit(&mut self, key: MessageKey, log: LogKey, stored: &Stored, now_us: u64) {
         if let Subject::Change(change) = &stored.message.subject {
             let user = change.target().unwrap_or(&stored.message.sender);
@@ -109,6 +116,7 @@ impl Logs {
             self.changed(log.1 as u16, user, change, stored.seq, now_us);
         }
         let epoch = stored.conversation.epoch();
+        self.first_us.entry(log).or_insert(now_us);
         let logs = self.logs.entry(log).or_default();
         if logs.last().is_none_or(|last| last.epoch != epoch) {
             logs.push(Log { epoch, entries: Vec::new(), versions: Versions::default() });

@@ -25,6 +25,7 @@
 //! message keeps one record and one bit for each client, because a repetition may come at any time.
 
 mod apps;
+mod calls;
 mod duties;
 mod ends;
 mod groups;
@@ -32,6 +33,7 @@ mod health;
 mod hears;
 mod logs;
 mod marks;
+mod presence;
 mod rights;
 mod sessions;
 mod typing;
@@ -80,6 +82,9 @@ struct Line {
     said_hello: bool,
     said_out_of_turn: bool,
     opened_us: u64,
+    /// When it was ended, closed or cut, and when its server knew.
+    ended_us: Option<u64>,
+    gone_us: Option<u64>,
     /// What there is to a session beyond that.
     talk: Option<Box<sessions::Talk>>,
     /// It was closed for what its client sent, so what was sent last may not count.
@@ -149,6 +154,8 @@ pub(crate) struct Spec {
     due_then: BTreeMap<(u64, u64), Duty>,
     duties: u64,
     typing: typing::Typing,
+    calls: calls::Calls,
+    presence: presence::Presence,
     recent: Recent,
     read: sessions::Read,
     logs: logs::Logs,
@@ -182,6 +189,17 @@ struct Limits {
     pending: u64,
     fetches: u64,
     history: u64,
+    ring_timeout_us: u64,
+    call_grace_us: u64,
+    peer_timeout_us: u64,
+    calls_are_limited: bool,
+    has_peers: bool,
+    has_presence: bool,
+    presence_grace_us: u64,
+    presence_refresh_us: u64,
+    watches: usize,
+    /// What the store takes for an answer when it is well.
+    store_us: u64,
 }
 
 impl Spec {
@@ -211,6 +229,16 @@ impl Spec {
                 pending: s.pending_per_connection,
                 fetches: s.fetches_per_connection,
                 history: s.history,
+                ring_timeout_us: s.ring_timeout_ms * 1000,
+                call_grace_us: s.call_grace_ms * 1000,
+                peer_timeout_us: s.peer_timeout_ms * 1000,
+                calls_are_limited: s.calls < s.users,
+                has_peers: s.nodes * s.shards > 1,
+                has_presence: s.presence == 1,
+                presence_grace_us: s.presence_grace_ms * 1000,
+                presence_refresh_us: s.presence_refresh_ms * 1000,
+                watches: s.watches as usize,
+                store_us: s.store_delay_us + s.store_jitter_us + s.answer_jitter_us + 100,
             },
             lines: Vec::new(),
             present: vec![Vec::new(); users],
@@ -229,6 +257,8 @@ impl Spec {
             due_then: BTreeMap::new(),
             duties: 0,
             typing: typing::Typing::default(),
+            calls: calls::Calls::default(),
+            presence: presence::Presence::default(),
             recent: Recent::default(),
             read: sessions::Read::default(),
             logs: logs::Logs::new(&schedule.groups),
@@ -271,6 +301,8 @@ impl Spec {
             said_hello: false,
             said_out_of_turn: false,
             opened_us: self.now_us,
+            ended_us: None,
+            gone_us: None,
             talk: is_session.then(Box::default),
             refused: false,
             entangled: false,
@@ -279,6 +311,7 @@ impl Spec {
             committed: 0,
             last: Vec::new(),
         });
+        self.may_arrive(user);
     }
 
     /// Something from a client reaches its server: so many bytes, or the end that it asks for.

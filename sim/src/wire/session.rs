@@ -98,6 +98,11 @@ pub(crate) fn read(bytes: &Bytes) -> Option<server_frame::Body> {
     ServerFrame::decode(bytes.clone()).ok()?.body
 }
 
+/// Whether a server's frame concerns a call, or who is here.
+pub(crate) fn is_signal(bytes: &Bytes) -> bool {
+    matches!(read(bytes), Some(server_frame::Body::Call(_) | server_frame::Body::Presence(_)))
+}
+
 /// What a client's frame says, if it is one and says anything.
 pub(crate) fn read_client(bytes: &Bytes) -> Option<client_frame::Body> {
     ClientFrame::decode(bytes.clone()).ok()?.body

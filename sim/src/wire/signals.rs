@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use switchboard_engine::CallId;
-use switchboard_proto::v1::{Call, Typing, call, client_frame, server_frame};
+use switchboard_proto::v1::{Call, Typing, Watch, call, client_frame, server_frame};
 
 use super::{
     Token, index,
@@ -31,6 +31,13 @@ const fn sum(token: Token) -> u64 {
     keyed(token.step as u64, token.nth as u64, 0xca11)
 }
 
+/// What a signal carries: its name, and so many bytes more.
+pub(crate) fn signal_payload(token: Token, bytes: u32) -> Bytes {
+    let mut payload = format!("{token} ").into_bytes();
+    payload.resize(payload.len() + bytes as usize, b'x');
+    payload.into()
+}
+
 /// The name of a signal.
 pub(crate) fn signal_token(payload: &[u8]) -> Option<Token> {
     Token::read_bytes(payload)
@@ -39,6 +46,20 @@ pub(crate) fn signal_token(payload: &[u8]) -> Option<Token> {
 pub(crate) fn typing(of: Option<Peer>, typing: bool, claims: u16) -> Bytes {
     let conversation = of.map(conversation);
     encode(client_frame::Body::Typing(Typing { conversation, typing, user: format!("u{claims}") }))
+}
+
+pub(crate) fn watch(users: impl Iterator<Item = u16>) -> Bytes {
+    let users = users.map(|user| format!("u{user}")).collect();
+    encode(client_frame::Body::Watch(Watch { users }))
+}
+
+pub(crate) fn call(call: Call) -> Bytes {
+    encode(client_frame::Body::Call(call))
+}
+
+/// A frame about the call with this id and user.
+pub(crate) fn call_of(id: &[u8], user: &str, kind: call::Kind) -> Call {
+    Call { call_id: Bytes::copy_from_slice(id), user: user.to_owned(), kind: kind.into(), ..Call::default() }
 }
 
 /// What a call's frame is called in traces.

@@ -394,9 +394,8 @@ impl<T: Sut> World<'_, T> {
                 key.inspect(|key| self.check.said[*key as usize].submit = bytes.clone()).map(Payload::Said)
             }
             Some(Body::Mark(mark)) => read_mark(&mark).map(Payload::Mark),
-            Some(Body::Typing(_)) => Some(Payload::Sign),
-            // No application says any of these yet.
-            Some(Body::Watch(_) | Body::Call(_)) | None => None,
+            Some(Body::Typing(_) | Body::Watch(_) | Body::Call(_)) => Some(Payload::Sign),
+            None => None,
         };
         known.unwrap_or_else(|| {
             self.check.fail("no-spoof", |_| format!("c{} sends what it was not told to", client.0));

@@ -60,6 +60,7 @@ impl<T: Sut> World<'_, T> {
         }
         self.demand_presence();
         self.demand_logs();
+        self.demand_watches();
         if !self.holds() {
             self.trace.close();
         }
@@ -154,8 +155,17 @@ impl<T: Sut> World<'_, T> {
         while self.holds() && self.now_us < deadline_us && lack(self).is_some() {
             self.run_until(self.now_us + CATCH_UP_PAUSE_US);
         }
-        if let Some(lack) = lack(self) {
+        let lack = lack(self).or_else(|| clients.iter().find_map(|client| self.spec.hanging_call(client.0)));
+        if let Some(lack) = lack {
             self.spec.fail("convergence", |_| format!("after the faults, {lack}"));
+        }
+    }
+
+    /// Every session that is there knows of everybody whom it watches whether they are here.
+    fn demand_watches(&mut self) {
+        let present = self.present();
+        if let Some(text) = present.iter().find_map(|(_, _, conn)| self.spec.unaware_watcher(*conn)) {
+            self.spec.fail("convergence", |_| format!("after the faults, somebody {text}"));
         }
     }
 

@@ -330,6 +330,7 @@ impl<T: Sut> World<'_, T> {
             return;
         }
         self.spec.ended(key);
+        self.spec.gone(key);
         let conn = &self.conns[key as usize];
         let (shard, id, client, severed) = (conn.shard, conn.id, conn.client, conn.severed);
         self.unsent(key);

@@ -32,7 +32,7 @@ use switchboard_engine::{
 };
 
 pub(crate) use self::hostile::INVALID_KINDS;
-pub(crate) use self::signals::TYPING_TIMEOUT_US;
+pub(crate) use self::signals::{MISCALL_KINDS, TYPING_TIMEOUT_US};
 pub(crate) use self::{
     branching::{Branching, branching},
     moves::Move,
@@ -536,6 +536,10 @@ fn config(s: &Settings, peers: bool) -> ServerConfig {
         hello_timeout: Duration::from_millis(s.hello_timeout_ms),
         heartbeat_interval: Duration::from_millis(s.ping_interval_ms),
         resync_interval: Duration::from_millis(s.resync_interval_ms),
+        presence_grace: Duration::from_millis(s.presence_grace_ms),
+        presence_refresh: Duration::from_millis(s.presence_refresh_ms),
+        call_grace: Duration::from_millis(s.call_grace_ms),
+        peer_timeout: Duration::from_millis(s.peer_timeout_ms),
         reconnect_after: Duration::from_millis(RECONNECT_AFTER_MS),
         reconnect_spread: Duration::from_millis(RECONNECT_SPREAD_MS),
         drain_time: Duration::ZERO,
@@ -558,10 +562,11 @@ fn config(s: &Settings, peers: bool) -> ServerConfig {
             page_messages: u32_of(page_messages(s)),
             page_bytes: page_bytes(s),
             heads_per_frame: HEADS_PER_FRAME,
+            calls: u32_of(s.calls),
+            watches: u32_of(s.watches),
             ..Limits::default()
         },
-        // Nobody watches anybody in these worlds yet.
-        presence: false,
+        presence: s.presence == 1,
         ..ServerConfig::default()
     }
 }

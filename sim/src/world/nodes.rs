@@ -43,6 +43,7 @@ impl<T: Sut> World<'_, T> {
                 if let Some(conn) = self.shards[shard].slots[slot].0.take() {
                     self.conns[conn as usize].server_open = false;
                     self.spec.ended(conn);
+                    self.spec.gone(conn);
                     self.unsent(conn);
                     self.trace.ends(self.now_us, lane, State::HalfOpen, conn);
                     if !self.conns[conn as usize].severed {

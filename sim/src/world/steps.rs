@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use switchboard_engine::{Carried, Event, Record, Topic};
-use switchboard_proto::classic::Message;
+use switchboard_proto::{classic::Message, v1::call::Kind};
 
 use super::{
     Happening, World,
@@ -142,6 +142,17 @@ impl<T: Sut> World<'_, T> {
             What::Die { client, actions, down_us } => self.die(client, actions, down_us),
             What::Wipe { client } => self.wipe(client),
             What::Typing { client, to, types, claims } => self.typing(client, to, types == 1, claims),
+            What::Ring { client, to } => self.ring(client, step.id, to),
+            What::Accept { client, call } => self.accept(client, call),
+            What::Decline { client, call } => self.hang_up(client, call, Kind::Decline),
+            What::HangUp { client, call } => self.hang_up(client, call, Kind::HangUp),
+            What::Data { client, call, count, bytes } => {
+                for nth in 0..count {
+                    self.call_data(client, call, Token { nth, ..token }, bytes);
+                }
+            }
+            What::Watch { client, first, count } => self.watch(client, first, count),
+            What::Miscall { client, call, kind } => self.miscall(client, call, token, kind),
         }
     }
 

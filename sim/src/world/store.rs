@@ -180,6 +180,7 @@ impl Store {
             spec.marks_kept(new, &answer);
             return answer;
         }
+        let seen = if let Request::StoreSeen(user) = &request { wire::index(user.as_str()) } else { None };
         let length = match &request {
             Request::StoreFile(upload) if !self.refuses_files => {
                 let name = format!("f-{}", upload.suffix).into();
@@ -198,6 +199,9 @@ impl Store {
         };
         let mut answer = self.model.answer(request);
         self.committed(before, check, spec);
+        if let (Answer::Seen { at_ms: Some(at_ms) }, Some(user)) = (&answer, seen) {
+            spec.keeps_seen(user, *at_ms);
+        }
         if let (Answer::FileStored { kind, .. }, Some(length)) = (&mut answer, length) {
             // The bytes of simulated files say nothing, so the lengths of their names say what they are.
             let kinds = [FileKind::Other, FileKind::Image, FileKind::Audio, FileKind::Video];

@@ -119,6 +119,11 @@ impl Calls {
         self.legs.len()
     }
 
+    /// Whether a user has one.
+    pub(super) fn has(&self, user: &str) -> bool {
+        self.key(user).is_some()
+    }
+
     fn key(&self, user: &str) -> Option<LegKey> {
         self.by_user.get(user).copied()
     }
@@ -349,6 +354,7 @@ impl<P: Probe> Server<P> {
             let end = by.filter(|(by, _)| *by == conn).map_or(end, |(_, end)| end);
             self.send_call(conn, told(end));
         }
+        self.listens_no_more(leg.user.clone());
         // The other side may be here, and be alone from now on.
         if let Some(peer) = self.calls.of(leg.peer.as_str(), &leg.id) {
             self.plan_leg(peer);
@@ -398,7 +404,8 @@ impl<P: Probe> Server<P> {
             }
             (Some(_), _) => return,
         };
-        let call = leg.call(kind);
+        let outgoing = kind == Kind::Ring && leg.is_caller;
+        let call = v1::Call { outgoing, ..leg.call(kind) };
         self.plan_leg(key);
         self.send_call(conn, call);
     }

@@ -18,7 +18,7 @@ mod signs;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use switchboard_engine::{Action, ConnId};
+use switchboard_engine::{Action, ConnId, Frame, Topic};
 use switchboard_proto::v1::{Head, Heads, Welcome, server_frame::Body};
 
 pub(crate) use marks::{Mark, Noting, Telling};
@@ -94,6 +94,9 @@ impl Check {
         if let Body::Typing(_) = &body {
             return self.tells_typing(shard, to, bytes.len() as u64);
         }
+        if let Body::Presence(_) = &body {
+            return self.tells_presence(shard, to, bytes.len() as u64);
+        }
         let one = match to {
             [id] => self.seat(shard, *id),
             _ => None,
@@ -123,20 +126,31 @@ impl Check {
                     self.fail("protocol", |check| format!("{} is told heads unasked", check.name(conn)));
                 }
             }
-            // Nobody asks for presence or calls yet.
-            Body::Presence(_) | Body::Call(_) => {
-                let what = session::server_name(bytes);
-                self.fail("protocol", |check| format!("{} is told unasked: {what}", check.name(conn)));
-            }
+            // Of whose call it is, the specification judges.
+            Body::Call(_) => {}
             // Looked at already.
-            Body::Delivery(_) | Body::Marked(_) | Body::Typing(_) => {}
+            Body::Delivery(_) | Body::Marked(_) | Body::Typing(_) | Body::Presence(_) => {}
         }
     }
 
-    /// Whether an action may be the goodbye of a session that is about to be closed for what it has sent.
+    /// Whether an action may come before the end of a session that is about to be closed for what it has sent: its
+    /// goodbye, and what it means to others that it watches nobody more and has left its call.
     pub(crate) fn is_goodbye(&self, shard: usize, action: &Action<'_>) -> bool {
-        let Action::Send { to: [id], .. } = action else { return false };
-        self.seat(shard, *id).is_some_and(|conn| self.is_session(conn) && Some(conn) == self.cause.conn)
+        match action {
+            Action::Send { to: [id], frame: Frame::Message(bytes) } => {
+                let conn = self.seat(shard, *id).filter(|conn| self.is_session(*conn));
+                conn.is_some() && (conn == self.cause.conn || self.is_signalling && session::is_signal(bytes))
+            }
+            Action::Unsubscribe(Topic::Presence(_)) | Action::Tell(_) => true,
+            Action::Send { .. }
+            | Action::Close { .. }
+            | Action::Abort { .. }
+            | Action::Request { .. }
+            | Action::Publish(_)
+            | Action::Subscribe(_)
+            | Action::Unsubscribe(_)
+            | Action::Stopped => false,
+        }
     }
 
     fn session_welcomed(&mut self, shard: usize, conn: ConnKey, welcome: &Welcome) {
@@ -271,6 +285,9 @@ impl Check {
         }
         self.end_marks(shard);
         self.end_places(shard);
+        if self.may_tell_presence() {
+            self.end_presence(shard);
+        }
         if let Some((conn, check)) = self.cause.heads.first().copied() {
             self.fail(check, |check| {
                 format!("{} is to be told its heads, and they are not asked for", check.name(conn))

@@ -8,7 +8,7 @@ mod heads;
 mod pages;
 mod submits;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use switchboard_engine::{FRAME_COST_BYTES, MessageId};
@@ -79,10 +79,14 @@ pub(super) struct Talk {
     /// When everything was written last that had perhaps made it lag.
     caught_up_us: Option<u64>,
     pub(super) typing: super::typing::SignsHeard,
+    pub(super) calls: BTreeMap<super::calls::CallKey, super::calls::Part>,
+    /// Frames of calls whose ids cannot be, which were not answered yet.
+    pub(super) malformed_calls: u32,
+    pub(super) watches: super::presence::Watches,
     /// How far its user's logs were when it said Hello.
     pub(super) heads: Vec<(LogKey, u64, u64)>,
     pub(super) hello_us: u64,
-    device: Option<u64>,
+    pub(super) device: Option<u64>,
 }
 
 impl Talk {
@@ -150,6 +154,7 @@ impl Spec {
         if let Some(talk) = self.talk(conn) {
             talk.peak_bytes = talk.peak_bytes.max(bytes);
             talk.backlog_bytes = talk.backlog_bytes.max(bytes);
+            self.fills(conn, bytes);
         }
     }
 
@@ -233,10 +238,10 @@ impl Spec {
             },
             client_frame::Body::Heartbeat(heartbeat) => Asked::Heartbeat { nonce: heartbeat.nonce },
             client_frame::Body::Typing(typing) => return self.says_typing(conn, &typing),
-            // Neither is answered.
-            client_frame::Body::Mark(_) | client_frame::Body::Watch(_) | client_frame::Body::Call(_) => {
-                return;
-            }
+            client_frame::Body::Call(call) => return self.says_call(conn, &call),
+            client_frame::Body::Watch(watch) => return self.says_watch(conn, &watch),
+            // Not answered.
+            client_frame::Body::Mark(_) => return,
             client_frame::Body::Resync(_) => {
                 talk.asked_heads_us = now_us;
                 let due_us = now_us + self.limits.answer_us;
@@ -306,10 +311,8 @@ impl Spec {
             Body::Unfetched(unfetched) => self.hears_unfetched(conn, unfetched),
             Body::Marked(marked) => self.hears_marked(conn, marked),
             Body::Typing(typing) => self.hears_typing(conn, typing),
-            Body::Presence(_) | Body::Call(_) => {
-                let what = wire::session::server_name(bytes);
-                self.fail("protocol", |spec| format!("{} hears unasked: {what}", spec.name(conn)));
-            }
+            Body::Call(call) => self.hears_call(conn, call),
+            Body::Presence(presence) => self.hears_presence(conn, presence),
         }
     }
 

@@ -1,0 +1,346 @@
+//! Who is here, as those are told who watch: what they are told is true, is for them to know, and is told in time.
+//!
+//! A user is *surely here* while a connection of it was welcomed and has not ended, and *may be here* from the moment
+//! that a server takes a handshake until the last server knows of its end. Between the two, and for the grace, either
+//! may be told.
+
+use std::collections::BTreeMap;
+
+use switchboard_engine::FRAME_COST_BYTES;
+use switchboard_proto::v1;
+
+use super::{Spec, duties::Duty};
+use crate::{check::ConnKey, wire};
+
+/// What a frame about it has at the most.
+const PRESENCE_BYTES: u64 = 96;
+
+/// Questions in a row that stay unanswered before a user is not here, and one that was under way.
+const QUESTIONS: u64 = 3;
+
+/// A user whom a session watches.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watching {
+    /// Since when.
+    since_us: u64,
+    /// Whether it is here, and when it was last here, as the session was told last.
+    told: Option<(bool, i64)>,
+}
+
+/// Whom a session's connection watches.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Watches {
+    users: BTreeMap<u16, Watching>,
+    /// When it has stopped to watch others.
+    former: BTreeMap<u16, u64>,
+    /// When it has last named them: the store was asked then.
+    asked_us: u64,
+    /// When so much last waited for it that it may not have been told.
+    full_us: Option<u64>,
+}
+
+/// When a user was here.
+#[derive(Clone, Debug, Default)]
+struct UserSeen {
+    /// Connections that may be taken for open.
+    maybe: u32,
+    maybe_until_us: u64,
+    /// The last connection that was surely there, and when it was no more.
+    last: Option<(ConnKey, u64)>,
+    /// What the store has kept, and when.
+    kept: Vec<(i64, u64)>,
+}
+
+/// The users of a run.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Presence {
+    users: BTreeMap<u16, UserSeen>,
+}
+
+/// What happens to users.
+impl Spec {
+    fn seen(&mut self, user: u16) -> &mut UserSeen {
+        self.presence.users.entry(user).or_default()
+    }
+
+    /// A server has taken a handshake.
+    pub(super) fn may_arrive(&mut self, user: u16) {
+        self.seen(user).maybe += 1;
+    }
+
+    /// A connection of a user is surely there, or is no more.
+    pub(super) fn is_seen(&mut self, conn: ConnKey) {
+        let line = &self.lines[conn as usize];
+        let (user, open, now_us) = (line.user, line.open, self.now_us);
+        if !open {
+            self.seen(user).last = Some((conn, now_us));
+        }
+        self.look_again(user);
+    }
+
+    /// A server knows that a connection has ended.
+    pub(super) fn may_leave(&mut self, user: u16) {
+        let now_us = self.now_us;
+        let seen = self.seen(user);
+        seen.maybe = seen.maybe.saturating_sub(1);
+        if seen.maybe == 0 {
+            seen.maybe_until_us = now_us;
+            self.look_again(user);
+        }
+    }
+
+    /// The store has kept that a user was here until now.
+    pub(crate) fn keeps_seen(&mut self, user: u16, at_ms: i64) {
+        let now_us = self.now_us;
+        if self.is_on {
+            self.seen(user).kept.push((at_ms, now_us));
+        }
+    }
+
+    /// So much waits for a session that it may not be told who is here.
+    pub(super) fn fills(&mut self, conn: ConnKey, bytes: u64) {
+        let (now_us, limit_bytes) = (self.now_us, self.limits.lag_bytes);
+        if let Some(talk) =
+            self.talk(conn).filter(|_| bytes + PRESENCE_BYTES + FRAME_COST_BYTES > limit_bytes)
+        {
+            talk.watches.full_us = Some(now_us);
+        }
+    }
+
+    /// A user's presence may have changed: who watches will know.
+    fn look_again(&mut self, user: u16) {
+        if !self.limits.has_presence {
+            return;
+        }
+        let conns: Vec<ConnKey> = self.present.iter().flatten().copied().collect();
+        for conn in conns {
+            let watches = self.lines[conn as usize].talk.as_ref().map(|talk| &talk.watches);
+            if watches.is_some_and(|watches| watches.users.contains_key(&user)) {
+                self.plan_look(conn, user);
+            }
+        }
+    }
+
+    fn plan_look(&mut self, conn: ConnKey, user: u16) {
+        let duty = Duty::Presence { conn, user };
+        self.due_then(self.now_us + self.look_us(conn) + 1, duty);
+        self.due_then(self.now_us + self.leave_us(true) + 1, duty);
+    }
+
+    /// How long it may take until a session is told that a user whom it names is here.
+    fn look_us(&self, conn: ConnKey) -> u64 {
+        let count = self.lines[conn as usize].talk.as_ref().map_or(0, |talk| talk.watches.users.len());
+        let rounds = count as u64 / 4 + 2;
+        2 * self.limits.bound_us + rounds * self.limits.store_us + self.limits.peer_timeout_us
+    }
+
+    /// How long it may take until everybody knows that a user is gone; if nodes have died and records were lost, until
+    /// all questions are through.
+    fn leave_us(&self, calm: bool) -> u64 {
+        let l = &self.limits;
+        let calm_us = l.presence_grace_us + l.answer_us + l.peer_timeout_us + 2 * l.bound_us;
+        if calm {
+            calm_us
+        } else {
+            calm_us + QUESTIONS * l.presence_refresh_us + 2 * l.peer_timeout_us + 2_000_000
+        }
+    }
+}
+
+/// What sessions say and hear.
+impl Spec {
+    /// A session names those whom it watches.
+    pub(super) fn says_watch(&mut self, conn: ConnKey, watch: &v1::Watch) {
+        let (now_us, limit) = (self.now_us, self.limits.watches);
+        let named = watch.users.iter().take(limit);
+        let users: Vec<u16> = named.filter_map(|user| wire::index(user)).collect();
+        let Some(talk) = self.talk(conn) else { return };
+        let watches = &mut talk.watches;
+        let before = core::mem::take(&mut watches.users);
+        for user in &users {
+            let new = Watching { since_us: now_us, told: None };
+            watches.users.insert(*user, before.get(user).copied().unwrap_or(new));
+            watches.former.remove(user);
+        }
+        let former = before.keys().filter(|user| !users.contains(user));
+        watches.former.extend(former.map(|user| (*user, now_us)));
+        watches.asked_us = now_us;
+        let users: Vec<u16> = watches.users.keys().copied().collect();
+        users.into_iter().for_each(|user| self.plan_look(conn, user));
+    }
+
+    /// A session is told whether a user is here.
+    pub(super) fn hears_presence(&mut self, conn: ConnKey, presence: &v1::Presence) {
+        let v1::Presence { online, last_seen_ms, .. } = *presence;
+        let (watcher, now_us) = (self.lines[conn as usize].user, self.now_us);
+        let Some(user) = wire::index(&presence.user) else {
+            return self
+                .fail("no-spoof", |spec| format!("{} is told of nobody: {presence:?}", spec.name(conn)));
+        };
+        let bound_us = self.limits.bound_us;
+        let Some(watches) = self.lines[conn as usize].talk.as_ref().map(|talk| &talk.watches) else { return };
+        let (watching, former) = (watches.users.get(&user).copied(), watches.former.get(&user).copied());
+        let Some(watching) = watching else {
+            let is_late =
+                former.is_some_and(|at_us| at_us + bound_us >= now_us || !self.is_served(conn, at_us));
+            if !is_late {
+                self.fail("no-leak", |spec| {
+                    format!("{} is told of u{user}, whom it does not watch", spec.name(conn))
+                });
+            }
+            return;
+        };
+        let may = self.limits.has_presence && self.may_know(watcher, user, watching.since_us);
+        if !may && (online || last_seen_ms != 0) {
+            return self.fail("no-leak", |spec| {
+                format!("{} is told of the stranger u{user}: {presence:?}", spec.name(conn))
+            });
+        }
+        if watching.told == Some((online, last_seen_ms)) {
+            self.fail("exactly-once", |spec| format!("{} is told of u{user} again", spec.name(conn)));
+        } else if online && last_seen_ms != 0 {
+            self.fail("protocol", |spec| {
+                format!("{} is told when u{user} was here, who is", spec.name(conn))
+            });
+        }
+        if online {
+            self.judge_online(conn, user);
+        } else if may && self.surely_knows(watcher, user, watches_asked(self, conn)) {
+            self.judge_offline(conn, user, last_seen_ms);
+        }
+        let talk = self.talk(conn);
+        if let Some(watching) = talk.and_then(|talk| talk.watches.users.get_mut(&user)) {
+            watching.told = Some((online, last_seen_ms));
+        }
+    }
+
+    /// Nobody is said to be here who has not been for long.
+    fn judge_online(&mut self, conn: ConnKey, user: u16) {
+        let Some(seen) = self.presence.users.get(&user).filter(|seen| seen.maybe == 0) else {
+            if !self.presence.users.contains_key(&user) {
+                self.fail("no-spoof", |spec| {
+                    format!("{} is told that u{user} is here, who never was", spec.name(conn))
+                });
+            }
+            return;
+        };
+        let until_us = seen.maybe_until_us;
+        let calm = self.was_calm(until_us.saturating_sub(self.leave_us(false)));
+        let late = until_us + self.leave_us(calm) < self.now_us;
+        if late && self.is_served(conn, until_us) && (calm || self.health.bus_was_well(until_us)) {
+            self.fail("no-spoof", |spec| {
+                format!("{} is told that u{user} is here, who is gone since {until_us} us", spec.name(conn))
+            });
+        }
+    }
+
+    /// Nobody is said to be gone who is here, or may come back yet; and when it was last here is what the store has.
+    fn judge_offline(&mut self, conn: ConnKey, user: u16, last_seen_ms: i64) {
+        let seen = self.presence.users.get(&user).cloned().unwrap_or_default();
+        let is_kept = last_seen_ms == 0 || seen.kept.iter().any(|(at_ms, _)| *at_ms == last_seen_ms);
+        if !is_kept {
+            self.fail("accepted-is-durable", |spec| {
+                format!(
+                    "{} is told that u{user} was here at {last_seen_ms}, which nobody has kept",
+                    spec.name(conn)
+                )
+            });
+        }
+        let present = self.present.get(user as usize).map_or(&[][..], Vec::as_slice);
+        let sure = present.iter().copied().min_by_key(|other| self.lines[*other as usize].welcomed_us);
+        let (last, until_us) = match (sure, seen.last) {
+            (Some(last), _) => (last, self.now_us),
+            (None, Some((last, until_us))) => (last, until_us),
+            (None, None) => return,
+        };
+        let welcomed_us = self.lines[last as usize].welcomed_us.unwrap_or(self.now_us);
+        let slack_us = 2 * self.limits.bound_us + self.limits.peer_timeout_us;
+        let known = welcomed_us + slack_us <= self.now_us.min(until_us);
+        let early = self.now_us < until_us + self.limits.presence_grace_us;
+        let same = self.lines[last as usize].shard == self.lines[conn as usize].shard;
+        let calm = if same { self.health.nodes_were_well(welcomed_us) } else { self.was_calm(welcomed_us) };
+        let fresh = self.is_served(conn, self.now_us.saturating_sub(slack_us));
+        if known && early && calm && fresh {
+            self.fail("isolation", |spec| {
+                format!("{} is told that u{user} is gone, who was here until {until_us} us", spec.name(conn))
+            });
+        }
+    }
+
+    /// A session that watches a user has been told how it is with it.
+    pub(super) fn judge_presence(&mut self, conn: ConnKey, user: u16) {
+        if let Some(text) = self.unaware(conn, user) {
+            self.unheard(self.now_us, |spec| format!("{} {text}", spec.name(conn)));
+        }
+    }
+
+    /// What a session does not know of a user whom it watches, and should.
+    fn unaware(&self, conn: ConnKey, user: u16) -> Option<String> {
+        let (now_us, line) = (self.now_us, &self.lines[conn as usize]);
+        let watches = &line.talk.as_ref()?.watches;
+        let watching = watches.users.get(&user)?;
+        let look_us = self.look_us(conn);
+        let since_us = now_us.saturating_sub(look_us);
+        let is_full = watches.full_us.is_some_and(|at_us| at_us + 2 * self.limits.bound_us > now_us);
+        let ready = watches.asked_us.max(watching.since_us) < since_us
+            && line.welcomed_us.is_some_and(|at_us| at_us < since_us)
+            && self.is_served(conn, since_us)
+            && self.health.store_was_well(since_us.min(watches.asked_us));
+        if !ready || is_full {
+            return None;
+        }
+        let told = watching.told;
+        let gone_us = |calm: bool| now_us.saturating_sub(self.leave_us(calm));
+        let seen = self.presence.users.get(&user);
+        if !self.limits.has_presence || !self.may_know(line.user, user, watching.since_us) {
+            return (told != Some((false, 0))).then(|| format!("is told {told:?} of the stranger u{user}"));
+        }
+        if !self.surely_knows(line.user, user, watches.asked_us) {
+            return None;
+        }
+        let here = self.present[user as usize].iter().find(|other| {
+            let other = &self.lines[**other as usize];
+            let Some(welcomed_us) = other.welcomed_us.filter(|at_us| *at_us < since_us) else { return false };
+            let same = other.shard == line.shard;
+            if same {
+                self.health.node_was_well(line.node, since_us)
+            } else {
+                self.was_calm(welcomed_us.min(watching.since_us))
+            }
+        });
+        if here.is_some() {
+            return told
+                .is_none_or(|(online, _)| !online)
+                .then(|| format!("does not know that u{user} is here: {told:?}"));
+        }
+        let until_us = seen.map_or(0, |seen| if seen.maybe > 0 { u64::MAX } else { seen.maybe_until_us });
+        let calm = self.was_calm(until_us.min(watching.since_us).saturating_sub(self.leave_us(false)));
+        let gone =
+            until_us < gone_us(calm) && watching.since_us < gone_us(calm) && self.was_calm(gone_us(calm));
+        if !gone {
+            return None;
+        }
+        let kept = seen.map_or(&[][..], |seen| seen.kept.as_slice());
+        let newest_ms = kept.iter().map(|(at_ms, _)| *at_ms).max().unwrap_or(0);
+        let has_left = seen.is_some_and(|seen| seen.last.is_some());
+        let store = self.health.store_was_well(until_us.min(watching.since_us));
+        match told {
+            Some((false, at_ms)) => {
+                let stale = calm && store && has_left && (kept.is_empty() || at_ms < newest_ms);
+                stale.then(|| format!("is told that u{user} was here at {at_ms}, and the store has {kept:?}"))
+            }
+            Some((true, _)) | None => Some(format!("does not know that u{user} is gone: {told:?}")),
+        }
+    }
+
+    /// What a client that watches somebody does not know, once nothing is wrong any more.
+    pub(crate) fn unaware_watcher(&self, conn: ConnKey) -> Option<String> {
+        let talk = self.lines[conn as usize].talk.as_ref()?;
+        talk.watches.users.keys().find_map(|user| self.unaware(conn, *user))
+    }
+}
+
+/// When a session has last named whom it watches.
+fn watches_asked(spec: &Spec, conn: ConnKey) -> u64 {
+    spec.lines[conn as usize].talk.as_ref().map_or(u64::MAX, |talk| talk.watches.asked_us)
+}
