@@ -279,11 +279,13 @@ impl Log {
         }
         if page.epoch == self.epoch {
             teller.stats.stale_heads += u64::from(page.head_seq < self.cursor);
+            // Before what came early: to skip what may not be read tells it.
+            self.named(page.group_name, teller);
             self.skip(page.head_seq.min(page.first_seq.saturating_sub(1)), room, teller);
         } else {
             self.reset(page.epoch, page.head_seq, page.first_seq, room, teller);
+            self.named(page.group_name, teller);
         }
-        self.named(page.group_name, teller);
         for message in page.messages {
             if self.cursor.checked_add(1) == Some(message.seq) {
                 self.tell(message, teller);
