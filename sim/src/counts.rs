@@ -6,32 +6,9 @@ use switchboard_engine::{Canary, Probe, Rule, Shipped};
 /// Whoever teaches the simulator to do it takes the rule out of here.
 pub const WITHOUT_STEPS: &[Rule] = &[];
 
-/// Rules of the engine that the simulator's worlds leave out: what classic clients are sent again, and promises for longer
-/// than anybody waits for a place.
-pub const OF_FLOW: &[Rule] = &[
-    Rule::AdmissionsPromised,
-    Rule::UnreceivedAsked,
-    Rule::FellBehind,
-    Rule::ResendOverLimit,
-    Rule::ResendCut,
-    Rule::ResendRead,
-    Rule::ResendRefused,
-    Rule::ResendFailed,
-    Rule::ResendWaits,
-    Rule::ResendPaced,
-    Rule::Resent,
-    Rule::CaughtUp,
-    Rule::Withheld,
-    Rule::NotHeld,
-    Rule::HeldSent,
-    Rule::WrittenForArrived,
-    Rule::SentBefore,
-    Rule::ReceiptsFull,
-    Rule::Arrived,
-    Rule::ReceivedTold,
-    Rule::ReceivedFailed,
-    Rule::ReplacedByNewer,
-];
+/// Rules of the engine that the simulator's worlds leave out: promises for longer than anybody waits for a place, and limits
+/// of what classic clients are sent again.
+pub const OF_FLOW: &[Rule] = &[Rule::AdmissionsPromised, Rule::ResendOverLimit, Rule::ResendCut];
 
 /// How often each rule of the engine was reached.
 #[derive(Clone, Debug, PartialEq, Eq)]

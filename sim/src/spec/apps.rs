@@ -129,6 +129,7 @@ impl Spec {
             SessionNotification::Marked { conversation, epoch, own, marks } => {
                 self.told_marked(client, Peer::of(conversation), *epoch, *own, *marks);
             }
+            SessionNotification::Named { .. } => {}
             SessionNotification::Typing { conversation, user, types } => {
                 let user = wire::index(user.as_str()).unwrap_or(NOBODY);
                 self.told_typing(client, Peer::of(conversation), user, *types);
@@ -336,6 +337,7 @@ const fn is_of_a_log(notification: &SessionNotification) -> bool {
         SessionNotification::StateChanged(_)
         | SessionNotification::Skipped { .. }
         | SessionNotification::CaughtUp
+        | SessionNotification::Named { .. }
         | SessionNotification::Marked { .. }
         | SessionNotification::Typing { .. }
         | SessionNotification::Presence { .. }

@@ -35,6 +35,7 @@ mod hears;
 mod logs;
 mod marks;
 mod presence;
+mod resend;
 mod rights;
 mod sessions;
 mod typing;
@@ -160,6 +161,7 @@ pub(crate) struct Spec {
     due_then: BTreeMap<(u64, u64), Duty>,
     duties: u64,
     typing: typing::Typing,
+    resend: resend::Resend,
     calls: calls::Calls,
     presence: presence::Presence,
     recent: Recent,
@@ -274,6 +276,7 @@ impl Spec {
             due_then: BTreeMap::new(),
             duties: 0,
             typing: typing::Typing::default(),
+            resend: resend::Resend::new(s.resend_messages > 0),
             calls: calls::Calls::default(),
             presence: presence::Presence::default(),
             recent: Recent::default(),
@@ -449,6 +452,7 @@ impl Spec {
         self.judge_entry(log, stored);
         self.clock_ms = stored.stored_at_ms + 1;
         self.logs.commit(key, log, stored, self.now_us);
+        self.keeps(key, seq);
         self.group_changes(log, stored);
         let head = self.heads.entry(log).or_insert(0);
         *head += 1;
