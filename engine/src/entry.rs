@@ -76,7 +76,7 @@ fn is_file_name(name: &str) -> bool {
 }
 
 /// Whether a text can be the name of a group, safe to print.
-fn is_group_name(name: &str) -> bool {
+pub(crate) fn is_group_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= GROUP_NAME_LIMIT_BYTES && !name.chars().any(char::is_control)
 }
 

@@ -396,6 +396,8 @@ pub struct Messages {
     /// In ascending order of their places, without gaps. Forwards from the larger of `from_seq` and `first_seq`,
     /// backwards to the smaller of `from_seq` and `head_seq`, or to `head_seq`; empty only if there is none there.
     pub messages: Vec<StoredMessage>,
+    /// Of a group that the reader is a member of: what it is called now. Empty to who has left.
+    pub group_name: Box<str>,
 }
 
 /// A message as the log has it.

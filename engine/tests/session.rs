@@ -120,6 +120,7 @@ fn page(fetch: &v1::Fetch, places: std::ops::RangeInclusive<u64>, head_seq: u64)
         messages: places.map(|seq| message(&with, seq)).collect(),
         head_seq,
         first_seq: 1,
+        group_name: String::new(),
     }
 }
 
@@ -267,6 +268,7 @@ impl Alice {
             }
             Note::Skipped { seq, .. } => Some(format!("skipped {seq}")),
             Note::Reset { .. } => Some("reset".into()),
+            Note::Named { name, .. } => Some(format!("named {name}")),
             Note::Accepted { id, place } => Some(format!("accepted {} at {}", id.0[15], place.seq)),
             Note::Rejected { id, code, .. } => Some(format!("rejected {} {code:?}", id.0[15])),
             Note::Older { messages, .. } => {
@@ -599,6 +601,31 @@ fn a_log_begins_where_it_may_be_read() {
     let fetch = alice.fetched().remove(0);
     alice.hears(Says::Page(v1::Page { first_seq: 8, ..page(&fetch, 8..=8, 8) }));
     assert_eq!(alice.told(), ["skipped 7", "8"]);
+}
+
+#[test]
+fn a_group_is_named_before_its_messages_and_again_when_it_is_called_otherwise() {
+    let mut alice = Alice::online();
+    let crew = wired(&Recipient::Group(GroupId::new("crew").unwrap()));
+    let page = |alice: &mut Alice, seq: u64, name: &str| {
+        alice.hears(heads(&[v1::Head { conversation: crew.clone(), first_seq: 4, ..head("crew", seq) }]));
+        let fetch = alice.fetched().remove(0);
+        let messages = vec![v1::Delivery { conversation: None, ..message("bob", seq) }];
+        let (fetch_id, conversation, group_name) = (fetch.fetch_id, fetch.conversation, name.to_owned());
+        let epoch = EPOCH;
+        let head_seq = seq;
+        let first_seq = 4;
+        let page = v1::Page { fetch_id, conversation, epoch, messages, head_seq, first_seq, group_name };
+        alice.hears(Says::Page(page));
+        alice.told()
+    };
+    assert_eq!(page(&mut alice, 4, "The crew"), ["skipped 3", "named The crew", "4"]);
+    assert_eq!(page(&mut alice, 5, "The crew"), ["5"]);
+    // What cannot be a name, and none, which is what who has left is told.
+    for (seq, name) in [(6, "\u{7}"), (7, ""), (8, &*"x".repeat(257))] {
+        assert_eq!(page(&mut alice, seq, name), [seq.to_string()]);
+    }
+    assert_eq!(page(&mut alice, 9, "Ours"), ["named Ours", "9"]);
 }
 
 #[test]

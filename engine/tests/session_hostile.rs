@@ -63,14 +63,15 @@ fn delivery() -> impl Strategy<Value = v1::Delivery> {
 }
 
 fn page() -> impl Strategy<Value = v1::Page> {
-    (0..12_u64, conversation(), 0..4_u64, vec(delivery(), 0..5), seq(), seq(), 0..10_u8).prop_map(
-        |(fetch_id, conversation, epoch, mut messages, head_seq, first_seq, spoiled)| {
+    let name = prop_oneof![Just(String::new()), "[a-c]{1,3}", ".{0,300}"];
+    (0..12_u64, conversation(), 0..4_u64, vec(delivery(), 0..5), seq(), seq(), 0..10_u8, name).prop_map(
+        |(fetch_id, conversation, epoch, mut messages, head_seq, first_seq, spoiled, group_name)| {
             // Mostly places in a row, or hardly any page would be taken.
             if spoiled > 0 {
                 let first = messages.first().map_or(1, |message| message.seq.clamp(1, 100));
                 (first..).zip(&mut messages).for_each(|(seq, message)| message.seq = seq);
             }
-            v1::Page { fetch_id, conversation, epoch, messages, head_seq, first_seq }
+            v1::Page { fetch_id, conversation, epoch, messages, head_seq, first_seq, group_name }
         },
     )
 }
@@ -296,6 +297,9 @@ impl World {
             SessionNotification::Typing { conversation, user, types } => {
                 let who = format!("{conversation:?} {user}");
                 assert!(if types { self.typing.insert(who) } else { self.typing.remove(&who) }, "in turns");
+            }
+            SessionNotification::Named { conversation, name } => {
+                assert!(matches!(conversation, Recipient::Group(_)) && !name.is_empty() && name.len() <= 256);
             }
             SessionNotification::NoOlder { .. }
             | SessionNotification::StateChanged(_)

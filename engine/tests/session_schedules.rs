@@ -552,6 +552,7 @@ impl World {
                 *known = marks;
             }
             SessionNotification::Typing { .. } => panic!("nobody types"),
+            SessionNotification::Named { .. } => panic!("there are no groups"),
             SessionNotification::StateChanged(_)
             | SessionNotification::Presence { .. }
             | SessionNotification::Call { .. }
@@ -759,6 +760,7 @@ impl World {
             messages,
             head_seq: head,
             first_seq: first,
+            group_name: String::new(),
         }))
     }
 

@@ -17,7 +17,7 @@ use switchboard_engine::{
 };
 
 fn nothing() -> Messages {
-    Messages { epoch: 0, head_seq: 0, first_seq: 1, messages: Vec::new() }
+    Messages { epoch: 0, head_seq: 0, first_seq: 1, messages: Vec::new(), group_name: "".into() }
 }
 
 fn create_users(directory: &mut Directory, names: &[&str]) {
@@ -94,6 +94,7 @@ fn both_users_read_the_same_log_with_everything_in_it() {
                 is_recalled: false,
             },
         ],
+        group_name: "".into(),
     };
     assert_eq!(page(&mut fixture, range("alice", to_user("bob"))), expected);
     assert_eq!(page(&mut fixture, range("bob", to_user("alice"))), expected);
@@ -190,7 +191,8 @@ fn a_member_reads_from_its_last_joining_on_up_to_its_leaving() {
     };
     assert_eq!(heads(&mut fixture, "bob"), std::slice::from_ref(&expected));
     let back = Range { from_seq: 2, backwards: true, ..range("bob", to_group("chess")) };
-    let empty = Messages { epoch, head_seq: 3, first_seq: 3, messages: Vec::new() };
+    let empty =
+        Messages { epoch, head_seq: 3, first_seq: 3, messages: Vec::new(), group_name: "chess".into() };
     assert_eq!(page(&mut fixture, back), empty);
     say(&mut fixture, 2);
     assert_eq!(seqs(&page(&mut fixture, range("bob", to_group("chess")))), [3, 4]);

@@ -102,8 +102,20 @@ impl Model {
         let Some((first_seq, last_seq)) = self.readable(reader, &range.conversation) else {
             return Answer::Refused;
         };
+        // Groups are made with their id as their name.
+        let group_name: Box<str> = match &range.conversation {
+            Recipient::Group(group) if last_seq == u64::MAX => group.as_str().into(),
+            Recipient::Group(_) | Recipient::User(_) => "".into(),
+        };
         let Some((epoch, log)) = self.logs.get(&key(reader, &range.conversation)) else {
-            return Answer::MessagesLoaded(Messages { epoch: 0, head_seq: 0, first_seq, messages: vec![] });
+            let messages = vec![];
+            return Answer::MessagesLoaded(Messages {
+                epoch: 0,
+                head_seq: 0,
+                first_seq,
+                messages,
+                group_name,
+            });
         };
         let log: Vec<_> = log.iter().filter(|message| message.seq <= last_seq).collect();
         let mut wanted: Vec<&StoredMessage> =
@@ -124,7 +136,8 @@ impl Model {
             messages.push(message.clone());
         }
         messages.sort_by_key(|message| message.seq);
-        Answer::MessagesLoaded(Messages { epoch: *epoch, head_seq: log.len() as u64, first_seq, messages })
+        let (epoch, head_seq) = (*epoch, log.len() as u64);
+        Answer::MessagesLoaded(Messages { epoch, head_seq, first_seq, messages, group_name })
     }
 
     fn heads(&self, reader: &str) -> Vec<Head> {

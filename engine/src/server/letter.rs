@@ -10,7 +10,10 @@ use switchboard_proto::{
     v1::{Content, NotedEntry},
 };
 
-use super::{classic, session};
+use super::{
+    classic,
+    session::{self, direct::Said},
+};
 use crate::{
     digest::Digest,
     entry,
@@ -29,10 +32,14 @@ pub(super) enum Form {
         /// What other engines receive, if there are any to tell.
         record: Option<Bytes>,
     },
-    /// From a session here.
+    /// From a session here: a message, of which nothing but this belongs to its kind.
     Session {
-        /// The `Submit`.
-        frame: Bytes,
+        /// The content type.
+        kind: u32,
+        /// The text.
+        text: Box<str>,
+        /// Name of the stored file.
+        file: Box<str>,
         /// The sender's picture at that time, as the directory had it.
         avatar: Box<str>,
     },
@@ -54,9 +61,11 @@ impl Form {
                 digest.flag(record.is_some());
                 digest.bytes(record.as_deref().unwrap_or_default());
             }
-            Self::Session { frame, avatar } => {
+            Self::Session { kind, text, file, avatar } => {
                 digest.word(1);
-                digest.bytes(frame);
+                digest.word((*kind).into());
+                digest.text(text);
+                digest.text(file);
                 digest.text(avatar);
             }
             Self::Entry { text, subject } => {
@@ -106,11 +115,11 @@ impl Letter<'_> {
     pub(super) fn classic(&self, probe: &impl Probe) -> Bytes {
         match (self.form, self.recipient) {
             (Form::Classic { frame, .. }, _) => frame.clone(),
-            (Form::Session { frame, avatar }, Recipient::User(_)) => {
-                classic::encode(&self.message(frame, avatar))
+            (Form::Session { avatar, .. }, Recipient::User(_)) => {
+                classic::encode(&self.words(self.content(), avatar))
             }
-            (Form::Session { frame, avatar }, Recipient::Group(_)) => {
-                classic::group_form(self.message(frame, avatar), probe)
+            (Form::Session { avatar, .. }, Recipient::Group(_)) => {
+                classic::group_form(self.words(self.content(), avatar), probe)
             }
             // Of these there is no classic form: what a bug makes of them.
             (Form::Entry { .. }, _) => classic::encode(&self.words(self.content(), "")),
@@ -121,7 +130,7 @@ impl Letter<'_> {
     pub(super) fn record(&self) -> Option<Bytes> {
         match self.form {
             Form::Classic { record, .. } => record.clone(),
-            Form::Session { frame, avatar } => Some(classic::encode(&self.message(frame, avatar))),
+            Form::Session { avatar, .. } => Some(classic::encode(&self.words(self.content(), avatar))),
             Form::Entry { .. } => None,
         }
     }
@@ -140,7 +149,15 @@ impl Letter<'_> {
         if probe.canary(Canary::EpochNotTold) {
             place.epoch = 0;
         }
-        session::frames::delivery(conversation, place, self.id, self.sender, self.content())
+        match self.form {
+            Form::Session { kind, text, file, .. } => {
+                let said = Said { kind: *kind, text, file };
+                session::direct::delivery(conversation, place, self.id, self.sender, said)
+            }
+            Form::Classic { .. } | Form::Entry { .. } => {
+                session::frames::delivery(conversation, place, self.id, self.sender, self.content())
+            }
+        }
     }
 
     fn content(&self) -> Content {
@@ -151,18 +168,19 @@ impl Letter<'_> {
                 let kind = u32::try_from(message.content_type).unwrap_or_default();
                 Content { kind, text: message.content, file: message.url, ..Content::default() }
             }
-            Form::Session { frame, .. } => session::content_of(frame),
+            Form::Session { kind, text, file, .. } => Content {
+                kind: *kind,
+                text: String::from(&**text),
+                file: String::from(&**file),
+                ..Content::default()
+            },
             Form::Entry { text, subject } => {
                 entry::content(entry::kind(subject), String::from(&**text), String::new(), subject)
             }
         }
     }
 
-    /// A session's message as a classic client would have sent it.
-    fn message(&self, submit: &Bytes, avatar: &str) -> Message {
-        self.words(session::content_of(submit), avatar)
-    }
-
+    /// What a session says as a classic client would have sent it.
     fn words(&self, content: Content, avatar: &str) -> Message {
         let (to, is_group) = match self.recipient {
             Recipient::User(user) => (user.as_str(), false),

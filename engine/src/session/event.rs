@@ -201,6 +201,14 @@ pub enum SessionNotification {
         /// Place of the last message left out.
         seq: u64,
     },
+    /// What a group that this user is a member of is called now. Told when messages of it are fetched, before these, if
+    /// it is not what was told last; later changes are messages of the log.
+    Named {
+        /// The group's conversation.
+        conversation: Recipient,
+        /// Its name.
+        name: Box<str>,
+    },
     /// The conversation has a new log: what is known of it is to be forgotten, and is told again from the
     /// beginning as the configured [`History`](crate::History) says. Submits stay pending.
     Reset {

@@ -125,6 +125,8 @@ pub(super) struct Log {
     pub(super) counted: bool,
     /// The marks.
     pub(super) progress: Progress,
+    /// What the group was told to be called; empty if it was not.
+    name: Box<str>,
 }
 
 impl Log {
@@ -145,6 +147,7 @@ impl Log {
             stamp: 0,
             counted: false,
             progress: Progress::default(),
+            name: Box::default(),
         }
     }
 
@@ -276,9 +279,12 @@ impl Log {
         }
         if page.epoch == self.epoch {
             teller.stats.stale_heads += u64::from(page.head_seq < self.cursor);
+            // Before what came early: to skip what may not be read tells it.
+            self.named(page.group_name, teller);
             self.skip(page.head_seq.min(page.first_seq.saturating_sub(1)), room, teller);
         } else {
             self.reset(page.epoch, page.head_seq, page.first_seq, room, teller);
+            self.named(page.group_name, teller);
         }
         for message in page.messages {
             if self.cursor.checked_add(1) == Some(message.seq) {
@@ -288,6 +294,14 @@ impl Log {
         self.tell_early(room, teller);
         self.refute(page.head_seq, room, teller);
         Ok(())
+    }
+
+    /// The server says what the group is called.
+    fn named(&mut self, name: Box<str>, teller: &mut Teller<'_>) {
+        if !name.is_empty() && name != self.name && matches!(self.conversation, Recipient::Group(_)) {
+            self.name.clone_from(&name);
+            teller.tell(SessionNotification::Named { conversation: self.conversation.clone(), name });
+        }
     }
 
     /// Nothing beyond this place exists that was not claimed since the fetch was asked.
@@ -319,6 +333,7 @@ impl Log {
         self.retired.push_back(self.epoch);
         core::mem::take(&mut self.early).values().for_each(|message| room.give_back(message));
         self.epoch = epoch;
+        self.name = Box::default();
         self.progress.reset();
         self.era = self.era.saturating_add(1);
         (self.cursor, self.head, self.head_since, self.suspect) = (0, 0, 0, false);
@@ -385,6 +400,7 @@ impl Log {
         fold_conversation(&self.conversation, digest);
         [self.epoch, self.cursor, self.head, self.head_since].into_iter().for_each(|word| digest.word(word));
         digest.flag(self.suspect);
+        digest.text(&self.name);
         self.progress.fold(digest);
         digest.word(self.failures.into());
         digest.len(self.retired.len());

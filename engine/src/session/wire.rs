@@ -107,6 +107,8 @@ pub(super) struct Page {
     pub(super) messages: Vec<LogMessage>,
     pub(super) head_seq: u64,
     pub(super) first_seq: u64,
+    /// Empty if it is not told.
+    pub(super) group_name: Box<str>,
 }
 
 /// What a `RejectCode` says about asking again.
@@ -329,6 +331,11 @@ fn read_page(page: v1::Page, user: &UserId) -> Option<Page> {
         messages: messages.collect::<Option<_>>()?,
         head_seq: page.head_seq,
         first_seq: page.first_seq.max(1),
+        // A newer server may allow what this version does not: a name is nothing to end a connection over.
+        group_name: match entry::is_group_name(&page.group_name) {
+            true => page.group_name.into(),
+            false => Box::default(),
+        },
     };
     let consecutive = |pair: &[LogMessage]| match pair {
         [one, next] => one.seq.checked_add(1) == Some(next.seq),

@@ -322,7 +322,13 @@ impl History {
             is_recalled: false,
         };
         let messages = (1..=self.said % (u64::from(range.limit) + 1)).map(message).collect();
-        Answer::MessagesLoaded(Messages { epoch: 7, head_seq: self.said, first_seq: 1, messages })
+        Answer::MessagesLoaded(Messages {
+            epoch: 7,
+            head_seq: self.said,
+            first_seq: 1,
+            messages,
+            group_name: "".into(),
+        })
     }
 
     fn change(&mut self, index: usize, to: usize, what: Change, stale: bool) -> Event {

@@ -455,7 +455,15 @@ fn what_the_store_gives_in_several_answers_is_asked_for_until_it_ends() {
     assert!(matches!(world.store.held[0].1, Request::LoadUnreceived { after: 7, .. }));
     world.store_says(0, part("carol", None));
     // Each log in its turn. One that has begun anew has nothing in common with what was missed.
-    let log = |epoch| Answer::MessagesLoaded(Messages { epoch, head_seq: 1, first_seq: 1, messages: vec![] });
+    let log = |epoch| {
+        Answer::MessagesLoaded(Messages {
+            epoch,
+            head_seq: 1,
+            first_seq: 1,
+            messages: vec![],
+            group_name: "".into(),
+        })
+    };
     world.store_says(0, log(EPOCH));
     world.store_says(0, log(EPOCH + 1));
     assert_eq!((world.store.held.len(), world.hears(bob)), (0, vec!["welcome!".to_owned()]));

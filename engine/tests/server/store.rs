@@ -286,7 +286,7 @@ impl Store {
         };
         messages.sort_by_key(|message| message.seq);
         let epoch = if head_seq == 0 { 0 } else { EPOCH };
-        Answer::MessagesLoaded(Messages { epoch, head_seq, first_seq: 1, messages })
+        Answer::MessagesLoaded(Messages { epoch, head_seq, first_seq: 1, messages, group_name: "".into() })
     }
 
     /// The texts in the log, in order.

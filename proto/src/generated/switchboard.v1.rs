@@ -420,6 +420,9 @@ pub struct Page {
     /// Place of the first message that this user may read.
     #[prost(uint64, tag = "6")]
     pub first_seq: u64,
+    /// Of a group that this user is a member of: what it is called now. Empty to who has left.
+    #[prost(string, tag = "7")]
+    pub group_name: ::prost::alloc::string::String,
 }
 /// A Fetch that cannot be answered.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -55,6 +55,14 @@ pub enum Event {
         /// Whether the user types now.
         types: bool,
     },
+    /// What a group that this user is a member of is called now. Not told again when it changes, which is a
+    /// message of the group.
+    Named {
+        /// The group's conversation.
+        conversation: Recipient,
+        /// Its name.
+        name: Arc<str>,
+    },
     /// The server has lost something of this conversation and has begun a new log: what was told of it is to be
     /// forgotten, and what there is now is told from its beginning.
     Reset {
@@ -167,6 +175,7 @@ impl Event {
         let content = match self {
             Self::Message { message, .. } => message.content.text.len() + message.content.file.len(),
             Self::Rejected { text, .. } => text.len(),
+            Self::Named { name, .. } => name.len(),
             Self::State(_)
             | Self::Skipped { .. }
             | Self::Marked { .. }

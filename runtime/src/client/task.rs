@@ -225,6 +225,11 @@ impl Task {
                 self.keep(Change::Marked { conversation: conversation.clone(), epoch, own, marks });
                 self.tell(Event::Marked { conversation, epoch, own, marks });
             }
+            SessionNotification::Named { conversation, name } => {
+                let name: Arc<str> = name.into();
+                self.keep(Change::Named { conversation: conversation.clone(), name: Arc::clone(&name) });
+                self.tell(Event::Named { conversation, name });
+            }
             SessionNotification::Typing { conversation, user, types } => {
                 self.tell(Event::Typing { conversation, user, types });
             }

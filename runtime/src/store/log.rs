@@ -1,26 +1,26 @@
 //! What one transaction does: messages into their conversations' logs, marks, users out of the directory.
 
 mod amend;
+mod change;
 mod marks;
+mod news;
 mod received;
+mod statements;
 
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::groups;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Statement, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 use switchboard_engine::{
-    Answer, Denial, DirectoryChange, DirectoryChangeKind, GroupChange, GroupId, Membership, MessageId,
-    NewMessage, Place, Recipient, Request, Subject, UserId, UserProfile,
+    Answer, Denial, GroupId, Membership, NewMessage, Place, Recipient, Request, Subject, UserId, UserProfile,
 };
 
+use self::statements::Statements;
 use super::seen;
 
 /// Cached entries of one kind at which the caches are emptied.
 const CACHE_LIMIT: usize = 1 << 16;
-
-/// Changes of the directory that are read at a time.
-const CHANGES_AT_A_TIME: i64 = 4_096;
 
 /// What a failure's probe writes, in bytes: enough that it does not fit where nothing does.
 const PROBE_BYTES: i32 = 64 << 10;
@@ -96,7 +96,7 @@ impl<'c> Log<'c> {
 
     /// Begins a transaction, as the only writer.
     pub(crate) fn begin(&mut self) -> rusqlite::Result<()> {
-        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        self.statements.begin.execute([])?;
         self.wrote = false;
         self.now_ms = now_ms();
         self.notice_foreign_writes()?;
@@ -113,7 +113,7 @@ impl<'c> Log<'c> {
         if self.wrote {
             self.statements.count_commit.execute([commits])?;
         }
-        self.connection.execute_batch("COMMIT")?;
+        self.statements.commit.execute([])?;
         self.commits = commits;
         Ok(self.wrote)
     }
@@ -275,55 +275,6 @@ impl<'c> Log<'c> {
         }))
     }
 
-    /// A change of a group: whether it may be made is decided here, and what it changes is changed with it.
-    fn store_change(
-        &mut self,
-        entry: &NewMessage,
-        change: &GroupChange,
-        group: &GroupId,
-    ) -> rusqlite::Result<Answer> {
-        let Some(sender) = self.user(&entry.sender)? else { return Ok(Answer::Refused) };
-        if let Some(answer) = self.stored_earlier(sender, entry)? {
-            return Ok(answer);
-        }
-        let known = self.group(group)?;
-        let target = match change.target() {
-            Some(user) => self.user(user)?,
-            None => None,
-        };
-        let facts = known.map(|group| groups::facts(self.connection, group)).transpose()?;
-        let own = known.map(|group| self.membership(group, sender)).transpose()?.flatten();
-        let seat = match (known, target) {
-            (Some(group), Some(target)) => self.membership(group, target)?,
-            _ => None,
-        };
-        if let Err(refusal) = change.judge(&entry.sender, facts, own, seat) {
-            return Ok(refusal.into());
-        }
-        if change.target().is_some() && target.is_none() {
-            // There is no such user to invite.
-            return Ok(Answer::Denied(Denial::Conflict));
-        }
-        let group = match (known, change) {
-            (Some(group), _) => group,
-            (None, GroupChange::Create { name, invite_only }) => {
-                groups::make(self.connection, group, (name, ""), sender, *invite_only, self.now_ms)?
-            }
-            (None, _) => return Ok(Answer::Refused),
-        };
-        let index = self.conversation_of(Key::Group(group))?;
-        let Some(place) = self.append(index, sender, entry, Some(&change.encode()))? else {
-            return Err(rusqlite::Error::QueryReturnedNoRows);
-        };
-        let seq = place.seq.cast_signed();
-        groups::apply(self.connection, group, change, (sender, target), seq, self.now_ms)?;
-        for user in [Some(sender), target].into_iter().flatten() {
-            self.cache.members.remove(&(group, user));
-        }
-        self.unannounced = true;
-        Ok(Answer::MessageStored(place))
-    }
-
     /// Whether a member may not write to a group now.
     fn is_muted(&self, recipient: &Recipient, user: i64) -> bool {
         let Recipient::Group(group) = recipient else { return false };
@@ -437,35 +388,6 @@ impl<'c> Log<'c> {
         Ok(())
     }
 
-    /// The changes of the directory since the last that this gave, oldest first; some of them if they are
-    /// many, so that it is to be called until it gives none. To be called outside transactions.
-    pub(crate) fn directory_changes(&mut self) -> rusqlite::Result<Vec<DirectoryChange>> {
-        self.notice_foreign_writes()?;
-        let mut changes = Vec::new();
-        if !self.unannounced {
-            return Ok(changes);
-        }
-        let mut newest = self.revision;
-        {
-            let mut rows = self.statements.changes.query([self.revision, CHANGES_AT_A_TIME])?;
-            while let Some(row) = rows.next()? {
-                newest = row.get(0)?;
-                changes.extend(change(row)?);
-            }
-        }
-        // Only what was skipped can have made this empty while there was something: then look on.
-        if newest == self.revision {
-            self.unannounced = false;
-        }
-        self.revision = newest;
-        Ok(changes)
-    }
-
-    /// Whether [`directory_changes`](Self::directory_changes) has more to give.
-    pub(crate) fn has_unannounced(&self) -> bool {
-        self.unannounced
-    }
-
     /// Writes something, and takes it away again.
     pub(crate) fn probe(&mut self) -> rusqlite::Result<()> {
         self.connection
@@ -491,126 +413,6 @@ impl Cache {
     }
 }
 
-/// Where a sender's message of this id is already.
-const STORED: &str = "SELECT epoch, seq, stored_at_ms, conversation_id
-     FROM messages CROSS JOIN conversations ON conversations.id = conversation_id
-     WHERE message_id = ?2 AND sender_id = ?1";
-
-/// The prepared statements of the store's thread.
-struct Statements<'c> {
-    user: Statement<'c>,
-    insert_user: Statement<'c>,
-    avatar: Statement<'c>,
-    groups_of: Statement<'c>,
-    direct: Statement<'c>,
-    insert_direct: Statement<'c>,
-    group_conversation: Statement<'c>,
-    insert_group_conversation: Statement<'c>,
-    insert_message: Statement<'c>,
-    stored: Statement<'c>,
-    move_head: Statement<'c>,
-    count_commit: Statement<'c>,
-    revision: Statement<'c>,
-    changes: Statement<'c>,
-    data_version: Statement<'c>,
-    marks: marks::MarkStatements<'c>,
-    received: received::ReceivedStatements<'c>,
-}
-
-impl<'c> Statements<'c> {
-    fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
-        let prepare = |sql| connection.prepare(sql);
-        Ok(Self {
-            user: prepare("SELECT id FROM users WHERE uuid = ?1")?,
-            insert_user: prepare(
-                "INSERT INTO users (uuid, username, created_at_ms, updated_at_ms)
-                 VALUES (?1, iif(EXISTS (SELECT 1 FROM users WHERE username = ?1), NULL, ?1), ?2, ?2)",
-            )?,
-            avatar: prepare("SELECT avatar FROM users WHERE id = ?1")?,
-            groups_of: prepare(
-                "SELECT groups.uuid FROM members JOIN groups ON groups.id = members.group_id
-                 WHERE members.user_id = ?1 AND last_seq IS NULL ORDER BY members.group_id",
-            )?,
-            // The log is the truth: a head that lags behind it, by whatever damage, must not stop the writers.
-            direct: prepare(
-                "SELECT id, max(head_seq, (SELECT coalesce(max(seq), 0) FROM messages WHERE conversation_id = conversations.id)), epoch
-                 FROM conversations WHERE user_low = ?1 AND user_high = ?2",
-            )?,
-            insert_direct: prepare(
-                "INSERT INTO conversations (kind, user_low, user_high, head_seq, epoch, created_at_ms)
-                 VALUES (1, ?1, ?2, 0, coalesce(nullif(random(), 0), 1), ?3) RETURNING id, epoch",
-            )?,
-            group_conversation: prepare(
-                "SELECT id, max(head_seq, (SELECT coalesce(max(seq), 0) FROM messages WHERE conversation_id = conversations.id)), epoch
-                 FROM conversations WHERE group_id = ?1",
-            )?,
-            insert_group_conversation: prepare(
-                "INSERT INTO conversations (kind, group_id, head_seq, epoch, created_at_ms)
-                 VALUES (2, ?1, 0, coalesce(nullif(random(), 0), 1), ?2) RETURNING id, epoch",
-            )?,
-            insert_message: prepare(
-                "INSERT INTO messages (conversation_id, seq, sender_id, message_id, content_type, content,
-                                       sender_name, url, file_suffix, stored_at_ms, change, target_seq)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
-                 ON CONFLICT (message_id, sender_id) DO NOTHING",
-            )?,
-            stored: prepare(STORED)?,
-            move_head: prepare("UPDATE conversations SET head_seq = ?1 WHERE id = ?2")?,
-            count_commit: prepare("UPDATE store_state SET commits = ?1")?,
-            revision: prepare(
-                "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'directory_log'",
-            )?,
-            changes: prepare(
-                "SELECT revision, users.uuid, kind, groups.uuid, directory_log.avatar
-                 FROM directory_log JOIN users ON users.id = user_id LEFT JOIN groups ON groups.id = group_id
-                 WHERE revision > ?1 ORDER BY revision LIMIT ?2",
-            )?,
-            data_version: prepare("PRAGMA data_version")?,
-            marks: marks::MarkStatements::prepare(connection)?,
-            received: received::ReceivedStatements::prepare(connection)?,
-        })
-    }
-
-    fn data_version(&mut self) -> rusqlite::Result<i64> {
-        self.data_version.query_row([], number)
-    }
-
-    fn revision(&mut self) -> rusqlite::Result<i64> {
-        self.revision.query_row([], number)
-    }
-
-    /// Where this message of the sender's is already: in which conversation, and there.
-    fn stored(&mut self, sender: i64, id: MessageId) -> rusqlite::Result<Option<(i64, Place)>> {
-        let place = |row: &Row<'_>| {
-            let place = Place {
-                epoch: row.get::<_, i64>(0)?.cast_unsigned(),
-                seq: row.get::<_, i64>(1)?.unsigned_abs(),
-                stored_at_ms: row.get(2)?,
-            };
-            Ok((row.get(3)?, place))
-        };
-        self.stored.query_row(params![sender, id.0], place).optional()
-    }
-
-    /// Its number, head and epoch.
-    fn find_conversation(&mut self, key: Key) -> rusqlite::Result<Option<(i64, i64, i64)>> {
-        let found = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-        match key {
-            Key::Direct { low, high } => self.direct.query_row([low, high], found).optional(),
-            Key::Group(group) => self.group_conversation.query_row([group], found).optional(),
-        }
-    }
-
-    /// Its number and its epoch.
-    fn insert_conversation(&mut self, key: Key, now_ms: i64) -> rusqlite::Result<(i64, i64)> {
-        let made = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
-        match key {
-            Key::Direct { low, high } => self.insert_direct.query_row([low, high, now_ms], made),
-            Key::Group(group) => self.insert_group_conversation.query_row([group, now_ms], made),
-        }
-    }
-}
-
 /// The place that an entry is about, if it is about one.
 fn target_seq(subject: &Subject) -> Option<i64> {
     match subject {
@@ -623,23 +425,6 @@ fn number(row: &Row<'_>) -> rusqlite::Result<i64> {
     row.get(0)
 }
 
-/// A row of the directory's log as the engine wants it; none if it makes no sense.
-fn change(row: &Row<'_>) -> rusqlite::Result<Option<DirectoryChange>> {
-    let Some(user) = valid(UserId::new(row.get_ref(1)?.as_str()?)) else { return Ok(None) };
-    let group = match row.get_ref(3)?.as_str_or_null()? {
-        Some(group) => valid(GroupId::new(group)),
-        None => None,
-    };
-    let avatar: Option<Box<str>> = row.get(4)?;
-    let kind = match (row.get::<_, i64>(2)?, group, avatar) {
-        (1, Some(group), _) => DirectoryChangeKind::Joined(group),
-        (2, Some(group), _) => DirectoryChangeKind::Left(group),
-        (3, _, Some(avatar)) => DirectoryChangeKind::Avatar(avatar),
-        _ => return Ok(None),
-    };
-    Ok(Some(DirectoryChange { revision: row.get::<_, i64>(0)?.unsigned_abs(), user, kind }))
-}
-
 /// An id out of the database. One that is none of ours was put there by somebody else's hand; the engine is
 /// better off without it.
 pub(crate) fn valid<T>(id: Result<T, switchboard_engine::IdError>) -> Option<T> {
@@ -650,21 +435,4 @@ pub(crate) fn valid<T>(id: Result<T, switchboard_engine::IdError>) -> Option<T> 
 pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::open::{DataFolder, open_locked};
-    use super::*;
-
-    #[test]
-    fn a_message_is_looked_up_by_both_parts_of_its_key() {
-        let folder = tempfile::tempdir().unwrap();
-        let connection = open_locked(&DataFolder::lock(folder.path()).unwrap()).unwrap();
-        let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {STORED}")).unwrap();
-        let steps = plan.query_map([None::<i64>; 2], |row| row.get::<_, String>(3)).unwrap();
-        let steps: Vec<String> = steps.collect::<Result<_, _>>().unwrap();
-        let by_id = "SEARCH messages USING INDEX messages_by_id (message_id=? AND sender_id=?)";
-        assert_eq!(steps, [by_id, "SEARCH conversations USING INTEGER PRIMARY KEY (rowid=?)"]);
-    }
 }

@@ -25,8 +25,10 @@ const CHECKPOINT_PAGES: u32 = 32_768;
 /// What is left of the write-ahead log after it was carried over.
 const JOURNAL_LIMIT_BYTES: u32 = 128 << 20;
 
-/// Memory for pages of the database, in KiB (SQLite counts them in negative numbers).
-const CACHE_KIB: i32 = 64 << 10;
+/// Memory for pages of the database, in KiB (SQLite counts them in negative numbers). What is not in it is mostly in the
+/// system's cache, a call away. More would make commits slower: one that has split a page of an index, as most
+/// under load have, ends with a walk over the whole hash table of this cache.
+const CACHE_KIB: i32 = 16 << 10;
 
 /// Marks a database as ours ("SWBD").
 const APPLICATION_ID: i32 = 0x5357_4244;

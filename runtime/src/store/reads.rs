@@ -110,14 +110,22 @@ impl<'c> Reads<'c> {
     }
 
     fn load_messages(&mut self, range: &Range) -> rusqlite::Result<Answer> {
+        let mut group_name = Box::default();
         let (log, first_seq) = match &range.conversation {
             Recipient::User(other) => (self.direct_log(&range.reader, other)?, 1_i64),
             Recipient::Group(group) => {
                 let ids = [group.as_str(), range.reader.as_str()];
-                let member = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get(2)?));
+                let member = |row: &Row<'_>| {
+                    let name: Box<str> = row.get(3)?;
+                    Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, Option<i64>>(2)?, name))
+                };
                 let member = self.group.query_row(ids, member).optional()?;
                 // Whether the group is another's or nobody's is nothing to tell a stranger.
-                let Some((group, first_seq, last_seq)) = member else { return Ok(Answer::Refused) };
+                let Some((group, first_seq, last_seq, name)) = member else { return Ok(Answer::Refused) };
+                // What it is called by now is nothing to tell who has left.
+                if last_seq.is_none() {
+                    group_name = name;
+                }
                 let mut log = self.group_log.query_row([group], readable).optional()?;
                 if let (Some(log), Some(last_seq)) = (&mut log, last_seq) {
                     // To who has left, the log ends where that says so.
@@ -126,8 +134,13 @@ impl<'c> Reads<'c> {
                 (log, first_seq)
             }
         };
-        let mut messages =
-            Messages { epoch: 0, head_seq: 0, first_seq: first_seq.unsigned_abs(), messages: Vec::new() };
+        let mut messages = Messages {
+            epoch: 0,
+            head_seq: 0,
+            first_seq: first_seq.unsigned_abs(),
+            messages: Vec::new(),
+            group_name,
+        };
         // A log without messages is as good as none.
         if let Some(log) = log.filter(|log| log.head_seq > 0) {
             messages.epoch = log.epoch.cast_unsigned();
@@ -279,8 +292,8 @@ mod sql {
     pub(super) const DIRECT: &str =
         "SELECT id, head_seq, epoch FROM conversations WHERE user_low = ?1 AND user_high = ?2";
 
-    /// The number of a group, and from where on and how far this user reads, who is a member or was one.
-    pub(super) const GROUP: &str = "SELECT groups.id, first_seq, last_seq
+    /// The number of a group, from where on and how far this user reads, who is a member or was one, and its name.
+    pub(super) const GROUP: &str = "SELECT groups.id, first_seq, last_seq, groups.name
          FROM groups CROSS JOIN users CROSS JOIN members ON group_id = groups.id AND user_id = users.id
          WHERE groups.uuid = ?1 AND users.uuid = ?2";
 

@@ -110,6 +110,35 @@ async fn a_message_waits_for_a_server_and_survives_its_restart() {
 }
 
 #[tokio::test]
+async fn whoever_is_invited_is_told_what_the_group_is_called() {
+    let data = folder();
+    let server = TestServer::start(data.path());
+    let (alice, _) = server.client("alice").start().await.unwrap();
+    let (bob, mut to_bob) = server.client("bob").start().await.unwrap();
+    soon("online", bob.state_when(|state| matches!(state, State::Online))).await.unwrap();
+    let crew = engine::Recipient::Group(engine::GroupId::new("crew").unwrap());
+    let changes = [
+        engine::GroupChange::Create { name: "A crew".into(), invite_only: true },
+        engine::GroupChange::Rename("The crew".into()),
+        engine::GroupChange::Invite(user("bob")),
+    ];
+    for change in changes {
+        let submitted = alice.submit(crew.clone(), Content::change(change)).await.unwrap();
+        soon("accepted", submitted).await.unwrap();
+    }
+    let name = loop {
+        let event = soon("the name", to_bob.next()).await.unwrap();
+        assert!(!matches!(event, Event::Message { .. }), "{event:?} comes before the name");
+        if let Event::Named { name, .. } = event {
+            break name;
+        }
+    };
+    assert_eq!(&*name, "The crew");
+    assert_eq!(heard(&mut to_bob).await.seq, 3);
+    assert_eq!(&*bob.conversations(1).await.unwrap()[0].name, "The crew");
+}
+
+#[tokio::test]
 async fn fates_are_told_as_events_too() {
     let data = folder();
     let server = TestServer::start(data.path());

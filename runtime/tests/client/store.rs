@@ -6,7 +6,7 @@ use switchboard::client::{
     Change, Content, GroupId, LogMessage, Marks, MemoryStore, MessageId, PendingSubmit, Place, Recipient,
     RejectReason, SqliteStore, Store, StoreError, Summary,
 };
-use switchboard_engine::{LogCursor, LogMarks};
+use switchboard_engine::{GroupChange, LogCursor, LogMarks};
 
 use crate::harness::{folder, texts, user, with};
 
@@ -228,9 +228,63 @@ fn marks_are_kept_with_their_log_and_unread_messages_counted() {
         let (own, peer) = (Marks { delivered: 5, read: 2 }, Marks { delivered: 3, read: 1 });
         let marks = store.open(&user("alice"), DEVICE).unwrap().marks;
         assert_eq!(marks, [LogMarks { conversation: with("bob"), epoch: 9, own, peer }]);
-        let summary = Summary { conversation: with("bob"), epoch: 9, last_seq: 5, own, peer, unread: 1 };
+        let summary = Summary {
+            conversation: with("bob"),
+            name: "".into(),
+            epoch: 9,
+            last_seq: 5,
+            own,
+            peer,
+            unread: 1,
+        };
         assert_eq!(store.conversations(1).unwrap(), [summary]);
     });
+}
+
+#[test]
+fn a_group_is_called_what_was_told_last() {
+    both(|again| {
+        let mut store = again();
+        store.open(&user("alice"), DEVICE).unwrap();
+        let group = Recipient::Group(GroupId::new("crew").unwrap());
+        let name = |store: &mut dyn Store| store.conversations(1).unwrap()[0].name.to_string();
+        // Before anything of its log.
+        store.apply(&[Change::Named { conversation: group.clone(), name: "The crew".into() }]).unwrap();
+        store.apply(&[told(&group, 9, 4)]).unwrap();
+        assert_eq!(name(&mut *store), "The crew");
+        let renamed = |seq, name: &str| entry(seq, Content::change(GroupChange::Rename(name.into())));
+        let rename = |seq, name| Change::Message {
+            conversation: group.clone(),
+            epoch: 9,
+            message: renamed(seq, name),
+        };
+        store.apply(&[rename(5, "Ours")]).unwrap();
+        let older = vec![renamed(3, "Theirs")];
+        store.apply(&[Change::Older { conversation: group.clone(), epoch: 9, messages: older }]).unwrap();
+        store.apply(&[Change::Reset { conversation: group.clone() }, told(&group, 10, 1)]).unwrap();
+        drop(store);
+        assert_eq!(name(&mut *again()), "Ours");
+    });
+}
+
+#[test]
+fn a_file_of_version_1_is_brought_to_the_newest() {
+    let data = folder();
+    let file = data.path().join("client.db");
+    let mut store = SqliteStore::open(&file).unwrap();
+    store.open(&user("alice"), DEVICE).unwrap();
+    store.apply(&[told(&with("bob"), 9, 1)]).unwrap();
+    drop(store);
+    let older = rusqlite::Connection::open(&file).unwrap();
+    older.execute_batch("DROP TABLE group_names; PRAGMA user_version = 1;").unwrap();
+    drop(older);
+    let mut store = SqliteStore::open(&file).unwrap();
+    assert_eq!(store.open(&user("alice"), DEVICE).unwrap().cursors[0].seq, 1);
+    let group = Recipient::Group(GroupId::new("crew").unwrap());
+    store
+        .apply(&[told(&group, 9, 1), Change::Named { conversation: group, name: "The crew".into() }])
+        .unwrap();
+    assert_eq!(&*store.conversations(1).unwrap()[0].name, "The crew");
 }
 
 #[test]

@@ -343,6 +343,7 @@ impl Life {
                 }
             }
             Event::Marked { .. }
+            | Event::Named { .. }
             | Event::Typing { .. }
             | Event::Presence { .. }
             | Event::Call { .. }

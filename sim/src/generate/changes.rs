@@ -112,6 +112,21 @@ pub(super) fn change(sources: &mut Sources, schedule: &Schedule) -> Option<What>
     Some(What::Change { client, group, deed, user: about, commits: w.below(60) as u32 })
 }
 
+/// Who is muted writes soon, often enough to be refused; gives when.
+pub(super) fn follow(sources: &mut Sources, schedule: &mut Schedule, at_us: u64) -> u64 {
+    let Some(What::Change { group, deed: Deed::Mute, user, .. }) =
+        schedule.steps.last().map(|step| step.what)
+    else {
+        return at_us;
+    };
+    let theirs = schedule.clients.iter().position(|client| client.user == user);
+    let Some(client) = theirs.filter(|_| sources.workload.chance(600)) else { return at_us };
+    let at_us = at_us + sources.scheduling.between(1_000, 60_000);
+    let client = ClientNo(client as u16);
+    super::push(schedule, at_us, What::Send { client, to: To::Group(group), bytes: 0 });
+    at_us
+}
+
 pub(super) fn mark(sources: &mut Sources, schedule: &Schedule) -> Option<What> {
     let (w, f) = (&mut sources.workload, &mut sources.faults);
     let client = client_that(w, schedule, |_| true)?;

@@ -148,6 +148,7 @@ pub fn from_sources(mut sources: Sources, seed: u64, profile: &str) -> Schedule 
         } else if let Some(what) = step(&mut sources, &schedule, class) {
             push(&mut schedule, at_us, what);
             introduce(&mut sources, &mut schedule);
+            at_us = changes::follow(&mut sources, &mut schedule, at_us);
             // Whoever loses a connection dials again at once.
             if let What::Cut { client, .. } = what
                 && profile == "original"

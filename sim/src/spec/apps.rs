@@ -120,6 +120,7 @@ impl Spec {
             SessionNotification::Marked { conversation, epoch, own, marks } => {
                 self.told_marked(client, Peer::of(conversation), *epoch, *own, *marks);
             }
+            SessionNotification::Named { .. } => {}
             SessionNotification::Typing { conversation, user, types } => {
                 let user = wire::index(user.as_str()).unwrap_or(NOBODY);
                 self.told_typing(client, Peer::of(conversation), user, *types);

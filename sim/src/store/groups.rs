@@ -132,6 +132,27 @@ impl SimStore {
         self.groups.iter().find(|other| other.id == *group)
     }
 
+    /// What a group is called now, as its log says; nothing to who is no member.
+    pub(super) fn group_name(&self, group: &GroupId, reader: &UserId) -> Box<str> {
+        if self.group(group).and_then(|group| group.membership(reader)).is_none() {
+            return Box::default();
+        }
+        let of = Conversation::Group(group.clone());
+        let names = self.log.iter().rev().filter(|stored| stored.conversation == of).filter_map(|stored| {
+            let Subject::Change(change) = &stored.message.subject else { return None };
+            match &**change {
+                GroupChange::Create { name, .. } | GroupChange::Rename(name) => Some(name),
+                GroupChange::Join
+                | GroupChange::Leave
+                | GroupChange::Invite(_)
+                | GroupChange::Kick(_)
+                | GroupChange::SetRole(..)
+                | GroupChange::Mute(..) => None,
+            }
+        });
+        names.into_iter().next().cloned().unwrap_or_default()
+    }
+
     /// A change that a user wants to make.
     pub(super) fn change_group(
         &mut self,
@@ -222,7 +243,7 @@ impl SimStore {
                 }
                 return;
             }
-            // Nothing here asks for its name.
+            // The log says it.
             GroupChange::Rename(_) => return,
         }
         let kind = match change {

@@ -57,7 +57,11 @@ impl SimStore {
         let head_seq = self.heads.get(&conversation).copied().unwrap_or(0).min(last_seq);
         let epoch = if head_seq == 0 { 0 } else { conversation.epoch() };
         let messages = self.part(range, &conversation, first_seq..=last_seq);
-        Answer::MessagesLoaded(Messages { epoch, head_seq, first_seq, messages })
+        let group_name = match &range.conversation {
+            Recipient::Group(group) => self.group_name(group, &range.reader),
+            Recipient::User(_) => Box::default(),
+        };
+        Answer::MessagesLoaded(Messages { epoch, head_seq, first_seq, messages, group_name })
     }
 
     /// Which places of a conversation a user may read; none if not any.

@@ -94,6 +94,7 @@ impl App {
             | SessionNotification::NoOlder { .. }
             | SessionNotification::CaughtUp
             // Nothing that is to be kept.
+            | SessionNotification::Named { .. }
             | SessionNotification::Typing { .. }
             | SessionNotification::Presence { .. }
             | SessionNotification::Call { .. } => {}
@@ -507,6 +508,7 @@ fn notification_name(notification: &SessionNotification) -> String {
         SessionNotification::NoOlder { reason, .. } => format!("is given no older ones: {reason:?}"),
         SessionNotification::CaughtUp => "has caught up".to_owned(),
         other @ (SessionNotification::Marked { .. }
+        | SessionNotification::Named { .. }
         | SessionNotification::Typing { .. }
         | SessionNotification::Presence { .. }
         | SessionNotification::Call { .. }) => format!("{other:?}"),

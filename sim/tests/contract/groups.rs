@@ -7,7 +7,7 @@ use super::bench::Bench;
 use super::reads::{head, seqs, whole};
 use super::sides::Strangers;
 use super::store::Open;
-use super::{change_of, group, message, to_group, user};
+use super::{change_of, group, message, to_group, to_user, user};
 
 const FORBIDDEN: Answer = Answer::Denied(Denial::Forbidden);
 const CONFLICT: Answer = Answer::Denied(Denial::Conflict);
@@ -103,6 +103,22 @@ pub(super) fn roles_decide_who_changes_what(open: &Open) {
     assert_eq!(store.ask(change_of("bob", 33, "chess", kick("carol"))), CONFLICT);
     assert_eq!(done(&mut store, "alice", 34, "chess", make("bob", Role::Member)), 8);
     assert_eq!(store.ask(change_of("bob", 35, "chess", rename())), FORBIDDEN);
+}
+
+pub(super) fn members_are_told_what_the_group_is_called_now(open: &Open) {
+    let mut store = open(Strangers::Refused);
+    let name = |store: &mut Bench, who: &str| store.read(whole(who, to_group("chess"))).unwrap().group_name;
+    done(&mut store, "alice", 1, "chess", invite("bob"));
+    assert_eq!(&*name(&mut store, "bob"), "chess");
+    done(&mut store, "alice", 2, "chess", GroupChange::Rename("Go".into()));
+    assert_eq!(&*name(&mut store, "bob"), "Go");
+    done(&mut store, "alice", 3, "chess", kick("bob"));
+    done(&mut store, "alice", 4, "chess", GroupChange::Rename("Shogi".into()));
+    assert_eq!(&*name(&mut store, "bob"), "", "what it is called by now is nothing to who has left");
+    store.crash();
+    assert_eq!(&*name(&mut store, "alice"), "Shogi");
+    store.say("alice", 5, to_user("bob"), "hello");
+    assert_eq!(&*store.read(whole("bob", to_user("alice"))).unwrap().group_name, "");
 }
 
 pub(super) fn the_last_owner_stays_and_the_last_member_may_leave(open: &Open) {

@@ -171,7 +171,9 @@ pub(super) fn a_part_ends_at_its_limits_and_has_one_message_at_least(open: &Open
 
 pub(super) fn what_nobody_has_begun_is_empty_and_has_no_epoch(open: &Open) {
     let mut store = open(Strangers::Refused);
-    let nothing = Some(Messages { epoch: 0, head_seq: 0, first_seq: 1, messages: Vec::new() });
+    let nothing =
+        Messages { epoch: 0, head_seq: 0, first_seq: 1, messages: Vec::new(), group_name: "".into() };
+    let nothing = Some(nothing);
     for conversation in [to_user("bob"), to_user("alice"), to_user("stranger")] {
         assert_eq!(store.read(whole("alice", conversation.clone())), nothing);
         let backwards = Range { from_seq: 0, backwards: true, ..whole("alice", conversation) };

@@ -85,6 +85,7 @@ cases! {
     an_id_that_is_taken_reveals_nothing_but_to_who_has_created_it
     open_groups_are_joined_and_closed_ones_by_invitation
     roles_decide_who_changes_what
+    members_are_told_what_the_group_is_called_now
     the_last_owner_stays_and_the_last_member_may_leave
     who_is_muted_may_not_write_and_a_new_joining_does_not_change_that
     a_change_is_made_once_however_often_it_is_sent

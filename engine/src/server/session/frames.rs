@@ -7,9 +7,9 @@ use bytes::Bytes;
 use switchboard_proto::{
     Message as _,
     v1::{
-        self, Accepted, ClientFrame, Content, Conversation, Delivery, Goodbye, Head, Heads, Heartbeat,
-        Limits, Mark, Marked, NotedEntry, Page, Presence, RejectCode, Rejected, ServerFrame, Typing,
-        Unfetched, Welcome, client_frame, conversation::Peer, server_frame::Body,
+        self, ClientFrame, Content, Conversation, Delivery, Goodbye, Head, Heads, Heartbeat, Limits, Mark,
+        Marked, NotedEntry, Page, Presence, RejectCode, Rejected, ServerFrame, Typing, Unfetched, Welcome,
+        client_frame, conversation::Peer, server_frame::Body,
     },
 };
 
@@ -90,16 +90,6 @@ pub(super) fn heartbeat(nonce: u64) -> Bytes {
     encode(Body::Heartbeat(Heartbeat { nonce }))
 }
 
-pub(super) fn accepted(id: MessageId, to: &Recipient, place: Place) -> Bytes {
-    encode(Body::Accepted(Accepted {
-        message_id: Bytes::copy_from_slice(&id.0),
-        conversation: Some(conversation(to)),
-        epoch: place.epoch,
-        seq: place.seq,
-        stored_at_ms: place.stored_at_ms,
-    }))
-}
-
 /// An id that is longer than any comes back cut, so that a refusal is never a large frame.
 pub(super) fn rejected(id: &[u8], code: RejectCode, text: &str) -> Bytes {
     let message_id = Bytes::copy_from_slice(id.get(..16).unwrap_or(id));
@@ -149,10 +139,11 @@ pub(in crate::server) fn noted_entry(
 }
 
 pub(super) fn page(fetch_id: u64, of: &Recipient, part: Messages) -> Bytes {
-    let Messages { epoch, head_seq, first_seq, messages } = part;
+    let Messages { epoch, head_seq, first_seq, messages, group_name } = part;
     let messages = messages.into_iter().map(page_message).collect();
     let conversation = Some(conversation(of));
-    encode(Body::Page(Page { fetch_id, conversation, epoch, messages, head_seq, first_seq }))
+    let group_name = String::from(group_name);
+    encode(Body::Page(Page { fetch_id, conversation, epoch, messages, head_seq, first_seq, group_name }))
 }
 
 /// What every message of a page has in common is left out.

@@ -1,6 +1,7 @@
 //! The session protocol: `switchboard.v1`. What a connection that speaks it may ask for and is told;
 //! `docs/protocol.md` has the rules.
 
+pub(in crate::server) mod direct;
 mod entries;
 mod fetch;
 pub(in crate::server) mod frames;
@@ -32,7 +33,7 @@ use crate::{
     time::Instant,
 };
 
-pub(super) use self::submit::{Submission, content_of};
+pub(super) use self::submit::Submission;
 
 /// What is known of a connection beyond what every one has.
 #[derive(Clone, Debug)]
@@ -128,7 +129,8 @@ impl Session {
 impl<P: Probe> Server<P> {
     /// A frame of a session whose user is loaded.
     pub(super) fn session_received(&mut self, conn: ConnId, user: UserKey, bytes: Bytes) {
-        let Some(body) = frames::decode(bytes.clone()) else {
+        let cost_bytes = bytes.len() as u64;
+        let Some(body) = frames::decode(bytes) else {
             self.probe.reached(Rule::FrameUndecodable);
             self.stats.undecodable += 1;
             return self.close(conn, CloseReason::UndecodableFrame);
@@ -142,7 +144,7 @@ impl<P: Probe> Server<P> {
         }
         match body {
             Body::Hello(hello) => self.hello(conn, user, &hello),
-            Body::Submit(submit) => self.submit(conn, user, submit, bytes),
+            Body::Submit(submit) => self.submit(conn, user, submit, cost_bytes),
             Body::Fetch(fetch) => self.fetch(conn, user, &fetch),
             Body::Heartbeat(heartbeat) => {
                 self.probe.reached(Rule::SessionHeartbeat);
@@ -241,9 +243,10 @@ impl<P: Probe> Server<P> {
 
     /// Does what a session that is gone had asked for before its user was loaded: only submits outlive it.
     pub(super) fn session_departed(&mut self, conn: ConnId, user: UserKey, bytes: Bytes) {
-        if let Some(Body::Submit(submit)) = frames::decode(bytes.clone()) {
+        let cost_bytes = bytes.len() as u64;
+        if let Some(Body::Submit(submit)) = frames::decode(bytes) {
             self.probe.reached(Rule::DepartedSession);
-            self.submit(conn, user, submit, bytes);
+            self.submit(conn, user, submit, cost_bytes);
         }
     }
 

@@ -2,10 +2,9 @@
 
 use alloc::{borrow::ToOwned as _, boxed::Box};
 
-use bytes::Bytes;
-use switchboard_proto::v1::{RejectCode, Submit, client_frame::Body};
+use switchboard_proto::v1::{RejectCode, Submit};
 
-use super::frames;
+use super::{direct, frames};
 use crate::{
     action::Frame,
     entry,
@@ -33,7 +32,7 @@ pub(in crate::server) struct Submission {
 impl<P: Probe> Server<P> {
     /// Takes a message on its way through the store, if there is nothing wrong with it and there is room. Who may
     /// write to whom is for the store to say: what is known here may be a moment old, and a refusal is final.
-    pub(super) fn submit(&mut self, conn: ConnId, user: UserKey, submit: Submit, bytes: Bytes) {
+    pub(super) fn submit(&mut self, conn: ConnId, user: UserKey, submit: Submit, cost_bytes: u64) {
         let Some(user) = self.users.get(user) else { return };
         let (sender, avatar) = (user.id.clone(), user.avatar.clone());
         let id = frames::message_id(&submit.message_id);
@@ -51,7 +50,6 @@ impl<P: Probe> Server<P> {
             self.stats.refused_invalid += 1;
             return self.rejected(conn, &submit.message_id, RejectCode::Invalid, text);
         };
-        let cost_bytes = bytes.len() as u64;
         let Some(key) = self.pipeline_with_room(conn, &sender, cost_bytes) else {
             self.probe.reached(Rule::SubmitBusy);
             self.stats.refused_pending += 1;
@@ -59,7 +57,10 @@ impl<P: Probe> Server<P> {
             return self.rejected(conn, &submit.message_id, RejectCode::Busy, text);
         };
         let form = match &subject {
-            Subject::Message => Form::Session { frame: bytes, avatar },
+            Subject::Message => {
+                let file = content.file.as_str().into();
+                Form::Session { kind: content.kind, text: content.text.as_str().into(), file, avatar }
+            }
             Subject::Edit { .. } | Subject::Recall { .. } | Subject::Change(_) => {
                 Form::Entry { text: content.text.as_str().into(), subject: subject.clone() }
             }
@@ -100,7 +101,7 @@ impl<P: Probe> Server<P> {
     }
 
     fn accepted(&mut self, conn: ConnId, id: MessageId, to: &Recipient, place: Place) {
-        self.deliver_to_conn(conn, Frame::Message(frames::accepted(id, to, place)));
+        self.deliver_to_conn(conn, Frame::Message(direct::accepted(id, to, place)));
     }
 
     /// The message is not in the log, as far as is known.
@@ -130,14 +131,5 @@ impl<P: Probe> Server<P> {
 
     fn rejected(&mut self, conn: ConnId, id: &[u8], code: RejectCode, text: &str) {
         self.deliver_to_conn(conn, Frame::Message(frames::rejected(id, code, text)));
-    }
-}
-
-/// What a kept Submit says.
-pub(in crate::server) fn content_of(frame: &Bytes) -> switchboard_proto::v1::Content {
-    match frames::decode(frame.clone()) {
-        Some(Body::Submit(Submit { content: Some(content), .. })) => content,
-        // Only submits with a content are kept.
-        Some(_) | None => switchboard_proto::v1::Content::default(),
     }
 }

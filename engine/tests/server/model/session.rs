@@ -429,5 +429,6 @@ fn page(fetch_id: u64, of: &Recipient, part: &Messages) -> Frame {
         messages: part.messages.iter().map(message).collect(),
         head_seq: part.head_seq,
         first_seq: part.first_seq,
+        group_name: part.group_name.to_string(),
     }))
 }

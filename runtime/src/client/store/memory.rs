@@ -11,7 +11,7 @@ use switchboard_engine::{
 
 use super::{
     Change, Store, StoreError, Summary,
-    changes::{changed_by, is_unread, target},
+    changes::{changed_by, is_unread, name_given_by, target},
 };
 
 /// Messages kept of each conversation, unless it is said otherwise.
@@ -37,6 +37,8 @@ struct Memory {
     /// Openings so far.
     openings: u64,
     logs: BTreeMap<Recipient, Log>,
+    /// What groups are called.
+    names: BTreeMap<Recipient, Arc<str>>,
     /// Moves of cursors so far.
     moves: u64,
     submits: Vec<PendingSubmit>,
@@ -79,6 +81,9 @@ impl Memory {
                 self.forget_submit(*id);
             }
             Change::Message { conversation, epoch, message } => {
+                if let Some(name) = name_given_by(message) {
+                    self.names.insert(conversation.clone(), name.into());
+                }
                 let log = self.moved(conversation, *epoch, message.seq);
                 log.messages.insert(message.seq, Arc::clone(message));
                 if let Some(target) = target(message)
@@ -98,6 +103,9 @@ impl Memory {
                 if let Some(log) = self.logs.get_mut(conversation).filter(|log| log.epoch == *epoch) {
                     *(if *own { &mut log.own } else { &mut log.peer }) = *marks;
                 }
+            }
+            Change::Named { conversation, name } => {
+                self.names.insert(conversation.clone(), Arc::clone(name));
             }
             Change::Reset { conversation } => {
                 self.logs.remove(conversation);
@@ -210,15 +218,19 @@ impl Store for MemoryStore {
 
     fn conversations(&mut self, limit: u32) -> Result<Vec<Summary>, StoreError> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let summary = |(conversation, log): (&Recipient, &Log)| Summary {
+        let summary = |names: &BTreeMap<_, _>, (conversation, log): (&Recipient, &Log)| Summary {
             conversation: conversation.clone(),
+            name: names.get(conversation).cloned().unwrap_or_default(),
             epoch: log.epoch,
             last_seq: log.cursor,
             own: log.own,
             peer: log.peer,
             unread: log.messages.values().filter(|message| is_unread(message, log.own.read)).count() as u64,
         };
-        Ok(self.with(|memory| memory.by_move().into_iter().take(limit).map(summary).collect()))
+        Ok(self.with(|memory| {
+            let logs = memory.by_move().into_iter().take(limit);
+            logs.map(|log| summary(&memory.names, log)).collect()
+        }))
     }
 }
 

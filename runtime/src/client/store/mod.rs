@@ -12,7 +12,7 @@ use switchboard_engine::{
     LogMessage, Marks, MessageId, PendingSubmit, Place, Recipient, RejectReason, Resume, UserId,
 };
 
-pub use changes::changed_by;
+pub use changes::{changed_by, name_given_by};
 pub use error::StoreError;
 pub use memory::MemoryStore;
 pub use sqlite::SqliteStore;
@@ -66,6 +66,8 @@ pub trait Store: Send + 'static {
 pub struct Summary {
     /// The conversation.
     pub conversation: Recipient,
+    /// What a group is called, as far as that is known; else empty.
+    pub name: Arc<str>,
     /// Which log of the conversation.
     pub epoch: u64,
     /// Place of the last entry.
@@ -103,7 +105,8 @@ pub enum Change {
         reason: RejectReason,
     },
     /// The next entry of a conversation; the conversation's cursor is its place. If it is an edit or a recall, the
-    /// message that it is about is from now on what [`changed_by`] makes of it.
+    /// message that it is about is from now on what [`changed_by`] makes of it; if it gives the group a name, that is its
+    /// name from now on.
     Message {
         /// The conversation.
         conversation: Recipient,
@@ -133,7 +136,15 @@ pub enum Change {
         /// The marks.
         marks: Marks,
     },
-    /// Nothing of the conversation is true any more, its cursor and marks neither. What is pending stays.
+    /// What a group is called now. Entries that call it otherwise, which [`name_given_by`] tells, may follow.
+    Named {
+        /// The group's conversation.
+        conversation: Recipient,
+        /// Its name.
+        name: Arc<str>,
+    },
+    /// Nothing of the conversation is true any more, its cursor and marks neither. What is pending stays, and so does a
+    /// group's name.
     Reset {
         /// The conversation.
         conversation: Recipient,

@@ -14,15 +14,16 @@ use switchboard_engine::{
 
 use super::{
     Change, Store, StoreError, Summary,
-    changes::{changed_by, target},
+    changes::{changed_by, name_given_by, target},
     memory::run_before,
 };
 
 /// Marks a database as a client's ("SWBC").
 const APPLICATION_ID: i32 = 0x5357_4243;
 /// The version of the schema.
-const VERSION: i32 = 1;
-const SCHEMA: &str = include_str!("schema.sql");
+const VERSION: i32 = 2;
+/// What makes each version out of the one before it.
+const SCHEMA: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
 /// How long a client waits for one that is just closing the same file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -54,7 +55,7 @@ impl SqliteStore {
             }
             Found::Version(_) => {}
         }
-        match prepare(&mut connection, found == Found::Version(0)) {
+        match prepare(&mut connection) {
             Ok(None) => Ok(Self { connection, file }),
             Ok(Some(damage)) => Err(StoreError::Damaged { file, source: damage.into() }),
             Err(error) => Err(classify(&file, "open", error)),
@@ -91,13 +92,17 @@ fn inspect(connection: &Connection) -> rusqlite::Result<Found> {
     })
 }
 
-/// Takes the lock, makes the schema if the file is new, and says what is damaged.
-fn prepare(connection: &mut Connection, new: bool) -> rusqlite::Result<Option<String>> {
+/// Takes the lock, brings the schema to the newest version, and says what is damaged.
+fn prepare(connection: &mut Connection) -> rusqlite::Result<Option<String>> {
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Exclusive)?;
-    if new {
-        transaction.execute_batch(SCHEMA)?;
+    // Under the lock: another client may have done it since the file was looked at.
+    let version: i32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version < VERSION {
+        for step in SCHEMA.iter().skip(usize::try_from(version).unwrap_or_default()) {
+            transaction.execute_batch(step)?;
+        }
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
     }
@@ -185,11 +190,13 @@ impl Store for SqliteStore {
         let select = "SELECT is_group, peer, epoch, seq, own_delivered, own_read, peer_delivered, peer_read,
                           (SELECT count(*) FROM messages WHERE messages.is_group = logs.is_group
                               AND messages.peer = logs.peer AND messages.seq > own_read
-                              AND NOT own AND NOT is_recalled AND subject = x'')
+                              AND NOT own AND NOT is_recalled AND subject = x''),
+                          coalesce((SELECT name FROM group_names WHERE is_group AND group_names.peer = logs.peer), '')
                       FROM logs ORDER BY moved DESC LIMIT ?1";
         let summaries = self.all(select, [limit], |row| {
             Ok(Summary {
                 conversation: conversation_at(row, 0)?,
+                name: row.get(9)?,
                 epoch: u64_at(row, 2)?,
                 last_seq: u64_at(row, 3)?,
                 own: marks_at(row, 4)?,
@@ -227,6 +234,9 @@ fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()>
         Change::Message { conversation, epoch, message } => {
             moved(transaction, conversation, *epoch, message.seq)?;
             put(transaction, conversation, message)?;
+            if let Some(name) = name_given_by(message) {
+                call(transaction, conversation, name)?;
+            }
             if let Some(target) = target(message) {
                 let about = "seq = ?3";
                 for target in some(transaction, conversation, about, target)? {
@@ -249,6 +259,7 @@ fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()>
             let [epoch, delivered, read] = [*epoch, marks.delivered, marks.read].map(u64::cast_signed);
             transaction.prepare_cached(update)?.execute(params![is_group, peer, epoch, delivered, read])?;
         }
+        Change::Named { conversation, name } => call(transaction, conversation, name)?,
         Change::Reset { conversation } => {
             let conversation = key(conversation);
             for delete in [
@@ -270,6 +281,14 @@ fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()>
         }
     }
     Ok(())
+}
+
+/// Keeps what a group is called.
+fn call(transaction: &Transaction<'_>, conversation: &Recipient, name: &str) -> rusqlite::Result<()> {
+    let Recipient::Group(group) = conversation else { return Ok(()) };
+    let upsert = "INSERT INTO group_names (peer, name) VALUES (?1, ?2)
+                  ON CONFLICT DO UPDATE SET name = excluded.name";
+    transaction.prepare_cached(upsert)?.execute([group.as_str(), name]).map(drop)
 }
 
 fn moved(

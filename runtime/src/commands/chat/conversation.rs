@@ -1,5 +1,10 @@
 //! What the user is told: from what a client says to lines. Knows no terminal, no socket and no clock.
 
+mod connection;
+mod names;
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     error::Error,
@@ -7,20 +12,15 @@ use std::{
     time::Duration,
 };
 
-use switchboard_engine::{
-    ClosedReason, GroupChange, GroupId, LogMessage, MessageId, Recipient, Subject, UserId,
-};
+use switchboard_engine::{GroupChange, GroupId, LogMessage, MessageId, Recipient, Subject, UserId};
 
 use super::{
     shown::{ACCEPTED, Shown},
-    text::{NAME_LIMIT_CHARS, Style, change, neutral, short},
+    text::{Style, change, neutral},
 };
-use crate::client::{Event, State, Summary};
+use crate::client::{Event, Summary};
 
-/// Groups whose names are remembered.
-const NAMES_LIMIT: usize = 1_000;
-/// An id of a group is cut to so many characters where a whole one is not needed.
-const ID_LIMIT_CHARS: usize = 12;
+use connection::chain;
 
 /// A line to show, without what depends on where it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,54 +113,6 @@ impl Conversation {
         format!("{}> ", self.label(&self.current))
     }
 
-    /// A conversation in a few words: a group by its name, if that is known.
-    fn label(&self, conversation: &Recipient) -> String {
-        match conversation {
-            Recipient::User(user) => neutral(user.as_str()),
-            Recipient::Group(group) => match self.names.get(group).filter(|name| !name.is_empty()) {
-                Some(name) => name.clone(),
-                None => format!("group {}", short(group.as_str(), ID_LIMIT_CHARS)),
-            },
-        }
-    }
-
-    /// What a group is called from now on.
-    pub(super) fn call(&mut self, group: &GroupId, name: &str) {
-        if self.names.len() < NAMES_LIMIT || self.names.contains_key(group) {
-            self.names.insert(group.clone(), short(name, NAME_LIMIT_CHARS));
-        }
-    }
-
-    /// The group that the user means: the one with this id or, of those that were heard of here, the only one with
-    /// this name, or whose id begins so.
-    pub(super) fn group(&self, group: GroupId) -> GroupId {
-        if self.names.contains_key(&group) {
-            return group;
-        }
-        let only = |fits: &dyn Fn(&GroupId, &String) -> bool| {
-            let mut fitting = self.names.iter().filter(|(id, name)| fits(id, name)).map(|(id, _)| id);
-            fitting.next().filter(|_| fitting.next().is_none()).cloned()
-        };
-        only(&|_, name| name == group.as_str())
-            .or_else(|| only(&|id, _| id.as_str().starts_with(group.as_str())))
-            .unwrap_or(group)
-    }
-
-    /// Learns what groups are called.
-    fn learn(&mut self, conversation: &Recipient, message: &LogMessage) {
-        let Recipient::Group(group) = conversation else { return };
-        match &message.content.subject {
-            Subject::Change(change) if new_name(change).is_some() => {
-                self.call(group, new_name(change).unwrap_or_default());
-            }
-            Subject::Message | Subject::Edit { .. } | Subject::Recall { .. } | Subject::Change(_) => {
-                if !self.names.contains_key(group) {
-                    self.call(group, "");
-                }
-            }
-        }
-    }
-
     pub(super) const fn current(&self) -> &Recipient {
         &self.current
     }
@@ -198,8 +150,11 @@ impl Conversation {
         self.newest_shown
     }
 
-    /// How far the other side of a conversation is, from before.
-    pub(super) fn marked_before(&mut self, summary: &Summary) {
+    /// How far the other side of a conversation is, from before, and what a group is called.
+    pub(super) fn known_before(&mut self, summary: &Summary) {
+        if let Recipient::Group(group) = &summary.conversation {
+            self.call(group, &summary.name);
+        }
         // No news: the lines that follow have their ticks.
         let _ = self.shown.marked(&summary.conversation, summary.peer);
     }
@@ -274,9 +229,14 @@ impl Conversation {
             self.newest_shown = self.newest_shown.max(last.seq);
         }
         let current = self.current.clone();
+        // What the group was called then is worth something only to who does not know what it is called now.
+        let is_named = matches!(&current, Recipient::Group(group)
+            if self.names.get(group).is_some_and(|name| !name.is_empty()));
         for message in messages {
             self.shown.add(&current, message);
-            self.learn(&current, message);
+            if !is_named {
+                self.learn(&current, message);
+            }
         }
         // Edits and recalls have changed what they are about.
         let shown = messages.iter().filter(|message| {
@@ -311,6 +271,7 @@ impl Conversation {
                 let quote = self.unaccepted.remove(&id).map_or_else(String::new, |message| message.quote);
                 vec![Line::Status(format!("not sent: {quote}: the server does not take it: {text}"))]
             }
+            Event::Named { conversation, name } => self.named(&conversation, &name).into_iter().collect(),
             Event::CaughtUp => {
                 self.caught_up = true;
                 Vec::new()
@@ -413,400 +374,5 @@ impl Conversation {
             line.push_str(self.shown.ticks(conversation, message.seq));
         }
         Line::Message(line)
-    }
-
-    fn state_changed(&mut self, state: &State, clock: &impl Clock) -> Vec<Line> {
-        let text = match state {
-            State::Connecting { .. } | State::Waiting { .. } if self.leaving => return Vec::new(),
-            State::Connecting { failures: 0 } => format!("connecting to {}", self.server),
-            // When the next try would come was told.
-            State::Connecting { .. } | State::Greeting | State::Closing => return Vec::new(),
-            State::CatchingUp => {
-                self.was_online = true;
-                self.loss_told.clear();
-                return Vec::new();
-            }
-            // What was missed stands above this line.
-            State::Online => {
-                self.was_online = true;
-                self.loss_told.clear();
-                format!("online as {}", self.me)
-            }
-            State::Waiting { until, cause, error, .. } => {
-                let cause = error.as_ref().map_or_else(|| cause.to_string(), |error| chain(error));
-                // The same again every few seconds would bury the conversation.
-                if self.loss_told == cause {
-                    return self.tell_unaccepted().into_iter().collect();
-                }
-                self.loss_told.clone_from(&cause);
-                format!("offline: {cause}; next try in {}", seconds(clock.until(*until)))
-            }
-            State::Closed(ClosedReason::TakenOver) => {
-                "taken over: a newer connection of the same user took this one's place".to_owned()
-            }
-            State::Closed(ClosedReason::TooManyDevices) => {
-                "closed: the user has too many connections, and this was the oldest".to_owned()
-            }
-            State::Closed(ClosedReason::Dismissed) => {
-                "closed: the server asks not to be dialled again".to_owned()
-            }
-            State::Closed(ClosedReason::Application | ClosedReason::NotStarted) => "closed".to_owned(),
-            State::Failed(error) => chain(error),
-        };
-        let mut lines = vec![Line::Status(text)];
-        lines.extend(match state {
-            State::Waiting { .. }
-            | State::Closed(
-                ClosedReason::TakenOver | ClosedReason::TooManyDevices | ClosedReason::Dismissed,
-            ) => self.tell_unaccepted(),
-            State::Closed(ClosedReason::Application | ClosedReason::NotStarted)
-            | State::Connecting { .. }
-            | State::Greeting
-            | State::CatchingUp
-            | State::Online
-            | State::Closing
-            | State::Failed(_) => None,
-        });
-        lines
-    }
-
-    /// Of what waits because the connection was lost, the user has not been told yet.
-    fn tell_unaccepted(&mut self) -> Option<Line> {
-        let mut untold = self.unaccepted.values_mut().filter(|message| !message.told);
-        let first = untold.next()?;
-        first.told = true;
-        let others = untold.map(|message| message.told = true).count();
-        let quote = &first.quote;
-        Some(Line::Status(match others {
-            0 => format!("waiting for the connection: {quote}"),
-            _ => format!("waiting for the connection: {quote} and {others} more"),
-        }))
-    }
-
-    /// Who, with whom, and how.
-    pub(super) fn who_am_i(&self, state: &State, clock: &impl Clock) -> Line {
-        let state = match state {
-            State::Online => "online".to_owned(),
-            State::CatchingUp => "online, fetching what was missed".to_owned(),
-            State::Connecting { .. } | State::Greeting => "connecting".to_owned(),
-            State::Closing => "closing".to_owned(),
-            State::Closed(_) | State::Failed(_) => "closed".to_owned(),
-            State::Waiting { until, .. } => {
-                format!("offline, next try in {}", seconds(clock.until(*until)))
-            }
-        };
-        let Self { me, server, current, unaccepted, .. } = self;
-        let waiting = match unaccepted.len() {
-            0 => String::new(),
-            count => format!("; not sent yet: {count}"),
-        };
-        Line::Status(format!("you are {me}, talking to {}; {server}: {state}{waiting}", self.label(current)))
-    }
-}
-
-/// What a change calls the group from then on.
-const fn new_name(change: &GroupChange) -> Option<&str> {
-    match change {
-        GroupChange::Create { name, .. } | GroupChange::Rename(name) => Some(name),
-        GroupChange::Join
-        | GroupChange::Leave
-        | GroupChange::Invite(_)
-        | GroupChange::Kick(_)
-        | GroupChange::SetRole(..)
-        | GroupChange::Mute(..) => None,
-    }
-}
-
-/// An error with its causes, on one line.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
-}
-
-/// Whole seconds, rounded up.
-fn seconds(duration: Duration) -> String {
-    format!("{} s", duration.as_millis().div_ceil(1000).max(1))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Instant;
-    use switchboard_engine::{Content, LossCause, Marks, Place, RejectReason};
-
-    struct NoClock(Instant);
-
-    impl Clock for NoClock {
-        fn time(&self, _: i64) -> String {
-            String::new()
-        }
-
-        fn until(&self, at: Instant) -> Duration {
-            at - self.0
-        }
-    }
-
-    struct Talk {
-        conversation: Conversation,
-        clock: NoClock,
-    }
-
-    fn user(id: &str) -> Recipient {
-        Recipient::User(UserId::new(id).unwrap())
-    }
-
-    fn talk(manner: Manner) -> Talk {
-        let style = Style { colours: false, times: false };
-        let me = UserId::new("alice").unwrap();
-        let conversation = Conversation::new(me, "ws://h:1".to_owned(), user("bob"), style, manner);
-        Talk { conversation, clock: NoClock(Instant::now()) }
-    }
-
-    const TERMINAL: Manner = Manner { interactive: true };
-    const PIPE: Manner = Manner { interactive: false };
-    const ID: MessageId = MessageId([1; 16]);
-
-    impl Talk {
-        fn told(&mut self, event: Event) -> Vec<String> {
-            self.conversation.told(event, &self.clock).into_iter().map(text).collect()
-        }
-
-        fn waiting(&self) -> Event {
-            let until = self.clock.0 + Duration::from_millis(2_100);
-            Event::State(State::Waiting { until, failures: 1, cause: LossCause::Broken, error: None })
-        }
-
-        fn says(&mut self, conversation: &Recipient, id: MessageId, from: &str) -> Vec<String> {
-            let from = UserId::new(from).unwrap();
-            let own = from.as_str() == "alice";
-            let seq = id.0[0].into();
-            let message = LogMessage {
-                seq,
-                id,
-                from,
-                content: Content::text("hi"),
-                stored_at_ms: 0,
-                own,
-                changed_seq: 0,
-                is_recalled: false,
-            };
-            let conversation = conversation.clone();
-            self.told(Event::Message { conversation, epoch: 1, message: Arc::new(message) })
-        }
-    }
-
-    fn text(line: Line) -> String {
-        match line {
-            Line::Message(text) | Line::Status(text) => text,
-        }
-    }
-
-    fn accepted() -> Event {
-        Event::Accepted { id: ID, place: Place { epoch: 1, seq: 1, stored_at_ms: 0 } }
-    }
-
-    #[test]
-    fn a_message_typed_offline_is_told_to_wait_and_ticked_when_the_server_has_it() {
-        for manner in [TERMINAL, PIPE] {
-            let mut talk = talk(manner);
-            let line = talk.conversation.taken(ID, "\"hi\"", true).unwrap();
-            assert_eq!(text(line), "waiting for the connection: \"hi\"");
-            assert!(talk.told(Event::State(State::CatchingUp)).is_empty());
-            assert!(talk.conversation.was_online());
-            assert_eq!(talk.told(Event::State(State::Online)), ["online as alice"]);
-            assert_eq!(talk.told(accepted()), ["✓ \"hi\""]);
-            assert_eq!((talk.conversation.unaccepted(), talk.conversation.lost()), (0, 0));
-        }
-    }
-
-    #[test]
-    fn in_a_pipe_nothing_is_told_of_a_message_that_goes_out_at_once() {
-        let mut talk = talk(PIPE);
-        assert_eq!(talk.conversation.taken(ID, "\"hi\"", false), None);
-        assert!(talk.told(accepted()).is_empty());
-        assert!(talk.says(&user("bob"), ID, "alice").is_empty());
-        assert_eq!(talk.says(&user("bob"), MessageId([2; 16]), "bob"), ["bob: hi"]);
-    }
-
-    #[test]
-    fn messages_caught_by_a_lost_connection_are_told_once() {
-        let mut talk = talk(TERMINAL);
-        for id in 1..=3 {
-            assert_eq!(talk.conversation.taken(MessageId([id; 16]), "\"hi\"", false), None);
-        }
-        let offline = "offline: the connection broke; next try in 3 s";
-        let waiting = talk.waiting();
-        assert_eq!(talk.told(waiting.clone()), [offline, "waiting for the connection: \"hi\" and 2 more"]);
-        assert!(talk.told(waiting).is_empty());
-        assert_eq!(talk.told(accepted()), ["✓ \"hi\""]);
-    }
-
-    #[test]
-    fn what_is_turned_away_is_told_with_the_reason_and_counted() {
-        let mut talk = talk(TERMINAL);
-        talk.conversation.taken(ID, "\"hi\"", false);
-        let reason = RejectReason::NoSuchConversation;
-        let rejected = Event::Rejected { id: ID, reason, text: "no such group".into() };
-        assert_eq!(talk.told(rejected), ["not sent: \"hi\": the server does not take it: no such group"]);
-        assert_eq!((talk.conversation.unaccepted(), talk.conversation.lost()), (0, 1));
-    }
-
-    #[test]
-    fn what_was_said_here_is_not_shown_again_and_what_was_said_elsewhere_is() {
-        let mut talk = talk(TERMINAL);
-        talk.told(Event::CaughtUp);
-        talk.conversation.taken(ID, "\"hi\"", false);
-        assert!(talk.says(&user("bob"), ID, "alice").is_empty());
-        assert_eq!(talk.says(&user("bob"), MessageId([2; 16]), "alice"), ["you: hi ✓"]);
-        assert_eq!(talk.says(&user("carol"), MessageId([3; 16]), "alice"), ["[to carol] you: hi ✓"]);
-    }
-
-    #[test]
-    fn what_was_shown_as_the_past_is_not_shown_again() {
-        let mut talk = talk(TERMINAL);
-        let from = UserId::new("bob").unwrap();
-        let content = Content::text("hi");
-        let message = LogMessage {
-            seq: 2,
-            id: ID,
-            from,
-            content,
-            stored_at_ms: 0,
-            own: false,
-            changed_seq: 0,
-            is_recalled: false,
-        };
-        assert_eq!(talk.conversation.history(&[Arc::new(message)], &talk.clock).len(), 1);
-        assert_eq!(talk.conversation.oldest_shown(), 2);
-        assert!(talk.says(&user("bob"), MessageId([2; 16]), "bob").is_empty());
-        assert_eq!(talk.says(&user("bob"), MessageId([3; 16]), "bob"), ["bob: hi"]);
-    }
-
-    #[test]
-    fn what_was_missed_elsewhere_is_counted_by_the_store_until_everything_was_told() {
-        let mut talk = talk(TERMINAL);
-        assert_eq!(talk.says(&user("bob"), ID, "bob"), ["bob: hi"]);
-        assert!(talk.says(&user("carol"), ID, "carol").is_empty());
-        let summary = |conversation, unread| Summary {
-            conversation,
-            epoch: 1,
-            last_seq: 9,
-            own: Marks::default(),
-            peer: Marks::default(),
-            unread,
-        };
-        let unread = |talk: &Talk, summary| talk.conversation.unread(&summary).map(text);
-        assert_eq!(unread(&talk, summary(user("carol"), 2)).unwrap(), "2 unread: /to carol");
-        assert_eq!(unread(&talk, summary(user("carol"), 0)), None);
-        assert_eq!(unread(&talk, summary(user("bob"), 2)), None);
-        talk.told(Event::CaughtUp);
-        assert_eq!(talk.says(&user("carol"), MessageId([3; 16]), "carol"), ["[to you] carol: hi"]);
-    }
-
-    #[test]
-    fn a_group_is_called_by_its_name_once_that_is_known() {
-        let mut talk = talk(TERMINAL);
-        let group = GroupId::new("1d9e1f5c-46a1-454b-9d23-f4d29627f595").unwrap();
-        let lunch = GroupId::new("lunch").unwrap();
-        talk.conversation.turn_to(Recipient::Group(group.clone()));
-        assert_eq!(talk.conversation.prompt(), "group 1d9e1f5c-46a…> ");
-        assert_eq!(talk.conversation.group(lunch.clone()), lunch);
-        let change = GroupChange::Create { name: "lunch".into(), invite_only: true };
-        let message = LogMessage {
-            seq: 1,
-            id: ID,
-            from: UserId::new("bob").unwrap(),
-            content: Content::change(change),
-            stored_at_ms: 0,
-            own: false,
-            changed_seq: 0,
-            is_recalled: false,
-        };
-        let conversation = Recipient::Group(group.clone());
-        let told = talk.told(Event::Message { conversation, epoch: 1, message: Arc::new(message) });
-        assert_eq!(told, ["bob created the group \"lunch\""]);
-        assert_eq!(talk.conversation.prompt(), "lunch> ");
-        assert_eq!(talk.conversation.group(lunch), group);
-        assert_eq!(talk.conversation.group(GroupId::new("1d9e").unwrap()), group);
-    }
-
-    #[test]
-    fn whether_the_other_one_is_here_is_told_when_it_changes() {
-        let mut talk = talk(TERMINAL);
-        let presence = |name: &str, online, last_seen_ms| Event::Presence {
-            user: UserId::new(name).unwrap(),
-            online,
-            last_seen_ms,
-        };
-        assert_eq!(talk.told(presence("bob", false, None)), ["bob is away"]);
-        assert_eq!(talk.told(presence("bob", true, None)), ["bob is online"]);
-        assert!(talk.told(presence("bob", true, None)).is_empty());
-        assert_eq!(talk.told(presence("bob", false, Some(7))), ["bob is away, last seen "]);
-        assert!(talk.told(presence("carol", true, None)).is_empty());
-    }
-
-    #[test]
-    fn ticks_tell_what_has_arrived_and_what_was_read_once() {
-        let mut talk = talk(TERMINAL);
-        let marked = |delivered, read| Event::Marked {
-            conversation: user("bob"),
-            epoch: 1,
-            own: false,
-            marks: Marks { delivered, read },
-        };
-        for id in 1..=2 {
-            talk.conversation.taken(MessageId([id; 16]), "\"hi\"", false);
-            talk.says(&user("bob"), MessageId([id; 16]), "alice");
-        }
-        assert_eq!(talk.told(marked(2, 0)), ["✓✓ \"hi\""]);
-        assert_eq!(talk.told(marked(2, 1)), ["✓✓ read \"hi\""]);
-        assert!(talk.told(marked(2, 1)).is_empty());
-        assert_eq!(talk.told(marked(3, 3)), ["✓✓ read \"hi\""]);
-        assert!(talk.told(marked(4, 4)).is_empty(), "nothing of alice's is there");
-        let types =
-            |types| Event::Typing { conversation: user("bob"), user: UserId::new("bob").unwrap(), types };
-        assert_eq!(talk.told(types(true)), ["bob is typing"]);
-        assert!(talk.told(types(false)).is_empty());
-    }
-
-    #[test]
-    fn what_was_taken_back_is_named_and_the_last_own_message_is_known() {
-        let mut talk = talk(TERMINAL);
-        talk.told(Event::CaughtUp);
-        assert_eq!(talk.conversation.last_own(), None);
-        talk.says(&user("bob"), MessageId([1; 16]), "alice");
-        talk.says(&user("bob"), MessageId([2; 16]), "bob");
-        talk.says(&user("carol"), MessageId([3; 16]), "alice");
-        assert_eq!(talk.conversation.last_own(), Some(1));
-        let recall = |seq, target, from| LogMessage {
-            seq,
-            id: ID,
-            from: UserId::new(from).unwrap(),
-            content: Content::recall(target),
-            stored_at_ms: 0,
-            own: false,
-            changed_seq: 0,
-            is_recalled: false,
-        };
-        let mut told = |conversation, message| {
-            talk.told(Event::Message { conversation, epoch: 1, message: Arc::new(message) })
-        };
-        assert_eq!(told(user("bob"), recall(4, 2, "bob")), ["bob took back \"hi\""]);
-        assert_eq!(told(user("eve"), recall(4, 2, "eve")), ["[eve] eve took back a message"]);
-    }
-
-    #[test]
-    fn no_next_try_is_announced_to_whoever_leaves() {
-        let mut talk = talk(TERMINAL);
-        talk.conversation.leave();
-        let waiting = talk.waiting();
-        assert!(talk.told(waiting).is_empty());
-        let closed = Event::State(State::Closed(ClosedReason::Application));
-        assert_eq!(talk.told(closed), ["closed"]);
     }
 }

@@ -236,7 +236,7 @@ impl Chat {
         self.watch().await;
         if self.terminal.is_some() {
             for summary in self.client.conversations(SUMMARY_LIMIT).await? {
-                self.conversation.marked_before(&summary);
+                self.conversation.known_before(&summary);
             }
             let messages = self.client.messages(self.conversation.current().clone(), 0, self.history).await?;
             self.show_history(&messages).await?;
@@ -343,6 +343,7 @@ impl Chat {
             Event::Message { .. }
             | Event::Skipped { .. }
             | Event::Marked { .. }
+            | Event::Named { .. }
             | Event::Typing { .. }
             | Event::Reset { .. }
             | Event::Accepted { .. }

@@ -108,9 +108,15 @@ impl State {
                 Action::Send { to, frame } => {
                     let bytes = websocket::encode(&frame);
                     let payload_len = frame.payload().len();
+                    let (mut bytes, mut left) = (Some(bytes), to.len());
                     for conn in to {
-                        let Some(socket) = self.sockets.get_mut(*conn) else { continue };
-                        if socket.push(bytes.clone(), payload_len) && !socket.dirty {
+                        left -= 1;
+                        // The last one takes the frame: with one recipient, nothing is shared.
+                        let share = if left == 0 { bytes.take() } else { bytes.clone() };
+                        let (Some(frame), Some(socket)) = (share, self.sockets.get_mut(*conn)) else {
+                            continue;
+                        };
+                        if socket.push(frame, payload_len) && !socket.dirty {
                             socket.dirty = true;
                             self.dirty.push(*conn);
                         }
