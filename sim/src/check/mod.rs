@@ -124,7 +124,7 @@ impl core::fmt::Display for Violation {
 }
 
 /// Where a message goes by the rules.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Route {
     /// Stored, then to a user.
     User(u16),

@@ -2,6 +2,7 @@
 //! on at all, and how often each of them happens.
 
 mod changes;
+mod resend;
 mod sessions;
 mod signals;
 mod steps;
@@ -32,6 +33,7 @@ pub const PROFILES: &[(&str, &str)] = &[
         "sessions",
         "the session protocol alone: devices that die, networks and stores that fail, hostile clients",
     ),
+    ("resend", "classic clients that lose connections and return: what they have missed is sent again"),
     (
         "original",
         "what the original server can be given: raw clients, one shard a node, things at the same moment",
@@ -159,6 +161,7 @@ pub fn from_sources(mut sources: Sources, seed: u64, profile: &str) -> Schedule 
         }
     }
     add_signals(&mut sources.signals, &mut schedule, profile);
+    resend::add_losses(&mut sources.signals, &mut schedule, profile);
     schedule
 }
 

@@ -142,6 +142,19 @@ fn possible(profile: &str, class: Class) -> bool {
                 | Class::Net
         ),
         "readers" => matches!(class, Class::Pause | Class::Resume | Class::Cut | Class::Net),
+        "resend" => matches!(
+            class,
+            Class::Cut
+                | Class::Ghost
+                | Class::Crash
+                | Class::Stop
+                | Class::Net
+                | Class::Pause
+                | Class::Resume
+                | Class::Store
+                | Class::Bus
+                | Class::Mass
+        ),
         "rates" => matches!(class, Class::Misbehave | Class::Nowhere | Class::Net | Class::Cut),
         "store" => matches!(
             class,

@@ -10,6 +10,7 @@ pub(super) fn world(sources: &mut Sources, seed: u64, profile: &str) -> Schedule
     let clients = match profile {
         BENCH | BENCH_LONG => 50,
         "small" | "original" => workload.between(2, 5),
+        "resend" => workload.between(2, 6),
         _ => workload.between(2, 16),
     };
     (settings.nodes, settings.shards) = match profile {
@@ -17,10 +18,12 @@ pub(super) fn world(sources: &mut Sources, seed: u64, profile: &str) -> Schedule
         "small" => (1, 1),
         "original" => (1 + u64::from(workload.chance(250)), 1),
         "bus" => (workload.between(2, 4), workload.between(1, 2)),
+        "resend" => (1 + u64::from(workload.chance(200)), 1 + u64::from(workload.chance(300))),
         _ => (workload.between(1, 3), workload.between(1, 2)),
     };
     settings.users = match profile {
         BENCH | BENCH_LONG => 50,
+        "resend" => workload.between(2, 4),
         _ => workload.between(2, clients.max(3)),
     };
     settings.newest_wins = u64::from(workload.chance(300));
@@ -46,6 +49,13 @@ pub(super) fn world(sources: &mut Sources, seed: u64, profile: &str) -> Schedule
         settings.bus_delay_us = network.between(20, 2_000);
         settings.bus_jitter_us = [0, 500, 20_000][network.weighted(&[1, 2, 1])];
         settings.store_jitter_us = [0, 500, 20_000][network.weighted(&[1, 2, 1])];
+    }
+    if profile == "resend" {
+        settings.resend_messages = 1_000;
+        // On slow networks much is on its way that is lost with a connection.
+        if network.chance(400) {
+            settings.net_delay_us = network.between(50_000, 200_000);
+        }
     }
     if profile == "original" {
         (settings.net_jitter_us, settings.store_jitter_us) = (0, 0);
@@ -80,7 +90,7 @@ fn with_sessions(
 ) -> Vec<ClientSpec> {
     let permille = match profile {
         "sessions" => 1000,
-        "classic" | "original" | BENCH | BENCH_LONG => 0,
+        "classic" | "original" | "resend" | BENCH | BENCH_LONG => 0,
         _ => [0, 300, 700][workload.weighted(&[2, 1, 1])],
     };
     if permille == 0 {

@@ -18,6 +18,8 @@ pub(super) enum Duty {
     Reply { conn: ConnKey, since_us: u64 },
     /// A session has been told the heads that it asked for then.
     Heads { conn: ConnKey, since_us: u64 },
+    /// A classic client that was welcomed then has heard what it had missed.
+    Missed { conn: ConnKey, since_us: u64 },
     /// A sign that somebody types has been heard.
     Typing { place: u32 },
     /// All who are rung have heard it.
@@ -64,6 +66,7 @@ impl Spec {
             }
             Duty::Reply { conn, since_us } => self.judge_reply(conn, since_us),
             Duty::Heads { conn, since_us } => self.judge_heads(conn, since_us),
+            Duty::Missed { conn, since_us } => self.judge_missed(conn, since_us, said),
             Duty::Typing { place } => self.judge_typing(place),
             Duty::Presence { conn, user } => self.judge_presence(conn, user),
             Duty::Rung { conn, id, since_us } => self.judge_rung(conn, id, since_us),

@@ -104,6 +104,7 @@ impl Spec {
             return;
         }
         self.present[user].push(conn);
+        self.returns(conn);
         self.is_seen(conn);
         let here = self.present[user].iter().filter(|conn| self.lines[**conn as usize].shard == shard);
         let (count, limit) = (here.count(), self.limits.connections_per_user);

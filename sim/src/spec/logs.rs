@@ -207,6 +207,12 @@ impl Logs {
         self.rights(group, user).iter().any(within)
     }
 
+    /// Whether a user belongs to a group, and has been told to read it from this place on or an earlier one.
+    pub(super) fn reads_on(&self, group: u16, user: u16, seq: u64) -> bool {
+        let right = self.rights(group, user).last();
+        right.is_some_and(|right| right.left.is_none() && right.first_seq <= seq)
+    }
+
     /// How far a user may have read a log at some time since then: up to which place, or everything.
     pub(super) fn limits(&self, log: LogKey, user: u16, since_us: u64) -> Vec<u64> {
         let Some(Peer::Group(group)) = peer_of(log, user) else { return vec![u64::MAX] };

@@ -34,6 +34,7 @@ mod hears;
 mod logs;
 mod marks;
 mod presence;
+mod resend;
 mod rights;
 mod sessions;
 mod typing;
@@ -154,6 +155,7 @@ pub(crate) struct Spec {
     due_then: BTreeMap<(u64, u64), Duty>,
     duties: u64,
     typing: typing::Typing,
+    resend: resend::Resend,
     calls: calls::Calls,
     presence: presence::Presence,
     recent: Recent,
@@ -257,6 +259,7 @@ impl Spec {
             due_then: BTreeMap::new(),
             duties: 0,
             typing: typing::Typing::default(),
+            resend: resend::Resend::new(s.resend_messages > 0),
             calls: calls::Calls::default(),
             presence: presence::Presence::default(),
             recent: Recent::default(),
@@ -432,6 +435,7 @@ impl Spec {
         self.judge_entry(log, stored);
         self.clock_ms = stored.stored_at_ms + 1;
         self.logs.commit(key, log, stored, self.now_us);
+        self.keeps(key, seq);
         self.group_changes(log, stored);
         let head = self.heads.entry(log).or_insert(0);
         *head += 1;

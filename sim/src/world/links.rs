@@ -201,6 +201,7 @@ impl<T: Sut> World<'_, T> {
             Up::Pong(payload) => {
                 self.begin(shard);
                 self.check.ponged(key, payload.len());
+                self.spec.ponged(key);
                 self.feed(shard, Event::Pong { conn: id, payload });
             }
             Up::Wrong(how) => {
@@ -345,6 +346,7 @@ impl<T: Sut> World<'_, T> {
         slots.free.push(id.slot());
         self.begin(shard);
         self.check.disconnected(key);
+        self.spec.left(key);
         self.feed(shard, Event::Disconnected { conn: id });
         if !severed {
             self.tell_client(key);

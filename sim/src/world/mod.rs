@@ -302,7 +302,7 @@ impl<'s, T: Sut> World<'s, T> {
             dirty: VecDeque::new(),
             store: Store::new(schedule, T::REFUSES_FILES),
             bus: Bus::new(schedule),
-            check: Check::new(schedule, T::IS_SHADOWED && options.shadow),
+            check: Check::new(schedule, T::IS_SHADOWED && options.shadow && s.resend_messages == 0),
             spec: Spec::new(schedule, T::SLACK_US, options.specification),
             users: named('u', s.users as usize).filter_map(|id| UserId::new(&id).ok()).collect(),
             groups: named('g', schedule.all_groups()).filter_map(|id| GroupId::new(&id).ok()).collect(),
@@ -503,6 +503,12 @@ const RECONNECT_SPREAD_MS: u64 = 500;
 /// Heads of one frame: so few that even small worlds have several frames.
 const HEADS_PER_FRAME: u32 = 2;
 
+/// Stored messages of which is remembered whether they have arrived at a classic client: so few that more are sent.
+const RECEIPTS: u32 = 24;
+
+/// How long after a stored message a classic client is asked whether it has arrived.
+pub(crate) const RECEIPT_INTERVAL_MS: u64 = 400;
+
 /// What may wait for a session before nothing more is pushed to it.
 pub(crate) const fn lag_bytes(s: &Settings) -> u64 {
     s.outbox_bytes / 2
@@ -543,9 +549,12 @@ fn config(s: &Settings, peers: bool) -> ServerConfig {
         reconnect_after: Duration::from_millis(RECONNECT_AFTER_MS),
         reconnect_spread: Duration::from_millis(RECONNECT_SPREAD_MS),
         drain_time: Duration::ZERO,
+        receipt_interval: Duration::from_millis(RECEIPT_INTERVAL_MS),
         peers,
         limits: Limits {
-            resend_messages: 0,
+            resend_messages: u32_of(s.resend_messages),
+            receipts_per_connection: RECEIPTS,
+            resend_held_bytes: s.outbox_bytes / 8,
             connections_per_user: u32_of(s.connections_per_user),
             groups_per_user: u32_of(s.groups_per_user),
             message_bytes: s.message_bytes,

@@ -153,10 +153,9 @@ impl Store {
             Request::LoadHeads { user, .. } => return self.read_item(user, 0),
             Request::LoadMessages(range) => return self.read_item(&range.reader, 1),
             Request::StoreMarks(new) => return self.read_item(&new.user, 2),
-            Request::StoreSeen(_)
-            | Request::LoadSeen { .. }
-            | Request::StoreReceived(_)
-            | Request::LoadUnreceived { .. } => None,
+            Request::StoreReceived(told) => return self.read_item(&told.user, 3),
+            Request::LoadUnreceived { user, .. } => return self.read_item(user, 3),
+            Request::StoreSeen(_) | Request::LoadSeen { .. } => None,
         };
         let times =
             token.and_then(|token| check.message(token)).map_or(0, |key| check.said[key as usize].stored);
@@ -197,7 +196,15 @@ impl Store {
             | Request::StoreReceived(_)
             | Request::LoadUnreceived { .. } => None,
         };
+        let comes = if let Request::LoadUnreceived { user, .. } = &request {
+            wire::index(user.as_str())
+        } else {
+            None
+        };
         let mut answer = self.model.answer(request);
+        if let (Some(user), Answer::UnreceivedLoaded { .. }) = (comes, &answer) {
+            spec.came(user);
+        }
         self.committed(before, check, spec);
         if let (Answer::Seen { at_ms: Some(at_ms) }, Some(user)) = (&answer, seen) {
             spec.keeps_seen(user, *at_ms);

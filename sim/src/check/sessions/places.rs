@@ -16,7 +16,8 @@ const PLACE_BYTES: u64 = 192;
 impl Check {
     /// The place of a message is told to sessions: one that is submitted again, and whose turn it is.
     pub(super) fn tells_place(&mut self, shard: usize, to: &[ConnId], head: &Head, len: u64) {
-        if let Some((conn, place, fan)) = self.earlier_at(shard, head) {
+        let told = to.first().and_then(|id| self.seat(shard, *id)).map(|conn| self.seats[conn as usize].user);
+        if let Some((conn, place, fan)) = self.earlier_at(shard, head, told) {
             let instance = &mut self.seats[conn as usize].pipeline[place];
             instance.reach(fan);
             let key = instance.message;
@@ -48,8 +49,8 @@ impl Check {
         }
     }
 
-    /// The arrival that a head is of, and to whom it is told.
-    fn earlier_at(&self, shard: usize, head: &Head) -> Option<(ConnKey, usize, Fan)> {
+    /// The arrival that a head is of, and to whom it is told: this user, of a one-to-one conversation.
+    fn earlier_at(&self, shard: usize, head: &Head, told: Option<u16>) -> Option<(ConnKey, usize, Fan)> {
         let peer = Peer::read(head.conversation.as_ref())?;
         let of = |conn: &ConnKey| {
             let seat = &self.seats[*conn as usize];
@@ -57,8 +58,12 @@ impl Check {
             here.into_iter().flatten().find_map(|(place, instance)| {
                 let said = &self.said[instance.message as usize];
                 let fan = match (said.route, peer) {
-                    (Route::User(_), Peer::User(other)) if other == said.sender => Fan::Sessions,
-                    (Route::User(to), Peer::User(other)) if other == to => Fan::Own,
+                    (Route::User(to), Peer::User(other)) if other == said.sender && told == Some(to) => {
+                        Fan::Sessions
+                    }
+                    (Route::User(to), Peer::User(other)) if other == to && told == Some(said.sender) => {
+                        Fan::Own
+                    }
                     (Route::Group(group), Peer::Group(other)) if other == group => Fan::Sessions,
                     (
                         Route::User(_) | Route::Group(_) | Route::Relay(_) | Route::Call | Route::Everyone,
