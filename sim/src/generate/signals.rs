@@ -20,8 +20,11 @@ pub(super) fn add_signals(signals: &mut Choices, schedule: &mut Schedule, profil
     }
     if signals.chance(400) {
         call_limits(signals, schedule);
-        for _ in 0..signals.between(1, 6) {
+        for _ in 0..signals.between(1, 8) {
             add_call(signals, schedule, &mut laid, profile);
+        }
+        if signals.chance(400) {
+            add_last_call(signals, schedule, &mut laid, profile);
         }
     }
     if signals.chance(400) {
@@ -116,12 +119,18 @@ fn session_of(signals: &mut Choices, schedule: &Schedule, one: ClientNo) -> Clie
 /// Somebody rings somebody, and what may come of it: it is taken, by one or by two, declined, or not heard; there is
 /// another call in its way; something is said; it is hung up, or one side is cut off, and comes back or does not.
 fn add_call(signals: &mut Choices, schedule: &Schedule, laid: &mut Laid, profile: &str) {
-    let (Some(first), Some(second)) = (session(signals, schedule), session(signals, schedule)) else {
+    let (Some(first), Some(mut second)) = (session(signals, schedule), session(signals, schedule)) else {
         return;
     };
     let user_of = |client: ClientNo| schedule.clients[client.index()].user;
+    for _ in 0..3 {
+        if user_of(second) == user_of(first) {
+            second = session(signals, schedule).unwrap_or(second);
+        }
+    }
     let to = if signals.chance(900) { user_of(second) } else { user(signals, schedule) };
-    let at_us = moment(signals, schedule);
+    // Late enough that most are welcome, or not.
+    let at_us = moment(signals, schedule) + [0, 300_000][signals.weighted(&[1, 2])];
     let call = laid.push(at_us, What::Ring { client: first, to });
     if signals.chance(250) {
         let back_us = at_us + [0, 20, 2_000, 40_000][signals.below(4) as usize];
@@ -174,7 +183,9 @@ fn add_call(signals: &mut Choices, schedule: &Schedule, laid: &mut Laid, profile
     }
     at_us = later(signals, at_us);
     let client = if signals.chance(500) { first } else { taker };
-    match signals.weighted(&[4, 4, 2, 2]) {
+    // Where there are several nodes, one that dies leaves the other side alone.
+    let crashes = if schedule.settings.nodes > 1 { 8 } else { 1 };
+    match signals.weighted(&[4, 4, crashes, 2]) {
         0 => {
             laid.push(at_us, What::HangUp { client, call });
         }
@@ -271,4 +282,25 @@ fn add_lag(signals: &mut Choices, schedule: &Schedule, laid: &mut Laid) {
     }
     let most_us = 2_000 * schedule.settings.presence_grace_ms + 1_000_000;
     laid.push(at_us + signals.below(most_us), What::Resume { client: watcher });
+}
+
+/// At the end, when nothing else disturbs: a call that is taken, and one side's node dies, or its device is cut off.
+fn add_last_call(signals: &mut Choices, schedule: &Schedule, laid: &mut Laid, profile: &str) {
+    let (Some(first), Some(second)) = (session(signals, schedule), session(signals, schedule)) else {
+        return;
+    };
+    let last_us = schedule.steps.iter().chain(&laid.steps).map(|step| step.at_us).max().unwrap_or(0);
+    let to = schedule.clients[second.index()].user;
+    let at_us = last_us + 300_000;
+    let call = laid.push(at_us, What::Ring { client: first, to });
+    laid.push(at_us + 200_000, What::Accept { client: second, call });
+    let client = if signals.chance(500) { first } else { second };
+    let at_us = at_us + 400_000;
+    let dies = schedule.settings.nodes > 1 && signals.chance(600);
+    if dies && matches!(profile, "default" | "sessions" | "storm" | "bus" | "store") {
+        let node = node_of(schedule, client, at_us).unwrap_or(NodeNo(0));
+        laid.push(at_us, What::Crash { node, down_us: signals.between(1_000, 5_000_000) });
+    } else if !matches!(profile, "calm" | "rates") {
+        lose(signals, schedule, laid, client, at_us);
+    }
 }

@@ -1,5 +1,7 @@
 //! What has to become of calls in time: they ring, signals arrive, and none hangs on any side.
 
+use switchboard_proto::v1::call::Kind;
+
 use super::{CallKey, Part, Ring};
 use crate::{
     check::ConnKey,
@@ -144,6 +146,41 @@ impl Spec {
         });
         if let Some(deaf) = deaf {
             self.unheard(at_us, |spec| format!("{} does not hear the signal {token}", spec.name(deaf)));
+        }
+    }
+
+    /// A device that has come back in time to where it was has been told of its call before its heads.
+    pub(in crate::spec) fn judge_return(&mut self, conn: ConnKey) {
+        let line = &self.lines[conn as usize];
+        let (Some(device), Some(welcomed_us)) = (self.device(conn), line.welcomed_us) else { return };
+        let before = self.lines.iter().enumerate().take(conn as usize).rev().find(|(other, known)| {
+            known.shard == line.shard && self.device(*other as ConnKey) == Some(device)
+        });
+        let Some((_, was)) = before else { return };
+        let in_time = was.ended_us.is_some_and(|at_us| welcomed_us < at_us + self.limits.call_grace_us);
+        let Some(talk) = was.talk.as_ref().filter(|_| in_time) else { return };
+        let forgotten = talk.calls.iter().find(|(id, part)| {
+            let Some(seen) = self.calls.calls.get(*id) else { return false };
+            let Some(ring) = seen.single() else { return false };
+            let user = line.user;
+            let other = if user == ring.caller { ring.callee } else { ring.caller };
+            let has = |key: &ConnKey| {
+                self.part_of(*key, id).is_some_and(|part| part.is_open && part.active_us.is_some())
+            };
+            let ended = seen.moves.iter().any(|step| step.kind != Kind::Accept) || seen.over_us.is_some();
+            part.is_open
+                && !part.is_doubtful
+                && part.active_us.is_some()
+                && !ended
+                && seen.longest_bytes == 0
+                && self.was_calm(ring.at_us)
+                && self.present.get(other as usize).is_some_and(|present| present.iter().any(has))
+                && self.part_of(conn, id).is_none()
+        });
+        if forgotten.is_some() {
+            self.fail("delivery", |spec| {
+                format!("{} comes back in time, and is not told of its call", spec.name(conn))
+            });
         }
     }
 }

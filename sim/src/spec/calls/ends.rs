@@ -125,7 +125,8 @@ impl Spec {
             let is_back = conns.iter().any(|back| {
                 let back_line = &self.lines[*back as usize];
                 let in_time = back_line.welcomed_us.is_some_and(|at_us| at_us <= ended_us + grace_us);
-                back > gone && back_line.shard == line.shard && in_time
+                let same = back > gone && self.device(*back) == self.device(*gone);
+                same && back_line.shard == line.shard && in_time
             });
             ended_us + grace_us <= self.now_us + 1000 && !is_back
         })

@@ -25,11 +25,15 @@ impl Spec {
     pub(super) fn hears_heads(&mut self, conn: ConnKey, heads: &Heads) {
         let user = self.lines[conn as usize].user;
         let now_us = self.now_us;
+        let mut is_first = false;
         let Some(talk) = self.talk(conn) else { return };
         if heads.last {
-            talk.heads_us = Some(now_us);
+            is_first = talk.heads_us.replace(now_us).is_none();
         }
         let since_us = talk.hello_us;
+        if is_first {
+            self.judge_return(conn);
+        }
         for head in &heads.heads {
             let of: Option<&Conversation> = head.conversation.as_ref();
             let Some(peer) = Peer::read(of) else {
