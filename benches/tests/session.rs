@@ -37,6 +37,8 @@ impl TestServer {
         };
         config.limits.messages_per_second = 1_000_000;
         config.limits.message_burst = 1_000_000;
+        // Loads of both protocols take turns as the same users.
+        config.limits.resend_messages = 0;
         let (sender, started) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
