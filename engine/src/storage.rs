@@ -223,6 +223,23 @@ pub enum Subject {
 }
 
 impl Subject {
+    /// What the entry calls its group from then on; none if it does not.
+    #[must_use]
+    pub fn group_name(&self) -> Option<&str> {
+        match self {
+            Self::Change(change) => match &**change {
+                GroupChange::Create { name, .. } | GroupChange::Rename(name) => Some(name),
+                GroupChange::Join
+                | GroupChange::Leave
+                | GroupChange::Invite(_)
+                | GroupChange::Kick(_)
+                | GroupChange::SetRole(..)
+                | GroupChange::Mute(..) => None,
+            },
+            Self::Message | Self::Edit { .. } | Self::Recall { .. } => None,
+        }
+    }
+
     /// Bytes of the texts in it.
     pub(crate) fn len_bytes(&self) -> u64 {
         let len = match self {

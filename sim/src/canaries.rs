@@ -25,16 +25,6 @@ pub enum Bug {
     Store(StoreCanary),
 }
 
-/// Bugs of the engine in what no client of the simulator does yet: no seed can show them. Each has a chat in
-/// `engine/tests/server/canaries` that does. Whoever teaches the simulator to do it takes the bug out of here.
-pub const WITHOUT_STEPS: &[Canary] = &[];
-
-/// Bugs of the store in what no client of the simulator asks for yet.
-pub const STORE_WITHOUT_STEPS: &[StoreCanary] = &[];
-
-/// Bugs of the engine in what the simulator's worlds leave out.
-pub const OF_FLOW: &[Canary] = &[];
-
 /// Bugs in what classic clients are sent again, which the worlds of the profile `resend` alone show.
 const OF_RESEND: &[Bug] = &[
     Bug::Engine(Canary::ResendForgotten),
@@ -49,13 +39,11 @@ const OF_RESEND: &[Bug] = &[
 ];
 
 impl Bug {
-    /// All that the simulator's worlds can show: all but [`WITHOUT_STEPS`], [`STORE_WITHOUT_STEPS`] and [`OF_FLOW`].
+    /// All of them.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        let store = StoreCanary::ALL.iter().copied().filter(|canary| !STORE_WITHOUT_STEPS.contains(canary));
-        let left_out = |canary: &Canary| WITHOUT_STEPS.contains(canary) || OF_FLOW.contains(canary);
-        let engine = Canary::ALL.iter().copied().filter(|canary| !left_out(canary));
-        engine.map(Self::Engine).chain(store.map(Self::Store)).collect()
+        let engine = Canary::ALL.iter().copied().map(Self::Engine);
+        engine.chain(StoreCanary::ALL.iter().copied().map(Self::Store)).collect()
     }
 
     /// The name that reports use.

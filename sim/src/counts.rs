@@ -2,13 +2,9 @@
 
 use switchboard_engine::{Canary, Probe, Rule, Shipped};
 
-/// Rules of the engine about what no client of the simulator does yet; the engine's own tests reach all of these.
-/// Whoever teaches the simulator to do it takes the rule out of here.
-pub const WITHOUT_STEPS: &[Rule] = &[];
-
 /// Rules of the engine that the simulator's worlds leave out: promises for longer than anybody waits for a place, and limits
 /// of what classic clients are sent again.
-pub const OF_FLOW: &[Rule] = &[Rule::AdmissionsPromised, Rule::ResendOverLimit, Rule::ResendCut];
+pub const LEFT_OUT: &[Rule] = &[Rule::AdmissionsPromised, Rule::ResendOverLimit, Rule::ResendCut];
 
 /// How often each rule of the engine was reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,13 +22,9 @@ impl Reached {
         self.0.iter_mut().zip(&other.0).for_each(|(sum, count)| *sum += count);
     }
 
-    /// Each rule with how often it was reached, in the engine's order, but for [`WITHOUT_STEPS`].
+    /// Each rule with how often it was reached, in the engine's order, but for [`LEFT_OUT`].
     pub fn iter(&self) -> impl Iterator<Item = (Rule, u64)> {
-        Rule::ALL
-            .iter()
-            .copied()
-            .zip(self.0)
-            .filter(|(rule, _)| !WITHOUT_STEPS.contains(rule) && !OF_FLOW.contains(rule))
+        Rule::ALL.iter().copied().zip(self.0).filter(|(rule, _)| !LEFT_OUT.contains(rule))
     }
 
     pub(crate) const fn count(&mut self, rule: Rule) {

@@ -23,6 +23,17 @@ impl Bucket {
         Self { per_second: half(per_second), burst: half(burst).max(1), free_at_ns: 0 }
     }
 
+    /// This rate, where another one is shared with others: one connection may use no more than the lesser of both.
+    fn within(self, shared: Self) -> Self {
+        match (self.per_second, shared.per_second) {
+            (0, _) => shared,
+            (_, 0) => self,
+            (own, all) => {
+                Self { per_second: own.min(all), burst: self.burst.min(shared.burst), free_at_ns: 0 }
+            }
+        }
+    }
+
     fn nanos(&self, units: u64) -> u64 {
         let nanos = (u128::from(units) * NANOS_PER_SECOND).checked_div(self.per_second.into());
         nanos.map_or(0, |nanos| u64::try_from(nanos).unwrap_or(u64::MAX))
@@ -47,20 +58,12 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) fn new(limits: &v1::Limits) -> Self {
-        // What all connections of the user share is no more for this one.
-        let lesser =
-            |own: u64, shared: u64| if own == 0 || (shared > 0 && shared < own) { shared } else { own };
-        let frames = lesser(limits.messages_per_second.into(), limits.user_messages_per_second.into());
-        let bytes = lesser(limits.bytes_per_second, limits.user_bytes_per_second);
-        let frame_burst = match limits.user_messages_per_second {
-            0 => limits.message_burst,
-            _ => limits.message_burst.min(limits.user_message_burst),
-        };
-        let byte_burst = match limits.user_bytes_per_second {
-            0 => limits.byte_burst,
-            _ => limits.byte_burst.min(limits.user_byte_burst),
-        };
-        Self { frames: Bucket::new(frames, frame_burst.into()), bytes: Bucket::new(bytes, byte_burst) }
+        let frames = Bucket::new(limits.messages_per_second.into(), limits.message_burst.into());
+        let bytes = Bucket::new(limits.bytes_per_second, limits.byte_burst);
+        let all_frames =
+            Bucket::new(limits.user_messages_per_second.into(), limits.user_message_burst.into());
+        let all_bytes = Bucket::new(limits.user_bytes_per_second, limits.user_byte_burst);
+        Self { frames: frames.within(all_frames), bytes: bytes.within(all_bytes) }
     }
 
     /// When a frame of so many bytes may go, if not now.
@@ -122,6 +125,8 @@ mod tests {
         let (mut pace, mut alone) = (Pace::new(&more), Pace::new(&own));
         let second = Duration::from_secs(1);
         assert_eq!(sent(&mut pace, start, second, 100), sent(&mut alone, start, second, 100));
+        let only_shared = Limits { user_messages_per_second: 10, user_message_burst: 6, ..Limits::default() };
+        assert_eq!(sent(&mut Pace::new(&only_shared), start, Duration::ZERO, 100), 3);
     }
 
     #[test]

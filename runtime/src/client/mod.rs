@@ -72,7 +72,7 @@ pub use handle::{
 pub use link::LinkError;
 pub use queue::Events;
 pub use reader::ReadError;
-pub use store::{Change, MemoryStore, SqliteStore, Store, StoreError, Summary, changed_by, name_given_by};
+pub use store::{Change, MemoryStore, SqliteStore, Store, StoreError, Summary, changed_by};
 pub use switchboard_engine::{
     CallEnd, CallId, CallNews, ClosedReason, Content, GroupChange, GroupId, History, LogMessage, LossCause,
     Marks, MessageId, PendingSubmit, Place, Recipient, RejectReason, Resume, Role, Subject, UserId,

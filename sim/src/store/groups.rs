@@ -138,19 +138,8 @@ impl SimStore {
             return Box::default();
         }
         let of = Conversation::Group(group.clone());
-        let names = self.log.iter().rev().filter(|stored| stored.conversation == of).filter_map(|stored| {
-            let Subject::Change(change) = &stored.message.subject else { return None };
-            match &**change {
-                GroupChange::Create { name, .. } | GroupChange::Rename(name) => Some(name),
-                GroupChange::Join
-                | GroupChange::Leave
-                | GroupChange::Invite(_)
-                | GroupChange::Kick(_)
-                | GroupChange::SetRole(..)
-                | GroupChange::Mute(..) => None,
-            }
-        });
-        names.into_iter().next().cloned().unwrap_or_default()
+        let mut entries = self.log.iter().rev().filter(|stored| stored.conversation == of);
+        entries.find_map(|stored| stored.message.subject.group_name()).unwrap_or_default().into()
     }
 
     /// A change that a user wants to make.

@@ -1,6 +1,6 @@
 //! What entries make of messages and groups.
 
-use switchboard_engine::{GroupChange, LogMessage, Subject};
+use switchboard_engine::{LogMessage, Subject};
 
 /// Place of the message that an entry is about; none if it is a message itself, or is about the group.
 pub(super) const fn target(entry: &LogMessage) -> Option<u64> {
@@ -33,22 +33,4 @@ pub fn changed_by(message: &LogMessage, entry: &LogMessage) -> Option<LogMessage
         Subject::Message | Subject::Change(_) => return None,
     }
     Some(changed)
-}
-
-/// What an entry calls its group from then on; none if it does not. For applications with a [`Store`](super::Store) of
-/// their own.
-#[must_use]
-pub fn name_given_by(entry: &LogMessage) -> Option<&str> {
-    match &entry.content.subject {
-        Subject::Change(change) => match &**change {
-            GroupChange::Create { name, .. } | GroupChange::Rename(name) => Some(name),
-            GroupChange::Join
-            | GroupChange::Leave
-            | GroupChange::Invite(_)
-            | GroupChange::Kick(_)
-            | GroupChange::SetRole(..)
-            | GroupChange::Mute(..) => None,
-        },
-        Subject::Message | Subject::Edit { .. } | Subject::Recall { .. } => None,
-    }
 }

@@ -11,7 +11,7 @@ use switchboard_engine::{
 
 use super::{
     Change, Store, StoreError, Summary,
-    changes::{changed_by, is_unread, name_given_by, target},
+    changes::{changed_by, is_unread, target},
 };
 
 /// Messages kept of each conversation, unless it is said otherwise.
@@ -81,7 +81,7 @@ impl Memory {
                 self.forget_submit(*id);
             }
             Change::Message { conversation, epoch, message } => {
-                if let Some(name) = name_given_by(message) {
+                if let Some(name) = message.content.subject.group_name() {
                     self.names.insert(conversation.clone(), name.into());
                 }
                 let log = self.moved(conversation, *epoch, message.seq);

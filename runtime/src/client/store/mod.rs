@@ -12,7 +12,7 @@ use switchboard_engine::{
     LogMessage, Marks, MessageId, PendingSubmit, Place, Recipient, RejectReason, Resume, UserId,
 };
 
-pub use changes::{changed_by, name_given_by};
+pub use changes::changed_by;
 pub use error::StoreError;
 pub use memory::MemoryStore;
 pub use sqlite::SqliteStore;
@@ -136,7 +136,7 @@ pub enum Change {
         /// The marks.
         marks: Marks,
     },
-    /// What a group is called now. Entries that call it otherwise, which [`name_given_by`] tells, may follow.
+    /// What a group is called now. Entries that call it otherwise, which [`Subject::group_name`](switchboard_engine::Subject::group_name) tells, may follow.
     Named {
         /// The group's conversation.
         conversation: Recipient,

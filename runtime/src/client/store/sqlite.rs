@@ -14,7 +14,7 @@ use switchboard_engine::{
 
 use super::{
     Change, Store, StoreError, Summary,
-    changes::{changed_by, name_given_by, target},
+    changes::{changed_by, target},
     memory::run_before,
 };
 
@@ -234,7 +234,7 @@ fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()>
         Change::Message { conversation, epoch, message } => {
             moved(transaction, conversation, *epoch, message.seq)?;
             put(transaction, conversation, message)?;
-            if let Some(name) = name_given_by(message) {
+            if let Some(name) = message.content.subject.group_name() {
                 call(transaction, conversation, name)?;
             }
             if let Some(target) = target(message) {

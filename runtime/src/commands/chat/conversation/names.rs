@@ -6,7 +6,6 @@ use super::{
     super::text::{NAME_LIMIT_CHARS, neutral, short},
     Conversation, Line,
 };
-use crate::client::name_given_by;
 
 /// Groups whose names are remembered.
 const NAMES_LIMIT: usize = 1_000;
@@ -50,7 +49,7 @@ impl Conversation {
     /// Learns what groups are called.
     pub(super) fn learn(&mut self, conversation: &Recipient, message: &LogMessage) {
         let Recipient::Group(group) = conversation else { return };
-        match name_given_by(message) {
+        match message.content.subject.group_name() {
             Some(name) => self.call(group, name),
             None if !self.names.contains_key(group) => self.call(group, ""),
             None => {}
