@@ -169,6 +169,8 @@ pub(crate) struct Spec {
     logs: logs::Logs,
     groups: groups::Groups,
     marks: marks::AllMarks,
+    /// By user: when an engine was last told that something of theirs has changed.
+    told_us: Vec<u64>,
     /// The store's clock, at least.
     clock_ms: i64,
     apps: BTreeMap<u16, apps::App>,
@@ -213,6 +215,12 @@ struct Limits {
     watches: usize,
     /// What the store takes for an answer when it is well.
     store_us: u64,
+    resend_messages: u64,
+    resend_conversations: u64,
+    /// What a frame takes at the most between a client and its node, when nothing is wrong, and how much of frames goes
+    /// at once.
+    net_us: u64,
+    socket_bytes: u64,
 }
 
 impl Spec {
@@ -256,6 +264,10 @@ impl Spec {
                 presence_refresh_us: s.presence_refresh_ms * 1000,
                 watches: s.watches as usize,
                 store_us: s.store_delay_us + s.store_jitter_us + s.answer_jitter_us + 100,
+                resend_messages: s.resend_messages,
+                resend_conversations: s.resend_conversations,
+                net_us: s.net_delay_us + s.net_jitter_us,
+                socket_bytes: s.socket_bytes,
             },
             lines: Vec::new(),
             restored_lines: 0,
@@ -284,6 +296,7 @@ impl Spec {
             logs: logs::Logs::new(&schedule.groups),
             groups: groups::Groups::new(&schedule.groups, s.unfounded_groups as usize),
             marks: marks::AllMarks::default(),
+            told_us: vec![0; users],
             clock_ms: 0,
             apps: BTreeMap::new(),
             users: schedule.clients.iter().map(|client| client.user.0).collect(),
@@ -345,6 +358,8 @@ impl Spec {
         line.bytes += bytes;
         line.longest = line.longest.max(bytes);
         line.said_close |= is_close;
+        let lives_us = self.now_us - line.opened_us;
+        self.may_be_mute(conn, lives_us);
     }
 
     /// What a client has sent breaks the rules below messages.
@@ -421,6 +436,13 @@ impl Spec {
         let owed = !said.is_stream() && !matches!(said.route, Route::Call);
         if owed && word.received == 1 {
             self.due.push_back((self.now_us + self.limits.bound_us, Duty::Deliver { key }));
+        }
+    }
+
+    /// An engine is told that something of a user has changed.
+    pub(crate) fn told(&mut self, user: u16) {
+        if let Some(told_us) = self.told_us.get_mut(user as usize) {
+            *told_us = self.now_us;
         }
     }
 
