@@ -8,6 +8,8 @@
 //! - [`durable`]: durable messages of sessions beside relayed ones, alternately; the ratio of their cost.
 //! - [`resume`]: a session that has missed messages; CPU time until it has them.
 //! - [`idle`]: many connections that say nothing; memory per connection, of both protocols.
+//! - [`peers`]: the same loads with other servers, and with the floor that the kernel sets; the ratios.
+//! - [`plot`]: what was measured, in bars.
 
 mod connection;
 pub mod direct;
@@ -15,6 +17,8 @@ pub mod durable;
 mod error;
 mod fleet;
 pub mod idle;
+pub mod peers;
+pub mod plot;
 mod progress;
 mod report;
 pub mod resume;

@@ -14,6 +14,7 @@ use serde::Serialize;
 use switchboard_benches::direct::{self, DirectOptions, Kind};
 use switchboard_benches::durable::{self, DurableOptions};
 use switchboard_benches::idle::{self, IdleOptions, IdlePair};
+use switchboard_benches::peers::{self, Peer, PeersOptions};
 use switchboard_benches::resume::{self, ResumeOptions};
 use switchboard_benches::{BenchError, Process, Progress, Protocol, Target};
 
@@ -25,6 +26,8 @@ Examples:
   switchboard-bench resume --messages 10000
   switchboard-bench idle --protocol both
   switchboard-bench idle --connections 10000 --target 127.0.0.1:8888 --pid 4711
+  switchboard-bench peers --json peers.json --svg peers.svg
+  switchboard-bench peers --quick --only switchboard,floor
 
 Without --target, a server is started for the run, on a free port, with a temporary data folder and with its
 rate limits lifted, and stopped at the end.
@@ -49,6 +52,8 @@ enum Command {
     Resume(ResumeArgs),
     /// Connections that say nothing: memory per connection
     Idle(IdleArgs),
+    /// Other servers beside this one, in turns: CPU per message, memory per connection
+    Peers(PeersArgs),
 }
 
 #[derive(Args, Debug)]
@@ -153,6 +158,39 @@ struct IdleArgs {
     common: CommonArgs,
 }
 
+/// Builds other servers (benches/peers) and this one, and puts the same loads on all of them in turns.
+///
+/// In each round every peer gets every load once, and for each load it is started anew. A peer that cannot be built is
+/// left out, with the reason. One that fails under a load fell short there; runs that fell short do not count. The bars
+/// are what is asked of Switchboard; the command fails if one is missed.
+#[derive(Args, Debug)]
+struct PeersArgs {
+    /// Which peers, instead of all
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "NAME,...")]
+    only: Vec<Peer>,
+    /// A short run that shows whether everything works; its figures are not judged
+    #[arg(long)]
+    quick: bool,
+    /// Rounds [default: 5; quick: 1]
+    #[arg(long)]
+    runs: Option<usize>,
+    /// Time of each run that is measured [default: 3; quick: 0.5]
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// Connections that say nothing [default: 10000; quick: 200]
+    #[arg(long)]
+    connections: Option<usize>,
+    /// The repository, whose peers are built
+    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    repository: PathBuf,
+    /// Where to write the report as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Where to draw the report
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+}
+
 #[derive(Args, Debug)]
 struct CommonArgs {
     /// A running server, on a loopback address; otherwise one is started
@@ -250,7 +288,26 @@ fn run(command: Command) -> Result<bool, Box<dyn Error>> {
             Ok(report.shortfalls.is_empty())
         }
         Command::Idle(args) => run_idle(&args, &mut progress),
+        Command::Peers(args) => run_peers(args, &mut progress),
     }
+}
+
+fn run_peers(args: PeersArgs, progress: &mut Progress) -> Result<bool, Box<dyn Error>> {
+    let PeersArgs { only, quick, runs, seconds: duration, connections, repository, json, svg } = args;
+    let given = if quick { PeersOptions::quick() } else { PeersOptions::default() };
+    let options = PeersOptions {
+        repository,
+        peers: if only.is_empty() { given.peers } else { only },
+        runs: runs.unwrap_or(given.runs),
+        duration: duration.map_or(Ok(given.duration), |value| seconds("--seconds", value))?,
+        connections: connections.unwrap_or(given.connections),
+        ..given
+    };
+    let report = peers::run(&options, progress)?;
+    print!("{report}");
+    write_json(json.as_deref(), &report)?;
+    write_svg(svg.as_deref(), || report.chart())?;
+    Ok(report.is_good())
 }
 
 fn run_idle(args: &IdleArgs, progress: &mut Progress) -> Result<bool, Box<dyn Error>> {
@@ -294,5 +351,11 @@ fn write_json(path: Option<&Path>, report: &impl Serialize) -> Result<(), Box<dy
     let mut file = File::create(path).map_err(|error| failed(&error))?;
     serde_json::to_writer_pretty(&mut file, report).map_err(|error| failed(&error))?;
     file.write_all(b"\n").map_err(|error| failed(&error))?;
+    Ok(())
+}
+
+fn write_svg(path: Option<&Path>, chart: impl FnOnce() -> String) -> Result<(), Box<dyn Error>> {
+    let Some(path) = path else { return Ok(()) };
+    std::fs::write(path, chart()).map_err(|error| format!("writing {}: {error}", path.display()))?;
     Ok(())
 }
