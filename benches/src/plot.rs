@@ -3,7 +3,8 @@
 use svg::node::element::{Element, Group, Line, Rectangle, Style, Text};
 use svg::{Document, Node};
 
-use crate::{Latency, Spread};
+use crate::load::LoadReport;
+use crate::{Latency, Report, Spread};
 
 /// All lengths are in pixels.
 const MARGIN: f64 = 16.0;
@@ -73,9 +74,7 @@ pub struct Panel {
 }
 
 impl Panel {
-    /// How long messages took.
-    #[must_use]
-    pub fn of_latency(title: &str, latency: &Latency) -> Self {
+    fn of_latency(title: &str, latency: &Latency) -> Self {
         let Latency { p50_us, p90_us, p99_us, p999_us, max_us, mean_us: _ } = *latency;
         let percentiles =
             [("p50", p50_us), ("p90", p90_us), ("p99", p99_us), ("p99.9", p999_us), ("max", max_us)];
@@ -85,12 +84,22 @@ impl Panel {
             value: Some(Spread { median: us, min: us, max: us }),
             instead: None,
         });
-        Self { title: format!("{title}, us"), bars: bars.to_vec() }
+        Self { title: title.to_owned(), bars: bars.to_vec() }
     }
 
     fn height(&self) -> f64 {
         self.bars.iter().fold(PANEL_TITLE_HEIGHT + MARGIN, |height, _| height + BAR_HEIGHT)
     }
+}
+
+/// Draws how long a load's messages took: a complete SVG document. Its title is the first line of the report.
+#[must_use]
+pub fn of_load(report: &impl Report, load: &LoadReport) -> String {
+    let mut panels = vec![Panel::of_latency("until delivered, us", &load.latency)];
+    if let Some(acknowledged) = &load.acknowledged {
+        panels.push(Panel::of_latency("until accepted, us", &acknowledged.latency));
+    }
+    draw(report.to_string().lines().next().unwrap_or_default(), &panels)
 }
 
 /// Draws panels: a complete SVG document, with a background of its own.

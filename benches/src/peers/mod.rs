@@ -15,8 +15,10 @@ use serde::Serialize;
 pub use program::Peer;
 pub use report::{Bar, Cell, LeftOut, PeersReport, Run, ScenarioReport};
 
-use crate::direct::{self, DirectOptions, DirectReport, Kind, as_seconds};
-use crate::idle::{self, IdleOptions};
+use crate::broadcast::{self, BroadcastOptions};
+use crate::direct::{self, DirectOptions, Kind};
+use crate::idle::{self, IdleOptions, IdleReport};
+use crate::load::{Pace, Timing, as_seconds};
 use crate::{BenchError, Progress, Protocol, Target};
 use program::{Program, Route};
 
@@ -30,21 +32,17 @@ pub struct PeersOptions {
     pub peers: Vec<Peer>,
     /// Rounds; in each of them every peer gets every load once.
     pub runs: usize,
+    /// Clients that hear a broadcast.
+    pub recipients: usize,
     /// Clients that send to each other in pairs.
     pub clients: usize,
     /// Connections that say nothing.
     pub connections: usize,
     /// Size of a message as it stands in its WebSocket frame, in bytes.
     pub payload_bytes: usize,
-    /// Time that clients may take to be connected and welcomed.
-    #[serde(rename = "connect_seconds", serialize_with = "as_seconds")]
-    pub connect_limit: Duration,
-    /// Time of each run that is not measured at first.
-    #[serde(rename = "warmup_seconds", serialize_with = "as_seconds")]
-    pub warmup: Duration,
-    /// Time of each run that is measured.
-    #[serde(rename = "seconds", serialize_with = "as_seconds")]
-    pub duration: Duration,
+    /// How long each run takes.
+    #[serde(flatten)]
+    pub timing: Timing,
     /// Time that connections stay idle before memory is read.
     #[serde(rename = "settle_seconds", serialize_with = "as_seconds")]
     pub settle: Duration,
@@ -58,12 +56,11 @@ impl Default for PeersOptions {
             repository: PathBuf::from("."),
             peers: Peer::ALL.to_vec(),
             runs: 5,
+            recipients: 1000,
             clients: 200,
             connections: 10_000,
             payload_bytes: 128,
-            connect_limit: Duration::from_secs(30),
-            warmup: Duration::from_secs(1),
-            duration: Duration::from_secs(3),
+            timing: Timing { duration: Duration::from_secs(3), ..Timing::default() },
             settle: Duration::from_secs(2),
             judged: true,
         }
@@ -76,10 +73,14 @@ impl PeersOptions {
     pub fn quick() -> Self {
         Self {
             runs: 1,
+            recipients: 50,
             clients: 20,
             connections: 200,
-            warmup: Duration::from_millis(200),
-            duration: Duration::from_millis(500),
+            timing: Timing {
+                warmup: Duration::from_millis(200),
+                duration: Duration::from_millis(500),
+                ..Timing::default()
+            },
             settle: Duration::from_millis(200),
             judged: false,
             ..Self::default()
@@ -91,6 +92,11 @@ impl PeersOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "load", rename_all = "lowercase")]
 pub enum Scenario {
+    /// One client sends to all.
+    Broadcast {
+        /// Messages that it keeps under way.
+        in_flight: usize,
+    },
     /// Pairs of clients send to each other.
     Direct {
         /// Messages that each keeps under way.
@@ -102,13 +108,19 @@ pub enum Scenario {
 
 impl Scenario {
     /// All of them, in the order of the report.
-    pub const ALL: [Self; 3] = [Self::Direct { in_flight: 1 }, Self::Direct { in_flight: 16 }, Self::Idle];
+    pub const ALL: [Self; 5] = [
+        Self::Broadcast { in_flight: 1 },
+        Self::Broadcast { in_flight: 16 },
+        Self::Direct { in_flight: 1 },
+        Self::Direct { in_flight: 16 },
+        Self::Idle,
+    ];
 
     /// What is measured of it.
     #[must_use]
     pub const fn measure(self) -> &'static str {
         match self {
-            Self::Direct { .. } => "CPU us/message",
+            Self::Broadcast { .. } | Self::Direct { .. } => "CPU us/message",
             Self::Idle => "KiB/connection",
         }
     }
@@ -116,7 +128,7 @@ impl Scenario {
     const fn route(self) -> Route {
         match self {
             Self::Direct { .. } => Route::Pairs,
-            Self::Idle => Route::All,
+            Self::Broadcast { .. } | Self::Idle => Route::All,
         }
     }
 }
@@ -183,38 +195,24 @@ fn load(
     target: &Target,
     progress: &mut Progress,
 ) -> Result<Run, BenchError> {
-    let PeersOptions { clients, connections, payload_bytes, connect_limit, warmup, duration, settle, .. } =
-        *options;
-    match scenario {
+    let PeersOptions { recipients, clients, connections, payload_bytes, timing, settle, .. } = *options;
+    let run = match scenario {
+        Scenario::Broadcast { in_flight } => {
+            let pace = Pace::InFlight(in_flight);
+            let options = BroadcastOptions { clients: recipients, stalled: 0, pace, payload_bytes, timing };
+            broadcast::run(&options, target, progress)?.load.into()
+        }
         Scenario::Direct { in_flight } => {
-            let options = DirectOptions {
-                kind: Kind::Relay,
-                clients,
-                in_flight,
-                rate_per_second: None,
-                payload_bytes,
-                connect_limit,
-                warmup,
-                duration,
-            };
-            let DirectReport { server_cpu_us_per_message, delivered_per_second, latency, shortfalls, .. } =
-                direct::run(&options, target, progress)?;
-            Ok(Run {
-                value: server_cpu_us_per_message,
-                delivered_per_second: Some(delivered_per_second),
-                latency: Some(latency),
-                shortfalls,
-            })
+            let (kind, pace) = (Kind::Relay, Pace::InFlight(in_flight));
+            let options = DirectOptions { kind, clients, pace, payload_bytes, timing };
+            direct::run(&options, target, progress)?.load.into()
         }
         Scenario::Idle => {
-            let options = IdleOptions { protocol: Protocol::Classic, connections, connect_limit, settle };
-            let report = idle::run(&options, target, progress)?;
-            Ok(Run {
-                value: report.kib_per_connection,
-                delivered_per_second: None,
-                latency: None,
-                shortfalls: report.shortfalls,
-            })
+            let (protocol, connect_limit) = (Protocol::Classic, timing.connect_limit);
+            let options = IdleOptions { protocol, connections, connect_limit, settle };
+            let IdleReport { kib_per_connection, shortfalls, .. } = idle::run(&options, target, progress)?;
+            Run { value: kib_per_connection, delivered_per_second: None, latency: None, shortfalls }
         }
-    }
+    };
+    Ok(run)
 }
