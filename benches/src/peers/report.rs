@@ -228,20 +228,19 @@ impl fmt::Display for PeersReport {
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let short = self.shortfalls().join("; ");
+        // The others follow from the first, and are in the runs.
+        let short = self.shortfalls().first().copied();
         let Some(cost) = self.cost else {
-            let why = if short.is_empty() { "its process has ended" } else { &short };
+            let why = short.unwrap_or("its process has ended");
             return row(f, self.peer.name(), format_args!("fell short: {why}"));
         };
         let ratio = |of: Option<Spread>, name: &str| {
             of.map_or_else(String::new, |ratio| format!("{:.2} x {name}", ratio.median))
         };
         let (floor, axum) = (ratio(self.to_floor, "floor"), ratio(self.to_axum, "axum"));
-        let cost = cost.to_string();
-        row(f, self.peer.name(), format_args!("{cost:<28} {floor:<14} {axum}"))?;
-        if short.is_empty() {
-            return Ok(());
-        }
+        let line = format!("{:<28} {floor:<14} {axum}", cost.to_string());
+        row(f, self.peer.name(), format_args!("{}", line.trim_end()))?;
+        let Some(short) = short else { return Ok(()) };
         let good = self.runs.iter().filter(|run| run.shortfalls.is_empty()).count();
         row(f, "", format_args!("of {good} of {} runs; fell short: {short}", self.runs.len()))
     }
