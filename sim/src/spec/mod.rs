@@ -440,7 +440,7 @@ impl Spec {
     }
 
     /// An engine is told that something of a user has changed.
-    pub(crate) fn told(&mut self, user: u16) {
+    pub(crate) fn is_changed(&mut self, user: u16) {
         if let Some(told_us) = self.told_us.get_mut(user as usize) {
             *told_us = self.now_us;
         }
