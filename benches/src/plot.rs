@@ -8,9 +8,8 @@ use crate::{Latency, Report, Spread};
 
 /// All lengths are in pixels.
 const MARGIN: f64 = 16.0;
-/// Width of a panel; as many stand beside each other as a page is wide.
+/// Width of a panel; two of them stand beside each other.
 const PANEL: f64 = 420.0;
-const PANELS_IN_A_ROW: usize = 2;
 const TITLE_HEIGHT: f64 = 28.0;
 const PANEL_TITLE_HEIGHT: f64 = 26.0;
 const BAR_HEIGHT: f64 = 22.0;
@@ -107,7 +106,7 @@ pub fn of_load(report: &impl Report, load: &LoadReport) -> String {
 pub fn draw(title: &str, panels: &[Panel]) -> String {
     let mut body = Group::new().add(text(MARGIN, MARGIN + 14.0, "title", "start", title));
     let mut y = MARGIN + TITLE_HEIGHT;
-    for row in panels.chunks(PANELS_IN_A_ROW) {
+    for row in panels.chunks(2) {
         let mut x = MARGIN;
         for panel in row {
             body = body.add(draw_panel(panel, x, y));
@@ -115,8 +114,8 @@ pub fn draw(title: &str, panels: &[Panel]) -> String {
         }
         y += row.iter().map(Panel::height).fold(0.0, f64::max);
     }
-    let beside = panels.iter().take(PANELS_IN_A_ROW).fold(0.0, |width, _| width + PANEL);
-    let (width, height) = (beside + 2.0 * MARGIN, y);
+    // Titles are as long as two panels are wide, even if there is one.
+    let (width, height) = (2.0 * (PANEL + MARGIN), y);
     Document::new()
         .set("viewBox", (0, 0, width, height))
         .set("width", width)

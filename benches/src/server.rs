@@ -10,10 +10,18 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::fleet::raise_open_files;
-use crate::{BenchError, Process};
+use crate::{BenchError, Process, random};
 
 /// How long a started server may take to listen.
 const START_LIMIT: Duration = Duration::from_secs(15);
+
+/// Ports of servers are these, below those that Linux gives to whoever asks for any: among thousands of connections that come
+/// and go, one of those would be somebody's before a slow program has come to listen at it.
+const FIRST_PORT: u16 = 20_000;
+const PORTS: u16 = 12_000;
+
+/// Ports that are tried before there is none.
+const PORT_TRIES: usize = 100;
 
 /// Its limits on what one client may send, lifted: the load is the measurement, not an abuse. And nothing is sent again to classic
 /// clients that return: loads of both protocols take turns as the same users.
@@ -169,8 +177,15 @@ impl Drop for Server {
     }
 }
 
+/// A port that nobody listens at.
 fn free_port() -> Result<SocketAddr, BenchError> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
-        .map_err(BenchError::io("looking for a free port"))
+    let bind = || {
+        let offset = u16::try_from(random::id() % u64::from(PORTS)).unwrap_or_default();
+        TcpListener::bind((Ipv4Addr::LOCALHOST, FIRST_PORT + offset)).and_then(|it| it.local_addr())
+    };
+    let mut found = bind();
+    for _ in 1..PORT_TRIES {
+        found = found.or_else(|_| bind());
+    }
+    found.map_err(BenchError::io("looking for a free port"))
 }

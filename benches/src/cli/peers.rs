@@ -34,6 +34,9 @@ pub(crate) struct PeersArgs {
     /// The repository, whose peers are built
     #[arg(long, value_name = "FOLDER", default_value = ".")]
     repository: PathBuf,
+    /// Take the peers as they were built before
+    #[arg(long)]
+    no_build: bool,
     /// Where to write the report as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -48,6 +51,7 @@ impl PeersArgs {
         let duration = self.seconds.map_or(Ok(given.timing.duration), |value| seconds("--seconds", value))?;
         Ok(PeersOptions {
             repository: self.repository.clone(),
+            build: !self.no_build,
             peers: if self.only.is_empty() { given.peers } else { self.only.clone() },
             runs: self.runs.unwrap_or(given.runs),
             connections: self.connections.unwrap_or(given.connections),

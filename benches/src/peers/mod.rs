@@ -28,6 +28,9 @@ pub struct PeersOptions {
     /// The repository, with the sources of all peers.
     #[serde(skip)]
     pub repository: PathBuf,
+    /// Whether they are built first, or taken as they were built before.
+    #[serde(skip)]
+    pub build: bool,
     /// Which peers.
     pub peers: Vec<Peer>,
     /// Rounds; in each of them every peer gets every load once.
@@ -54,6 +57,7 @@ impl Default for PeersOptions {
     fn default() -> Self {
         Self {
             repository: PathBuf::from("."),
+            build: true,
             peers: Peer::ALL.to_vec(),
             runs: 5,
             recipients: 1000,
@@ -144,7 +148,8 @@ pub fn run(options: &PeersOptions, progress: &mut Progress) -> Result<PeersRepor
     }
     let (mut programs, mut left_out) = (Vec::new(), Vec::new());
     for &peer in &options.peers {
-        match peer.build(&options.repository, progress) {
+        let repository = &options.repository;
+        match if options.build { peer.build(repository, progress) } else { peer.built(repository) } {
             Ok(program) => programs.push(program),
             Err(why) => left_out.push(LeftOut { peer, why }),
         }

@@ -73,32 +73,43 @@ impl Peer {
 
     /// Builds it from what is in the repository.
     pub(crate) fn build(self, repository: &Path, progress: &mut Progress) -> Result<Program, Missing> {
-        let builds = repository.join(BUILDS);
-        let (path, arguments) = match self {
+        match self {
             Self::Switchboard => {
                 cargo(repository, &["-p", "switchboard", "--target-dir", "target"], progress)?;
-                (repository.join("target/release/switchboard"), Vec::new())
             }
             Self::Floor => {
                 cargo(repository, &["-p", "switchboard-floor", "--target-dir", "target"], progress)?;
-                (repository.join("target/release/switchboard-floor"), Vec::new())
             }
             Self::Axum => {
                 let manifest = ["--manifest-path", "benches/peers/axum/Cargo.toml"];
-                let target = ["--target-dir", "target/peers/axum"];
-                cargo(repository, &[manifest, target].concat(), progress)?;
-                (builds.join("axum/release/switchboard-peer-axum"), Vec::new())
+                cargo(repository, &[manifest, ["--target-dir", "target/peers/axum"]].concat(), progress)?;
             }
             Self::Node => {
-                let folder = builds.join("node");
+                let folder = repository.join(BUILDS).join("node");
                 npm(&repository.join("benches/peers/node"), &folder, progress)?;
-                (PathBuf::from("node"), vec![folder.join("hub.js").into()])
             }
-            Self::Go | Self::GoBuffered => {
-                go(repository, progress)?;
-                let buffer = if self == Self::GoBuffered { vec!["--send-buffer=256".into()] } else { vec![] };
-                (builds.join("go/hub"), buffer)
-            }
+            Self::Go | Self::GoBuffered => go(repository, progress)?,
+        }
+        self.built(repository)
+    }
+
+    /// Takes it as it was built before.
+    pub(crate) fn built(self, repository: &Path) -> Result<Program, Missing> {
+        let builds = repository.join(BUILDS);
+        let file = match self {
+            Self::Switchboard => repository.join("target/release/switchboard"),
+            Self::Floor => repository.join("target/release/switchboard-floor"),
+            Self::Axum => builds.join("axum/release/switchboard-peer-axum"),
+            Self::Node => builds.join("node/hub.js"),
+            Self::Go | Self::GoBuffered => builds.join("go/hub"),
+        };
+        if !file.is_file() {
+            return Err(format!("{} is not there", file.display()));
+        }
+        let (path, arguments) = match self {
+            Self::Node => (PathBuf::from("node"), vec![file.into()]),
+            Self::GoBuffered => (file, vec!["--send-buffer=256".into()]),
+            Self::Switchboard | Self::Floor | Self::Axum | Self::Go => (file, Vec::new()),
         };
         Ok(Program { peer: self, path, arguments })
     }
@@ -198,6 +209,15 @@ mod tests {
     fn a_tool_that_is_missing_is_named_with_what_to_install() {
         let missing = run_step("no-such-tool", &[]).unwrap_err();
         assert_eq!(missing, "no-such-tool is not installed (apt-get install it)");
+    }
+
+    #[test]
+    fn a_peer_that_was_never_built_is_missing() {
+        let nowhere = tempfile::tempdir().unwrap();
+        for peer in Peer::ALL {
+            let missing = peer.built(nowhere.path()).unwrap_err();
+            assert!(missing.ends_with("is not there"), "{missing}");
+        }
     }
 
     #[test]

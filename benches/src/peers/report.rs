@@ -196,7 +196,7 @@ impl fmt::Display for PeersReport {
         let PeersOptions { runs, recipients, clients, connections, payload_bytes, .. } = self.options;
         writeln!(
             f,
-            "peers, {runs} rounds: broadcast to {recipients}, direct among {clients}, {payload_bytes} bytes; {connections} idle"
+            "peers: broadcast to {recipients}, direct among {clients}, {payload_bytes} bytes; {connections} idle; rounds: {runs}"
         )?;
         writeln!(f, "median (smallest to largest); ratios are of the same round")?;
         for ScenarioReport { scenario, cells } in &self.scenarios {

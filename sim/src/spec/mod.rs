@@ -71,6 +71,8 @@ struct Line {
     open: bool,
     /// An older connection of its user has ended since it was opened.
     outlived: bool,
+    /// Since when its shard has had a connection of its user without a break.
+    here_us: u64,
     /// When its client heard that it is welcome.
     welcomed_us: Option<u64>,
     /// When something last came from its client.
@@ -169,8 +171,6 @@ pub(crate) struct Spec {
     logs: logs::Logs,
     groups: groups::Groups,
     marks: marks::AllMarks,
-    /// By user: when an engine was last told that something of theirs has changed.
-    told_us: Vec<u64>,
     /// The store's clock, at least.
     clock_ms: i64,
     apps: BTreeMap<u16, apps::App>,
@@ -296,7 +296,6 @@ impl Spec {
             logs: logs::Logs::new(&schedule.groups),
             groups: groups::Groups::new(&schedule.groups, s.unfounded_groups as usize),
             marks: marks::AllMarks::default(),
-            told_us: vec![0; users],
             clock_ms: 0,
             apps: BTreeMap::new(),
             users: schedule.clients.iter().map(|client| client.user.0).collect(),
@@ -317,6 +316,7 @@ impl Spec {
             return;
         }
         self.newest[user as usize] = Some(self.lines.len() as ConnKey);
+        let here_us = self.may_arrive(user, shard as u16);
         self.lines.push(Line {
             client,
             user,
@@ -324,6 +324,7 @@ impl Spec {
             node,
             open: true,
             outlived: false,
+            here_us,
             welcomed_us: None,
             spoke_us: self.now_us,
             frames: 0,
@@ -344,7 +345,6 @@ impl Spec {
             committed: 0,
             last: Vec::new(),
         });
-        self.may_arrive(user);
     }
 
     /// Something from a client reaches its server: so many bytes, or the end that it asks for.
@@ -436,13 +436,6 @@ impl Spec {
         let owed = !said.is_stream() && !matches!(said.route, Route::Call);
         if owed && word.received == 1 {
             self.due.push_back((self.now_us + self.limits.bound_us, Duty::Deliver { key }));
-        }
-    }
-
-    /// An engine is told that something of a user has changed.
-    pub(crate) fn is_changed(&mut self, user: u16) {
-        if let Some(told_us) = self.told_us.get_mut(user as usize) {
-            *told_us = self.now_us;
         }
     }
 

@@ -397,9 +397,6 @@ impl<T: Sut> World<'_, T> {
         self.trace.arrived(self.now_us);
         self.begin(life.shard);
         self.check.announced(life.shard, change.revision);
-        if let Some(user) = wire::index(change.user.as_str()) {
-            self.spec.is_changed(user);
-        }
         self.feed(life.shard, switchboard_engine::Event::DirectoryChanged(change));
     }
 }

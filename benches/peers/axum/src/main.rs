@@ -58,12 +58,13 @@ async fn upgrade(upgrade: WebSocketUpgrade, login: Query<Login>, users: State<Us
 
 async fn connected(socket: WebSocket, user: String, users: Users) {
     let (mut sink, mut stream) = socket.split();
-    if sink.send(Message::Binary("welcome".into())).await.is_err() {
-        return;
-    }
     let (sender, mut receiver) = mpsc::channel(WAITING);
+    // Who is welcomed hears everything from then on.
     users.write().unwrap().insert(user.clone(), sender.clone());
     let mut writing = tokio::spawn(async move {
+        if sink.send(Message::Binary("welcome".into())).await.is_err() {
+            return;
+        }
         while let Some(message) = receiver.recv().await {
             if sink.send(message).await.is_err() {
                 break;

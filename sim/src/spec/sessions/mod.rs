@@ -267,13 +267,6 @@ impl Spec {
         let Some(talk) = &self.lines[conn as usize].talk else { return };
         let Some(question) = talk.open.iter().find(|question| question.since_us <= since_us) else { return };
         let asked = question.asked.clone();
-        // A user of whom something changes while it is loaded is loaded anew.
-        let line = &self.lines[conn as usize];
-        let told_us = self.told_us[line.user as usize];
-        let again_us = told_us + self.limits.answer_us;
-        if again_us > self.now_us && line.welcomed_us.is_none_or(|welcomed_us| welcomed_us > told_us) {
-            return self.due_then(again_us, Duty::Reply { conn, since_us });
-        }
         if self.is_served(conn, since_us) {
             self.fail("protocol", |spec| format!("{} is not answered: {asked:?}", spec.name(conn)));
         }
