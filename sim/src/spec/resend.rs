@@ -167,7 +167,7 @@ impl Spec {
     pub(crate) fn catches_up_until_us(&self) -> Option<u64> {
         let is_it = |duty: &Duty| {
             let (Duty::Missed { conn, .. } | Duty::Withheld { conn, .. }) = duty else { return false };
-            self.lines[*conn as usize].open
+            self.lines[*conn as usize].open && self.caught_up_us(*conn).is_some()
         };
         self.due_then.iter().find(|(_, duty)| is_it(duty)).map(|((due_us, _), _)| *due_us)
     }
