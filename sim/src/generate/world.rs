@@ -91,6 +91,7 @@ fn with_sessions(
     let permille = match profile {
         "sessions" => 1000,
         "classic" | "original" | BENCH | BENCH_LONG => 0,
+        "resend" => [0, 300][workload.weighted(&[4, 1])],
         _ => [0, 300, 700][workload.weighted(&[2, 1, 1])],
     };
     if permille == 0 {
