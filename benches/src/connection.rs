@@ -1,19 +1,18 @@
 //! One client: a nonblocking socket, its handshake, what it still has to write.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use mio::net::TcpStream;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng as _, SeedableRng as _};
 use socket2::{Domain, Socket, Type};
+use switchboard_proto::v1::Conversation;
 
+use crate::random;
 use crate::scanner::{Passed, Scanner};
 use crate::wire::{self, MESSAGE_ID_BYTES, Protocol, tag};
-
-/// How long the kernel may take for a connection on this machine; a full backlog makes it wait.
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// A response's head is a few hundred bytes.
 const HEAD_LIMIT_BYTES: usize = 16 << 10;
@@ -30,6 +29,8 @@ pub(crate) struct Arrived {
     pub(crate) accepted: usize,
     /// Those that are not.
     pub(crate) rejected: usize,
+    /// The connection is closed since the last time: nothing more comes.
+    pub(crate) closed: bool,
 }
 
 impl Arrived {
@@ -56,6 +57,8 @@ pub(crate) struct Connection {
     queued: Vec<u8>,
     /// Of a session: what makes each message another one.
     numbering: Option<Numbering>,
+    /// Whoever drives the connection knows that it is closed.
+    told_closed: bool,
 }
 
 /// A `Submit` in its frame, and ids to send it with again and again.
@@ -70,7 +73,7 @@ struct Numbering {
 }
 
 impl Numbering {
-    fn new(to: &str, payload_bytes: usize) -> Self {
+    fn new(to: &Conversation, payload_bytes: usize) -> Self {
         // Where the id is shows when it is found: nothing else in the frame is like it.
         let sought = [0xa5; MESSAGE_ID_BYTES];
         let payload = wire::submit(sought, to, payload_bytes);
@@ -78,7 +81,7 @@ impl Numbering {
         let id_at_in_payload = payload.windows(MESSAGE_ID_BYTES).position(find).unwrap_or_default();
         let frame = wire::frame(2, &payload);
         let id_at = frame.len() - payload.len() + id_at_in_payload;
-        Self { frame, id_at, id_at_in_payload, next: Xoshiro256PlusPlus::seed_from_u64(random_seed()) }
+        Self { frame, id_at, id_at_in_payload, next: Xoshiro256PlusPlus::seed_from_u64(random::id()) }
     }
 
     fn append_to(&mut self, bytes: &mut Vec<u8>) {
@@ -109,12 +112,14 @@ enum State {
     /// The server's first message has not come.
     Unwelcomed,
     Ready,
+    /// By itself.
+    Left,
     /// Why.
     Closed(String),
 }
 
 impl Connection {
-    /// Connects and sends the request of the handshake.
+    /// Begins to connect; the request of the handshake is what is written first.
     pub(crate) fn open(target: SocketAddr, index: usize, user: &str, protocol: Protocol) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)?;
         if target.is_ipv4() {
@@ -124,14 +129,15 @@ impl Connection {
             ));
             socket.bind(&SocketAddr::from((source, 0)).into())?;
         }
-        socket.connect_timeout(&target.into(), CONNECT_LIMIT)?;
         socket.set_tcp_nodelay(true)?;
-        let mut stream = std::net::TcpStream::from(socket);
-        // A new socket's buffer takes the whole request.
-        stream.write_all(&wire::handshake(user, protocol))?;
-        stream.set_nonblocking(true)?;
+        socket.set_nonblocking(true)?;
+        match socket.connect(&target.into()) {
+            // The request is written when the kernel has the connection; a full backlog makes it wait.
+            Err(error) if error.raw_os_error() == Some(nix::libc::EINPROGRESS) => {}
+            connected => connected?,
+        }
         Ok(Self {
-            stream: TcpStream::from_std(stream),
+            stream: TcpStream::from_std(socket.into()),
             state: State::Handshake(Vec::new()),
             scanner: Scanner::default(),
             protocol,
@@ -139,8 +145,9 @@ impl Connection {
             frame_len: 0,
             phase: 0,
             unsent_bytes: 0,
-            queued: Vec::new(),
+            queued: wire::handshake(user, protocol),
             numbering: None,
+            told_closed: false,
         })
     }
 
@@ -150,8 +157,8 @@ impl Connection {
         self.frame_len = frame.len();
     }
 
-    /// Sets what [`Connection::send`] sends: `Submit`s to this user, each with another message id.
-    pub(crate) fn prepare_submits(&mut self, to: &str, payload_bytes: usize) {
+    /// Sets what [`Connection::send`] sends: `Submit`s to this conversation, each with another message id.
+    pub(crate) fn prepare_submits(&mut self, to: &Conversation, payload_bytes: usize) {
         self.numbering = Some(Numbering::new(to, payload_bytes));
     }
 
@@ -163,8 +170,15 @@ impl Connection {
     pub(crate) fn closed(&self) -> Option<&str> {
         match &self.state {
             State::Closed(why) => Some(why),
-            State::Handshake(_) | State::Unwelcomed | State::Ready => None,
+            State::Handshake(_) | State::Unwelcomed | State::Ready | State::Left => None,
         }
+    }
+
+    /// Whether it was closed since the last time that it was asked.
+    pub(crate) fn take_closed(&mut self) -> bool {
+        let is_closed = self.closed().is_some();
+        let told = std::mem::replace(&mut self.told_closed, is_closed);
+        self.told_closed && !told
     }
 
     pub(crate) const fn has_unsent(&self) -> bool {
@@ -177,6 +191,19 @@ impl Connection {
             return (0..count).for_each(|_| numbering.append_to(&mut self.queued));
         }
         self.unsent_bytes = self.unsent_bytes.saturating_add(self.frame_len.saturating_mul(count));
+    }
+
+    /// Queues a frame; [`Connection::flush`] writes.
+    pub(crate) fn queue(&mut self, frame: &[u8]) {
+        self.queued.extend_from_slice(frame);
+    }
+
+    /// Sends a close frame and ends the connection. It is not among those that were closed.
+    pub(crate) fn leave(&mut self) {
+        self.queue(&wire::frame(8, &1000_u16.to_be_bytes()));
+        self.flush();
+        let _ = self.stream.shutdown(Shutdown::Both);
+        self.state = State::Left;
     }
 
     /// Reads until nothing is there, and gives what has come after the welcome.
@@ -275,7 +302,7 @@ impl Connection {
                 (State::Ready, Protocol::Session, Some(tag::REJECTED)) => arrived.rejected += 1,
                 // Heads, and the Goodbye before a close.
                 (State::Unwelcomed | State::Ready, Protocol::Session, _)
-                | (State::Handshake(_) | State::Closed(_), _, _) => {}
+                | (State::Handshake(_) | State::Left | State::Closed(_), _, _) => {}
             },
             Passed::Ping(payload) => queued.extend(wire::frame(0x0a, payload)),
             Passed::Close(payload) => closed = Some(close_text(payload)),
@@ -288,12 +315,6 @@ impl Connection {
             self.close(&why);
         }
     }
-}
-
-/// Another one for each call: a server that is used again must not know the ids.
-fn random_seed() -> u64 {
-    use std::hash::{BuildHasher as _, RandomState};
-    RandomState::new().hash_one(())
 }
 
 fn close_text(payload: &[u8]) -> String {

@@ -1,13 +1,13 @@
 //! What a durable, acknowledged message costs beside a relayed one: the same load, alternately.
 
 use std::fmt;
-use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::direct::{self, DirectOptions, DirectReport, Kind, as_seconds};
+use crate::direct::{self, DirectOptions, DirectReport, Kind};
+use crate::load::{Pace, Timing};
 use crate::report::{Spread, latency_row, row, shortfall_rows};
-use crate::{BenchError, Progress, Target};
+use crate::{BenchError, Progress, Report, Target};
 
 /// What to measure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -20,22 +20,15 @@ pub struct DurableOptions {
     pub clients: usize,
     /// Size of a message as it stands in its WebSocket frame, in bytes.
     pub payload_bytes: usize,
-    /// Time that clients may take to be connected and welcomed.
-    #[serde(rename = "connect_seconds", serialize_with = "as_seconds")]
-    pub connect_limit: Duration,
-    /// Time of each run that is not measured at first.
-    #[serde(rename = "warmup_seconds", serialize_with = "as_seconds")]
-    pub warmup: Duration,
-    /// Time of each run that is measured.
-    #[serde(rename = "seconds", serialize_with = "as_seconds")]
-    pub duration: Duration,
+    /// How long each run takes.
+    #[serde(flatten)]
+    pub timing: Timing,
 }
 
 impl Default for DurableOptions {
     fn default() -> Self {
-        let DirectOptions { clients, payload_bytes, connect_limit, warmup, duration, .. } =
-            DirectOptions::default();
-        Self { runs: 5, rate_per_second: 10_000, clients, payload_bytes, connect_limit, warmup, duration }
+        let DirectOptions { clients, payload_bytes, timing, .. } = DirectOptions::default();
+        Self { runs: 5, rate_per_second: 10_000, clients, payload_bytes, timing }
     }
 }
 
@@ -44,12 +37,9 @@ impl DurableOptions {
         DirectOptions {
             kind,
             clients: self.clients,
-            rate_per_second: Some(self.rate_per_second),
+            pace: Pace::PerSecond(self.rate_per_second),
             payload_bytes: self.payload_bytes,
-            connect_limit: self.connect_limit,
-            warmup: self.warmup,
-            duration: self.duration,
-            ..DirectOptions::default()
+            timing: self.timing,
         }
     }
 }
@@ -90,9 +80,10 @@ pub fn run(
         relayed.push(direct::run(&options.of(Kind::Relay), target, progress)?);
         durable.push(direct::run(&options.of(Kind::Session), target, progress)?);
     }
-    let cpu = |runs: &[DirectReport]| Spread::of(runs.iter().filter_map(|run| run.server_cpu_us_per_message));
+    let cpu =
+        |runs: &[DirectReport]| Spread::of(runs.iter().filter_map(|run| run.load.server_cpu_us_per_message));
     let (relayed_us, durable_us) = (cpu(&relayed), cpu(&durable));
-    let shortfalls = relayed.iter().chain(&durable).flat_map(|run| run.shortfalls.clone()).collect();
+    let shortfalls = relayed.iter().chain(&durable).flat_map(|run| run.load.shortfalls.clone()).collect();
     Ok(DurableReport {
         options: options.clone(),
         relayed_us,
@@ -102,6 +93,12 @@ pub fn run(
         durable,
         shortfalls,
     })
+}
+
+impl Report for DurableReport {
+    fn shortfalls(&self) -> &[String] {
+        &self.shortfalls
+    }
 }
 
 impl fmt::Display for DurableReport {
@@ -120,9 +117,9 @@ impl fmt::Display for DurableReport {
             _ => row(f, "server", format_args!("not measured: its process is not known or has ended"))?,
         }
         if let (Some(relayed), Some(durable)) = (self.relayed.last(), self.durable.last()) {
-            latency_row(f, "last relayed, us", &relayed.latency)?;
-            latency_row(f, "last durable, us", &durable.latency)?;
-            if let Some(acknowledged) = &durable.acknowledged {
+            latency_row(f, "last relayed, us", &relayed.load.latency)?;
+            latency_row(f, "last durable, us", &durable.load.latency)?;
+            if let Some(acknowledged) = &durable.load.acknowledged {
                 latency_row(f, "until accepted, us", &acknowledged.latency)?;
             }
         }

@@ -31,10 +31,12 @@ pub enum BenchError {
     #[error("raising the limit of open files")]
     Rlimit(#[source] io::Error),
     /// The server's program is not there, or does not run.
-    #[error("starting {} (build it first: cargo build --release -p switchboard)", .path.display())]
+    #[error("starting {}{hint}", .path.display())]
     Start {
         /// The program.
         path: PathBuf,
+        /// What to do about it, in brackets; empty where nothing is known.
+        hint: &'static str,
         /// What the system says.
         source: io::Error,
     },

@@ -20,6 +20,12 @@ use crate::{BenchError, Progress, wire};
 /// Connections that wait for their handshake or welcome at once: below the backlog of every server.
 const HANDSHAKES: usize = 256;
 
+/// Connections of a storm that are begun before the generator looks at what has come of the others.
+const AT_ONCE: usize = 512;
+
+/// When nothing has come for so long, nothing more is on its way.
+const QUIET: Duration = Duration::from_millis(100);
+
 /// One buffer for all sockets.
 const BUFFER_BYTES: usize = 256 << 10;
 
@@ -35,6 +41,8 @@ pub(crate) struct Fleet {
     events: Events,
     buffer: Vec<u8>,
     connections: Vec<Connection>,
+    /// The number of the first one's user.
+    first: usize,
     /// Clients that have no connection at all, and why.
     failed: BTreeMap<String, usize>,
     /// Ends turns, for whoever has to send in time.
@@ -50,12 +58,24 @@ impl Fleet {
         limit: Duration,
         progress: &mut Progress,
     ) -> Result<Self, BenchError> {
+        Self::open_from(0, target, protocol, count, limit, progress)
+    }
+
+    /// The same, as users whose numbers begin with `first`.
+    pub(crate) fn open_from(
+        first: usize,
+        target: SocketAddr,
+        protocol: Protocol,
+        count: usize,
+        limit: Duration,
+        progress: &mut Progress,
+    ) -> Result<Self, BenchError> {
         let files = raise_open_files()?;
         if u64::try_from(count).unwrap_or(u64::MAX).saturating_add(OTHER_FILES) > files {
             return Err(BenchError::OpenFiles { wanted: count, limit: files });
         }
         let deadline = Instant::now() + limit;
-        let mut fleet = Self::empty()?;
+        let mut fleet = Self::empty(first)?;
         let mut tried = 0;
         let mut settled = 0;
         while Instant::now() < deadline && (tried < count || settled < fleet.connections.len()) {
@@ -65,7 +85,7 @@ impl Fleet {
                 continue;
             }
             fleet.turn(Some(Duration::from_millis(50)), |_, _, _| {})?;
-            settled = fleet.connections.iter().filter(|c| c.is_ready() || c.closed().is_some()).count();
+            settled = fleet.settled();
             progress.show(|| format!("{settled} of {count} connected"));
         }
         if fleet.ready() == 0 {
@@ -77,8 +97,43 @@ impl Fleet {
         Ok(fleet)
     }
 
-    fn empty() -> Result<Self, BenchError> {
+    /// Cuts all connections, without a word: the clients are as they were before the first one.
+    pub(crate) fn cut(&mut self) {
+        self.connections.clear();
+        self.failed.clear();
+    }
+
+    /// Opens as many connections without waiting for any, and waits until each is welcomed or closed, or for the deadline.
+    pub(crate) fn open_all(
+        &mut self,
+        target: SocketAddr,
+        protocol: Protocol,
+        count: usize,
+        deadline: Instant,
+        progress: &mut Progress,
+    ) -> Result<(), BenchError> {
+        let mut tried = 0;
+        while Instant::now() < deadline && (tried < count || self.settled() < self.connections.len()) {
+            for _ in tried..count.min(tried + AT_ONCE) {
+                self.add(target, protocol)?;
+                tried += 1;
+            }
+            let timeout = Duration::from_millis(if tried < count { 0 } else { 10 });
+            self.turn(Some(timeout), |_, _, _| {})?;
+            progress.show(|| format!("{} of {count} connected again", self.ready()));
+        }
+        Ok(())
+    }
+
+    /// Clients that are welcomed, or closed.
+    fn settled(&self) -> usize {
+        self.connections.iter().filter(|c| c.is_ready() || c.closed().is_some()).count()
+    }
+
+    /// Nobody yet; the first one's user will have this number.
+    pub(crate) fn empty(first: usize) -> Result<Self, BenchError> {
         Ok(Self {
+            first,
             poll: Poll::new().map_err(BenchError::io("opening a poll"))?,
             events: Events::with_capacity(1024),
             buffer: vec![0; BUFFER_BYTES],
@@ -89,16 +144,38 @@ impl Fleet {
     }
 
     fn add(&mut self, target: SocketAddr, protocol: Protocol) -> Result<(), BenchError> {
+        self.join(target, self.first + self.connections.len(), protocol).map(|_| ())
+    }
+
+    /// A user connects, and waits for nothing. Gives the number of its connection, if it has one.
+    pub(crate) fn join(
+        &mut self,
+        target: SocketAddr,
+        user: usize,
+        protocol: Protocol,
+    ) -> Result<Option<usize>, BenchError> {
         let number = self.connections.len();
-        match Connection::open(target, number, &wire::user(number), protocol) {
+        match Connection::open(target, number, &wire::user(user), protocol) {
             Ok(mut connection) => {
                 self.poll
                     .registry()
                     .register(&mut connection.stream, Token(number), Interest::READABLE | Interest::WRITABLE)
                     .map_err(BenchError::io("adding a socket to the poll"))?;
                 self.connections.push(connection);
+                Ok(Some(number))
             }
-            Err(error) => *self.failed.entry(format!("connecting: {error}")).or_default() += 1,
+            Err(error) => {
+                *self.failed.entry(format!("connecting: {error}")).or_default() += 1;
+                Ok(None)
+            }
+        }
+    }
+
+    /// A client says goodbye and is not looked at any more.
+    pub(crate) fn leave(&mut self, index: usize) -> Result<(), BenchError> {
+        self.stall(index)?;
+        if let Some(connection) = self.connections.get_mut(index) {
+            connection.leave();
         }
         Ok(())
     }
@@ -124,6 +201,23 @@ impl Fleet {
     /// The client with this number, if it was connected.
     pub(crate) fn connection(&mut self, index: usize) -> Option<&mut Connection> {
         self.connections.get_mut(index)
+    }
+
+    /// From now on a client reads nothing, and what becomes of its connection is not looked at.
+    pub(crate) fn stall(&mut self, index: usize) -> Result<(), BenchError> {
+        let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
+        let doing = "taking a socket from the poll";
+        self.poll.registry().deregister(&mut connection.stream).map_err(BenchError::io(doing))
+    }
+
+    /// Takes what has arrived so far without looking at it.
+    pub(crate) fn forget_arrivals(&mut self) -> Result<(), BenchError> {
+        let mut quiet = false;
+        while !quiet {
+            quiet = true;
+            self.turn(Some(QUIET), |_, _, _| quiet = false)?;
+        }
+        Ok(())
     }
 
     /// Clients that are welcomed and still connected.
@@ -166,14 +260,15 @@ impl Fleet {
             }
             let index = event.token().0;
             let Some(connection) = self.connections.get_mut(index) else { continue };
-            if event.is_readable() {
-                let arrived = connection.read(&mut self.buffer);
-                if !arrived.is_none() {
-                    report(index, arrived, Instant::now());
-                }
-            }
+            let mut arrived =
+                if event.is_readable() { connection.read(&mut self.buffer) } else { Arrived::default() };
+            let at = Instant::now();
             if connection.has_unsent() {
                 connection.flush();
+            }
+            arrived.closed = connection.take_closed();
+            if !arrived.is_none() {
+                report(index, arrived, at);
             }
         }
         Ok(())
@@ -192,7 +287,7 @@ mod tests {
 
     #[test]
     fn ticks_end_one_turn_after_the_other() {
-        let mut fleet = Fleet::empty().unwrap();
+        let mut fleet = Fleet::empty(0).unwrap();
         fleet.tick_every(Duration::from_millis(1)).unwrap();
         let start = Instant::now();
         let timeout = Duration::from_secs(60);

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::direct::as_seconds;
 use crate::fleet::Fleet;
+use crate::load::as_seconds;
 use crate::report::{row, shortfall_rows};
-use crate::{BenchError, Process, Progress, Protocol, Target, Used};
+use crate::{BenchError, Process, Progress, Protocol, Report, Target, Used};
 
 /// What to measure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -110,6 +110,12 @@ pub fn run(
     })
 }
 
+impl Report for IdleReport {
+    fn shortfalls(&self) -> &[String] {
+        &self.shortfalls
+    }
+}
+
 impl fmt::Display for IdleReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let protocol = format!("{:?}", self.options.protocol).to_lowercase();
@@ -145,6 +151,12 @@ impl IdlePair {
     pub fn of(classic: IdleReport, session: IdleReport) -> Self {
         let both = session.kib_per_connection.zip(classic.kib_per_connection);
         Self { classic, session, difference_kib: both.map(|(session, classic)| session - classic) }
+    }
+}
+
+impl Report for IdlePair {
+    fn shortfalls(&self) -> &[String] {
+        if self.classic.shortfalls.is_empty() { &self.session.shortfalls } else { &self.classic.shortfalls }
     }
 }
 

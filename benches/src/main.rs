@@ -1,193 +1,26 @@
 //! The command `switchboard-bench`.
 
+mod cli;
+
 use std::error::Error;
 use std::fmt;
 use std::fs::File;
 use std::io::Write;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::Parser;
 use serde::Serialize;
-use switchboard_benches::direct::{self, DirectOptions, Kind};
-use switchboard_benches::durable::{self, DurableOptions};
 use switchboard_benches::idle::{self, IdleOptions, IdlePair};
-use switchboard_benches::resume::{self, ResumeOptions};
-use switchboard_benches::{BenchError, Process, Progress, Protocol, Target};
+use switchboard_benches::{
+    BenchError, Progress, Protocol, Report, broadcast, direct, durable, group, mixed, peers, plot, resume,
+    stall, storm,
+};
 
-const AFTER_HELP: &str = "\
-Examples:
-  switchboard-bench direct
-  switchboard-bench direct --kind stored --clients 50 --rate 20000 --json stored.json
-  switchboard-bench durable --rate 10000 --runs 5
-  switchboard-bench resume --messages 10000
-  switchboard-bench idle --protocol both
-  switchboard-bench idle --connections 10000 --target 127.0.0.1:8888 --pid 4711
-
-Without --target, a server is started for the run, on a free port, with a temporary data folder and with its
-rate limits lifted, and stopped at the end.
-
-Exit codes: 0 all that was asked for was reached, 1 something fell short or failed, 2 wrong usage.";
-
-/// Measures a chat server on this machine.
-#[derive(Debug, Parser)]
-#[command(name = "switchboard-bench", version, about, after_help = AFTER_HELP)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Pairs of clients send to each other: messages per second, latency, CPU per message
-    Direct(DirectArgs),
-    /// Acknowledged, durable messages beside relayed ones, in turns: the ratio of their CPU time
-    Durable(DurableArgs),
-    /// Sessions that have missed messages come back: CPU time until they have them
-    Resume(ResumeArgs),
-    /// Connections that say nothing: memory per connection
-    Idle(IdleArgs),
-}
-
-#[derive(Args, Debug)]
-struct DirectArgs {
-    /// What is sent: `relay` is never stored, `stored` is delivered after the commit, `session` is a session's
-    #[arg(long, value_enum, default_value_t = Kind::Relay)]
-    kind: Kind,
-    /// Clients, an even number
-    #[arg(long, default_value_t = 200)]
-    clients: usize,
-    /// Time that is measured
-    #[arg(long, default_value_t = 5.0)]
-    seconds: f64,
-    /// Time that clients may take to be connected and welcomed
-    #[arg(long, default_value_t = 30.0)]
-    connect_seconds: f64,
-    /// Time that is not measured at first
-    #[arg(long, default_value_t = 1.0)]
-    warmup_seconds: f64,
-    /// Messages that each client keeps under way
-    #[arg(long, default_value_t = 16)]
-    in_flight: usize,
-    /// Messages per second of all clients, sent when due (open loop), instead of --in-flight
-    #[arg(long, conflicts_with = "in_flight")]
-    rate: Option<u64>,
-    /// Size of a message
-    #[arg(long, default_value_t = 128)]
-    payload_bytes: usize,
-    #[command(flatten)]
-    common: CommonArgs,
-}
-
-#[derive(Args, Debug)]
-struct DurableArgs {
-    /// Runs of each kind
-    #[arg(long, default_value_t = 5)]
-    runs: usize,
-    /// Messages per second of all clients, sent when due (open loop)
-    #[arg(long, default_value_t = 10_000)]
-    rate: u64,
-    /// Clients, an even number
-    #[arg(long, default_value_t = 200)]
-    clients: usize,
-    /// Time of each run that is measured
-    #[arg(long, default_value_t = 5.0)]
-    seconds: f64,
-    /// Time that clients may take to be connected and welcomed
-    #[arg(long, default_value_t = 30.0)]
-    connect_seconds: f64,
-    /// Time of each run that is not measured at first
-    #[arg(long, default_value_t = 1.0)]
-    warmup_seconds: f64,
-    /// Size of a message
-    #[arg(long, default_value_t = 128)]
-    payload_bytes: usize,
-    #[command(flatten)]
-    common: CommonArgs,
-}
-
-#[derive(Args, Debug)]
-struct ResumeArgs {
-    /// Messages that were missed, and conversations of which the heads are told
-    #[arg(long, default_value_t = 10_000)]
-    messages: usize,
-    /// Conversations that the messages are spread over, in the second part
-    #[arg(long, default_value_t = 100)]
-    conversations: usize,
-    /// Size of a message's text
-    #[arg(long, default_value_t = 80)]
-    text_bytes: usize,
-    /// How often each comes back
-    #[arg(long, default_value_t = 5)]
-    runs: usize,
-    #[command(flatten)]
-    common: CommonArgs,
-}
-
-/// What idle connections speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum IdleProtocol {
-    Classic,
-    Session,
-    /// One after the other, each with a server of its own, and the difference
-    Both,
-}
-
-#[derive(Args, Debug)]
-struct IdleArgs {
-    /// What the connections speak
-    #[arg(long, value_enum, default_value_t = IdleProtocol::Classic)]
-    protocol: IdleProtocol,
-    /// Connections to open
-    #[arg(long, default_value_t = 10_000)]
-    connections: usize,
-    /// Time that all of them may take to be connected and welcomed
-    #[arg(long, default_value_t = 120.0)]
-    connect_seconds: f64,
-    /// Time that they stay idle before memory is read
-    #[arg(long, default_value_t = 2.0)]
-    settle_seconds: f64,
-    #[command(flatten)]
-    common: CommonArgs,
-}
-
-#[derive(Args, Debug)]
-struct CommonArgs {
-    /// A running server, on a loopback address; otherwise one is started
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    target: Option<SocketAddr>,
-    /// Process of the running server, to measure its CPU time and memory
-    #[arg(long, requires = "target")]
-    pid: Option<i32>,
-    /// Program of the server to start
-    #[arg(
-        long,
-        value_name = "FILE",
-        default_value = "target/release/switchboard",
-        conflicts_with = "target"
-    )]
-    server: PathBuf,
-    /// Shards of the server to start
-    #[arg(long, default_value_t = 1, conflicts_with = "target")]
-    shards: u16,
-    /// Where to write the report as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-}
-
-impl CommonArgs {
-    fn target(&self) -> Result<Target, BenchError> {
-        match self.target {
-            Some(address) => Target::running(address, self.pid.map(Process::new).transpose()?),
-            None => Target::started(&self.server, self.shards),
-        }
-    }
-}
+use self::cli::{Cli, Command, CommonArgs, IdleArgs, IdleProtocol, PeersArgs};
 
 fn main() -> ExitCode {
-    match run(Cli::parse().command) {
+    match run(&Cli::parse().command) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -207,50 +40,55 @@ fn main() -> ExitCode {
 }
 
 /// Runs the command, and says whether all was reached.
-fn run(command: Command) -> Result<bool, Box<dyn Error>> {
-    let mut progress = Progress::on_terminal();
+fn run(command: &Command) -> Result<bool, Box<dyn Error>> {
+    let progress = &mut Progress::on_terminal();
     match command {
         Command::Direct(args) => {
-            let options = DirectOptions {
-                kind: args.kind,
-                clients: args.clients,
-                in_flight: args.in_flight,
-                rate_per_second: args.rate,
-                payload_bytes: args.payload_bytes,
-                connect_limit: seconds("--connect-seconds", args.connect_seconds)?,
-                warmup: seconds("--warmup-seconds", args.warmup_seconds)?,
-                duration: seconds("--seconds", args.seconds)?,
-            };
-            let report = direct::run(&options, &args.common.target()?, &mut progress)?;
-            print!("{report}");
-            write_json(args.common.json.as_deref(), &report)?;
-            Ok(report.shortfalls.is_empty())
+            let report = direct::run(&args.options()?, &args.common.target()?, progress)?;
+            write_svg(args.svg.as_deref(), || plot::of_load(&report, &report.load))?;
+            finish(&args.common, &report)
+        }
+        Command::Broadcast(args) => {
+            let report = broadcast::run(&args.options()?, &args.common.target()?, progress)?;
+            write_svg(args.svg.as_deref(), || plot::of_load(&report, &report.load))?;
+            finish(&args.common, &report)
+        }
+        Command::Group(args) => {
+            let report = group::run(&args.options()?, &args.common.target()?, progress)?;
+            write_svg(args.svg.as_deref(), || plot::of_load(&report, &report.load))?;
+            finish(&args.common, &report)
         }
         Command::Durable(args) => {
-            let options = DurableOptions {
-                runs: args.runs,
-                rate_per_second: args.rate,
-                clients: args.clients,
-                payload_bytes: args.payload_bytes,
-                connect_limit: seconds("--connect-seconds", args.connect_seconds)?,
-                warmup: seconds("--warmup-seconds", args.warmup_seconds)?,
-                duration: seconds("--seconds", args.seconds)?,
-            };
-            let report = durable::run(&options, &args.common.target()?, &mut progress)?;
-            print!("{report}");
-            write_json(args.common.json.as_deref(), &report)?;
-            Ok(report.shortfalls.is_empty())
+            let report = durable::run(&args.options()?, &args.common.target()?, progress)?;
+            finish(&args.common, &report)
+        }
+        Command::Storm(args) => {
+            let report = storm::run(&args.options()?, &args.common.target()?, progress)?;
+            finish(&args.common, &report)
+        }
+        Command::Stall(args) => {
+            let report = stall::run(&args.options()?, || args.common.target(), progress)?;
+            finish(&args.common, &report)
+        }
+        Command::Mixed(args) => {
+            let report = mixed::run(&args.options()?, &args.common.target()?, progress)?;
+            finish(&args.common, &report)
         }
         Command::Resume(args) => {
-            let ResumeArgs { messages, conversations, text_bytes, runs, common } = args;
-            let options = ResumeOptions { messages, conversations, text_bytes, runs };
-            let report = resume::run(&options, &common.target()?, &mut progress)?;
-            print!("{report}");
-            write_json(common.json.as_deref(), &report)?;
-            Ok(report.shortfalls.is_empty())
+            let report = resume::run(&args.options(), &args.common.target()?, progress)?;
+            finish(&args.common, &report)
         }
-        Command::Idle(args) => run_idle(&args, &mut progress),
+        Command::Idle(args) => run_idle(args, progress),
+        Command::Peers(args) => run_peers(args, progress),
     }
+}
+
+fn run_peers(args: &PeersArgs, progress: &mut Progress) -> Result<bool, Box<dyn Error>> {
+    let report = peers::run(&args.options()?, progress)?;
+    print!("{report}");
+    write_json(args.json.as_deref(), &report)?;
+    write_svg(args.svg.as_deref(), || report.chart())?;
+    Ok(report.is_good())
 }
 
 fn run_idle(args: &IdleArgs, progress: &mut Progress) -> Result<bool, Box<dyn Error>> {
@@ -258,34 +96,29 @@ fn run_idle(args: &IdleArgs, progress: &mut Progress) -> Result<bool, Box<dyn Er
         let options = IdleOptions {
             protocol,
             connections: args.connections,
-            connect_limit: seconds("--connect-seconds", args.connect_seconds)?,
-            settle: seconds("--settle-seconds", args.settle_seconds)?,
+            connect_limit: args.connect_limit()?,
+            settle: args.settle()?,
         };
         Ok(idle::run(&options, &args.common.target()?, progress)?)
     };
-    let json = args.common.json.as_deref();
-    let protocol = match args.protocol {
-        IdleProtocol::Classic => Protocol::Classic,
-        IdleProtocol::Session => Protocol::Session,
+    match args.protocol {
+        IdleProtocol::Classic => finish(&args.common, &run(Protocol::Classic)?),
+        IdleProtocol::Session => finish(&args.common, &run(Protocol::Session)?),
         IdleProtocol::Both if args.common.target.is_some() => {
             let rule = "classic or session with --target: what the first connections took stays taken";
-            return Err(BenchError::Option { option: "--protocol", rule }.into());
+            Err(BenchError::Option { option: "--protocol", rule }.into())
         }
         IdleProtocol::Both => {
-            let pair = IdlePair::of(run(Protocol::Classic)?, run(Protocol::Session)?);
-            print!("{pair}");
-            write_json(json, &pair)?;
-            return Ok(pair.classic.shortfalls.is_empty() && pair.session.shortfalls.is_empty());
+            finish(&args.common, &IdlePair::of(run(Protocol::Classic)?, run(Protocol::Session)?))
         }
-    };
-    let report = run(protocol)?;
-    print!("{report}");
-    write_json(json, &report)?;
-    Ok(report.shortfalls.is_empty())
+    }
 }
 
-fn seconds(option: &'static str, value: f64) -> Result<Duration, BenchError> {
-    Duration::try_from_secs_f64(value).map_err(|_| BenchError::Option { option, rule: "a number of seconds" })
+/// Prints the report, writes it where it was asked to be, and says whether all was reached.
+fn finish(common: &CommonArgs, report: &impl Report) -> Result<bool, Box<dyn Error>> {
+    print!("{report}");
+    write_json(common.json.as_deref(), report)?;
+    Ok(report.shortfalls().is_empty())
 }
 
 fn write_json(path: Option<&Path>, report: &impl Serialize) -> Result<(), Box<dyn Error>> {
@@ -294,5 +127,11 @@ fn write_json(path: Option<&Path>, report: &impl Serialize) -> Result<(), Box<dy
     let mut file = File::create(path).map_err(|error| failed(&error))?;
     serde_json::to_writer_pretty(&mut file, report).map_err(|error| failed(&error))?;
     file.write_all(b"\n").map_err(|error| failed(&error))?;
+    Ok(())
+}
+
+fn write_svg(path: Option<&Path>, chart: impl FnOnce() -> String) -> Result<(), Box<dyn Error>> {
+    let Some(path) = path else { return Ok(()) };
+    std::fs::write(path, chart()).map_err(|error| format!("writing {}: {error}", path.display()))?;
     Ok(())
 }

@@ -11,26 +11,35 @@ const INTERVAL: Duration = Duration::from_millis(200);
 pub struct Progress {
     shown: bool,
     next: Instant,
+    /// What the run is a part of.
+    prefix: String,
 }
 
 impl Progress {
     /// Shows progress if standard error is a terminal.
     #[must_use]
     pub fn on_terminal() -> Self {
-        Self { shown: std::io::stderr().is_terminal(), next: Instant::now() }
+        Self { shown: std::io::stderr().is_terminal(), next: Instant::now(), prefix: String::new() }
     }
 
     /// Shows nothing.
     #[must_use]
     pub fn silent() -> Self {
-        Self { shown: false, next: Instant::now() }
+        Self { shown: false, next: Instant::now(), prefix: String::new() }
+    }
+
+    /// From now on, each line begins with this.
+    pub fn prefix(&mut self, prefix: &str) {
+        prefix.clone_into(&mut self.prefix);
     }
 
     /// Rewrites the line, if the last time is long enough ago; `line` is made only then.
     pub fn show(&mut self, line: impl FnOnce() -> String) {
         if self.shown && Instant::now() >= self.next {
             self.next = Instant::now() + INTERVAL;
-            self.write(&line());
+            let line = line();
+            let line = if self.prefix.is_empty() { line } else { format!("{}: {line}", self.prefix) };
+            self.write(&line);
         }
     }
 

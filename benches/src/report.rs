@@ -40,6 +40,12 @@ impl Latency {
     }
 }
 
+/// The outcome of a measurement: a table for people, JSON for programs.
+pub trait Report: fmt::Display + Serialize {
+    /// What was asked for and not reached, in words; empty after a good run.
+    fn shortfalls(&self) -> &[String];
+}
+
 /// What a process used during a measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Used {
@@ -99,7 +105,9 @@ impl Spread {
 
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.2} ({:.2} to {:.2})", self.median, self.min, self.max)
+        let digits = f.precision().unwrap_or(2);
+        let Self { median, min, max } = self;
+        write!(f, "{median:.digits$} ({min:.digits$} to {max:.digits$})")
     }
 }
 

@@ -12,10 +12,7 @@ use switchboard_proto::v1::{
 
 use crate::report::{Spread, row, shortfall_rows};
 use crate::session::{Session, settled};
-use crate::{BenchError, Progress, Target, wire};
-
-/// Messages that wait for their `Accepted` at a time while the logs are filled: below every server's limit.
-const IN_FLIGHT: usize = 512;
+use crate::{BenchError, Progress, Report, Target, random, wire};
 
 /// What to measure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -96,7 +93,7 @@ pub fn run(
     let ResumeOptions { messages, conversations, .. } = *options;
     let mut report = ResumeReport { options: options.clone(), parts: Vec::new(), shortfalls: Vec::new() };
     // Names of this run alone: a server that is used again has the logs of the last one.
-    let run = Filler { target: target.address, id: rand_id(), text: "x".repeat(options.text_bytes) };
+    let run = Filler { target: target.address, id: random::id(), text: "x".repeat(options.text_bytes) };
 
     fill(&run, "one", 1, messages, progress)?;
     fill(&run, "many", conversations, messages, progress)?;
@@ -125,11 +122,6 @@ pub fn run(
     Ok(report)
 }
 
-fn rand_id() -> u64 {
-    use std::hash::{BuildHasher as _, RandomState};
-    RandomState::new().hash_one(())
-}
-
 /// Writes what is missed.
 struct Filler {
     target: SocketAddr,
@@ -146,24 +138,7 @@ impl Filler {
     fn submit(&self, sender: &str, to: impl Iterator<Item = String>) -> Result<(), BenchError> {
         let mut session = Session::connect(self.target, sender)?;
         session.send(&[hello()])?;
-        let mut to = to.enumerate().peekable();
-        let mut under_way = 0;
-        while under_way > 0 || to.peek().is_some() {
-            if under_way < IN_FLIGHT / 2 {
-                let some: Vec<_> =
-                    to.by_ref().take(IN_FLIGHT / 2).map(|(nth, to)| self.message(nth, &to)).collect();
-                under_way += some.len();
-                session.send(&some)?;
-            }
-            #[allow(clippy::wildcard_enum_match_arm, reason = "what else is told does not matter here")]
-            match session.next()? {
-                Body::Accepted(_) => under_way -= 1,
-                Body::Rejected(rejected) => return Err(session.wrong(&rejected.text)),
-                // The welcome, and what else is told.
-                _ => {}
-            }
-        }
-        Ok(())
+        session.submit(to.enumerate().map(|(nth, to)| self.message(nth, &to)))
     }
 
     fn message(&self, nth: usize, to: &str) -> client_frame::Body {
@@ -294,6 +269,12 @@ fn come_back(session: &mut Session, fetches: bool) -> Result<Return, BenchError>
         }
     }
     Ok(found)
+}
+
+impl Report for ResumeReport {
+    fn shortfalls(&self) -> &[String] {
+        &self.shortfalls
+    }
 }
 
 impl fmt::Display for ResumeReport {

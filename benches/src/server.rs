@@ -1,5 +1,6 @@
 //! The server under test: one that runs already, or one that is started for the run.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -9,10 +10,18 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::fleet::raise_open_files;
-use crate::{BenchError, Process};
+use crate::{BenchError, Process, random};
 
 /// How long a started server may take to listen.
 const START_LIMIT: Duration = Duration::from_secs(15);
+
+/// Ports of servers are these, below those that Linux gives to whoever asks for any: among thousands of connections that come
+/// and go, one of those would be somebody's before a slow program has come to listen at it.
+const FIRST_PORT: u16 = 20_000;
+const PORTS: u16 = 12_000;
+
+/// Ports that are tried before there is none.
+const PORT_TRIES: usize = 100;
 
 /// Its limits on what one client may send, lifted: the load is the measurement, not an abuse. And nothing is sent again to classic
 /// clients that return: loads of both protocols take turns as the same users.
@@ -52,7 +61,18 @@ impl Target {
     /// # Errors
     /// As [`Server::start`].
     pub fn started(program: &Path, shards: u16) -> Result<Self, BenchError> {
-        let server = Server::start(program, shards)?;
+        Self::own(Server::start(program, shards)?)
+    }
+
+    /// Another program that is started now, and stopped when this value is dropped.
+    ///
+    /// # Errors
+    /// As [`Server::start_other`].
+    pub fn other(program: &Path, arguments: &[OsString]) -> Result<Self, BenchError> {
+        Self::own(Server::start_other(program, arguments)?)
+    }
+
+    fn own(server: Server) -> Result<Self, BenchError> {
         let process = Process::new(server.pid())?;
         Ok(Self { address: server.address, process: Some(process), server: Some(server) })
     }
@@ -64,12 +84,12 @@ impl Target {
     }
 }
 
-/// A `switchboard serve` of our own on a free port, with a data folder that goes with it.
+/// A server of our own on a free port.
 pub struct Server {
     child: Child,
     address: SocketAddr,
-    /// Removed when the server is stopped.
-    _data: TempDir,
+    /// Where it keeps its data; removed when the server is stopped.
+    _data: Option<TempDir>,
 }
 
 impl fmt::Debug for Server {
@@ -79,16 +99,13 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// Starts `program serve` and waits until it listens.
+    /// Starts `program serve`, with a data folder that goes with it, and waits until it listens.
     ///
     /// # Errors
     /// [`BenchError::Start`] if it does not run, [`BenchError::NotListening`] if it ends or does not listen
     /// in time.
     pub fn start(program: &Path, shards: u16) -> Result<Self, BenchError> {
-        // The server inherits the limit.
-        raise_open_files()?;
         let data = tempfile::tempdir().map_err(BenchError::io("making a data folder"))?;
-        let address = free_port()?;
         let mut command = Command::new(program);
         // The environment is a layer of the server's configuration: only what stands here may count.
         for (name, _) in std::env::vars_os() {
@@ -96,17 +113,34 @@ impl Server {
                 command.env_remove(name);
             }
         }
+        command.args(["serve", "--log", "warn", "--shards", &shards.to_string(), "--data"]).arg(data.path());
+        command.envs(LIFTED_LIMITS);
+        Self::run(command, Some(data), " (build it first: cargo build --release -p switchboard)")
+    }
+
+    /// Starts `program ARGUMENTS --listen ADDRESS:PORT` and waits until it listens.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start_other(program: &Path, arguments: &[OsString]) -> Result<Self, BenchError> {
+        let mut command = Command::new(program);
+        command.args(arguments);
+        Self::run(command, None, "")
+    }
+
+    fn run(mut command: Command, data: Option<TempDir>, hint: &'static str) -> Result<Self, BenchError> {
+        // The server inherits the limit.
+        raise_open_files()?;
+        let address = free_port()?;
+        let path = PathBuf::from(command.get_program());
         let child = command
-            .args(["serve", "--log", "warn", "--shards", &shards.to_string()])
-            .args(["--listen", &address.to_string(), "--data"])
-            .arg(data.path())
-            .envs(LIFTED_LIMITS)
+            .args(["--listen", &address.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
-            .map_err(|source| BenchError::Start { path: program.to_owned(), source })?;
+            .map_err(|source| BenchError::Start { path: path.clone(), hint, source })?;
         let mut server = Self { child, address, _data: data };
-        server.wait_until_it_listens(program.to_owned())?;
+        server.wait_until_it_listens(path)?;
         Ok(server)
     }
 
@@ -143,8 +177,15 @@ impl Drop for Server {
     }
 }
 
+/// A port that nobody listens at.
 fn free_port() -> Result<SocketAddr, BenchError> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
-        .map_err(BenchError::io("looking for a free port"))
+    let bind = || {
+        let offset = u16::try_from(random::id() % u64::from(PORTS)).unwrap_or_default();
+        TcpListener::bind((Ipv4Addr::LOCALHOST, FIRST_PORT + offset)).and_then(|it| it.local_addr())
+    };
+    let mut found = bind();
+    for _ in 1..PORT_TRIES {
+        found = found.or_else(|_| bind());
+    }
+    found.map_err(BenchError::io("looking for a free port"))
 }

@@ -18,6 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// What is read at a time; a page has about 40 KB.
 const BUFFER_BYTES: usize = 256 << 10;
 
+/// Messages that wait for their `Accepted` at a time: below every server's limit.
+const IN_FLIGHT: usize = 512;
+
 /// A client whose handshake is done, and that has said nothing yet.
 pub(crate) struct Session {
     stream: TcpStream,
@@ -65,6 +68,30 @@ impl Session {
             bytes.extend(wire::frame(2, &wire::client_frame(body.clone())));
         }
         self.write(&bytes)
+    }
+
+    /// Sends `Submit`s, in order, and waits until all are accepted.
+    pub(crate) fn submit(
+        &mut self,
+        submits: impl Iterator<Item = client_frame::Body>,
+    ) -> Result<(), BenchError> {
+        let mut submits = submits.peekable();
+        let mut under_way = 0;
+        while under_way > 0 || submits.peek().is_some() {
+            if under_way < IN_FLIGHT / 2 {
+                let some: Vec<_> = submits.by_ref().take(IN_FLIGHT / 2).collect();
+                under_way += some.len();
+                self.send(&some)?;
+            }
+            #[allow(clippy::wildcard_enum_match_arm, reason = "what else is told does not matter here")]
+            match self.next()? {
+                Body::Accepted(_) => under_way -= 1,
+                Body::Rejected(rejected) => return Err(self.wrong(&rejected.text)),
+                // The welcome, and what else is told.
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Waits for the next frame.

@@ -81,13 +81,13 @@ pub(crate) fn client_frame(body: Body) -> Vec<u8> {
     ClientFrame { body: Some(body) }.encode_to_vec()
 }
 
-/// A session's message to another user, `payload_bytes` long if its fixed parts leave room for that.
-pub(crate) fn submit(id: [u8; MESSAGE_ID_BYTES], to: &str, payload_bytes: usize) -> Vec<u8> {
+/// A session's message, `payload_bytes` long if its fixed parts leave room for that.
+pub(crate) fn submit(id: [u8; MESSAGE_ID_BYTES], to: &Conversation, payload_bytes: usize) -> Vec<u8> {
     let mut text = "x".to_owned();
     loop {
         let frame = client_frame(Body::Submit(Submit {
             message_id: id.to_vec().into(),
-            conversation: Some(user_conversation(to)),
+            conversation: Some(to.clone()),
             content: Some(Content { kind: 1, text: text.clone(), ..Content::default() }),
         }));
         if frame.len() >= payload_bytes {
@@ -103,6 +103,11 @@ pub(crate) fn user_conversation(other: &str) -> Conversation {
     Conversation { peer: Some(Peer::User(other.to_owned())) }
 }
 
+/// The conversation of a group.
+pub(crate) fn group_conversation(group: &str) -> Conversation {
+    Conversation { peer: Some(Peer::Group(group.to_owned())) }
+}
+
 /// A classic message from one client to another, `payload_bytes` long if its fixed parts leave room for that.
 pub(crate) fn message(kind: Kind, from: &str, to: &str, payload_bytes: usize) -> Vec<u8> {
     let mut message = Message { from: from.to_owned(), to: to.to_owned(), ..Message::default() };
@@ -114,6 +119,23 @@ pub(crate) fn message(kind: Kind, from: &str, to: &str, payload_bytes: usize) ->
             message.message_type = 1;
         }
     }
+    filled(message, payload_bytes)
+}
+
+/// A classic message to everybody.
+pub(crate) fn broadcast(from: &str, payload_bytes: usize) -> Vec<u8> {
+    let message = Message { from: from.to_owned(), content_type: 1, ..Message::default() };
+    filled(message, payload_bytes)
+}
+
+/// A classic message to a group.
+pub(crate) fn group(from: &str, group: &str, payload_bytes: usize) -> Vec<u8> {
+    let (from, to) = (from.to_owned(), group.to_owned());
+    let message = Message { from, to, content_type: 1, message_type: 2, ..Message::default() };
+    filled(message, payload_bytes)
+}
+
+fn filled(mut message: Message, payload_bytes: usize) -> Vec<u8> {
     // A byte at a time, because the length of the content's length grows too.
     while message.encoded_len() < payload_bytes {
         message.content.push('x');

@@ -5,60 +5,22 @@
     reason = "helpers of tests: a panic is a failed test, and clippy's leave for tests ends at their bodies"
 )]
 
-use std::net::SocketAddr;
-use std::sync::mpsc;
-use std::thread::JoinHandle;
+mod server;
+
 use std::time::Duration;
 
-use switchboard::config::Config;
-use switchboard::server::{Server, StopHandle};
 use switchboard_benches::direct::{self, DirectOptions, Kind};
 use switchboard_benches::durable::{self, DurableOptions};
 use switchboard_benches::idle::{self, IdleOptions, IdlePair};
+use switchboard_benches::load::{Pace, Timing};
 use switchboard_benches::resume::{self, ResumeOptions};
-use switchboard_benches::{Process, Progress, Protocol, Target};
-use tempfile::TempDir;
+use switchboard_benches::{Progress, Protocol};
 
-/// A server on a thread of its own, stopped when it is dropped.
-struct TestServer {
-    target: Target,
-    stop: StopHandle,
-    thread: Option<JoinHandle<()>>,
-    _data: TempDir,
-}
+use self::server::TestServer;
 
-impl TestServer {
-    fn start() -> Self {
-        let data = tempfile::tempdir().unwrap();
-        let mut config = Config {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            data: data.path().to_owned(),
-            ..Config::default()
-        };
-        config.limits.messages_per_second = 1_000_000;
-        config.limits.message_burst = 1_000_000;
-        // Loads of both protocols take turns as the same users.
-        config.limits.resend_messages = 0;
-        let (sender, started) = mpsc::channel();
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let server = Server::start(&config).unwrap();
-                sender.send((server.local_addr().unwrap(), server.stop_handle())).unwrap();
-                server.run().await.unwrap();
-            });
-        });
-        let (address, stop) = started.recv().unwrap();
-        let target = Target::running(address, Some(Process::this().unwrap())).unwrap();
-        Self { target, stop, thread: Some(thread), _data: data }
-    }
-}
-
-impl Drop for TestServer {
-    fn drop(&mut self) {
-        self.stop.stop();
-        let _ = self.thread.take().map(JoinHandle::join);
-    }
+fn timing(duration_ms: u64) -> Timing {
+    let (warmup, duration) = (Duration::from_millis(20), Duration::from_millis(duration_ms));
+    Timing { warmup, duration, ..Timing::default() }
 }
 
 #[test]
@@ -67,16 +29,15 @@ fn every_message_of_a_session_is_accepted_and_delivered() {
     let options = DirectOptions {
         kind: Kind::Session,
         clients: 4,
-        in_flight: 4,
-        warmup: Duration::from_millis(20),
-        duration: Duration::from_millis(200),
+        pace: Pace::InFlight(4),
+        timing: timing(200),
         ..DirectOptions::default()
     };
     let report = direct::run(&options, &server.target, &mut Progress::silent()).unwrap();
-    assert_eq!(report.shortfalls, [""; 0]);
-    let acknowledged = report.acknowledged.unwrap();
-    assert!(report.delivered > 0 && acknowledged.accepted > 0);
-    assert_eq!((report.undelivered, report.unexpected), (0, 0));
+    assert_eq!(report.load.shortfalls, [""; 0]);
+    let acknowledged = report.load.acknowledged.unwrap();
+    assert!(report.load.delivered > 0 && acknowledged.accepted > 0);
+    assert_eq!((report.load.undelivered, report.load.unexpected), (0, 0));
     assert_eq!((acknowledged.unanswered, acknowledged.rejected), (0, 0));
 }
 
@@ -87,18 +48,17 @@ fn durable_messages_are_measured_beside_relayed_ones() {
         runs: 2,
         rate_per_second: 200,
         clients: 4,
-        warmup: Duration::from_millis(20),
-        duration: Duration::from_millis(150),
+        timing: timing(150),
         ..DurableOptions::default()
     };
     let report = durable::run(&options, &server.target, &mut Progress::silent()).unwrap();
     // A machine that is busy elsewhere may fall behind the rate; nothing may be lost all the same.
     for run in report.relayed.iter().chain(&report.durable) {
-        assert!(run.delivered > 0);
-        assert_eq!((run.undelivered, run.unexpected), (0, 0));
+        assert!(run.load.delivered > 0);
+        assert_eq!((run.load.undelivered, run.load.unexpected), (0, 0));
     }
-    assert!(report.relayed.iter().all(|run| run.acknowledged.is_none()));
-    assert!(report.durable.iter().all(|run| run.acknowledged.unwrap().accepted > 0));
+    assert!(report.relayed.iter().all(|run| run.load.acknowledged.is_none()));
+    assert!(report.durable.iter().all(|run| run.load.acknowledged.unwrap().accepted > 0));
     assert!(report.ratio.unwrap() > 0.0);
     assert!(report.to_string().contains("ratio of the medians"));
 }

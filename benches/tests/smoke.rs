@@ -14,6 +14,7 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 use switchboard_benches::direct::{self, DirectOptions, Kind};
 use switchboard_benches::idle::{self, IdleOptions};
+use switchboard_benches::load::{Pace, Timing};
 use switchboard_benches::{BenchError, Process, Progress, Target};
 use switchboard_proto::{Message as _, classic};
 use tungstenite::handshake::server::{ErrorResponse, Request, Response};
@@ -98,14 +99,13 @@ fn serve(stream: TcpStream, manner: Manner, writers: &Writers, seen: &Seen) {
     }
 }
 
+fn timing() -> Timing {
+    let (warmup, duration) = (Duration::from_millis(20), Duration::from_millis(500));
+    Timing { warmup, duration, ..Timing::default() }
+}
+
 fn direct_options() -> DirectOptions {
-    DirectOptions {
-        clients: 8,
-        in_flight: 4,
-        warmup: Duration::from_millis(20),
-        duration: Duration::from_millis(500),
-        ..DirectOptions::default()
-    }
+    DirectOptions { clients: 8, pace: Pace::InFlight(4), timing: timing(), ..DirectOptions::default() }
 }
 
 /// Measures the relay, which lives in this process.
@@ -117,27 +117,27 @@ fn run(manner: Manner, options: &DirectOptions) -> Result<direct::DirectReport, 
 #[test]
 fn a_closed_loop_delivers_all_it_sends() {
     let report = run(Manner::Relays, &direct_options()).unwrap();
-    assert_eq!(report.shortfalls, [""; 0]);
-    assert!(report.delivered > 0);
-    assert_eq!((report.clients_ready, report.undelivered, report.unexpected), (8, 0, 0));
-    assert!(report.latency.p50_us > 0.0 && report.latency.p50_us <= report.latency.max_us);
-    assert!(report.server.unwrap().rss_kib_after > 0);
+    assert_eq!(report.load.shortfalls, [""; 0]);
+    assert!(report.load.delivered > 0);
+    assert_eq!((report.load.clients_ready, report.load.undelivered, report.load.unexpected), (8, 0, 0));
+    assert!(report.load.latency.p50_us > 0.0 && report.load.latency.p50_us <= report.load.latency.max_us);
+    assert!(report.load.server.unwrap().rss_kib_after > 0);
     let text = report.to_string();
     assert!(
         text.starts_with("direct, relay: 8 clients, 128 bytes, closed loop, 4 in flight each\n"),
         "{text}"
     );
     let json = serde_json::to_value(&report).unwrap();
-    assert_eq!(json["delivered"], report.delivered);
+    assert_eq!(json["delivered"], report.load.delivered);
     assert_eq!(json["options"]["kind"], "relay");
 }
 
 #[test]
 fn an_open_loop_delivers_all_it_sends() {
-    let options = DirectOptions { rate_per_second: Some(500), ..direct_options() };
+    let options = DirectOptions { pace: Pace::PerSecond(500), ..direct_options() };
     let report = run(Manner::Relays, &options).unwrap();
-    assert!(report.delivered > 0);
-    assert_eq!((report.undelivered, report.unexpected), (0, 0));
+    assert!(report.load.delivered > 0);
+    assert_eq!((report.load.undelivered, report.load.unexpected), (0, 0));
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn messages_are_of_their_kind_and_size_and_from_one_neighbour_to_the_other() {
         let options = DirectOptions { kind, clients: 2, payload_bytes: 300, ..direct_options() };
         let target = Target::running(address, None).unwrap();
         let report = direct::run(&options, &target, &mut Progress::silent()).unwrap();
-        assert_eq!(report.server, None);
+        assert_eq!(report.load.server, None);
         let seen = seen.lock().unwrap();
         let first = seen.first().unwrap();
         assert_eq!(first.len(), 300);
@@ -162,25 +162,25 @@ fn messages_are_of_their_kind_and_size_and_from_one_neighbour_to_the_other() {
 #[test]
 fn what_is_not_delivered_is_reported() {
     let report = run(Manner::Swallows, &direct_options()).unwrap();
-    assert_eq!((report.delivered, report.undelivered), (0, 32));
+    assert_eq!((report.load.delivered, report.load.undelivered), (0, 32));
     let expected =
         ["no message was delivered in the measured time", "32 messages had not come 3 s after the end"];
-    assert_eq!(report.shortfalls, expected);
+    assert_eq!(report.load.shortfalls, expected);
     assert!(report.to_string().contains("FELL SHORT"));
 }
 
 #[test]
 fn what_was_not_sent_is_reported() {
     let report = run(Manner::Repeats, &direct_options()).unwrap();
-    assert!(report.unexpected > 0);
-    assert!(report.shortfalls.iter().any(|line| line.ends_with("messages came that were not sent")));
+    assert!(report.load.unexpected > 0);
+    assert!(report.load.shortfalls.iter().any(|line| line.ends_with("messages came that were not sent")));
 }
 
 #[test]
 fn a_close_by_the_server_is_reported_in_its_own_words() {
     let report = run(Manner::Closes, &direct_options()).unwrap();
-    let found = report.shortfalls.iter().any(|line| line.contains("the server closed: 1008 enough"));
-    assert!(found, "{:?}", report.shortfalls);
+    let found = report.load.shortfalls.iter().any(|line| line.contains("the server closed: 1008 enough"));
+    assert!(found, "{:?}", report.load.shortfalls);
 }
 
 #[test]
@@ -197,7 +197,10 @@ fn idle_connections_are_opened_counted_and_weighed() {
 
 #[test]
 fn a_server_that_says_nothing_is_given_up_in_time() {
-    let options = DirectOptions { connect_limit: Duration::from_millis(100), ..direct_options() };
+    let options = DirectOptions {
+        timing: Timing { connect_limit: Duration::from_millis(100), ..timing() },
+        ..direct_options()
+    };
     let error = run(Manner::Silent, &options).unwrap_err();
     assert!(matches!(error, BenchError::NobodyConnected { .. }), "{error}");
 }
@@ -226,9 +229,12 @@ fn only_this_machine_is_a_target() {
 fn options_that_cannot_be_are_refused_by_name() {
     for (options, name) in [
         (DirectOptions { clients: 3, ..direct_options() }, "--clients"),
-        (DirectOptions { in_flight: 0, ..direct_options() }, "--in-flight"),
-        (DirectOptions { rate_per_second: Some(0), ..direct_options() }, "--rate"),
-        (DirectOptions { duration: Duration::ZERO, ..direct_options() }, "--seconds"),
+        (DirectOptions { pace: Pace::InFlight(0), ..direct_options() }, "--in-flight"),
+        (DirectOptions { pace: Pace::PerSecond(0), ..direct_options() }, "--rate"),
+        (
+            DirectOptions { timing: Timing { duration: Duration::ZERO, ..timing() }, ..direct_options() },
+            "--seconds",
+        ),
     ] {
         let error = run(Manner::Relays, &options).unwrap_err().to_string();
         assert!(error.starts_with(name), "{error}");

@@ -115,6 +115,7 @@ catalogue! {
         MessageIdReused "message-id-reused" "All messages have the same id."
         StaleChangeApplied "stale-change-applied" "A change that the directory's state already has in it is applied again."
         ChangeDuringLoadLost "change-during-load-lost" "A change of the directory during a load is lost."
+        LoadWaitsAnew "load-waits-anew" "A change of the directory during a load makes everybody wait for it anew."
         LeftKeepsMember "left-keeps-member" "Who was removed from a group still receives what it is sent."
         ReloadForgotten "reload-forgotten" "A load that failed is not tried again."
         RequestTimeoutForgotten "request-timeout-forgotten" "A request that is never answered is waited for for ever."

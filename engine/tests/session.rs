@@ -1147,6 +1147,26 @@ fn what_the_heads_say_is_missing_is_marked_again_and_what_they_have_is_told() {
 }
 
 #[test]
+fn what_is_beyond_the_end_of_a_log_is_not_marked_again_until_the_log_has_grown() {
+    let mut alice = Alice::online();
+    (1..=3).for_each(|seq| alice.delivered("bob", seq));
+    alice.wait(Duration::from_secs(1));
+    assert_eq!(alice.marks(), [(1, 0), (3, 0)]);
+    // As after leaving a group, when what was said afterwards was pushed all the same.
+    for _ in 0..3 {
+        alice.hears(heads(&[v1::Head { own: marks(2, 0), ..head("bob", 2) }]));
+        alice.wait(Duration::from_secs(1));
+    }
+    assert_eq!(alice.marks(), []);
+    alice.hears(heads(&[v1::Head { own: marks(1, 0), ..head("bob", 2) }]));
+    alice.wait(Duration::from_secs(1));
+    assert_eq!(alice.marks(), [(3, 0)], "something is missing that can be there");
+    alice.hears(heads(&[v1::Head { own: marks(2, 0), ..head("bob", 3) }]));
+    alice.wait(Duration::from_secs(1));
+    assert_eq!(alice.marks(), [(3, 0)], "the log has grown");
+}
+
+#[test]
 fn marks_are_kept_over_a_restart_and_what_was_received_counts_as_delivered() {
     let kept = LogMarks {
         conversation: user("bob"),

@@ -6,11 +6,12 @@ use super::{
     users::{GroupKey, Load, User, UserKey},
 };
 use crate::{
+    action::Action,
     answer::Undone,
     bus::Topic,
     id::{ConnId, GroupId, Ticket},
     probe::{Canary, Probe, Rule},
-    storage::{Answer, DirectoryChange, DirectoryChangeKind, UserProfile},
+    storage::{Answer, DirectoryChange, DirectoryChangeKind, Request, UserProfile},
 };
 
 impl<P: Probe> Server<P> {
@@ -53,6 +54,17 @@ impl<P: Probe> Server<P> {
         }
     }
 
+    fn load_again(&mut self, key: UserKey, former: Ticket) {
+        if self.probe.canary(Canary::LoadWaitsAnew) {
+            self.requests.close(former);
+            return self.load(key);
+        }
+        let Some(user) = self.users.get_mut(key) else { return };
+        let Some(ticket) = self.requests.open_again(former) else { return };
+        user.load = Load::Waiting { ticket };
+        self.effects.push(Action::Request { ticket, request: Request::LoadUser(user.id.clone()) });
+    }
+
     fn welcome_all(&mut self, key: UserKey) {
         let conns = self.users.get(key).map(|user| user.conns.clone()).unwrap_or_default();
         conns.into_iter().for_each(|conn: ConnId| self.welcome(conn));
@@ -82,12 +94,12 @@ impl<P: Probe> Server<P> {
         };
         let Some(user) = self.users.get(key) else { return };
         match user.load {
-            // The answer may be older than the change; one to a new request is not.
+            // The answer may be older than the change; one to a new request is not. Who is to be welcomed waits no longer
+            // for that, however often something changes.
             Load::Waiting { ticket } => {
                 self.probe.reached(Rule::ChangeDuringLoad);
                 if !self.probe.canary(Canary::ChangeDuringLoadLost) {
-                    self.requests.close(ticket);
-                    self.load(key);
+                    self.load_again(key, ticket);
                     // That one may fail too, and the user may be in groups from before an earlier load.
                     self.apply_change(key, change);
                 }

@@ -1,6 +1,6 @@
 //! Requests to the store that are waited for.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
 
 use super::{calls::LegKey, pipeline::PipelineKey, presence::AwayKey, users::UserKey};
@@ -57,11 +57,14 @@ impl Purpose {
     }
 }
 
-/// The open tickets. All wait equally long, so the lowest ticket is the first to expire.
+/// The open tickets. But for those that took the place of others all wait equally long, so the lowest ticket is the
+/// first to expire.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Requests {
     last: u64,
     open: BTreeMap<Ticket, (Instant, Purpose)>,
+    /// Those that took the place of others, by the time at which they expire.
+    again: BTreeSet<(Instant, Ticket)>,
 }
 
 impl Requests {
@@ -86,25 +89,49 @@ impl Requests {
     }
 
     pub(super) fn open(&mut self, now: Instant, timeout: Duration, purpose: Purpose) -> Ticket {
-        self.last += 1;
-        let ticket = Ticket(self.last);
-        self.open.insert(ticket, (now + timeout, purpose));
-        ticket
+        self.insert(now + timeout, purpose)
+    }
+
+    /// A request that takes the place of an open one: whoever waits for that waits no longer for this.
+    pub(super) fn open_again(&mut self, former: Ticket) -> Option<Ticket> {
+        let (expires_at, purpose) = self.remove(former)?;
+        let ticket = self.insert(expires_at, purpose);
+        self.again.insert((expires_at, ticket));
+        Some(ticket)
     }
 
     pub(super) fn close(&mut self, ticket: Ticket) -> Option<Purpose> {
-        self.open.remove(&ticket).map(|(_, purpose)| purpose)
+        self.remove(ticket).map(|(_, purpose)| purpose)
     }
 
     pub(super) fn next(&self) -> Option<Instant> {
-        self.open.first_key_value().map(|(_, (expires_at, _))| *expires_at)
+        self.first().map(|(expires_at, _)| expires_at)
     }
 
     pub(super) fn pop_expired(&mut self, now: Instant) -> Option<(Ticket, Purpose)> {
-        if self.next()? > now {
-            return None;
+        let (_, ticket) = self.first().filter(|(expires_at, _)| *expires_at <= now)?;
+        self.close(ticket).map(|purpose| (ticket, purpose))
+    }
+
+    fn insert(&mut self, expires_at: Instant, purpose: Purpose) -> Ticket {
+        self.last += 1;
+        let ticket = Ticket(self.last);
+        self.open.insert(ticket, (expires_at, purpose));
+        ticket
+    }
+
+    fn remove(&mut self, ticket: Ticket) -> Option<(Instant, Purpose)> {
+        let (expires_at, purpose) = self.open.remove(&ticket)?;
+        if !self.again.is_empty() {
+            self.again.remove(&(expires_at, ticket));
         }
-        self.open.pop_first().map(|(ticket, (_, purpose))| (ticket, purpose))
+        Some((expires_at, purpose))
+    }
+
+    /// The one that expires first.
+    fn first(&self) -> Option<(Instant, Ticket)> {
+        let lowest = self.open.first_key_value().map(|(ticket, (expires_at, _))| (*expires_at, *ticket));
+        [lowest, self.again.first().copied()].into_iter().flatten().min()
     }
 
     /// Each with what `name` folds in place of its number.

@@ -144,7 +144,7 @@ impl Logs {
             None => self.meet(conversation, epoch, seq, first_seq, teller),
         };
         if let Some(key) = key.filter(|key| self.list.get(*key).is_some_and(|log| log.epoch == epoch)) {
-            self.marks_in_head(key, own, peer, teller);
+            self.marks_in_head(key, seq, own, peer, teller);
         }
     }
 

@@ -177,6 +177,26 @@ fn a_change_during_the_load_asks_again_and_the_older_answer_is_not_believed() {
 }
 
 #[test]
+fn changes_during_the_load_make_nobody_wait_longer() {
+    let mut world = World::new();
+    world.found("crew", &["bob"]);
+    let bob = world.arrives("bob");
+    world.store_holds();
+    let alice = world.connects("alice");
+    world.says(alice, text("bob", "hi"));
+    for group in ["crew", "team", "club"] {
+        world.passes(secs(3));
+        world.joins("alice", group);
+    }
+    assert_eq!((world.store.asked, world.hears(alice)), (5, vec![]), "bob's, and alice's four times");
+    world.passes(secs(1));
+    assert_eq!((world.hears(alice), world.stats().load_failed), (vec!["welcome!".into()], 1));
+    world.says(bob, group_text("crew", "what has changed is known"));
+    world.store_answers(5);
+    assert_eq!(world.hears(alice), ["what has changed is known"]);
+}
+
+#[test]
 fn a_new_picture_is_in_the_next_group_message() {
     let mut world = World::new();
     world.found("crew", &["alice", "bob"]);

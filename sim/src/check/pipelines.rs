@@ -124,6 +124,7 @@ impl Instance {
 impl Check {
     /// The engine asks the store.
     pub(crate) fn requests(&mut self, shard: usize, ticket: u64, request: &Request) {
+        let mut replaced_ns = None;
         let purpose = match request {
             Request::LoadUser(user) => {
                 let user = wire::index(user.as_str()).unwrap_or(0);
@@ -132,7 +133,7 @@ impl Check {
                 let pause_ns = self.settings.reload_interval_ms * 1_000_000;
                 let hasty = told.failed_ns.take().is_some_and(|failed_ns| now_ns < failed_ns + pause_ns);
                 if let Some(old) = told.ticket.replace(ticket) {
-                    self.watches[shard].tickets.remove(&old);
+                    replaced_ns = self.watches[shard].tickets.remove(&old).map(|(_, expires_ns)| expires_ns);
                 }
                 if hasty {
                     self.fail("bounded", |_| format!("the load of u{user} is tried again too soon"));
@@ -163,9 +164,12 @@ impl Check {
         };
         let Some(purpose) = purpose else { return };
         let watch = &mut self.watches[shard];
-        let expires_ns = watch.now_ns + self.settings.request_timeout_ms * 1_000_000;
+        // What takes the place of an earlier request is waited for no longer than that.
+        let timeout_ns = self.settings.request_timeout_ms * 1_000_000;
+        let expires_ns = replaced_ns.unwrap_or(watch.now_ns + timeout_ns);
         watch.tickets.insert(ticket, (purpose, expires_ns));
-        watch.expiry.push_back((ticket, expires_ns));
+        let place = watch.expiry.partition_point(|(_, other_ns)| *other_ns <= expires_ns);
+        watch.expiry.insert(place, (ticket, expires_ns));
     }
 
     fn stores(&mut self, shard: usize, ticket: u64, new: &NewMessage) -> Option<(ConnKey, MessageKey)> {

@@ -11,6 +11,7 @@ use switchboard_engine::{
 
 use super::{
     Draw, Happening, World,
+    clients::RECONNECT_CAP_S,
     queue::Up,
     signals,
     speech::{Speech, text},
@@ -25,9 +26,6 @@ use crate::{
     wire::Token,
     wire::session::{Peer, device_id, device_of, message_id, read_client, read_mark, token_of},
 };
-
-/// The longest pause between two attempts of a session client, in seconds: the healed phase waits for it.
-const RECONNECT_CAP_S: u64 = 5;
 
 /// Submits without a fate that a session client keeps at the most.
 const PENDING_LIMIT: u32 = 64;

@@ -16,8 +16,8 @@ use crate::{
     wire::{self, Token, View},
 };
 
-/// The longest pause between two attempts of an engine client, in seconds: the healed phase waits for it.
-const RECONNECT_CAP_S: u64 = 5;
+/// The longest pause between two attempts of an engine or session client, in seconds: the healed phase waits for it.
+pub(super) const RECONNECT_CAP_S: u64 = 5;
 
 impl<T: Sut> World<'_, T> {
     /// Gives a device the engine's client, if it is to have one.

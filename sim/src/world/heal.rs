@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use switchboard_engine::{ClosedReason, ConnectionState, SessionState};
 
-use super::{Happening, World, bus::BusMood, speech::Speech, store::StoreMood, sut::Sut};
+use super::{
+    Happening, World, bus::BusMood, clients::RECONNECT_CAP_S, speech::Speech, store::StoreMood, sut::Sut,
+};
 use crate::{
     check::{ConnKey, MessageKey},
     schedule::{ClientNo, GroupNo, NodeNo, To, UserNo},
@@ -64,6 +66,11 @@ impl<T: Sut> World<'_, T> {
                 self.run_until(self.now_us + pace_us);
             }
             self.run_until(self.now_us + 3_000_000 + ROUND_US);
+        }
+        // Who was closed for what the devices of its user have sent together comes back by itself, after the longest pause:
+        // they were made to dial so soon after each other, and again before it was over.
+        if self.missing().is_some() {
+            self.run_until(self.now_us + RECONNECT_CAP_S * 1_000_000 + ROUND_US);
         }
         if !self.holds() {
             return;

@@ -70,6 +70,17 @@ impl Progress {
         self.own.delivered = self.own.delivered.max(seq);
     }
 
+    /// The server has these of the user's, in a log that ends at this place.
+    fn stored(&mut self, marks: Marks, end: u64) {
+        self.own = self.own.max_of(marks);
+        let Marks { delivered, read } = self.own;
+        let within = Marks { delivered: delivered.min(end), read: read.min(end) };
+        // Beyond its end nothing is kept, and to say it again would keep others from being said: who has left a group may
+        // have been pushed more than is theirs. If the log has grown since, the next head says so.
+        let has_all = self.stage != Stage::Due && within.max_of(marks) == marks;
+        self.there = if has_all { self.own } else { marks };
+    }
+
     fn is_missing_there(&self) -> bool {
         self.own.max_of(self.there) != self.there
     }
@@ -194,10 +205,16 @@ impl Logs {
     }
 
     /// The server says what it has of both sides' marks.
-    pub(super) fn marks_in_head(&mut self, key: usize, own: Marks, peer: Marks, teller: &mut Teller<'_>) {
+    pub(super) fn marks_in_head(
+        &mut self,
+        key: usize,
+        seq: u64,
+        own: Marks,
+        peer: Marks,
+        teller: &mut Teller<'_>,
+    ) {
         let Some(log) = self.list.get_mut(key) else { return };
-        log.progress.there = own;
-        log.progress.own = log.progress.own.max_of(own);
+        log.progress.stored(own, seq);
         self.tell_own(key, teller);
         self.peer_moved(key, peer, teller);
         self.plan_mark(key);

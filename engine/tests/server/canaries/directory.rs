@@ -57,6 +57,19 @@ pub(super) const TRIALS: &[Trial] = &[
         sick: "welcome!",
     },
     Trial {
+        canary: Canary::LoadWaitsAnew,
+        chat: |chat| {
+            chat.store.holds = true;
+            let alice = chat.connects("alice");
+            chat.passes(9);
+            chat.joins("alice", "crew");
+            chat.passes(1);
+            chat.hears(alice)
+        },
+        healthy: "welcome!",
+        sick: "",
+    },
+    Trial {
         canary: Canary::LeftKeepsMember,
         chat: |chat| {
             chat.found("crew", &["alice", "bob"]);

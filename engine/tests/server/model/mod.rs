@@ -522,7 +522,9 @@ impl Model {
         if let Load::Waiting(number) = person.load {
             // The answer may be older than the change, and the next one may never come.
             self.asked[number].open = false;
+            let expires_at = self.asked[number].expires_at;
             self.load(name);
+            self.asked.last_mut().unwrap().expires_at = expires_at;
         }
         let Some(person) = self.people.get_mut(name) else { return };
         if change.revision <= person.revision {
