@@ -211,6 +211,8 @@ fn the_histories_reach_everything_that_the_server_counts() {
         "calls_ended",
         "calls_refused",
         "calls_repeated",
+        "marks_coalesced",
+        "marks_dropped",
         "pushes_withheld",
         "rate_limited",
         "receipts_assumed",
