@@ -5,62 +5,18 @@
     reason = "helpers of tests: a panic is a failed test, and clippy's leave for tests ends at their bodies"
 )]
 
-use std::net::SocketAddr;
-use std::sync::mpsc;
-use std::thread::JoinHandle;
+mod server;
+
 use std::time::Duration;
 
-use switchboard::config::Config;
-use switchboard::server::{Server, StopHandle};
 use switchboard_benches::direct::{self, DirectOptions, Kind};
 use switchboard_benches::durable::{self, DurableOptions};
 use switchboard_benches::idle::{self, IdleOptions, IdlePair};
 use switchboard_benches::load::{Pace, Timing};
 use switchboard_benches::resume::{self, ResumeOptions};
-use switchboard_benches::{Process, Progress, Protocol, Target};
-use tempfile::TempDir;
+use switchboard_benches::{Progress, Protocol};
 
-/// A server on a thread of its own, stopped when it is dropped.
-struct TestServer {
-    target: Target,
-    stop: StopHandle,
-    thread: Option<JoinHandle<()>>,
-    _data: TempDir,
-}
-
-impl TestServer {
-    fn start() -> Self {
-        let data = tempfile::tempdir().unwrap();
-        let mut config = Config {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            data: data.path().to_owned(),
-            ..Config::default()
-        };
-        config.limits.messages_per_second = 1_000_000;
-        config.limits.message_burst = 1_000_000;
-        // Loads of both protocols take turns as the same users.
-        config.limits.resend_messages = 0;
-        let (sender, started) = mpsc::channel();
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let server = Server::start(&config).unwrap();
-                sender.send((server.local_addr().unwrap(), server.stop_handle())).unwrap();
-                server.run().await.unwrap();
-            });
-        });
-        let (address, stop) = started.recv().unwrap();
-        let target = Target::running(address, Some(Process::this().unwrap())).unwrap();
-        Self { target, stop, thread: Some(thread), _data: data }
-    }
-}
-
-impl Drop for TestServer {
-    fn drop(&mut self) {
-        self.stop.stop();
-        let _ = self.thread.take().map(JoinHandle::join);
-    }
-}
+use self::server::TestServer;
 
 fn timing(duration_ms: u64) -> Timing {
     let (warmup, duration) = (Duration::from_millis(20), Duration::from_millis(duration_ms));

@@ -19,4 +19,7 @@ pub mod v1 {
     include!("generated/switchboard.v1.rs");
 }
 
+mod glance;
+
+pub use glance::Glance;
 pub use prost::{DecodeError, Message};

@@ -10,6 +10,9 @@ use switchboard::config::{ConfigErrors, Loaded};
 use switchboard::logging::{self, LoggingError};
 use switchboard::server::ServerError;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 enum Failure {

@@ -114,7 +114,7 @@ fn every_key_can_be_set_by_its_variable() {
             names += 1;
         }
     }
-    assert_eq!(names, 66);
+    assert_eq!(names, 67);
 }
 
 #[test]
@@ -297,6 +297,7 @@ fn the_ends_of_every_range_are_right_and_what_lies_beyond_is_wrong() {
     for (name, least, most) in [
         ("shards", 1, 64),
         ("shutdown_timeout_ms", 0, 86_400_000),
+        ("write_delay_ms", 0, 1_000),
         ("handshake_timeout_ms", 1, 86_400_000),
         ("handshake_concurrent", 1, 4_294_967_295),
         ("limits_streams_per_connection", 0, 4_294_967_295),

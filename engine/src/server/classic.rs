@@ -3,7 +3,7 @@
 use alloc::{borrow::ToOwned, boxed::Box, string::String};
 
 use bytes::Bytes;
-use switchboard_proto::{Message as _, classic::Message, v1::Content};
+use switchboard_proto::{Glance, Message as _, classic::Message, v1::Content};
 
 use super::{call::Signal, delivery::Kind};
 use crate::{
@@ -59,7 +59,7 @@ pub(super) enum Route {
 }
 
 /// Reads what a message asks for.
-pub(super) fn route(message: &Message) -> Route {
+pub(super) fn route(message: &Glance<'_>) -> Route {
     if message.r#type == HEARTBEAT {
         return Route::Heartbeat;
     }
@@ -69,16 +69,16 @@ pub(super) fn route(message: &Message) -> Route {
     }
     let stored = (content::TEXT..=content::VIDEO).contains(&message.content_type);
     let route = if stored && message.message_type == GROUP {
-        GroupId::new(&message.to).map(|group| Route::Chat(Recipient::Group(group)))
+        GroupId::new(message.to).map(|group| Route::Chat(Recipient::Group(group)))
     } else {
-        UserId::new(&message.to)
+        UserId::new(message.to)
             .map(|user| if stored { Route::Chat(Recipient::User(user)) } else { Route::Relay(user) })
     };
     route.unwrap_or(Route::BadRecipient)
 }
 
 /// What a message means to a call, if it belongs to one.
-pub(super) fn signal(message: &Message) -> Option<Signal> {
+pub(super) fn signal(message: &Glance<'_>) -> Option<Signal> {
     match message.content_type {
         content::CANCEL_VOICE | content::REJECT_VOICE | content::CANCEL_VIDEO | content::REJECT_VIDEO => {
             Some(Signal::End)
@@ -94,12 +94,10 @@ pub(super) fn signal(message: &Message) -> Option<Signal> {
     }
 }
 
-/// What a message is to its recipients' outboxes.
-pub(super) fn kind<'a>(message: &Message, sender: &'a UserId) -> Kind<'a> {
-    match message.content_type {
-        content_type @ (content::CAMERA_FRAME | content::SCREEN_FRAME) => {
-            Kind::Stream { sender, content_type }
-        }
+/// What a message of this content is to its recipients' outboxes.
+pub(super) fn kind(content_type: i32, sender: &UserId) -> Kind<'_> {
+    match content_type {
+        content::CAMERA_FRAME | content::SCREEN_FRAME => Kind::Stream { sender, content_type },
         _ => Kind::Ordinary,
     }
 }

@@ -5,7 +5,7 @@ use alloc::borrow::ToOwned as _;
 use core::time::Duration;
 
 use bytes::Bytes;
-use switchboard_proto::{Message as _, classic::Message};
+use switchboard_proto::{Glance, Message as _, classic::Message};
 
 use super::{
     Server,
@@ -132,12 +132,8 @@ impl<P: Probe> Server<P> {
     /// Does what a message of an online classic connection asks for.
     pub(super) fn route(&mut self, conn: ConnId, user: UserKey, bytes: Bytes) {
         let Some(sender) = self.users.get(user).map(|user| user.id.clone()) else { return };
-        let Ok(mut message) = Message::decode(bytes.clone()) else {
-            self.probe.reached(Rule::MessageUndecodable);
-            self.stats.undecodable += 1;
-            return self.close(conn, CloseReason::Undecodable);
-        };
-        let mut route = classic::route(&message);
+        let Some(glance) = Glance::of(&bytes) else { return self.undecodable(conn) };
+        let mut route = classic::route(&glance);
         if route == Route::ToCall && self.probe.canary(Canary::SignalToEverybody) {
             route = Route::Broadcast;
         }
@@ -147,11 +143,22 @@ impl<P: Probe> Server<P> {
             let pong = self.pong.clone();
             return self.deliver_to_conn(conn, Frame::Message(pong));
         }
-        let bytes = self.authenticate(&mut message, bytes, &sender);
+        let (signal, content_type) = (classic::signal(&glance), glance.content_type);
+        let is_authentic = glance.from == sender.as_str() || self.probe.canary(Canary::FromBelieved);
+        if let Route::Chat(recipient) = route {
+            let Ok(mut message) = Message::decode(bytes.clone()) else { return self.undecodable(conn) };
+            let bytes = if is_authentic { bytes } else { self.corrected(&mut message, &sender) };
+            return self.accept(conn, user, &sender, recipient, message, bytes);
+        }
+        let bytes = if is_authentic {
+            bytes
+        } else {
+            let Ok(mut message) = Message::decode(bytes) else { return self.undecodable(conn) };
+            self.corrected(&mut message, &sender)
+        };
         match route {
-            Route::Heartbeat => {}
-            Route::Chat(recipient) => self.accept(conn, user, &sender, recipient, message, bytes),
-            Route::Relay(to) => self.relay(conn, user, &sender, &to, &message, bytes),
+            Route::Heartbeat | Route::Chat(_) => {}
+            Route::Relay(to) => self.relay(conn, user, &sender, &to, (signal, content_type), bytes),
             Route::ToCall => {
                 let call = self.users.get(user).and_then(|user| user.call.as_ref());
                 let rings_on = self.probe.canary(Canary::RingNeverEnds);
@@ -159,7 +166,7 @@ impl<P: Probe> Server<P> {
                 match call::peer(call, self.now, ring_timeout) {
                     Some(peer) => {
                         self.probe.reached(Rule::SignalToCall);
-                        self.relay(conn, user, &sender, &peer, &message, bytes);
+                        self.relay(conn, user, &sender, &peer, (signal, content_type), bytes);
                     }
                     None => {
                         self.probe.reached(Rule::SignalWithoutCall);
@@ -170,7 +177,7 @@ impl<P: Probe> Server<P> {
             Route::Broadcast => {
                 self.probe.reached(Rule::Broadcast);
                 self.publish(|| Record { topic: Topic::Everyone, stored: None, message: bytes.clone() });
-                self.deliver_to_everyone(bytes, classic::kind(&message, &sender), &sender);
+                self.deliver_to_everyone(bytes, classic::kind(content_type, &sender), &sender);
             }
             Route::BadRecipient => {
                 self.probe.reached(Rule::RecipientRefused);
@@ -179,11 +186,14 @@ impl<P: Probe> Server<P> {
         }
     }
 
-    /// Makes `from` the authenticated user; the bytes stay what they are where they say so already.
-    fn authenticate(&mut self, message: &mut Message, bytes: Bytes, sender: &UserId) -> Bytes {
-        if message.from == sender.as_str() || self.probe.canary(Canary::FromBelieved) {
-            return bytes;
-        }
+    fn undecodable(&mut self, conn: ConnId) {
+        self.probe.reached(Rule::MessageUndecodable);
+        self.stats.undecodable += 1;
+        self.close(conn, CloseReason::Undecodable);
+    }
+
+    /// Makes `from` the authenticated user. A message that says so already stays the bytes that it is.
+    fn corrected(&mut self, message: &mut Message, sender: &UserId) -> Bytes {
         self.probe.reached(Rule::SenderCorrected);
         self.stats.corrected_from += 1;
         sender.as_str().clone_into(&mut message.from);
@@ -197,10 +207,10 @@ impl<P: Probe> Server<P> {
         user: UserKey,
         sender: &UserId,
         to: &UserId,
-        message: &Message,
+        (signal, content_type): (Option<Signal>, i32),
         bytes: Bytes,
     ) {
-        if let Some(signal) = classic::signal(message) {
+        if let Some(signal) = signal {
             if let Some(user) = self.users.get_mut(user) {
                 call::sent(&mut user.call, to, signal);
             }
@@ -216,17 +226,17 @@ impl<P: Probe> Server<P> {
         let to_all = self.probe.canary(Canary::PublishedToEveryone);
         let topic = || if to_all { Topic::Everyone } else { Topic::User(to.clone()) };
         self.publish(|| Record { topic: topic(), stored: None, message: bytes.clone() });
-        self.deliver_to_user(to.as_str(), bytes, classic::kind(message, sender), Some(conn));
+        self.deliver_to_user(to.as_str(), bytes, classic::kind(content_type, sender), Some(conn));
     }
 
     /// Another engine has accepted a message.
     pub(super) fn published(&mut self, record: Record) {
         self.stats.bus_received += 1;
         let Record { topic, stored, message: bytes } = record;
-        let decoded = Message::decode(bytes.clone());
-        let sender = decoded.as_ref().ok().and_then(|message| UserId::new(&message.from).ok());
-        let (Ok(message), Some(sender)) = (decoded, sender) else { return self.refuse_record() };
-        let kind = classic::kind(&message, &sender);
+        let glance = Glance::of(&bytes);
+        let sender = glance.and_then(|glance| UserId::new(glance.from).ok());
+        let (Some(glance), Some(sender)) = (glance, sender) else { return self.refuse_record() };
+        let kind = classic::kind(glance.content_type, &sender);
         match topic {
             Topic::Everyone => {
                 self.probe.reached(Rule::BusToEveryone);
@@ -234,14 +244,15 @@ impl<P: Probe> Server<P> {
             }
             Topic::Group(group) => {
                 self.probe.reached(Rule::BusToGroup);
+                let Ok(message) = Message::decode(bytes) else { return self.refuse_record() };
                 let frame = classic::group_form(message, &self.probe);
                 match stored {
                     Some(stored) => self.record_stored(&sender, &Recipient::Group(group), stored, frame),
                     None => self.deliver_to_group(group.as_str(), frame, Kind::Ordinary, &sender, None),
                 }
             }
-            Topic::User(user) if stored.is_some() && user == sender && message.to != sender.as_str() => {
-                let (Ok(to), Some((id, place))) = (UserId::new(&message.to), stored) else {
+            Topic::User(user) if stored.is_some() && user == sender && glance.to != sender.as_str() => {
+                let (Ok(to), Some((id, place))) = (UserId::new(glance.to), stored) else {
                     return self.refuse_record();
                 };
                 self.probe.reached(Rule::BusOwnCopy);
@@ -253,7 +264,7 @@ impl<P: Probe> Server<P> {
             Topic::User(user) => {
                 self.probe.reached(Rule::BusToUser);
                 if let (Some(signal), Some(user)) =
-                    (classic::signal(&message), self.users.by_id_mut(user.as_str()))
+                    (classic::signal(&glance), self.users.by_id_mut(user.as_str()))
                 {
                     call::received(&mut user.call, &sender, signal, self.now);
                 }

@@ -49,6 +49,7 @@ pub(super) const KEYS: &[Key] = &[
     key("log", Rule::Text("a log filter, like \"info\" or \"info,switchboard=debug\"")),
     key("log_format", Rule::Text("\"text\" or \"json\"")),
     key("shutdown_timeout_ms", Rule::Integer(0, DAY_MS)),
+    key("write_delay_ms", Rule::Integer(0, 1_000)),
     key("handshake.timeout_ms", TIME_MS),
     key("handshake.concurrent", COUNT),
     key("timeouts.ping_interval_ms", TIME_MS),

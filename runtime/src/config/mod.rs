@@ -47,6 +47,9 @@ pub struct Config {
     pub log_format: LogFormat,
     /// How long a shutdown waits for connections to close, in milliseconds. Default 10,000; 0 to a day.
     pub shutdown_timeout_ms: u64,
+    /// How long frames wait for others to the same connections, in milliseconds: fewer and larger writes, for that much latency.
+    /// Default 0, which writes at the end of the turn; at most 1,000.
+    pub write_delay_ms: u32,
     /// Connections that are not WebSockets yet.
     pub handshake: Handshake,
     /// Time-outs and intervals of the engine.
@@ -260,6 +263,7 @@ impl Default for Config {
             log: "info".to_owned(),
             log_format: LogFormat::Text,
             shutdown_timeout_ms: 10_000,
+            write_delay_ms: 0,
             handshake: Handshake::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),

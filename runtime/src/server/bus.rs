@@ -1,18 +1,21 @@
 //! The bus between the shards of one node: who is interested in what, and a bounded queue to each shard.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{
-        PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use switchboard_engine::{Carried, Topic};
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 
 /// The most shards that one node has: the subscribers of a topic are a set of 64 bits.
 pub const SHARD_LIMIT: usize = 64;
+
+/// Records that an outbox gathers before it asks to be sent within a turn.
+const GATHERED_LIMIT: usize = 256;
 
 /// The subscriptions of all shards, and the way to each. None of its calls waits for a shard.
 ///
@@ -21,17 +24,78 @@ pub const SHARD_LIMIT: usize = 64;
 #[derive(Debug)]
 pub struct Bus {
     subscribers: RwLock<HashMap<Topic, u64>>,
-    shards: Vec<mpsc::Sender<Carried>>,
+    queues: Vec<Arc<Queue>>,
+    queue_records: usize,
     dropped: AtomicU64,
+}
+
+/// What is on its way to one shard.
+#[derive(Debug, Default)]
+struct Queue {
+    records: Mutex<VecDeque<Carried>>,
+    arrived: Notify,
+}
+
+impl Queue {
+    fn records(&self) -> MutexGuard<'_, VecDeque<Carried>> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The receiving end of one shard.
+#[derive(Debug)]
+pub struct Inbox(Arc<Queue>);
+
+impl Inbox {
+    /// Moves what has come to `into`, up to so many records.
+    pub fn take(&self, into: &mut Vec<Carried>, limit: usize) {
+        let mut records = self.0.records();
+        let some = records.len().min(limit);
+        into.extend(records.drain(..some));
+    }
+
+    /// Waits until something has come, and takes it. Nothing is lost if the future is dropped.
+    pub async fn receive(&self, into: &mut Vec<Carried>, limit: usize) {
+        loop {
+            self.take(into, limit);
+            if !into.is_empty() {
+                return;
+            }
+            self.0.arrived.notified().await;
+        }
+    }
+}
+
+/// What one shard has published and not sent: it is gathered during a turn, so that a shard is woken once for all of it.
+#[derive(Debug)]
+pub struct Outbox {
+    from: usize,
+    by_shard: Vec<Vec<Carried>>,
+    gathered: usize,
+}
+
+impl Outbox {
+    /// Of this shard, on a bus with so many.
+    #[must_use]
+    pub fn new(from: usize, shards: usize) -> Self {
+        Self { from, by_shard: vec![Vec::new(); shards], gathered: 0 }
+    }
+
+    /// Whether there is nothing to send.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.gathered == 0
+    }
 }
 
 impl Bus {
     /// A bus with a queue of so many records, at least 1, to each of so many shards, at most [`SHARD_LIMIT`];
     /// and the receiving ends in the shards' order.
-    pub fn new(shards: usize, queue_records: usize) -> (Self, Vec<mpsc::Receiver<Carried>>) {
-        let (senders, receivers) = (0..shards.min(SHARD_LIMIT)).map(|_| mpsc::channel(queue_records)).unzip();
-        let bus = Self { subscribers: RwLock::default(), shards: senders, dropped: AtomicU64::new(0) };
-        (bus, receivers)
+    #[must_use]
+    pub fn new(shards: usize, queue_records: usize) -> (Self, Vec<Inbox>) {
+        let queues: Vec<Arc<Queue>> = (0..shards.min(SHARD_LIMIT)).map(|_| Arc::default()).collect();
+        let inboxes = queues.iter().map(|queue| Inbox(Arc::clone(queue))).collect();
+        (Self { subscribers: RwLock::default(), queues, queue_records, dropped: AtomicU64::new(0) }, inboxes)
     }
 
     /// A shard is to receive what others publish under a topic from now on.
@@ -51,9 +115,9 @@ impl Bus {
         }
     }
 
-    /// Queues a record or note of a shard for every other shard that is subscribed to its topic; for every other one if
+    /// Gathers a record or note of a shard for every other shard that is subscribed to its topic; for every other one if
     /// that is [`Topic::Everyone`]. Records of one shard keep their order.
-    pub fn publish(&self, from: usize, carried: &Carried) {
+    pub fn publish(&self, outbox: &mut Outbox, carried: &Carried) {
         let interested = match carried.topic() {
             Topic::Everyone => u64::MAX,
             topic @ (Topic::User(_) | Topic::Group(_) | Topic::Presence(_)) => {
@@ -61,15 +125,43 @@ impl Bus {
                 subscribers.get(topic).copied().unwrap_or_default()
             }
         };
-        let others = self.shards.iter().enumerate().filter(|(shard, _)| *shard != from);
-        for (_, queue) in others.filter(|(shard, _)| interested & bit(*shard) != 0) {
-            if queue.try_send(carried.clone()).is_err() && self.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
+        let from = outbox.from;
+        let others = outbox.by_shard.iter_mut().enumerate().filter(|(shard, _)| *shard != from);
+        for (_, gathered) in others.filter(|(shard, _)| interested & bit(*shard) != 0) {
+            gathered.push(carried.clone());
+            outbox.gathered += 1;
+        }
+        if outbox.gathered >= GATHERED_LIMIT {
+            self.send(outbox);
+        }
+    }
+
+    /// Queues what was gathered, and wakes the shards that had nothing to do.
+    pub fn send(&self, outbox: &mut Outbox) {
+        if outbox.is_empty() {
+            return;
+        }
+        outbox.gathered = 0;
+        for (queue, gathered) in self.queues.iter().zip(&mut outbox.by_shard) {
+            if gathered.is_empty() {
+                continue;
+            }
+            let mut records = queue.records();
+            let was_empty = records.is_empty();
+            let room = self.queue_records.max(1).saturating_sub(records.len());
+            let dropped = gathered.len().saturating_sub(room);
+            records.extend(gathered.drain(..).take(room));
+            drop(records);
+            if was_empty {
+                queue.arrived.notify_one();
+            }
+            if dropped > 0 && self.dropped.fetch_add(dropped as u64, Ordering::Relaxed) == 0 {
                 tracing::warn!("a shard's bus queue is full: live deliveries to it are dropped and counted");
             }
         }
     }
 
-    /// Records that found a shard's queue full, or its shard gone, since the start.
+    /// Records that found a shard's queue full since the start.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
@@ -91,30 +183,69 @@ mod tests {
         Carried::Record(Record { topic, stored: None, message: Bytes::new() })
     }
 
+    fn received(inbox: &Inbox) -> Vec<Topic> {
+        let mut records = Vec::new();
+        inbox.take(&mut records, usize::MAX);
+        records.iter().map(|record| record.topic().clone()).collect()
+    }
+
     #[test]
     fn a_record_reaches_every_other_subscriber_and_nobody_else() {
-        let (bus, mut queues) = Bus::new(3, 8);
+        let (bus, inboxes) = Bus::new(3, 8);
+        let mut outbox = Outbox::new(0, 3);
         let topic = Topic::User(UserId::new("alice").unwrap());
         bus.subscribe(0, topic.clone());
         bus.subscribe(1, topic.clone());
-        bus.publish(0, &record(topic.clone()));
-        assert_eq!(queues.iter_mut().map(|q| q.try_recv().is_ok()).collect::<Vec<_>>(), [false, true, false]);
+        bus.publish(&mut outbox, &record(topic.clone()));
+        assert_eq!(inboxes.iter().map(|inbox| received(inbox).len()).collect::<Vec<_>>(), [0, 0, 0]);
+        bus.send(&mut outbox);
+        assert_eq!(inboxes.iter().map(|inbox| received(inbox).len()).collect::<Vec<_>>(), [0, 1, 0]);
         bus.unsubscribe(1, &topic);
-        bus.publish(0, &record(topic));
-        bus.publish(0, &record(Topic::Everyone));
-        let received: Vec<_> = queues.iter_mut().map(|q| q.try_recv().map(|r| r.topic().clone())).collect();
-        assert_eq!(
-            received,
-            [Err(mpsc::error::TryRecvError::Empty), Ok(Topic::Everyone), Ok(Topic::Everyone)]
-        );
+        bus.publish(&mut outbox, &record(topic));
+        bus.publish(&mut outbox, &record(Topic::Everyone));
+        bus.send(&mut outbox);
+        assert!(outbox.is_empty());
+        let everyone = vec![Topic::Everyone];
+        assert_eq!(inboxes.iter().map(received).collect::<Vec<_>>(), [vec![], everyone.clone(), everyone]);
     }
 
     #[test]
     fn a_full_queue_drops_and_counts() {
-        let (bus, _queues) = Bus::new(2, 1);
+        let (bus, inboxes) = Bus::new(2, 1);
+        let mut outbox = Outbox::new(0, 2);
         for _ in 0..3 {
-            bus.publish(0, &record(Topic::Everyone));
+            bus.publish(&mut outbox, &record(Topic::Everyone));
         }
-        assert_eq!(bus.dropped(), 2);
+        bus.send(&mut outbox);
+        assert_eq!((bus.dropped(), inboxes.get(1).map(|inbox| received(inbox).len())), (2, Some(1)));
+    }
+
+    #[test]
+    fn a_turn_that_publishes_much_sends_in_between() {
+        let (bus, inboxes) = Bus::new(2, 10_000);
+        let mut outbox = Outbox::new(0, 2);
+        for _ in 0..GATHERED_LIMIT + 1 {
+            bus.publish(&mut outbox, &record(Topic::Everyone));
+        }
+        assert_eq!(inboxes.get(1).map(|inbox| received(inbox).len()), Some(GATHERED_LIMIT));
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_woken_and_takes_no_more_than_it_wants() {
+        let (bus, inboxes) = Bus::new(2, 10);
+        let inbox = inboxes.get(1).unwrap();
+        let mut outbox = Outbox::new(0, 2);
+        let mut records = Vec::new();
+        let publish = async {
+            for _ in 0..3 {
+                bus.publish(&mut outbox, &record(Topic::Everyone));
+            }
+            bus.send(&mut outbox);
+        };
+        tokio::join!(inbox.receive(&mut records, 2), publish);
+        assert_eq!(records.len(), 2);
+        records.clear();
+        inbox.receive(&mut records, 2).await;
+        assert_eq!(records.len(), 1);
     }
 }

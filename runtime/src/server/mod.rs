@@ -25,7 +25,7 @@ use self::{
     bus::Bus,
     gateway::{Handshakes, Shards},
     http::Site,
-    shard::{ShardParts, ShardThread},
+    shard::{Mail, ShardParts, ShardThread},
 };
 use crate::{
     clock::Clock,
@@ -106,24 +106,25 @@ impl Server {
         let (senders, store_events): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
         let store = Store::open(&folder, &store_options(config, count), count, sink(&senders))?;
         let media = MediaStore::open(&folder, &media_options(config, count), count, sink(&senders))?;
-        let (bus, bus_records) = Bus::new(count, to_usize(config.bus.queue_records));
+        let (bus, inboxes) = Bus::new(count, to_usize(config.bus.queue_records));
         let (bus, clock) = (Arc::new(bus), Clock::start());
         let (ended_sender, ended) = mpsc::channel(count);
         let (mut doors, mut shards) = (Vec::new(), Vec::new());
-        for (index, (store_events, bus_records)) in store_events.into_iter().zip(bus_records).enumerate() {
+        for (index, (store_events, inbox)) in store_events.into_iter().zip(inboxes).enumerate() {
             let parts = ShardParts {
                 index,
+                shards: count,
                 config: config.engine(),
                 receive_budget_bytes: usize::try_from(config.limits.receive_budget_bytes)
                     .unwrap_or(usize::MAX),
+                write_delay: Duration::from_millis(config.write_delay_ms.into()),
                 clock,
                 store: store.handle(),
                 media: media.handle(),
                 bus: Arc::clone(&bus),
-                bus_records,
-                store_events,
             };
-            let (door, thread) = shard::start(parts, ended_sender.clone())
+            let mail = Mail { inbox, store_events };
+            let (door, thread) = shard::start(parts, mail, ended_sender.clone())
                 .map_err(|source| ServerError::System { doing: "start a shard's thread", source })?;
             doors.push(door);
             shards.push(thread);

@@ -51,6 +51,21 @@ async fn frames_sent_together_with_the_handshake_are_not_lost() {
 }
 
 #[tokio::test]
+async fn frames_that_wait_for_others_keep_their_order() {
+    let server = TestServer::start(|config| config.write_delay_ms = 5);
+    let [mut alice, mut bob] = server.clients(["alice", "bob"]).await;
+    let contents: Vec<String> = (0..40).map(|n| format!("message {n}")).collect();
+    for content in &contents {
+        alice.send(&text("bob", content)).await;
+        alice.send(&heartbeat()).await;
+    }
+    for content in &contents {
+        assert_eq!(bob.recv().await, Message { from: "alice".into(), ..text("bob", content) });
+        assert_eq!(alice.recv().await, pong());
+    }
+}
+
+#[tokio::test]
 async fn a_message_may_come_in_fragments_of_one_byte_written_byte_by_byte() {
     let server = TestServer::with_shards(1);
     let mut bob = server.client("bob").await;

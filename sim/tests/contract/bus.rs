@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
-use switchboard::server::bus::Bus;
+use switchboard::server::bus::{Bus, Inbox, Outbox};
 use switchboard_engine::{Carried, MessageId, Note, Place, Record, Topic};
 use switchboard_sim::bus::SimBus;
 
@@ -146,19 +146,15 @@ impl Side for Model {
 /// The runtime's bus. A node's shards live and die with its process, and so does the bus between them.
 struct Runtime {
     bus: Bus,
-    receive: Vec<Box<dyn FnMut() -> Option<Carried>>>,
+    inboxes: Vec<Inbox>,
     shards: usize,
     queue_records: usize,
 }
 
 impl Runtime {
     fn open(shards: usize, queue_records: usize) -> Self {
-        let (bus, queues) = Bus::new(shards, queue_records);
-        let receive = queues.into_iter().map(|mut queue| {
-            let receive: Box<dyn FnMut() -> Option<Carried>> = Box::new(move || queue.try_recv().ok());
-            receive
-        });
-        Self { bus, receive: receive.collect(), shards, queue_records }
+        let (bus, inboxes) = Bus::new(shards, queue_records);
+        Self { bus, inboxes, shards, queue_records }
     }
 }
 
@@ -172,11 +168,15 @@ impl Side for Runtime {
     }
 
     fn publish(&mut self, from: usize, record: &Carried) {
-        self.bus.publish(from, record);
+        let mut outbox = Outbox::new(from, self.shards);
+        self.bus.publish(&mut outbox, record);
+        self.bus.send(&mut outbox);
     }
 
     fn receive(&mut self, shard: usize) -> Vec<Carried> {
-        std::iter::from_fn(&mut self.receive[shard]).collect()
+        let mut received = Vec::new();
+        self.inboxes[shard].take(&mut received, usize::MAX);
+        received
     }
 
     fn restart(&mut self) {

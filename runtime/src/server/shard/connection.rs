@@ -7,7 +7,6 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
 use switchboard_engine::{ConnId, Event, PeerFault};
 use tokio::{
     io::{AsyncRead as _, ReadBuf},
@@ -30,38 +29,46 @@ pub(super) fn open(shard: &Rc<Shard>, new: NewConnection) {
     let Some(conn) = state.add(write) else { return };
     tracing::debug!(%conn, %user, ?protocol, "connected");
     state.handle(Event::Connected { conn, user, protocol });
+    let mut connection =
+        Connection { shard: Rc::clone(shard), conn, read, decoder: Decoder::default(), place: Some(place) };
+    if !read_ahead.is_empty() {
+        connection.arrived(&mut state, &mut read_ahead.to_vec());
+    }
     shard.after(&mut state);
     drop(state);
-    let connection = Connection { shard: Rc::clone(shard), conn, read, decoder: Decoder::default() };
-    tokio::task::spawn_local(connection.run(read_ahead, place));
+    tokio::task::spawn_local(connection);
 }
 
-/// The reading side of one connection.
+/// The reading side of one connection, and the whole of what its task keeps: there is one for each idle
+/// connection, so it is a future written by hand, which holds nothing twice.
 struct Connection {
     shard: Rc<Shard>,
     conn: ConnId,
     read: OwnedReadHalf,
     decoder: Decoder,
+    /// Until it is over.
+    place: Option<Place>,
+}
+
+impl Future for Connection {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        while ready!(self.turn(context)) {}
+        let shard = Rc::clone(&self.shard);
+        let mut state = shard.state();
+        state.receiving_bytes -= self.decoder.pending_bytes();
+        if let Some(place) = self.place.take() {
+            state.remove(self.conn, place);
+        }
+        shard.after(&mut state);
+        Poll::Ready(())
+    }
 }
 
 impl Connection {
-    async fn run(mut self, read_ahead: Bytes, place: Place) {
-        if !read_ahead.is_empty() {
-            let shard = Rc::clone(&self.shard);
-            let mut state = shard.state();
-            self.arrived(&mut state, &mut read_ahead.to_vec());
-            shard.after(&mut state);
-        }
-        drop(read_ahead);
-        while std::future::poll_fn(|context| self.poll(context)).await {}
-        let mut state = self.shard.state();
-        state.receiving_bytes -= self.decoder.pending_bytes();
-        state.remove(self.conn, place);
-        self.shard.after(&mut state);
-    }
-
     /// Waits until something can be read, or written of what waits, and does it. False when it is over.
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+    fn turn(&mut self, context: &mut Context<'_>) -> Poll<bool> {
         let shard = Rc::clone(&self.shard);
         let mut state = shard.state();
         let Some(socket) = state.socket(self.conn) else { return Poll::Ready(false) };

@@ -26,14 +26,15 @@ use std::{
         atomic::{AtomicU32, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use bytes::Bytes;
-use switchboard_engine::{Carried, Event, Instant, Protocol, Server, ServerConfig, UserId};
+use switchboard_engine::{Event, Instant, Protocol, Server, ServerConfig, UserId};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use self::state::State;
-use super::bus::Bus;
+use super::bus::{Bus, Inbox};
 use crate::clock::Clock;
 use crate::store::{StoreEvent, StoreHandle};
 
@@ -46,14 +47,23 @@ const HANDOVER_QUEUE: usize = 1024;
 /// What a shard is made of.
 pub(crate) struct ShardParts {
     pub(crate) index: usize,
+    /// How many there are.
+    pub(crate) shards: usize,
     pub(crate) config: ServerConfig,
     /// Bytes of unfinished incoming messages of all connections together.
     pub(crate) receive_budget_bytes: usize,
+    /// How long frames wait for others before they are written.
+    pub(crate) write_delay: Duration,
     pub(crate) clock: Clock,
     pub(crate) store: StoreHandle,
     pub(crate) media: StoreHandle,
     pub(crate) bus: Arc<Bus>,
-    pub(crate) bus_records: mpsc::Receiver<Carried>,
+}
+
+/// What comes to a shard from other threads, besides connections.
+#[derive(Debug)]
+pub(crate) struct Mail {
+    pub(crate) inbox: Inbox,
     pub(crate) store_events: mpsc::UnboundedReceiver<StoreEvent>,
 }
 
@@ -132,7 +142,11 @@ impl ShardThread {
 
 /// Starts a shard on a thread of its own. Its index is sent to `ended` when the thread ends, whatever the
 /// reason.
-pub(crate) fn start(parts: ShardParts, ended: mpsc::Sender<usize>) -> io::Result<(ShardDoor, ShardThread)> {
+pub(crate) fn start(
+    parts: ShardParts,
+    mail: Mail,
+    ended: mpsc::Sender<usize>,
+) -> io::Result<(ShardDoor, ShardThread)> {
     let (connections, new_connections) = mpsc::channel(HANDOVER_QUEUE);
     let (stop, stopped) = oneshot::channel();
     let limit = parts.config.limits.connections;
@@ -143,7 +157,7 @@ pub(crate) fn start(parts: ShardParts, ended: mpsc::Sender<usize>) -> io::Result
             .enable_time()
             .build_local(tokio::runtime::LocalOptions::default());
         match runtime {
-            Ok(runtime) => runtime.block_on(run(parts, new_connections, stopped)),
+            Ok(runtime) => runtime.block_on(run(parts, mail, new_connections, stopped)),
             Err(error) => tracing::error!(%error, "cannot start a shard's event loop"),
         }
     })?;
@@ -196,7 +210,8 @@ impl Shard {
 }
 
 async fn run(
-    mut parts: ShardParts,
+    parts: ShardParts,
+    mail: Mail,
     new_connections: mpsc::Receiver<NewConnection>,
     stop: oneshot::Receiver<()>,
 ) {
@@ -204,20 +219,17 @@ async fn run(
         Ok(seed) => seed,
         Err(error) => return tracing::error!(%error, "cannot have a seed from the operating system"),
     };
-    let (_, no_records) = mpsc::channel(1);
-    let records = std::mem::replace(&mut parts.bus_records, no_records);
-    let (_, no_events) = mpsc::unbounded_channel();
-    let events = std::mem::replace(&mut parts.store_events, no_events);
-    let index = parts.index;
+    let (index, write_delay) = (parts.index, parts.write_delay);
     let engine = Server::new(parts.config.clone(), seed, parts.clock.now());
     let shard = Rc::new(Shard {
         state: RefCell::new(State::new(engine, parts)),
         flush: Notify::new(),
         deadline: Notify::new(),
     });
-    tokio::task::spawn_local(flush(Rc::clone(&shard)));
+    tokio::task::spawn_local(flush(Rc::clone(&shard), write_delay));
     tokio::task::spawn_local(timer(Rc::clone(&shard)));
-    mailbox(&shard, new_connections, events, records, stop).await;
+    mailbox(&shard, new_connections, mail, stop).await;
+    shard.state().send();
     tracing::info!(shard = index, "counted: {}", shard.state().summary());
 }
 
@@ -225,10 +237,10 @@ async fn run(
 async fn mailbox(
     shard: &Rc<Shard>,
     mut connections: mpsc::Receiver<NewConnection>,
-    mut store: mpsc::UnboundedReceiver<StoreEvent>,
-    mut bus: mpsc::Receiver<Carried>,
+    mail: Mail,
     mut stop: oneshot::Receiver<()>,
 ) {
+    let Mail { inbox, store_events: mut store } = mail;
     let mut new_connections = Vec::new();
     let mut store_events = Vec::new();
     let mut records = Vec::new();
@@ -246,8 +258,7 @@ async fn mailbox(
                 if n == 0 { continue }
                 store_events.drain(..).for_each(|event| take_store_event(shard, event));
             }
-            n = bus.recv_many(&mut records, MAIL_PER_TURN), if !bus.is_closed() || !bus.is_empty() => {
-                if n == 0 { continue }
+            () = inbox.receive(&mut records, MAIL_PER_TURN) => {
                 records.drain(..).for_each(|record| shard.handle(record.into()));
             }
             n = connections.recv_many(&mut new_connections, MAIL_PER_TURN), if !connections.is_closed() || !connections.is_empty() => {
@@ -271,12 +282,18 @@ fn take_store_event(shard: &Shard, event: StoreEvent) {
     }
 }
 
-/// Writes at the end of every turn that has put something into outboxes.
-async fn flush(shard: Rc<Shard>) {
+/// Writes at the end of every turn that has put something into outboxes, or so much later.
+async fn flush(shard: Rc<Shard>, delay: Duration) {
     loop {
         shard.flush.notified().await;
+        shard.state().send();
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
         let mut state = shard.state();
         state.flush();
+        // What was written may have led to more.
+        state.send();
         shard.after(&mut state);
     }
 }

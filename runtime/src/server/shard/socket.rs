@@ -16,15 +16,45 @@ use tokio::net::tcp::OwnedWriteHalf;
 /// what 16 writes cost, and Linux takes at most 1,024 pieces.
 const FRAMES_PER_WRITE: usize = 64;
 
-/// Room for frames that an idle socket's queue keeps.
-const QUEUE_KEPT: usize = 8;
+/// Frames that a queue has room for when it is kept for the next socket.
+const FRAMES_KEPT: usize = 8;
+
+/// Queues that are kept; what a broadcast to more sockets needs besides is allocated and freed.
+const QUEUES_KEPT: usize = 1024;
+
+/// Empty queues that idle sockets have given back: a queue's memory is needed from a frame's decision until the end
+/// of the turn, and most sockets are idle.
+#[derive(Debug, Default)]
+pub(super) struct Queues {
+    spare: Vec<Queue>,
+}
+
+type Queue = VecDeque<Outgoing>;
+
+impl Queues {
+    fn lend(&mut self, queue: &mut Queue) {
+        if queue.capacity() == 0
+            && let Some(spare) = self.spare.pop()
+        {
+            *queue = spare;
+        }
+    }
+
+    fn take_back(&mut self, queue: &mut Queue) {
+        let mut queue = std::mem::take(queue);
+        if queue.capacity() > 0 && self.spare.len() < QUEUES_KEPT {
+            queue.shrink_to(FRAMES_KEPT);
+            self.spare.push(queue);
+        }
+    }
+}
 
 /// The writing side of one connection.
 #[derive(Debug)]
 pub(super) struct Socket {
     pub(super) id: ConnId,
     stream: OwnedWriteHalf,
-    queue: VecDeque<Outgoing>,
+    queue: Queue,
     /// Bytes of the queue's first frame that are written already.
     written: usize,
     /// The kernel's buffer is full; the connection's task waits until it is not.
@@ -72,7 +102,7 @@ impl Socket {
         Self {
             id,
             stream,
-            queue: VecDeque::new(),
+            queue: Queue::new(),
             written: 0,
             blocked: false,
             dirty: false,
@@ -83,10 +113,11 @@ impl Socket {
     }
 
     /// Queues a frame; false if no frame can follow what is queued.
-    pub(super) fn push(&mut self, bytes: Bytes, payload_len: usize) -> bool {
+    pub(super) fn push(&mut self, bytes: Bytes, payload_len: usize, queues: &mut Queues) -> bool {
         if self.ending != Ending::Open {
             return false;
         }
+        queues.lend(&mut self.queue);
         self.queue.push_back(Outgoing { bytes, payload_len: Some(payload_len) });
         true
     }
@@ -126,7 +157,7 @@ impl Socket {
     }
 
     /// Writes what the kernel takes. On an error the connection is over.
-    pub(super) fn write(&mut self) -> Progress {
+    pub(super) fn write(&mut self, queues: &mut Queues) -> Progress {
         let mut progress = Progress::default();
         while !self.queue.is_empty() && !self.blocked {
             match self.write_once() {
@@ -141,7 +172,7 @@ impl Socket {
             }
         }
         if self.queue.is_empty() {
-            self.queue.shrink_to(QUEUE_KEPT);
+            queues.take_back(&mut self.queue);
             if self.ending == Ending::Closing {
                 // The peer sees the end after the close frame, and closes on its side.
                 let _ = SockRef::from(self.stream.as_ref()).shutdown(Shutdown::Write);

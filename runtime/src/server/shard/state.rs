@@ -5,8 +5,17 @@ use std::rc::Rc;
 use switchboard_engine::{Action, Carried, CloseReason, ConnId, Event, Instant, Request, Server};
 use tokio::{net::tcp::OwnedWriteHalf, sync::Notify};
 
-use super::{Place, ShardParts, socket::Socket, sockets::Sockets};
-use crate::{clock::Clock, server::bus::Bus, store::StoreHandle, websocket};
+use super::{
+    Place, ShardParts,
+    socket::{Queues, Socket},
+    sockets::Sockets,
+};
+use crate::{
+    clock::Clock,
+    server::bus::{Bus, Outbox},
+    store::StoreHandle,
+    websocket,
+};
 
 /// The size of the buffer that all connections of a shard are read into.
 const RECEIVE_BUFFER_BYTES: usize = 64 << 10;
@@ -15,6 +24,7 @@ const RECEIVE_BUFFER_BYTES: usize = 64 << 10;
 pub(super) struct State {
     engine: Server,
     sockets: Sockets,
+    queues: Queues,
     dirty: Vec<ConnId>,
     /// Sockets that this turn's flush is at; empty between flushes.
     flushing: Vec<ConnId>,
@@ -23,6 +33,8 @@ pub(super) struct State {
     store: StoreHandle,
     media: StoreHandle,
     bus: std::sync::Arc<Bus>,
+    /// What this turn has published.
+    outbox: Outbox,
     /// The deadline that the timer task waits for.
     armed: Option<Instant>,
     stopped: Rc<Notify>,
@@ -37,12 +49,14 @@ impl State {
         Self {
             engine,
             sockets: Sockets::default(),
+            queues: Queues::default(),
             dirty: Vec::new(),
             flushing: Vec::new(),
             index: parts.index,
             clock: parts.clock,
             store: parts.store,
             media: parts.media,
+            outbox: Outbox::new(parts.index, parts.shards),
             bus: parts.bus,
             armed: None,
             stopped: Rc::new(Notify::new()),
@@ -116,7 +130,7 @@ impl State {
                         let (Some(frame), Some(socket)) = (share, self.sockets.get_mut(*conn)) else {
                             continue;
                         };
-                        if socket.push(frame, payload_len) && !socket.dirty {
+                        if socket.push(frame, payload_len, &mut self.queues) && !socket.dirty {
                             socket.dirty = true;
                             self.dirty.push(*conn);
                         }
@@ -157,8 +171,8 @@ impl State {
                     }
                     Request::StoreFile(_) => self.media.submit(self.index, ticket, request),
                 },
-                Action::Publish(record) => self.bus.publish(self.index, &Carried::Record(record)),
-                Action::Tell(note) => self.bus.publish(self.index, &Carried::Note(note)),
+                Action::Publish(record) => self.bus.publish(&mut self.outbox, &Carried::Record(record)),
+                Action::Tell(note) => self.bus.publish(&mut self.outbox, &Carried::Note(note)),
                 Action::Subscribe(topic) => self.bus.subscribe(self.index, topic),
                 Action::Unsubscribe(topic) => self.bus.unsubscribe(self.index, &topic),
                 Action::Stopped => self.stopped.notify_one(),
@@ -173,7 +187,12 @@ impl State {
     }
 
     pub(super) fn wants_flush(&self) -> bool {
-        !self.dirty.is_empty()
+        !self.dirty.is_empty() || !self.outbox.is_empty()
+    }
+
+    /// Sends other shards what this turn has published.
+    pub(super) fn send(&mut self) {
+        self.bus.send(&mut self.outbox);
     }
 
     /// Writes what this turn has put into outboxes, and what follows from having written it.
@@ -190,7 +209,7 @@ impl State {
     pub(super) fn write(&mut self, conn: ConnId) {
         let Some(socket) = self.sockets.get_mut(conn) else { return };
         socket.dirty = false;
-        let progress = socket.write();
+        let progress = socket.write(&mut self.queues);
         if progress.frames > 0 {
             let (frames, payload_bytes) = (progress.frames, progress.payload_bytes);
             self.handle(Event::Flushed { conn, frames, payload_bytes });
