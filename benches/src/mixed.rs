@@ -129,7 +129,7 @@ pub fn run(
         timing: Timing {
             connect_limit,
             warmup: Duration::from_millis(500),
-            duration: day.saturating_add(limit),
+            duration: day.saturating_mul(2).saturating_add(connect_limit).min(limit),
         },
         ..DirectOptions::default()
     };

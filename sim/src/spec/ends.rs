@@ -26,7 +26,7 @@ impl Spec {
     pub(crate) fn gone(&mut self, conn: ConnKey) {
         if self.is_on && self.lines[conn as usize].gone_us.is_none() {
             self.lines[conn as usize].gone_us = Some(self.now_us);
-            self.may_leave(self.lines[conn as usize].user);
+            self.may_leave(conn);
         }
     }
 

@@ -71,6 +71,8 @@ struct Line {
     open: bool,
     /// An older connection of its user has ended since it was opened.
     outlived: bool,
+    /// Since when its shard has had a connection of its user without a break.
+    here_us: u64,
     /// When its client heard that it is welcome.
     welcomed_us: Option<u64>,
     /// When something last came from its client.
@@ -304,6 +306,7 @@ impl Spec {
             return;
         }
         self.newest[user as usize] = Some(self.lines.len() as ConnKey);
+        let here_us = self.may_arrive(user, shard as u16);
         self.lines.push(Line {
             client,
             user,
@@ -311,6 +314,7 @@ impl Spec {
             node,
             open: true,
             outlived: false,
+            here_us,
             welcomed_us: None,
             spoke_us: self.now_us,
             frames: 0,
@@ -331,7 +335,6 @@ impl Spec {
             committed: 0,
             last: Vec::new(),
         });
-        self.may_arrive(user);
     }
 
     /// Something from a client reaches its server: so many bytes, or the end that it asks for.
