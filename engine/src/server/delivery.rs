@@ -167,8 +167,7 @@ impl<P: Probe> FanOut<'_, P> {
         }
         let Place { epoch, seq, .. } = place;
         let is_first = !connection.receipts.as_ref().is_some_and(|receipts| receipts.wants_ping());
-        let limit = usize::try_from(limits.receipts_per_connection).unwrap_or(usize::MAX);
-        if !connection.remember(Entry { conversation: conversation.clone(), epoch, seq }, limit) {
+        if !connection.remember(Entry { conversation: conversation.clone(), epoch, seq }, limits) {
             self.probe.reached(Rule::ReceiptsFull);
             self.stats.receipts_over_limit += 1;
         }

@@ -44,6 +44,7 @@ impl Spec {
                 });
             }
         }
+        self.left(conn);
         self.lines[conn as usize].refused |= matches!(code, 1002 | 1003 | 1007 | 1008 | 1009 | 1013 | 4003);
         self.ended(conn);
         self.gone(conn);

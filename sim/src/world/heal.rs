@@ -72,6 +72,11 @@ impl<T: Sut> World<'_, T> {
         if self.missing().is_some() {
             self.run_until(self.now_us + RECONNECT_CAP_S * 1_000_000 + ROUND_US);
         }
+        while self.holds()
+            && let Some(until_us) = self.spec.catches_up_until_us()
+        {
+            self.run_until(until_us + 1);
+        }
         if !self.holds() {
             return;
         }
