@@ -293,7 +293,7 @@ impl Crowd {
             }
             let user = self.below(self.online.len());
             let Some(place @ None) = self.online.get_mut(user) else { continue };
-            let protocol = if user % 2 == 0 { Protocol::Classic } else { Protocol::Session };
+            let protocol = if user.is_multiple_of(2) { Protocol::Classic } else { Protocol::Session };
             *place = self.fleet.join(target.address, user, protocol)?;
             if place.is_some() {
                 self.here.push(user);

@@ -346,6 +346,7 @@ fn check_numbers(step: &Step) -> Result<(), String> {
         | What::Decline { .. }
         | What::HangUp { .. }
         | What::Miscall { .. }
+        | What::Odd { .. }
         | What::Wipe { .. } => Ok(()),
     }
 }

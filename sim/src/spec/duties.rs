@@ -30,6 +30,8 @@ pub(super) enum Duty {
     Reached { conn: ConnKey, id: CallKey, since_us: u64 },
     /// A call goes on for a reason.
     Hangs { conn: ConnKey, id: CallKey },
+    /// What cannot be said of a call was answered.
+    Refused { conn: ConnKey, id: Option<CallKey>, since_us: u64 },
     /// A signal has been heard.
     Signalled { token: Token },
     /// A session has been told how it is with a user whom it watches.
@@ -75,6 +77,7 @@ impl Spec {
             Duty::Rung { conn, id, since_us } => self.judge_rung(conn, id, since_us),
             Duty::Reached { conn, id, since_us } => self.judge_reached(conn, id, since_us),
             Duty::Hangs { conn, id } => self.judge_hang(conn, id),
+            Duty::Refused { conn, id, since_us } => self.judge_refused(conn, id, since_us),
             Duty::Signalled { token } => self.judge_signal(token),
             Duty::TypistForgotten { client, peer, user, since_us } => {
                 self.judge_typist(client, peer, user, since_us);

@@ -32,7 +32,7 @@ use switchboard_engine::{
     UserId,
 };
 
-pub(crate) use self::hostile::INVALID_KINDS;
+pub(crate) use self::hostile::{INVALID_KINDS, ODD_KINDS};
 pub(crate) use self::signals::{MISCALL_KINDS, TYPING_TIMEOUT_US};
 pub(crate) use self::{
     branching::{Branching, branching},

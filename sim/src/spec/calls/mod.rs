@@ -114,15 +114,20 @@ impl Spec {
         let (user, now_us) = (self.lines[conn as usize].user, self.now_us);
         let Ok(id) = CallKey::try_from(call.call_id.as_ref()) else {
             if let Some(talk) = self.talk(conn) {
-                talk.malformed_calls += 1;
+                talk.malformed_calls.push_back(now_us);
             }
-            return;
+            return self.expects_no_such_call(conn, None);
         };
         let number = self.calls.signals.len() as u32;
         let Some(talk) = self.lines[conn as usize].talk.as_deref_mut() else { return };
         let part = talk.calls.entry(id).or_default();
         part.said += 1;
         let kind = call.kind();
+        let is_own = wire::index(&call.user) == Some(user);
+        if kind == Kind::Unspecified || kind == Kind::Ring && (is_own || call.user.is_empty()) {
+            self.expects_no_such_call(conn, Some(id));
+        }
+        let Some(part) = self.part(conn, id) else { return };
         match kind {
             Kind::Ring => {
                 let opens = !part.is_open;
@@ -157,10 +162,9 @@ impl Spec {
     pub(super) fn hears_call(&mut self, conn: ConnKey, call: &v1::Call) {
         let user = self.lines[conn as usize].user;
         let Ok(id) = CallKey::try_from(call.call_id.as_ref()) else {
-            let left = self.talk(conn).and_then(|talk| talk.malformed_calls.checked_sub(1));
-            match (left, self.talk(conn)) {
-                (Some(left), Some(talk)) if call.end() == End::NoSuchCall => talk.malformed_calls = left,
-                _ => self.fail("protocol", |spec| format!("{} hears {call:?} unasked", spec.name(conn))),
+            let is_asked = self.talk(conn).is_some_and(|talk| talk.malformed_calls.pop_front().is_some());
+            if !is_asked || call.end() != End::NoSuchCall {
+                self.fail("protocol", |spec| format!("{} hears {call:?} unasked", spec.name(conn)));
             }
             return;
         };
