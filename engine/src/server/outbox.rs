@@ -139,6 +139,9 @@ impl Outbox {
     /// The next held picture whose turn it is; it counts as sent from now on.
     #[inline]
     pub(super) fn release(&mut self) -> Option<Bytes> {
+        if self.streams.is_empty() {
+            return None;
+        }
         let flushed = self.flushed_frames;
         self.streams.retain(|s| s.held.is_some() || s.sent_as > flushed);
         if self.streams.is_empty() {
