@@ -126,6 +126,8 @@ fn what_was_said_last_is_not_taken_back_before_it_is_sent_and_nothing_else_is() 
     let (_server, _) = serve(data.path(), &address.to_string());
     alice.types("/connect\r");
     alice.wait_for("✓ \"two\"");
+    // Who hears of it later is told at once that it was taken back.
+    bob.stdout.wait_for("alice: two");
     alice.types("/recall\r");
     bob.stderr.wait_for("-- alice took back \"two\"");
 }
