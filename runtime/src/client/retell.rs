@@ -132,6 +132,7 @@ mod tests {
     }
 
     /// Everything that is told, of a store that has these messages in each conversation.
+    #[allow(clippy::needless_pass_by_value, reason = "ranges are made where it is called")]
     fn told(mut retelling: Retelling, kept: impl Iterator<Item = u64> + Clone) -> Vec<String> {
         let mut told = Vec::new();
         while let Some(Page { after_seq, limit, .. }) = retelling.next() {
