@@ -114,10 +114,11 @@ impl Fleet {
     ) -> Result<(), BenchError> {
         let mut tried = 0;
         while Instant::now() < deadline && (tried < count || self.settled() < self.connections.len()) {
-            for _ in tried..count.min(tried + AT_ONCE) {
+            let more = AT_ONCE.min(count.saturating_sub(tried));
+            for _ in 0..more {
                 self.add(target, protocol)?;
-                tried += 1;
             }
+            tried += more;
             let timeout = Duration::from_millis(if tried < count { 0 } else { 10 });
             self.turn(Some(timeout), |_, _, _| {})?;
             progress.show(|| format!("{} of {count} connected again", self.ready()));

@@ -245,7 +245,9 @@ impl<'a> Load<'a> {
     fn new(plan: Plan<'a>, fleet: &mut Fleet) -> Result<Self, BenchError> {
         let mut heard = vec![false; plan.hears.len()];
         for sender in plan.hears.iter().flatten() {
-            heard.get_mut(*sender).map(|heard| *heard = true);
+            if let Some(heard) = heard.get_mut(*sender) {
+                *heard = true;
+            }
         }
         let hears_or_speaks = |client: usize| {
             plan.hears.get(client).is_some_and(Option::is_some)
@@ -266,8 +268,11 @@ impl<'a> Load<'a> {
         let mut takes_part: Vec<bool> = hears.iter().map(Option::is_some).collect();
         let mut hear_themselves = vec![None; hears.len()];
         for sender in &senders {
-            takes_part.get_mut(*sender).map(|takes_part| *takes_part = true);
-            hear_themselves.get_mut(*sender).map(|hears| *hears = Some(*sender));
+            if let (Some(takes_part), Some(hears)) =
+                (takes_part.get_mut(*sender), hear_themselves.get_mut(*sender))
+            {
+                (*takes_part, *hears) = (true, Some(*sender));
+            }
         }
         Ok(Self {
             asked,

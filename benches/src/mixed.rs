@@ -129,7 +129,7 @@ pub fn run(
         timing: Timing {
             connect_limit,
             warmup: Duration::from_millis(500),
-            duration: day.saturating_add(limit),
+            duration: day.saturating_mul(2).saturating_add(connect_limit).min(limit),
         },
         ..DirectOptions::default()
     };
@@ -293,7 +293,7 @@ impl Crowd {
             }
             let user = self.below(self.online.len());
             let Some(place @ None) = self.online.get_mut(user) else { continue };
-            let protocol = if user % 2 == 0 { Protocol::Classic } else { Protocol::Session };
+            let protocol = if user.is_multiple_of(2) { Protocol::Classic } else { Protocol::Session };
             *place = self.fleet.join(target.address, user, protocol)?;
             if place.is_some() {
                 self.here.push(user);

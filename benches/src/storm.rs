@@ -115,7 +115,7 @@ pub fn run(
     let Storming { seconds, server } = storming?;
     #[allow(clippy::expect_used, reason = "a panic of the load is a panic of the run")]
     let during = during.expect("the load of those who stay does not panic")?;
-    Ok(report(options, &fleet, seconds, server, calm.load, during.load))
+    Ok(report(options, &fleet, seconds, server, &calm.load, &during.load))
 }
 
 struct Storming {
@@ -152,8 +152,8 @@ fn report(
     fleet: &Fleet,
     storm_seconds: f64,
     server: Option<Used>,
-    calm: LoadReport,
-    during: LoadReport,
+    calm: &LoadReport,
+    during: &LoadReport,
 ) -> StormReport {
     let welcomed = fleet.ready();
     let mut shortfalls = Vec::new();

@@ -13,8 +13,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*};
 use switchboard_engine::{
-    ClientAction, ClientEvent, Content, Instant, LinkId, Marks, MessageId, Recipient, Resume, Session,
-    SessionConfig, SessionNotification, SessionState, UserId,
+    CallId, CallNews, ClientAction, ClientEvent, Content, Instant, LinkId, Marks, MessageId, Recipient,
+    Resume, Session, SessionConfig, SessionNotification, SessionState, UserId,
 };
 use switchboard_proto::{
     Message as _,
@@ -22,6 +22,10 @@ use switchboard_proto::{
 };
 
 const PEERS: [&str; 3] = ["bob", "carol", "dave"];
+
+/// Users whom the application may watch, and calls that it may have at a time.
+const WATCHES: u32 = 2;
+const CALLS: u32 = 2;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -31,10 +35,21 @@ enum Step {
     Older { peer: usize, before: u64 },
     Read { peer: usize, seq: u64 },
     Types { peer: usize, types: bool },
+    Live(Live),
     Open,
     Drop { close: Option<u16> },
     Wait { ms: u64 },
     TimeOut,
+}
+
+/// What an application says that is not stored.
+#[derive(Clone, Copy, Debug)]
+enum Live {
+    Watch { from: usize, count: usize },
+    Ring { number: u8, peer: usize },
+    Accept { number: u8 },
+    HangUp { number: u8 },
+    Signal { number: u8 },
 }
 
 fn conversation() -> impl Strategy<Value = Option<v1::Conversation>> {
@@ -95,6 +110,30 @@ fn marks() -> impl Strategy<Value = Option<v1::Marks>> {
     )
 }
 
+/// Of any kind, also such as there are not.
+fn call() -> impl Strategy<Value = v1::Call> {
+    let kind = prop_oneof![8 => 1..6_i32, 1 => -1..9_i32];
+    let end = prop_oneof![6 => Just(0), 2 => -1..11_i32];
+    let user = prop::sample::select(&["bob", "bob", "carol", "alice", ""][..]);
+    (id(), user, kind, any::<bool>(), end, prop::bool::weighted(0.2)).prop_map(
+        |(call_id, user, kind, video, end, outgoing)| v1::Call {
+            call_id,
+            user: user.into(),
+            kind,
+            video,
+            payload: Bytes::from_static(b"x"),
+            end,
+            outgoing,
+        },
+    )
+}
+
+fn presence() -> impl Strategy<Value = v1::Presence> {
+    let user = prop::sample::select(&["alice", "bob", "carol", "dave", ""][..]);
+    let presence = (user, any::<bool>(), prop_oneof![Just(0), any::<i64>()]);
+    presence.prop_map(|(user, online, last_seen_ms)| v1::Presence { user: user.into(), online, last_seen_ms })
+}
+
 fn says() -> impl Strategy<Value = Body> {
     let limits = (0..4_u32, 0..4_u32, 0..4_u32, 0..40_u32).prop_map(|(pending, fetches, cursors, rate)| {
         v1::Limits { pending, fetches, cursors, messages_per_second: rate, ..v1::Limits::default() }
@@ -130,11 +169,23 @@ fn says() -> impl Strategy<Value = Body> {
                 Body::Typing(v1::Typing { conversation, typing, user: user.into() })
             }
         ),
+        6 => presence().prop_map(Body::Presence),
+        12 => call().prop_map(Body::Call),
         1 => (0..5_u64).prop_map(|nonce| Body::Heartbeat(v1::Heartbeat { nonce })),
         1 => (any::<u32>(), any::<u32>()).prop_map(|(after, spread)| {
             let (reconnect_after_ms, reconnect_spread_ms) = (after, spread);
             Body::Goodbye(v1::Goodbye { text: String::new(), reconnect_after_ms, reconnect_spread_ms })
         }),
+    ]
+}
+
+fn live() -> impl Strategy<Value = Live> {
+    prop_oneof![
+        2 => (0..3_usize, 0..4_usize).prop_map(|(from, count)| Live::Watch { from, count }),
+        3 => (0..6_u8, 0..3_usize).prop_map(|(number, peer)| Live::Ring { number, peer }),
+        3 => (0..6_u8).prop_map(|number| Live::Accept { number }),
+        3 => (0..6_u8).prop_map(|number| Live::HangUp { number }),
+        3 => (0..6_u8).prop_map(|number| Live::Signal { number }),
     ]
 }
 
@@ -146,6 +197,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..3_usize, seq()).prop_map(|(peer, before)| Step::Older { peer, before }),
         4 => (0..3_usize, seq()).prop_map(|(peer, seq)| Step::Read { peer, seq }),
         3 => (0..3_usize, any::<bool>()).prop_map(|(peer, types)| Step::Types { peer, types }),
+        14 => live().prop_map(Step::Live),
         12 => Just(Step::Open),
         1 => prop::option::of(1000..4010_u16).prop_map(|close| Step::Drop { close }),
         3 => (0..60_000_u64).prop_map(|ms| Step::Wait { ms }),
@@ -163,11 +215,25 @@ struct World {
     /// The marks told last, with their epoch.
     marks: BTreeMap<(String, bool), (u64, Marks)>,
     typing: BTreeSet<String>,
+    /// Whom the application wants to be told of.
+    watched: BTreeSet<String>,
+    /// The calls that it has begun or was told of, and how far they are.
+    calls: BTreeMap<CallId, Stage>,
+}
+
+/// How far a call is, as its application knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Begun,
+    Rings,
+    Taken,
+    On,
 }
 
 impl World {
     fn run(&mut self, step: &Step) {
         match step {
+            Step::Live(live) => self.lives(*live),
             Step::Says(body) => {
                 self.hears(v1::ServerFrame { body: Some((**body).clone()) }.encode_to_vec().into());
             }
@@ -227,6 +293,54 @@ impl World {
         assert_eq!(stats.submitted, ended + self.session.pending_submits() as u64, "accounting");
         assert_eq!(self.submitted.len(), self.session.pending_submits());
         assert_eq!(stats.misplaced_events, 0);
+        assert!(self.calls.len() <= CALLS as usize, "{:?}", self.calls);
+    }
+
+    /// The application says something of whom it watches, or of calls.
+    fn lives(&mut self, live: Live) {
+        let (session, now) = (&mut self.session, self.now);
+        let id = |number: u8| CallId([number; 16]);
+        match live {
+            Live::Watch { from, count } => {
+                let names: Vec<_> = PEERS.iter().cycle().skip(from).take(count).collect();
+                let users: Vec<_> = names.iter().map(|name| UserId::new(name).unwrap()).collect();
+                assert_eq!(session.watch(now, &users).is_ok(), count <= WATCHES as usize);
+                if count <= WATCHES as usize {
+                    self.watched = names.into_iter().map(|name| (*name).to_owned()).collect();
+                }
+            }
+            Live::Ring { number, peer } => {
+                if session.ring(now, id(number), UserId::new(PEERS[peer]).unwrap(), false).is_ok() {
+                    assert_eq!(self.calls.insert(id(number), Stage::Begun), None, "one call under an id");
+                }
+            }
+            Live::Accept { number } => {
+                if session.accept_call(now, id(number)).is_ok() {
+                    assert_eq!(self.calls.insert(id(number), Stage::Taken), Some(Stage::Rings));
+                }
+            }
+            Live::HangUp { number } => {
+                assert_eq!(session.hang_up(now, id(number)).is_ok(), self.calls.contains_key(&id(number)));
+            }
+            Live::Signal { number } => {
+                if session.signal(now, id(number), Bytes::from_static(b"x")).is_ok() {
+                    assert_eq!(self.calls.get(&id(number)), Some(&Stage::On));
+                }
+            }
+        }
+    }
+
+    /// The application is told something of a call.
+    fn told_call(&mut self, id: CallId, news: &CallNews) {
+        let before = self.calls.remove(&id);
+        let (is_right, after) = match news {
+            CallNews::Rings { .. } => (before.is_none(), Some(Stage::Rings)),
+            CallNews::Accepted => (matches!(before, Some(Stage::Begun | Stage::Taken)), Some(Stage::On)),
+            CallNews::Signal(_) => (before == Some(Stage::On), before),
+            CallNews::Ended(_) => (before.is_some(), None),
+        };
+        assert!(is_right, "{news:?} of a call that is {before:?}");
+        self.calls.extend(after.map(|after| (id, after)));
     }
 
     fn time_out(&mut self) {
@@ -301,10 +415,13 @@ impl World {
             SessionNotification::Named { conversation, name } => {
                 assert!(matches!(conversation, Recipient::Group(_)) && !name.is_empty() && name.len() <= 256);
             }
+            SessionNotification::Presence { user, online, last_seen_ms } => {
+                assert!(self.watched.contains(user.as_str()), "{user} is not watched");
+                assert!(!online || last_seen_ms.is_none(), "who is here is");
+            }
+            SessionNotification::Call { id, news, .. } => self.told_call(id, &news),
             SessionNotification::NoOlder { .. }
             | SessionNotification::StateChanged(_)
-            | SessionNotification::Presence { .. }
-            | SessionNotification::Call { .. }
             | SessionNotification::CaughtUp => {}
         }
     }
@@ -317,6 +434,7 @@ proptest! {
     fn whatever_a_server_says_nothing_is_told_twice_or_out_of_order(steps in vec(step(), 1..200)) {
         let mut config = SessionConfig::new(UserId::new("alice").unwrap());
         (config.limits.early_messages, config.limits.conversations) = (3, 2);
+        (config.limits.watches, config.limits.calls, config.limits.call_frames) = (WATCHES, CALLS, 3);
         let mut world = World {
             session: Session::new(config, 7, Instant::ZERO, Resume::default()),
             now: Instant::ZERO,
@@ -325,6 +443,8 @@ proptest! {
             cursors: BTreeMap::new(),
             marks: BTreeMap::new(),
             typing: BTreeSet::new(),
+            watched: BTreeSet::new(),
+            calls: BTreeMap::new(),
         };
         steps.iter().for_each(|step| world.run(step));
     }

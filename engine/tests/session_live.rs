@@ -344,3 +344,27 @@ fn calls_and_their_signals_are_bounded() {
     alice.hears(Says::Call(v1::Call { call_id: vec![9; 16].into(), ..v1::Call::default() }));
     assert_eq!((alice.session.stats().protocol_errors, alice.session.stats().unfollowed), (2, 1));
 }
+
+#[test]
+fn a_server_that_speaks_of_calls_and_takes_no_answers_fills_no_queue() {
+    let mut own = config();
+    own.limits.call_frames = 4;
+    let slow = v1::Limits { messages_per_second: 10, message_burst: 1, ..v1::Limits::default() };
+    let mut alice = Alice::online(own, slow);
+    for number in 0..200 {
+        let Says::Call(call) = says(number, Kind::Ring) else { panic!("a call") };
+        alice.hears(Says::Call(v1::Call { outgoing: true, ..call }));
+        alice.hears(says(number, Kind::Accept));
+        // One that rings here, and is declined at once.
+        let id = vec![number; 15].into_iter().chain([255]).collect::<Vec<_>>();
+        let Says::Call(call) = says(number, Kind::Ring) else { panic!("a call") };
+        alice.hears(Says::Call(v1::Call { call_id: id.clone().into(), ..call }));
+        let _ = alice.does(|session, now| session.hang_up(now, CallId(id.try_into().unwrap())));
+    }
+    let dropped = alice.session.stats().unfollowed;
+    assert!(dropped > 500, "{dropped}");
+    assert_eq!(alice.rings(FIRST), Err(CallError::TooMany));
+    alice.wait(Duration::from_secs(10));
+    let said = alice.said_of_calls().len() as u64;
+    assert_eq!(said + dropped, 600, "what was not said was counted");
+}

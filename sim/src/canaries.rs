@@ -25,7 +25,7 @@ pub enum Bug {
     Store(StoreCanary),
 }
 
-/// Bugs in what classic clients are sent again, which the worlds of the profile `resend` alone show.
+/// Bugs in what classic clients are sent again, which the worlds of the profile `resend` show soonest.
 const OF_RESEND: &[Bug] = &[
     Bug::Engine(Canary::ResendForgotten),
     Bug::Engine(Canary::ResendsOwn),

@@ -2,9 +2,8 @@
 
 use switchboard_engine::{Canary, Probe, Rule, Shipped};
 
-/// Rules of the engine that the simulator's worlds leave out: promises for longer than anybody waits for a place, and limits
-/// of what classic clients are sent again.
-pub const LEFT_OUT: &[Rule] = &[Rule::AdmissionsPromised, Rule::ResendOverLimit, Rule::ResendCut];
+/// Rules of the engine that the simulator's worlds leave out: promises for longer than anybody waits for a place.
+pub const LEFT_OUT: &[Rule] = &[Rule::AdmissionsPromised];
 
 /// How often each rule of the engine was reached.
 #[derive(Clone, Debug, PartialEq, Eq)]

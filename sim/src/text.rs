@@ -202,6 +202,7 @@ impl Schedule {
         within("fetches_per_connection", s.fetches_per_connection, 1, 1 << 20)?;
         within("history", s.history, 0, 1 << 20)?;
         within("resend_messages", s.resend_messages, 0, 1 << 20)?;
+        within("resend_conversations", s.resend_conversations, 1, 1 << 20)?;
         within("marks_per_connection", s.marks_per_connection, 1, 1 << 20)?;
         within("unfounded_groups", s.unfounded_groups, 0, 256)?;
         // Longer ones do not fit into the time in which everything must come right once the faults have ended.
@@ -345,6 +346,7 @@ fn check_numbers(step: &Step) -> Result<(), String> {
         | What::Decline { .. }
         | What::HangUp { .. }
         | What::Miscall { .. }
+        | What::Odd { .. }
         | What::Wipe { .. } => Ok(()),
     }
 }

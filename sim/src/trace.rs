@@ -374,6 +374,7 @@ const fn is_fault(what: &What) -> bool {
         | What::Again { .. }
         | What::Alter { .. }
         | What::Miscall { .. }
+        | What::Odd { .. }
         | What::Invalid { .. }
         | What::Mislead { .. }
         | What::Die { .. }

@@ -5,12 +5,7 @@ use alloc::boxed::Box;
 use bytes::Bytes;
 
 use super::{
-    Server,
-    connections::Answers,
-    receipts::{Entry, Missing},
-    requests::Purpose,
-    resend::to_usize,
-    timers::Due,
+    Server, connections::Answers, missing::Missing, receipts::Entry, requests::Purpose, timers::Due,
     users::UserKey,
 };
 use crate::{
@@ -24,11 +19,10 @@ use crate::{
 impl<P: Probe> Server<P> {
     /// Something in a log is among the frames that a connection has been sent so far.
     pub(super) fn remember_sent(&mut self, conn: ConnId, entry: Entry) {
-        let (limit, interval) =
-            (to_usize(self.config.limits.receipts_per_connection), self.config.receipt_interval);
-        let due = self.now + interval;
+        let limits = &self.config.limits;
+        let due = self.now + self.config.receipt_interval;
         let Some(connection) = self.connections.get_mut(conn) else { return };
-        if !connection.remember(entry, limit) {
+        if !connection.remember(entry, limits) {
             self.probe.reached(Rule::ReceiptsFull);
             self.stats.receipts_over_limit += 1;
         }
@@ -61,6 +55,7 @@ impl<P: Probe> Server<P> {
             self.tell_received(user);
         }
         self.read_on(conn);
+        self.forget_receipts(conn);
     }
 
     /// Some clients answer no Pings, whatever the standard says. One that goes on living long after it was sent one is
@@ -80,6 +75,7 @@ impl<P: Probe> Server<P> {
             if let Some(user) = connection.user() {
                 self.tell_received(user);
             }
+            self.forget_receipts(conn);
         }
     }
 
@@ -110,7 +106,7 @@ impl<P: Probe> Server<P> {
         }
         for conn in conns {
             if let Some(receipts) = self.connections.get(*conn).and_then(|c| c.receipts.as_deref()) {
-                missing.add(receipts);
+                receipts.lacks(&mut missing);
             }
         }
         missing
@@ -163,7 +159,7 @@ impl<P: Probe> Server<P> {
             return;
         }
         let mut lacks = Missing::default();
-        lacks.add(&receipts);
+        receipts.lacks(&mut lacks);
         for other in others.into_iter().filter(|other| *other != conn) {
             let Some(connection) = self.connections.get_mut(other) else { continue };
             let (since, Some(receipts)) = (connection.since, &mut connection.receipts) else { continue };

@@ -20,7 +20,7 @@ pub struct Gauges {
     pub pending_bytes: u64,
     /// Requests that wait for an answer.
     pub requests: u64,
-    /// Of those, ones about who was here and who may know that, or ring somebody.
+    /// Of those, ones about who was here and who may know that, or ring somebody, and about what classic clients have missed.
     pub asides: u64,
     /// Deadlines.
     pub timers: u64,
@@ -153,6 +153,12 @@ impl<P: Probe> Server<P> {
         for receipts in receipts() {
             let (entries, logs) = (receipts.len() as u64, receipts.logs() as u64);
             hold(entries <= limits.receipts_per_connection.into(), "bounded", "receipts of a connection")?;
+            let lost = receipts.lost_logs() as u64;
+            hold(
+                lost <= limits.resend_conversations.into(),
+                "bounded",
+                "logs that a connection has lost of",
+            )?;
             hold(
                 logs <= limits.resend_conversations.into(),
                 "bounded",

@@ -58,8 +58,8 @@ pub(super) enum Route {
     BadRecipient,
 }
 
-/// Reads what a message asks for.
-pub(super) fn route(message: &Glance<'_>) -> Route {
+/// Reads what a message asks for; `user_id` gives the id of a user of this name, if it can be one.
+pub(super) fn route(message: &Glance<'_>, user_id: impl FnOnce(&str) -> Option<UserId>) -> Route {
     if message.r#type == HEARTBEAT {
         return Route::Heartbeat;
     }
@@ -69,9 +69,9 @@ pub(super) fn route(message: &Glance<'_>) -> Route {
     }
     let stored = (content::TEXT..=content::VIDEO).contains(&message.content_type);
     let route = if stored && message.message_type == GROUP {
-        GroupId::new(message.to).map(|group| Route::Chat(Recipient::Group(group)))
+        GroupId::new(message.to).ok().map(|group| Route::Chat(Recipient::Group(group)))
     } else {
-        UserId::new(message.to)
+        user_id(message.to)
             .map(|user| if stored { Route::Chat(Recipient::User(user)) } else { Route::Relay(user) })
     };
     route.unwrap_or(Route::BadRecipient)

@@ -7,11 +7,13 @@ use bytes::Bytes;
 use super::{
     outbox::Outbox,
     rate::Meter,
-    receipts::{Entry, Receipts, Stage},
+    receipts::{Entry, Receipts},
+    resend::to_usize,
     session::Session,
+    stage::Stage,
     users::{UserKey, Users},
 };
-use crate::{digest::Digest, id::ConnId, time::Instant};
+use crate::{config::Limits, digest::Digest, id::ConnId, time::Instant};
 
 /// One connection.
 #[derive(Clone, Debug)]
@@ -106,10 +108,11 @@ impl Connection {
     }
 
     /// Something in a log is among the frames that it has been sent so far, or lies before what follows.
-    pub(super) fn remember(&mut self, entry: Entry, limit: usize) -> bool {
+    pub(super) fn remember(&mut self, entry: Entry, limits: &Limits) -> bool {
         let position = self.outbox.position();
         let receipts = self.receipts.get_or_insert_with(|| Box::new(Receipts::new(Stage::InStep)));
-        receipts.remember(position, entry, limit)
+        let (limit, limit_logs) = (limits.receipts_per_connection, limits.resend_conversations);
+        receipts.remember(position, entry, to_usize(limit), to_usize(limit_logs))
     }
 
     /// Its user, unless it is closing.

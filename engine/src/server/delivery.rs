@@ -167,8 +167,7 @@ impl<P: Probe> FanOut<'_, P> {
         }
         let Place { epoch, seq, .. } = place;
         let is_first = !connection.receipts.as_ref().is_some_and(|receipts| receipts.wants_ping());
-        let limit = usize::try_from(limits.receipts_per_connection).unwrap_or(usize::MAX);
-        if !connection.remember(Entry { conversation: conversation.clone(), epoch, seq }, limit) {
+        if !connection.remember(Entry { conversation: conversation.clone(), epoch, seq }, limits) {
             self.probe.reached(Rule::ReceiptsFull);
             self.stats.receipts_over_limit += 1;
         }
@@ -347,7 +346,19 @@ impl<P: Probe> Server<P> {
         kind: Kind<'_>,
         except: Option<ConnId>,
     ) {
-        let Some(user) = self.users.by_id(user) else { return self.probe.reached(Rule::RecipientNotHere) };
+        self.deliver_to_key(self.users.key(user), frame, kind, except);
+    }
+
+    /// The same, to a user who was looked up.
+    pub(super) fn deliver_to_key(
+        &mut self,
+        user: Option<UserKey>,
+        frame: Bytes,
+        kind: Kind<'_>,
+        except: Option<ConnId>,
+    ) {
+        let user = user.and_then(|key| self.users.get(key));
+        let Some(user) = user else { return self.probe.reached(Rule::RecipientNotHere) };
         let mark = self.effects.mark();
         let mut fan_out = fan_out!(self, &frame, kind);
         for conn in user.conns.iter().filter(|conn| Some(**conn) != except) {

@@ -8,7 +8,7 @@ use alloc::{
 
 use bytes::Bytes;
 
-use super::held::Held;
+use super::{held::Held, missing::Missing, stage::Stage};
 use crate::{
     digest::Digest,
     id::{Ticket, UserId},
@@ -35,11 +35,15 @@ impl Entry {
 /// What is known of a connection's receiving. One that is in step with the logs and has answered its last Ping has none.
 #[derive(Clone, Debug)]
 pub(super) struct Receipts {
-    /// Sent, and not known to have arrived: with how many frames the connection had been sent then. In the order of
-    /// those numbers.
-    sent: VecDeque<(u64, Entry)>,
+    /// Sent, and not known to have arrived. In the order of their positions.
+    sent: VecDeque<Sent>,
     /// Arrived, and not stored as such.
     arrived: Vec<Arrived>,
+    /// Sent while too many were remembered, or not sent as too many logs waited: of each log the first such place, from
+    /// which on all of it counts as missing.
+    lost: Vec<Entry>,
+    /// The same of more logs than may be remembered.
+    is_all_lost: bool,
     /// How many frames the connection had been sent before its last Ping.
     pinged: u64,
     pub(super) stage: Stage,
@@ -49,6 +53,16 @@ pub(super) struct Receipts {
     pub(super) held: Held,
     /// How far it has caught up with logs, and when: what is delivered late of them was sent already.
     caught: Vec<(Entry, Instant)>,
+}
+
+/// Something that was sent and is not known to have arrived.
+#[derive(Clone, Debug)]
+struct Sent {
+    /// How many frames the connection had been sent then.
+    position: u64,
+    entry: Entry,
+    /// Whether it counts when it arrives: another connection may have ended that lacked it, and must be sent it still.
+    counts: bool,
 }
 
 /// What has arrived of one log and is not stored as such.
@@ -61,32 +75,6 @@ struct Arrived {
     seqs: BTreeSet<u64>,
     /// The request that says so to the store, and what it says.
     telling: Option<(Ticket, u64, Vec<u64>)>,
-}
-
-/// How far a connection is with catching up.
-///
-/// ```text
-///   Asking ◄──► AskedInVain
-///     │
-///     ▼
-///   Reading ◄──► Draining ──► InStep ──► (Reading)
-///     ▲  ▼
-///   ReadInVain
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// Which logs it is behind with is asked for. Nothing of any log is sent meanwhile.
-    Asking { ticket: Ticket, after: u64 },
-    /// That could not be had; it is asked again then.
-    AskedInVain { retry_at: Instant, after: u64 },
-    /// The first of the logs is being read.
-    Reading { ticket: Ticket },
-    /// That could not be had; it is read again then.
-    ReadInVain { retry_at: Instant },
-    /// What was read is on its way, and goes on when all of it is written.
-    Draining,
-    /// It is behind with nothing.
-    InStep,
 }
 
 /// A log that a connection is behind with.
@@ -122,6 +110,8 @@ impl Receipts {
         Self {
             sent: VecDeque::new(),
             arrived: Vec::new(),
+            lost: Vec::new(),
+            is_all_lost: false,
             pinged: 0,
             stage,
             behind: VecDeque::new(),
@@ -135,6 +125,7 @@ impl Receipts {
         self.sent.is_empty()
             && self.arrived.is_empty()
             && self.caught.is_empty()
+            && self.lost.is_empty()
             && self.stage == Stage::InStep
     }
 
@@ -185,7 +176,7 @@ impl Receipts {
 
     /// Whether something was sent that no Ping has followed.
     pub(super) fn wants_ping(&self) -> bool {
-        self.sent.back().is_some_and(|(position, _)| *position > self.pinged)
+        self.sent.back().is_some_and(|sent| sent.position > self.pinged)
     }
 
     /// A Ping follows so many frames.
@@ -209,7 +200,10 @@ impl Receipts {
             return Fate::Withheld;
         }
         match self.stage {
-            Stage::Asking { .. } | Stage::AskedInVain { .. } if self.logs() >= limit_logs => Fate::NoRoom,
+            Stage::Asking { .. } | Stage::AskedInVain { .. } if self.logs() >= limit_logs => {
+                self.lose(Entry { conversation: conversation.clone(), epoch, seq }, limit_logs);
+                Fate::NoRoom
+            }
             Stage::Asking { .. } | Stage::AskedInVain { .. } => {
                 let conversation = conversation.clone();
                 let log =
@@ -278,6 +272,8 @@ impl Receipts {
         if fits {
             let (is_noted, is_whole) = (false, false);
             self.behind.push_back(Behind { conversation, epoch, next_seq: from, until, is_noted, is_whole });
+        } else {
+            self.lose(Entry { conversation, epoch, seq: from }, limit_logs);
         }
         fits
     }
@@ -315,13 +311,44 @@ impl Receipts {
     }
 
     /// An entry is among the first `position` frames that the connection is sent, or is not for it and lies before
-    /// what follows. Beyond the limit it is not remembered, so that it counts as missing. Returns whether it was.
-    pub(super) fn remember(&mut self, position: u64, entry: Entry, limit: usize) -> bool {
+    /// what follows. Beyond the limit it is not remembered, so that it counts as missing, and so does all of its log that
+    /// follows. Returns whether it was.
+    pub(super) fn remember(&mut self, position: u64, entry: Entry, limit: usize, limit_logs: usize) -> bool {
         let fits = self.len() < limit;
         if fits {
-            self.sent.push_back((position, entry));
+            self.sent.push_back(Sent { position, entry, counts: true });
+        } else {
+            self.lose(entry, limit_logs);
         }
         fits
+    }
+
+    fn lose(&mut self, entry: Entry, limit_logs: usize) {
+        let same = |lost: &&mut Entry| lost.conversation == entry.conversation && lost.epoch == entry.epoch;
+        if let Some(lost) = self.lost.iter_mut().find(same) {
+            lost.seq = lost.seq.min(entry.seq);
+        } else if self.lost.len() < limit_logs {
+            self.lost.push(entry);
+        } else {
+            self.is_all_lost = true;
+        }
+    }
+
+    /// Logs of which something was sent and not remembered.
+    pub(super) const fn lost_logs(&self) -> usize {
+        self.lost.len()
+    }
+
+    /// What this connection lacks, as far as it is known.
+    pub(super) fn lacks(&self, missing: &mut Missing) {
+        if self.is_all_lost || matches!(self.stage, Stage::Asking { .. } | Stage::AskedInVain { .. }) {
+            missing.anything();
+        }
+        self.sent.iter().for_each(|sent| missing.one(&sent.entry));
+        self.lost.iter().for_each(|entry| missing.from(entry.clone()));
+        for Behind { conversation, epoch, next_seq, .. } in &self.behind {
+            missing.from(Entry { conversation: conversation.clone(), epoch: *epoch, seq: *next_seq });
+        }
     }
 
     /// Everything up to this place of a log is given up.
@@ -338,11 +365,13 @@ impl Receipts {
 
     /// So many frames have arrived. Returns how many places of logs were among them.
     pub(super) fn arrive(&mut self, position: u64) -> u64 {
-        let has_arrived = |sent: &(u64, Entry)| sent.0 <= position;
+        let has_arrived = |sent: &Sent| sent.position <= position;
         let mut count = 0;
-        while let Some((_, entry)) = self.sent.pop_front_if(|sent| has_arrived(&*sent)) {
+        while let Some(Sent { entry, counts, .. }) = self.sent.pop_front_if(|sent| has_arrived(&*sent)) {
             let Entry { conversation, epoch, seq } = entry;
-            arrived_of(&mut self.arrived, &conversation, epoch).seqs.insert(seq);
+            if counts {
+                arrived_of(&mut self.arrived, &conversation, epoch).seqs.insert(seq);
+            }
             count += 1;
         }
         count
@@ -382,9 +411,12 @@ impl Receipts {
         self.arrived.retain(|a| a.telling.is_some() || a.given_up > 0 || !a.seqs.is_empty());
     }
 
-    /// What another connection of the user lacked when it ended counts as missing: it must be sent once more.
+    /// What another connection of the user lacked when it ended counts as missing: it must be sent once more. As long as
+    /// this one has not receipted it either, this one lacks it as before.
     pub(super) fn forget_missing(&mut self, missing: &Missing) {
-        self.sent.retain(|(_, e)| !missing.has(&e.conversation, e.epoch, e.seq));
+        for Sent { entry, counts, .. } in &mut self.sent {
+            *counts &= !missing.has(&entry.conversation, entry.epoch, entry.seq);
+        }
         for Arrived { conversation, epoch, seqs, .. } in &mut self.arrived {
             seqs.retain(|seq| !missing.has(conversation, *epoch, *seq));
         }
@@ -397,9 +429,10 @@ impl Receipts {
         let origin = if digest.is_everything() { 0 } else { self.pinged };
         digest.word(position.wrapping_sub(self.pinged));
         digest.len(self.sent.len());
-        for (position, entry) in &self.sent {
+        for Sent { position, entry, counts } in &self.sent {
             digest.word(position.wrapping_sub(origin));
             entry.fold(digest);
+            digest.flag(*counts);
         }
         digest.len(self.arrived.len());
         for Arrived { conversation, epoch, given_up, seqs, telling } in &self.arrived {
@@ -410,6 +443,9 @@ impl Receipts {
             seqs.iter().for_each(|seq| digest.word(*seq));
             digest.flag(telling.is_some());
         }
+        digest.len(self.lost.len());
+        self.lost.iter().for_each(|entry| entry.fold(digest));
+        digest.flag(self.is_all_lost);
         self.stage.fold(digest);
         digest.len(self.behind.len());
         for Behind { conversation, epoch, next_seq, until, is_noted, is_whole } in &self.behind {
@@ -429,29 +465,6 @@ impl Receipts {
     }
 }
 
-impl Stage {
-    fn fold(self, digest: &mut Digest<'_>) {
-        match self {
-            Self::Asking { after, .. } => {
-                digest.word(0);
-                digest.word(after);
-            }
-            Self::AskedInVain { retry_at, after } => {
-                digest.word(1);
-                digest.instant(retry_at);
-                digest.word(after);
-            }
-            Self::Reading { .. } => digest.word(2),
-            Self::ReadInVain { retry_at } => {
-                digest.word(3);
-                digest.instant(retry_at);
-            }
-            Self::Draining => digest.word(4),
-            Self::InStep => digest.word(5),
-        }
-    }
-}
-
 /// The arrivals of a log, made if there are none.
 fn arrived_of<'a>(all: &'a mut Vec<Arrived>, conversation: &Recipient, epoch: u64) -> &'a mut Arrived {
     let same = |arrived: &Arrived| arrived.epoch == epoch && arrived.conversation == *conversation;
@@ -462,38 +475,4 @@ fn arrived_of<'a>(all: &'a mut Vec<Arrived>, conversation: &Recipient, epoch: u6
     }
     #[expect(clippy::indexing_slicing, reason = "it was found there, or put there")]
     &mut all[place]
-}
-
-/// What some connections of a user lack.
-#[derive(Debug, Default)]
-pub(super) struct Missing {
-    /// They lack what nobody knows yet.
-    unknown: bool,
-    sent: BTreeSet<Entry>,
-    /// Logs of which they lack everything from these places on.
-    behind: Vec<Entry>,
-}
-
-impl Missing {
-    /// Adds what a connection lacks.
-    pub(super) fn add(&mut self, of: &Receipts) {
-        self.unknown |= matches!(of.stage, Stage::Asking { .. } | Stage::AskedInVain { .. });
-        self.sent.extend(of.sent.iter().map(|(_, entry)| entry.clone()));
-        self.behind.extend(of.behind.iter().map(|log| Entry {
-            conversation: log.conversation.clone(),
-            epoch: log.epoch,
-            seq: log.next_seq,
-        }));
-    }
-
-    fn has(&self, conversation: &Recipient, epoch: u64, seq: u64) -> bool {
-        if self.unknown {
-            return true;
-        }
-        let behind = |log: &Entry| log.conversation == *conversation && log.epoch == epoch && log.seq <= seq;
-        if self.behind.iter().any(behind) {
-            return true;
-        }
-        !self.sent.is_empty() && self.sent.contains(&Entry { conversation: conversation.clone(), epoch, seq })
-    }
 }

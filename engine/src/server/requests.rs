@@ -72,17 +72,19 @@ impl Requests {
         self.open.len()
     }
 
-    /// Those about who was here, and who may know that or ring somebody.
+    /// Those about who was here, and who may know that or ring somebody, and about what classic clients have missed.
     pub(super) fn asides(&self) -> usize {
         let is_aside = |purpose: &Purpose| match purpose {
-            Purpose::Seen(_) | Purpose::Watch(_) | Purpose::Ring(_) => true,
+            Purpose::Seen(_)
+            | Purpose::Watch(_)
+            | Purpose::Ring(_)
+            | Purpose::Unreceived(_)
+            | Purpose::Missed(_)
+            | Purpose::Received(_) => true,
             Purpose::Load(_)
             | Purpose::Message(_)
             | Purpose::Heads(_)
             | Purpose::Fetch(_)
-            | Purpose::Unreceived(_)
-            | Purpose::Missed(_)
-            | Purpose::Received(_)
             | Purpose::Marks(_) => false,
         };
         self.open.values().filter(|(_, purpose)| is_aside(purpose)).count()

@@ -12,8 +12,9 @@ use switchboard_proto::v1::Content;
 
 use super::{
     Server, classic,
-    receipts::{Behind, Entry, Receipts, Stage},
+    receipts::{Behind, Entry, Receipts},
     requests::Purpose,
+    stage::Stage,
     timers::Due,
 };
 use crate::{
@@ -278,11 +279,12 @@ impl<P: Probe> Server<P> {
 
     /// Sends a message of a log if it is for a classic client and there is room; else it counts as sent.
     fn resend_one(&mut self, conn: ConnId, user: &UserId, entry: Entry, message: StoredMessage) -> Resent {
-        let is_own = message.sender == *user && !self.probe.canary(Canary::ResendsOwn);
         let is_message = message.subject == Subject::Message && !message.is_recalled;
         // What has come live meanwhile is sent as it came, unless it was edited since.
         let is_edited = message.changed_seq > 0;
         let held = self.receipts(conn).and_then(|receipts| receipts.held.find(&entry).cloned());
+        // What the user has said from another device to itself came live as well.
+        let is_own = message.sender == *user && held.is_none() && !self.probe.canary(Canary::ResendsOwn);
         let frame = match held.filter(|_| !is_edited) {
             Some(frame) => {
                 self.probe.reached(Rule::HeldSent);
@@ -341,8 +343,12 @@ impl<P: Probe> Server<P> {
         Resent::Sent
     }
 
-    /// A classic connection is looked at: nothing that was delivered that long ago is on its way any more.
+    /// A classic connection is looked at: nothing that was delivered that long ago is on its way any more, but for what
+    /// waits for a request that is given up just now.
     pub(super) fn forget_caught(&mut self, conn: ConnId) {
+        if self.next_expiry().is_some_and(|at| at <= self.now) {
+            return;
+        }
         let then = Instant::from_nanos(
             self.now.as_nanos().saturating_sub(crate::time::nanos(self.config.request_timeout)),
         );

@@ -133,7 +133,7 @@ impl<P: Probe> Server<P> {
     pub(super) fn route(&mut self, conn: ConnId, user: UserKey, bytes: Bytes) {
         let Some(sender) = self.users.get(user).map(|user| user.id.clone()) else { return };
         let Some(glance) = Glance::of(&bytes) else { return self.undecodable(conn) };
-        let mut route = classic::route(&glance);
+        let mut route = classic::route(&glance, |name| self.users.id_of(name));
         if route == Route::ToCall && self.probe.canary(Canary::SignalToEverybody) {
             route = Route::Broadcast;
         }
@@ -210,11 +210,12 @@ impl<P: Probe> Server<P> {
         (signal, content_type): (Option<Signal>, i32),
         bytes: Bytes,
     ) {
+        let peer = self.users.key(to.as_str());
         if let Some(signal) = signal {
             if let Some(user) = self.users.get_mut(user) {
                 call::sent(&mut user.call, to, signal);
             }
-            if let Some(peer) = self.users.by_id_mut(to.as_str()) {
+            if let Some(peer) = peer.and_then(|peer| self.users.get_mut(peer)) {
                 if self.probe.canary(Canary::CallHijacked) && signal == Signal::Talk {
                     peer.call = None;
                 }
@@ -226,7 +227,7 @@ impl<P: Probe> Server<P> {
         let to_all = self.probe.canary(Canary::PublishedToEveryone);
         let topic = || if to_all { Topic::Everyone } else { Topic::User(to.clone()) };
         self.publish(|| Record { topic: topic(), stored: None, message: bytes.clone() });
-        self.deliver_to_user(to.as_str(), bytes, classic::kind(content_type, sender), Some(conn));
+        self.deliver_to_key(peer, bytes, classic::kind(content_type, sender), Some(conn));
     }
 
     /// Another engine has accepted a message.

@@ -97,6 +97,14 @@ impl Users {
         self.by_user_id.get(id).copied()
     }
 
+    /// The id of this name, if it can be one; that of a user who is here is shared.
+    pub(super) fn id_of(&self, name: &str) -> Option<UserId> {
+        match self.by_id(name) {
+            Some(user) => Some(user.id.clone()),
+            None => UserId::new(name).ok(),
+        }
+    }
+
     pub(super) fn get(&self, key: UserKey) -> Option<&User> {
         self.users.get(key)
     }

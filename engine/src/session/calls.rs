@@ -141,6 +141,11 @@ impl Calls {
         self.calls.iter_mut().find(|call| call.id == id)
     }
 
+    /// Whether another frame may wait where no more than `limit` may.
+    fn has_room(&self, limit: u64) -> bool {
+        length(self.frames.len()) < limit
+    }
+
     fn push(&mut self, id: CallId, user: &UserId, kind: Kind, video: bool, payload: Bytes) {
         let (call_id, kind) = (Bytes::copy_from_slice(&id.0), kind.into());
         let call =
@@ -197,14 +202,16 @@ impl Session {
     /// the operating system's, never used before.
     ///
     /// # Errors
-    /// If there is no connection, a call with this id, or no room for another call.
+    /// If there is no connection, a call with this id, or no room for another call or another frame of one.
     pub fn ring(&mut self, now: Instant, id: CallId, user: UserId, video: bool) -> Result<(), CallError> {
         self.advance(now);
         self.may_say()?;
         if self.calls.place(id).is_some() || self.calls.ended.contains(&id) {
             return Err(CallError::NoSuchCall);
         }
-        if length(self.calls.calls.len()) >= self.config.limits.calls.into() {
+        let limits = &self.config.limits;
+        let has_room = length(self.calls.calls.len()) < limits.calls.into();
+        if !has_room || !self.calls.has_room(limits.call_frames.into()) {
             return Err(CallError::TooMany);
         }
         self.calls.push(id, &user, Kind::Ring, video, Bytes::new());
@@ -215,12 +222,16 @@ impl Session {
     /// Takes a call that rings, on this device. It is on once [`CallNews::Accepted`] says so: another device may be faster.
     ///
     /// # Errors
-    /// If it does not ring here, or there is no connection.
+    /// If it does not ring here, there is no connection, or too many frames wait to be sent.
     pub fn accept_call(&mut self, now: Instant, id: CallId) -> Result<(), CallError> {
         self.advance(now);
         self.may_say()?;
+        let has_room = self.calls.has_room(self.config.limits.call_frames.into());
         let call = self.calls.get_mut(id).filter(|call| call.stage == Stage::Incoming);
         let call = call.ok_or(CallError::NoSuchCall)?;
+        if !has_room {
+            return Err(CallError::TooMany);
+        }
         call.stage = Stage::Taking;
         let user = call.user.clone();
         self.calls.push(id, &user, Kind::Accept, false, Bytes::new());
@@ -243,7 +254,7 @@ impl Session {
         if matches!(self.phase, Phase::Up { .. }) {
             // Signals that wait are worth nothing any more.
             self.calls.frames.retain(|frame| frame.call_id[..] != id.0 || frame.kind() != Kind::Signal);
-            self.calls.push(id, &call.user, kind, false, Bytes::new());
+            self.say_of_call(id, &call.user, kind);
         }
         self.tell_call(id, call.user, CallNews::Ended(end));
         Ok(())
@@ -261,7 +272,7 @@ impl Session {
         }
         let call = self.calls.get_mut(id).filter(|call| call.stage == Stage::Active);
         let user = call.ok_or(CallError::NoSuchCall)?.user.clone();
-        if length(self.calls.frames.len()) >= self.config.limits.call_frames.into() {
+        if !self.calls.has_room(self.config.limits.call_frames.into()) {
             return Err(CallError::TooMany);
         }
         self.calls.push(id, &user, Kind::Signal, false, payload);
@@ -272,6 +283,17 @@ impl Session {
         match self.phase {
             Phase::Up { .. } => Ok(()),
             Phase::Down | Phase::Greeting { .. } | Phase::Leaving { .. } => Err(CallError::NotConnected),
+        }
+    }
+
+    /// Says something of a call because it has ended here, or the server has spoken of it. Behind all that the application
+    /// may have waiting there is room for as many such frames as ended calls are remembered: only a server that speaks of
+    /// calls and does not read gets beyond that.
+    fn say_of_call(&mut self, id: CallId, user: &UserId, kind: Kind) {
+        if self.calls.has_room(u64::from(self.config.limits.call_frames) + length(ENDED_LIMIT)) {
+            self.calls.push(id, user, kind, false, Bytes::new());
+        } else {
+            self.stats.unfollowed += 1;
         }
     }
 
@@ -303,12 +325,12 @@ impl Session {
             (Some(end), _, Some(_)) => self.call_ended(id, end),
             // This device rings, and its application knows nothing of it any more.
             (None, Kind::Ring, None) if call.outgoing => {
-                self.calls.push(id, &user, Kind::HangUp, false, Bytes::new());
+                self.say_of_call(id, &user, Kind::HangUp);
             }
             (None, Kind::Ring, None) => self.call_rings(id, user, call.video),
             // The server has not heard that it was taken, or what it said to that was lost.
             (None, Kind::Ring, Some(Stage::Taking)) => {
-                self.calls.push(id, &user, Kind::Accept, false, Bytes::new());
+                self.say_of_call(id, &user, Kind::Accept);
             }
             (None, Kind::Ring, Some(Stage::Outgoing | Stage::Incoming | Stage::Active)) => {}
             (None, Kind::Accept, Some(Stage::Outgoing | Stage::Taking)) => {
@@ -320,7 +342,7 @@ impl Session {
             (None, Kind::Accept, Some(Stage::Active)) => {}
             // It is from a time that this application knows nothing of any more.
             (None, Kind::Accept, None | Some(Stage::Incoming)) => {
-                self.calls.push(id, &user, Kind::HangUp, false, Bytes::new());
+                self.say_of_call(id, &user, Kind::HangUp);
             }
             (None, Kind::Signal, Some(Stage::Active)) => {
                 self.tell_call(id, user, CallNews::Signal(call.payload));
@@ -333,7 +355,7 @@ impl Session {
 
     fn call_rings(&mut self, id: CallId, user: UserId, video: bool) {
         if self.calls.ended.contains(&id) {
-            self.calls.push(id, &user, Kind::HangUp, false, Bytes::new());
+            self.say_of_call(id, &user, Kind::HangUp);
         } else if length(self.calls.calls.len()) < self.config.limits.calls.into() {
             let stage = Stage::Incoming;
             self.calls.calls.push(Call { id, user: user.clone(), video, stage, is_confirmed: true });

@@ -124,7 +124,7 @@ pub struct SessionLimits {
     pub watches: u32,
     /// Calls at a time, those that ring included. Default 8.
     pub calls: u32,
-    /// Frames of calls that wait to be sent. Default 64.
+    /// Frames of calls that wait to be sent; those that end calls have room for 32 more. Default 64.
     pub call_frames: u32,
     /// Epochs of one conversation that are over, and of which nothing more is believed while the connection
     /// lasts. Beyond the limit the oldest is forgotten. Default 8.

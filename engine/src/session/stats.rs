@@ -88,7 +88,7 @@ counters! {
     resets,
     /// Places left out because they may not be read, or the history is limited.
     skips,
-    /// Times that something of a conversation beyond the limit was ignored.
+    /// Times that something of a conversation or a call beyond the limit was ignored.
     unfollowed,
     /// Resyncs sent.
     resyncs,

@@ -278,7 +278,8 @@ pub(super) fn decode(frame: Bytes, user: &UserId) -> Result<Received, Undecodabl
         server_frame::Body::Marked(marked) => read_marked(marked, user).unwrap_or(Received::InvalidHint),
         server_frame::Body::Typing(typing) => read_typing(typing, user).unwrap_or(Received::InvalidHint),
         server_frame::Body::Presence(v1::Presence { user, online, last_seen_ms }) => {
-            let last_seen_ms = (last_seen_ms != 0).then_some(last_seen_ms);
+            // Who is here was not here last at some other time.
+            let last_seen_ms = Some(last_seen_ms).filter(|at_ms| *at_ms != 0 && !online);
             match UserId::new(&user) {
                 Ok(user) => Received::Presence { user, online, last_seen_ms },
                 Err(_) => Received::InvalidHint,

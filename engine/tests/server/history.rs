@@ -7,21 +7,24 @@ use bytes::Bytes;
 use proptest::{prelude::*, sample::select};
 use proptest_state_machine::ReferenceStateMachine;
 use switchboard_engine::{
-    Answer, CURSORS_FLOOR, ConnId, DevicePolicy, DirectoryChange, DirectoryChangeKind, Event, FileKind, Head,
-    MessageId, Messages, PeerFault, Protocol, Range, Recipient, Record, Request, ServerConfig, StoredMessage,
-    Topic, UserProfile,
+    Answer, CURSORS_FLOOR, ConnId, Denial, DevicePolicy, DirectoryChange, DirectoryChangeKind, Event,
+    FileKind, Head, Marks, MessageId, Messages, Note, PeerFault, Protocol, Range, Recipient, Record, Request,
+    ServerConfig, StoredMarks, StoredMessage, Topic, UserProfile,
 };
 use switchboard_proto::{
     Message as _,
     classic::Message,
-    v1::{Content, Fetch, Heartbeat, Submit, client_frame},
+    v1::{
+        self, Content, Fetch, Heartbeat, Mark, NotedEntry, NotedMarks, NotedPlace, NotedTyping, Submit,
+        Typing, client_frame, group_change, note,
+    },
 };
 
 use crate::{
     driver::START,
     harness::{narrows, secs},
     model::Model,
-    session_words::{conversation, crowded, encode, fetch, hello, resync},
+    session_words::{change, conversation, crowded, edit, encode, fetch, hello, resync},
     store::{group, place, stored, user},
 };
 
@@ -43,7 +46,7 @@ fn config(peers: bool, devices: DevicePolicy) -> ServerConfig {
         ring_timeout: secs(15),
         hello_timeout: secs(9),
         heartbeat_interval: secs(15),
-        // What sessions are told of each other's presence the model leaves out.
+        // Left out, as the model says.
         presence: false,
         drain_time: Duration::ZERO,
         ..ServerConfig::default()
@@ -59,6 +62,7 @@ fn config(peers: bool, devices: DevicePolicy) -> ServerConfig {
     config.limits.pending = 5;
     config.limits.pending_bytes = 2048;
     config.limits.fetches_per_connection = 2;
+    config.limits.marks_per_connection = 2;
     config.limits.cursors_per_hello = CURSORS_FLOOR;
     config.limits.heads_per_frame = 2;
     config
@@ -110,6 +114,7 @@ pub(crate) enum Step {
     Changes { user: usize, group: usize, what: Change, stale: bool },
     Publishes { topic: usize, say: Say },
     PublishesGarbage,
+    Tells { topic: usize, about: About, say: Say },
     ShutsDown,
     Nothing,
 }
@@ -120,6 +125,16 @@ pub(crate) enum Outcome {
     Failed,
     Refused,
     Wrong,
+}
+
+/// What another server tells for sessions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum About {
+    Typing,
+    Marks,
+    Place,
+    Entry,
+    Nothing,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -211,13 +226,26 @@ impl History {
             (Outcome::Failed, _)
             | (
                 _,
-                Request::StoreMarks(_)
-                | Request::StoreSeen(_)
+                Request::StoreSeen(_)
                 | Request::LoadSeen { .. }
                 | Request::StoreReceived(_)
                 | Request::LoadUnreceived { .. },
             ) => Answer::Failed,
+            (Outcome::Refused, Request::StoreMessage(_)) if self.said.is_multiple_of(3) => {
+                Answer::Denied(Denial::Forbidden)
+            }
+            (Outcome::Refused, Request::StoreMessage(_)) if self.said % 3 == 1 => {
+                Answer::Denied(Denial::Conflict)
+            }
             (Outcome::Refused, _) => Answer::Refused,
+            (Outcome::Done, Request::StoreMarks(new)) => Answer::MarksStored(StoredMarks {
+                // The store may have more.
+                marks: new.marks.max_of(Marks { delivered: self.said % 5, read: 0 }),
+                has_moved: !self.said.is_multiple_of(3),
+            }),
+            (Outcome::Done, Request::StoreMessage(_)) if self.said.is_multiple_of(5) => {
+                Answer::StoredEarlier(place(self.said))
+            }
             (Outcome::Done, Request::LoadUser(name)) => {
                 let index = USERS.iter().position(|user| *user == name.as_str()).unwrap();
                 let profile = self.profiles.get(&index).cloned().unwrap_or_default();
@@ -227,7 +255,10 @@ impl History {
             | (Outcome::Wrong, Request::LoadUser(_) | Request::StoreFile(_)) => stored(self.said),
             (Outcome::Done, Request::LoadHeads { after, .. }) => self.heads(after),
             (Outcome::Done, Request::LoadMessages(range)) => self.part(&range),
-            (Outcome::Wrong, Request::LoadHeads { .. } | Request::LoadMessages(_)) => stored(self.said),
+            (
+                Outcome::Wrong,
+                Request::LoadHeads { .. } | Request::LoadMessages(_) | Request::StoreMarks(_),
+            ) => stored(self.said),
             (Outcome::Done, Request::StoreFile(_)) | (Outcome::Wrong, Request::StoreMessage(_)) => {
                 let kinds = [FileKind::Other, FileKind::Image, FileKind::Audio, FileKind::Video];
                 let kind = kinds[self.said as usize % kinds.len()];
@@ -256,7 +287,15 @@ impl History {
             Kind::GroupUpload => self.submit(&to_group, say.padding, true),
             Kind::LongRecipient => self.submit(&"x".repeat(129), say.padding, false),
             Kind::Relay(21) => hello(&[]),
-            Kind::Relay(8..=10) | Kind::ToCall(_) => resync(&cursors[..say.to]),
+            Kind::Relay(8) | Kind::ToCall(_) => resync(&cursors[..say.to]),
+            Kind::Relay(0 | 6) => client_frame::Body::Typing(Typing {
+                conversation: say.from.is_none().then(|| conversation(of)),
+                typing: !self.said.is_multiple_of(3),
+                // Whatever it says here.
+                user: to.clone(),
+            }),
+            Kind::Relay(7 | 10 | 13 | 14) | Kind::Shout(1 | 3 | 7) => self.mark(of),
+            Kind::Relay(17 | 18 | 20) => self.entry(of, &to),
             Kind::Relay(_) => fetch(self.said, of, self.said % 4),
             Kind::Shout(_) => client_frame::Body::Fetch(Fetch {
                 fetch_id: self.said,
@@ -267,6 +306,76 @@ impl History {
             }),
             Kind::Heartbeat => client_frame::Body::Heartbeat(Heartbeat { nonce: self.said }),
         }
+    }
+
+    /// Mostly of the same few conversations. Some are of another log or of none, and some say that what has not arrived was
+    /// read.
+    fn mark(&self, of: &str) -> client_frame::Body {
+        let of = ["ben", "#crew", of][self.said as usize % 3];
+        let epoch = [place(1).epoch, place(1).epoch, 3, 0][self.said as usize % 4];
+        let marks = v1::Marks { delivered_seq: self.said % 6, read_seq: self.said % 5 };
+        client_frame::Body::Mark(Mark { conversation: Some(conversation(of)), epoch, marks: Some(marks) })
+    }
+
+    /// What is no message. Whether it may be, the store says.
+    fn entry(&mut self, of: &str, user: &str) -> client_frame::Body {
+        let content = self.entry_content(of, user);
+        self.submitted = Submit {
+            message_id: chosen_id(self.said).0.to_vec().into(),
+            conversation: Some(conversation(of)),
+            content: Some(content),
+        };
+        client_frame::Body::Submit(self.submitted.clone())
+    }
+
+    fn entry_content(&self, of: &str, user: &str) -> Content {
+        use group_change::Kind;
+        let target_seq = 1 + self.said % 9;
+        match (of.starts_with('#'), self.said % 6) {
+            (true, 0) => change(Kind::Invite, user),
+            (true, 1) => change(Kind::Kick, user),
+            (true, 2) => change(Kind::Leave, ""),
+            (true, 3) => change(Kind::Join, ""),
+            (_, 4) => Content { kind: 22, target_seq, ..Content::default() },
+            (_, _) => edit(target_seq, &format!("{} is better", self.said)),
+        }
+    }
+
+    /// What another server tells; now and then of something else than its topic.
+    fn note(&mut self, topic: usize, about: About, say: &Say) -> Event {
+        self.said += 1;
+        let from = USERS.get(say.padding % 7).copied().unwrap_or("remote");
+        let to = USERS.get(say.to).copied().unwrap_or("zoe");
+        let to_group = GROUPS[say.to % GROUPS.len()];
+        let of = if say.padding.is_multiple_of(2) { to.to_owned() } else { format!("#{to_group}") };
+        let conversation = Some(conversation(&of));
+        let (epoch, seq) = (place(1).epoch, self.said);
+        let marks = Some(v1::Marks { delivered_seq: 1 + seq, read_seq: seq });
+        let (typing, user) = (seq.is_multiple_of(2), from.to_owned());
+        let body = match about {
+            About::Typing => Some(note::Body::Typing(NotedTyping { conversation, typing, user })),
+            About::Marks => Some(note::Body::Marks(NotedMarks { conversation, epoch, user, marks })),
+            About::Place => Some(note::Body::Place(NotedPlace { conversation, epoch, seq, from: user })),
+            About::Entry => Some(note::Body::Entry(NotedEntry {
+                conversation,
+                epoch,
+                seq,
+                message_id: chosen_id(seq).0.to_vec().into(),
+                from: user,
+                content: Some(self.entry_content(&of, to)),
+                stored_at_ms: 5,
+            })),
+            About::Nothing => None,
+        };
+        let topic = match (topic, of.starts_with('#')) {
+            (0, _) => Topic::User(self::user(from)),
+            (1, true) => Topic::Group(group(GROUPS[self.said as usize % GROUPS.len()])),
+            (2, _) => Topic::Everyone,
+            (_, true) => Topic::Group(group(to_group)),
+            (_, false) => Topic::User(self::user(to)),
+        };
+        let note = v1::Note { body }.encode_to_vec().into();
+        Event::Told(Note { topic, note })
     }
 
     fn submit(&mut self, to: &str, padding: usize, is_file: bool) -> client_frame::Body {
@@ -295,8 +404,8 @@ impl History {
                 epoch: place(1).epoch + self.said % 9 / 8,
                 seq,
                 first_seq: 1,
-                own: switchboard_engine::Marks::default(),
-                peer: switchboard_engine::Marks::default(),
+                own: Marks { delivered: self.said % 12 / 10, read: 0 },
+                peer: Marks { delivered: self.said % 14 / 12, read: 0 },
             }
         };
         let skipped = self.said as usize % 7;
@@ -415,6 +524,7 @@ impl History {
                 let message = Bytes::from_static(b"\xff\xfe");
                 Event::Published(Record { topic: Topic::Everyone, stored: None, message })
             }
+            Step::Tells { topic, about, say } => self.note(*topic, *about, say),
             Step::ShutsDown => Event::Shutdown,
             Step::Nothing => return Stimulus::Nothing,
         };
@@ -475,6 +585,13 @@ fn step(swarm: u64) -> impl Strategy<Value = Step> {
         1 => Just(Outcome::Wrong),
     ];
     let change = select(vec![Change::Joins, Change::Joins, Change::Joins, Change::Leaves, Change::Avatar]);
+    let about = prop_oneof![
+        4 => Just(About::Typing),
+        4 => Just(About::Marks),
+        4 => Just(About::Place),
+        4 => Just(About::Entry),
+        1 => Just(About::Nothing),
+    ];
     let stale = prop::bool::weighted(0.2);
     // Some histories have no sessions, some have little else.
     let sessions = [0.0, 0.5, 0.5, 0.9][swarm as usize >> 5 & 3];
@@ -498,6 +615,7 @@ fn step(swarm: u64) -> impl Strategy<Value = Step> {
             .prop_map(|(user, group, what, stale)| Step::Changes { user, group, what, stale }),
         6 => (0..3_usize, say(swarm)).prop_map(|(topic, say)| Step::Publishes { topic, say }),
         1 => Just(Step::PublishesGarbage),
+        6 => (0..9_usize, about, say(swarm)).prop_map(|(topic, about, say)| Step::Tells { topic, about, say }),
         1 => Just(Step::ShutsDown),
         3 => Just(Step::Nothing),
     ]

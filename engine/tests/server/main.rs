@@ -11,6 +11,7 @@
 mod driver;
 mod harness;
 mod history;
+mod hostile_scene;
 mod model;
 mod session_words;
 mod store;
@@ -23,6 +24,8 @@ mod delivery_order;
 mod digests;
 mod directory;
 mod flow;
+mod hostile_frames;
+mod hostile_stranger;
 mod limits;
 mod liveness;
 mod original_faults;

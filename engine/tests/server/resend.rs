@@ -9,7 +9,7 @@ use switchboard_engine::{
 use switchboard_proto::classic::Message;
 
 use crate::{
-    harness::{World, group_text, narrows, secs, text},
+    harness::{World, group_text, heartbeat, narrows, secs, text},
     store::{EPOCH, group, user},
 };
 
@@ -127,6 +127,44 @@ fn what_has_arrived_at_one_device_and_not_at_another_is_sent_again() {
     world.passes(secs(10));
     assert_eq!(world.store.received("bob", &to("alice")), 3);
     assert_eq!(world.hears(laptop), ["1", "2", "3"], "once");
+}
+
+#[test]
+fn what_a_device_was_sent_beyond_what_is_remembered_is_missing_though_another_one_has_it() {
+    let mut world = world_with(|config| config.limits.receipts_per_connection = 4);
+    let (alice, phone, laptop) = (world.arrives("alice"), world.arrives("bob"), world.arrives("bob"));
+    let dave = world.arrives("dave");
+    world.passes(secs(25));
+    world.is_unplugged(phone);
+    says(&mut world, alice, 1..=4);
+    world.says(dave, text("bob", "hello"));
+    world.passes(secs(10));
+    assert_eq!((world.hears(laptop).len(), world.store.received("bob", &to("dave"))), (5, 0));
+    world.leaves(phone);
+    let phone = world.connects("bob");
+    assert_eq!(world.hears(phone), ["welcome!", "1", "2", "3", "4", "hello"]);
+}
+
+#[test]
+fn what_two_devices_have_lost_is_sent_to_the_second_one_though_the_first_one_came_back_before_it_had_ended() {
+    let mut world = world();
+    let (alice, phone, laptop) = (world.arrives("alice"), world.arrives("bob"), world.arrives("bob"));
+    world.goes_deaf(phone);
+    world.goes_deaf(laptop);
+    says(&mut world, alice, 1..=1);
+    world.says(phone, heartbeat());
+    world.leaves(phone);
+    let phone = world.connects("bob");
+    assert_eq!(world.hears(phone), ["welcome!", "1"]);
+    world.passes(secs(1));
+    world.says(laptop, heartbeat());
+    world.leaves(laptop);
+    world.passes(secs(10));
+    assert_eq!(world.store.received("bob", &to("alice")), 0);
+    let laptop = world.connects("bob");
+    assert_eq!(world.hears(laptop), ["welcome!", "1"]);
+    world.passes(secs(10));
+    assert_eq!(world.store.received("bob", &to("alice")), 1);
 }
 
 #[test]

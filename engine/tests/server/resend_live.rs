@@ -58,6 +58,25 @@ fn what_comes_while_older_messages_are_read_is_sent_behind_them_as_it_came() {
 }
 
 #[test]
+fn what_a_user_says_to_itself_is_sent_to_a_device_that_catches_up_as_far_as_there_is_room() {
+    let mut world = world_with(|config| config.limits.resend_held_bytes = 110);
+    let laptop = world.arrives("bob");
+    world.store_holds();
+    let phone = world.connects("bob");
+    let (ticket, request) = world.store.held.remove(0);
+    let answer = world.store.answer(&request);
+    for note in ["1", "2"] {
+        world.says(laptop, text("bob", note));
+        world.store_answers(0);
+    }
+    assert_eq!(world.stats().withheld_over_limit, 1);
+    world.happens(Event::Answered { ticket, answer });
+    world.store_resumes();
+    // A log does not say over which connection something came, and nobody is to hear what it has said itself.
+    assert_eq!((world.hears(phone), world.hears(laptop)), (vec!["welcome!".into(), "1".into()], vec![]));
+}
+
+#[test]
 fn what_there_is_no_room_to_hold_is_read_from_the_log() {
     let mut world = world_with(|config| config.limits.resend_held_bytes = 110);
     let (alice, carol) = (world.arrives("alice"), world.arrives("carol"));

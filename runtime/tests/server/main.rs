@@ -4,6 +4,8 @@
 //! | --- | --- |
 //! | `chat` | the classic protocol, on one shard and on four |
 //! | `session` | the session protocol beside the classic one |
+//! | `presence` | who is told who is here, between shards |
+//! | `calls` | calls of sessions, between shards |
 //! | `wire` | framing, closing, signs of life |
 //! | `http` | the handshake and what else is asked of the port |
 //! | `hostile` | clients that flood, stall and storm |
@@ -19,15 +21,19 @@
     reason = "a panic is a failed test, and clippy's leave for tests ends at their bodies"
 )]
 
+mod calls;
 mod chat;
+mod device;
 mod durability;
 mod harness;
 mod hostile;
 mod http;
 mod interop;
 mod lifecycle;
+mod presence;
 mod process;
 mod raw;
 mod resend;
 mod session;
+mod shards;
 mod wire;

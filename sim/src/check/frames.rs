@@ -132,12 +132,17 @@ impl Check {
             }
             self.route(conn, payload);
         }
+        self.begins_to_catch_up(conn);
         let newest = self.seats[conn as usize].pipeline.iter_mut();
         newest.for_each(|instance| instance.optional = true);
     }
 
     /// A message leaves: it must be its turn, go to the right connections, and have the right form.
     fn delivers(&mut self, shard: usize, to: &[ConnId], key: MessageKey, view: &View<'_>, bytes: &Bytes) {
+        let route = self.said[key as usize].route;
+        if self.cause.resends && matches!(route, Route::User(_) | Route::Group(_)) {
+            return self.sends_again(shard, to, key);
+        }
         let stream = self.said[key as usize].is_stream();
         if self.cause.flushed && stream {
             self.check_form(key, view, bytes);
@@ -184,7 +189,8 @@ impl Check {
         let expected = self.stamp;
         self.stamp += 1;
         let must = core::mem::take(&mut self.must);
-        must.iter().for_each(|conn| self.seats[*conn as usize].stamp = expected);
+        let may = must.iter().chain(&self.perhaps);
+        may.for_each(|conn| self.seats[*conn as usize].stamp = expected);
         for id in to {
             let Some(conn) = self.seat(shard, *id) else { continue };
             let stamp = core::mem::replace(&mut self.seats[conn as usize].stamp, self.stamp);
@@ -260,14 +266,19 @@ impl Check {
                     let here = watch.told[user as usize].is_here() && other;
                     if here && self.must_know(shard, group, user) {
                         must.extend(of_user(user));
-                    } else if here && is_session && self.may(shard, group, user) {
+                    } else if here && (is_session || self.resends()) && self.may(shard, group, user) {
                         perhaps.extend(of_user(user));
                     }
                 }
             }
             Route::Everyone => must.extend(watch.slots.iter().flatten().copied().filter(online)),
         }
+        let may_wait =
+            !is_session && self.resends() && matches!(said.route, Route::User(_) | Route::Group(_));
         (self.must, self.perhaps) = (must, perhaps);
+        if may_wait {
+            self.withhold();
+        }
         self.must.len()
     }
 

@@ -36,6 +36,8 @@ impl Check {
         cause.marking.clear();
         cause.tellings.clear();
         cause.notings.clear();
+        cause.asking.clear();
+        (cause.resends, cause.catching_up) = (false, None);
         (cause.signs, cause.placed) = (false, false);
         (cause.heads_maybe, cause.told_heads) = (None, None);
         (cause.out_of_turn, cause.undecodable) = (None, None);
@@ -236,8 +238,8 @@ impl Check {
             return;
         }
         let watch = &mut self.watches[shard];
-        if watch.asides.remove(&ticket).is_some() {
-            return;
+        if let Some(aside) = watch.asides.remove(&ticket) {
+            return self.aside_answered(shard, aside, answer);
         }
         let Some((purpose, expires_ns)) = watch.tickets.remove(&ticket) else {
             self.cause.stale = true;

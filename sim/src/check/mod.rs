@@ -25,6 +25,7 @@ pub(crate) mod frames;
 mod intake;
 pub(crate) mod pipelines;
 mod rates;
+mod resend;
 mod seats;
 pub(crate) mod sessions;
 mod state;
@@ -51,6 +52,7 @@ pub(crate) use backup::Backup;
 pub(crate) use calls::CallSeen;
 pub(crate) use pipelines::Instance;
 pub(crate) use rates::PING;
+pub(crate) use resend::{Aside, CatchUp};
 pub(crate) use seats::{Phase, Seat};
 pub(crate) use sessions::Mark;
 
@@ -282,9 +284,9 @@ pub(crate) struct Watch {
     pub(crate) now_ns: u64,
     pub(crate) tickets: Table<u64, (Use, u64)>,
     pub(crate) expiry: VecDeque<(u64, u64)>,
-    /// Tickets of what concerns calls and presence, until they are answered: which of them are still waited for, only
-    /// the engine knows.
-    pub(crate) asides: Table<u64, ()>,
+    /// Tickets of what concerns calls and presence and what is sent again, until they are answered: which of them are
+    /// still waited for, only the engine knows.
+    pub(crate) asides: Table<u64, Aside>,
     /// Users whose presence it listens for.
     pub(crate) listens: std::collections::BTreeSet<UserId>,
     pub(crate) slots: Vec<Option<ConnKey>>,
@@ -354,6 +356,11 @@ pub(crate) struct Cause {
     /// Marks that have to be told to sessions here, and to other engines.
     pub(crate) tellings: Vec<Telling>,
     pub(crate) notings: Vec<Noting>,
+    /// Classic connections for which it has to be asked what they have missed.
+    pub(crate) asking: Vec<ConnKey>,
+    /// Something may be sent again; to which connection, if that is known.
+    pub(crate) resends: bool,
+    pub(crate) catching_up: Option<ConnKey>,
     /// Sessions may be told places.
     pub(crate) placed: bool,
     /// Sessions may be told that somebody types.
@@ -416,7 +423,8 @@ pub(crate) struct Check {
     routed: u64,
     /// Reused by every fan-out: who has to be sent it.
     must: Vec<ConnKey>,
-    /// The same: sessions of whom the engine may think that they have to be pushed it, or not.
+    /// The same: who may be sent it or not. Sessions of whom the engine may think that it is for them, and classic clients
+    /// that have missed something.
     perhaps: Vec<ConnKey>,
 }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use switchboard_engine::{Answer, FileUpload, NewMessage, Recipient, Record, Request, Stats, Topic};
 
-use super::{Check, ConnKey, MessageKey, Phase, Route, Use, sessions::Fan};
+use super::{Aside, Check, ConnKey, MessageKey, Phase, Route, Use, sessions::Fan};
 use crate::wire::{self, Token, View, is_own_copy, record_seq, stored_token};
 
 /// How far a message is.
@@ -147,18 +147,26 @@ impl Check {
                 self.uploads(shard, ticket, upload).map(|(conn, key)| Use::File(conn, key))
             }
             Request::LoadHeads { user, .. } => self.asks_heads(shard, ticket, user),
-            Request::LoadMessages(range) => self.asks_messages(ticket, range),
+            Request::LoadMessages(range) => self.asks_messages(shard, ticket, range),
             Request::StoreMarks(new) => self.stores_marks(ticket, new),
             Request::StoreSeen(_) if self.settings.presence == 0 => {
                 self.fail("protocol", |_| "when a user was here is kept, and nobody may know".to_owned());
                 None
             }
             Request::LoadSeen { .. } | Request::StoreSeen(_) => {
-                self.watches[shard].asides.insert(ticket, ());
+                self.watches[shard].asides.insert(ticket, Aside::Other);
                 None
             }
-            Request::StoreReceived(_) | Request::LoadUnreceived { .. } => {
+            Request::StoreReceived(_) | Request::LoadUnreceived { .. } if !self.resends() => {
                 self.fail("protocol", |_| format!("nobody needs {request:?}"));
+                None
+            }
+            Request::StoreReceived(_) => {
+                self.watches[shard].asides.insert(ticket, Aside::Other);
+                None
+            }
+            Request::LoadUnreceived { user, .. } => {
+                self.asks_unreceived(shard, ticket, user);
                 None
             }
         };
@@ -421,6 +429,7 @@ impl Check {
         self.cause.touched = touched;
         self.end_deliveries(shard);
         self.end_sessions(shard);
+        self.end_asking();
         self.end_interest(shard);
         self.end_intake();
         self.end_admission();

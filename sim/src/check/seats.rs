@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 
 use switchboard_engine::{CloseReason, ConnId, FRAME_COST_BYTES, Topic};
 
-use super::{Check, ConnKey, Instance, MessageKey, Payload, Use, rates::Bucket, sessions::SessionSeen};
+use super::{
+    CatchUp, Check, ConnKey, Instance, MessageKey, Payload, Use, rates::Bucket, sessions::SessionSeen,
+};
 use crate::wire;
 
 /// Where a connection is in its life.
@@ -60,6 +62,8 @@ pub(crate) struct Seat {
     pub(crate) welcomed_by: u64,
     /// Stamp of the last fan-out that it was part of.
     pub(crate) stamp: u64,
+    /// What it has missed, if it is a classic one.
+    pub(crate) catch_up: CatchUp,
     /// What there is to a session beyond that.
     pub(crate) session: Option<Box<SessionSeen>>,
 }
@@ -85,6 +89,7 @@ impl Check {
             heard_ns: watch.now_ns,
             welcomed_by: 0,
             stamp: 0,
+            catch_up: CatchUp::InStep,
             session: is_session.then(|| Box::new(SessionSeen::new(watch.now_ns))),
         });
         if !self.is_on {
@@ -192,6 +197,7 @@ impl Check {
         self.cause.heads.retain(|(asking, _)| *asking != conn);
         self.cause.goodbyes.retain(|leaving| *leaving != conn);
         self.cause.fetches.retain(|(asking, _)| *asking != conn);
+        self.cause.asking.retain(|asking| *asking != conn);
         self.cause.garbage &= self.cause.conn != Some(conn);
         if self.cause.kept_early && self.cause.conn == Some(conn) {
             // What leads to the closing of a connection that was not welcomed is not kept.

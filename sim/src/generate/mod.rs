@@ -166,7 +166,7 @@ pub fn from_sources(mut sources: Sources, seed: u64, profile: &str) -> Schedule 
         }
     }
     add_signals(&mut sources.signals, &mut schedule, profile);
-    resend::add_losses(&mut sources.signals, &mut schedule, profile);
+    resend::add_resend(&mut sources.signals, &mut schedule, profile);
     schedule
 }
 

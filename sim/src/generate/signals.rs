@@ -4,7 +4,7 @@
 use super::steps::{client, client_of, group, node, user};
 use crate::choice::Choices;
 use crate::schedule::{ClientKind, ClientNo, NodeNo, Schedule, Seen, Step, To, UserNo, What};
-use crate::world::MISCALL_KINDS;
+use crate::world::{MISCALL_KINDS, ODD_KINDS};
 
 /// Adds what a profile has of it to a schedule.
 pub(super) fn add_signals(signals: &mut Choices, schedule: &mut Schedule, profile: &str) {
@@ -33,6 +33,9 @@ pub(super) fn add_signals(signals: &mut Choices, schedule: &mut Schedule, profil
         if signals.chance(300) && matches!(profile, "default" | "small" | "sessions" | "readers") {
             add_lag(signals, schedule, &mut laid);
         }
+    }
+    if signals.chance(300) {
+        add_odd(signals, schedule, &mut laid);
     }
     schedule.steps.extend(laid.steps);
     schedule.steps.sort_by_key(|step| (step.at_us, step.id));
@@ -302,5 +305,18 @@ fn add_last_call(signals: &mut Choices, schedule: &Schedule, laid: &mut Laid, pr
         laid.push(at_us, What::Crash { node, down_us: signals.between(1_000, 5_000_000) });
     } else if !matches!(profile, "calm" | "rates") {
         lose(signals, schedule, laid, client, at_us);
+    }
+}
+
+/// Raw sessions say what cannot be, of calls that never were and of everything else, in turn or not.
+fn add_odd(signals: &mut Choices, schedule: &Schedule, laid: &mut Laid) {
+    for _ in 0..signals.between(1, 6) {
+        let Some(client) = client_of(signals, schedule, ClientKind::RawSession) else { return };
+        let at_us = moment(signals, schedule);
+        let what = match signals.weighted(&[2, 1]) {
+            0 => What::Odd { client, kind: signals.below(ODD_KINDS.into()) as u32 },
+            _ => What::Miscall { client, call: 0, kind: signals.below(MISCALL_KINDS.into()) as u32 },
+        };
+        laid.push(at_us, what);
     }
 }

@@ -156,6 +156,7 @@ fn possible(profile: &str, class: Class) -> bool {
                 | Class::Store
                 | Class::Bus
                 | Class::Mass
+                | Class::Session(_)
         ),
         "rates" => matches!(class, Class::Misbehave | Class::Nowhere | Class::Net | Class::Cut),
         "store" => matches!(

@@ -52,7 +52,6 @@ pub(super) fn world(sources: &mut Sources, seed: u64, profile: &str) -> Schedule
         settings.store_jitter_us = [0, 500, 20_000][network.weighted(&[1, 2, 1])];
     }
     if profile == "resend" {
-        settings.resend_messages = 1_000;
         // On slow networks much is on its way that is lost with a connection.
         if network.chance(400) {
             settings.net_delay_us = network.between(50_000, 200_000);
@@ -91,7 +90,8 @@ fn with_sessions(
 ) -> Vec<ClientSpec> {
     let permille = match profile {
         "sessions" => 1000,
-        "classic" | "original" | "resend" | BENCH | BENCH_LONG => 0,
+        "classic" | "original" | BENCH | BENCH_LONG => 0,
+        "resend" => [0, 300][workload.weighted(&[4, 1])],
         _ => [0, 300, 700][workload.weighted(&[2, 1, 1])],
     };
     if permille == 0 {

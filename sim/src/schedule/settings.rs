@@ -115,9 +115,10 @@ settings! {
     marks_per_connection = 256,
     /// Groups that there are none of yet, and that clients may create: their numbers follow those of the others.
     unfounded_groups = 0,
-    /// The engine's limit of the same name. 0: nothing is sent again to classic clients; else the specification alone
-    /// judges.
+    /// The engine's limit of the same name. 0: nothing is sent again to classic clients.
     resend_messages = 0,
+    /// The engine's limit of the same name.
+    resend_conversations = 1000,
     /// 0: devices are told all of a conversation that is new to them; else the last so many messages.
     history = 0,
     /// The engine's time of the same name, in milliseconds.

@@ -505,6 +505,13 @@ steps! {
         /// What is wrong with it.
         kind: u32,
     },
+    /// Something else that names what cannot be, or that only servers say. Raw sessions only.
+    Odd "odd" {
+        /// Who.
+        client: ClientNo,
+        /// What.
+        kind: u32,
+    },
 }
 
 impl What {

@@ -1,6 +1,8 @@
 //! A store that is restored from a backup: what was accepted since is lost, which nobody can do anything about. But
 //! every log begins a new epoch, and everybody who has anything of an older one has to forget it.
 
+use std::collections::BTreeMap;
+
 use super::{
     Spec, Table,
     groups::Groups,
@@ -21,6 +23,8 @@ pub(crate) struct Backup {
     marks: AllMarks,
     presence: Presence,
     clock_ms: i64,
+    /// By user: since when the store has known of a classic client.
+    came_us: BTreeMap<u16, u64>,
     /// By message: how often it was committed.
     commits: Vec<u32>,
 }
@@ -36,6 +40,7 @@ impl Spec {
             marks: self.marks.clone(),
             presence: self.presence.clone(),
             clock_ms: self.clock_ms,
+            came_us: self.resend.since_us.clone(),
             commits: self.words.iter().map(|word| word.commits).collect(),
         }
     }
@@ -48,6 +53,7 @@ impl Spec {
         self.health.set_back(&backup.members, self.now_us);
         self.heads.clone_from(&backup.heads);
         self.clock_ms = backup.clock_ms;
+        self.forget_who_came(&backup.came_us);
         for (key, word) in self.words.iter_mut().enumerate() {
             word.commits = backup.commits.get(key).copied().unwrap_or(0);
         }

@@ -20,6 +20,8 @@ pub(super) enum Duty {
     Heads { conn: ConnKey, since_us: u64 },
     /// A classic client that was welcomed then has heard what it had missed.
     Missed { conn: ConnKey, since_us: u64 },
+    /// The same of what came while it caught up.
+    Withheld { conn: ConnKey, key: MessageKey },
     /// A sign that somebody types has been heard.
     Typing { place: u32 },
     /// All who are rung have heard it.
@@ -28,6 +30,8 @@ pub(super) enum Duty {
     Reached { conn: ConnKey, id: CallKey, since_us: u64 },
     /// A call goes on for a reason.
     Hangs { conn: ConnKey, id: CallKey },
+    /// What cannot be said of a call was answered.
+    Refused { conn: ConnKey, id: Option<CallKey>, since_us: u64 },
     /// A signal has been heard.
     Signalled { token: Token },
     /// A session has been told how it is with a user whom it watches.
@@ -67,11 +71,13 @@ impl Spec {
             Duty::Reply { conn, since_us } => self.judge_reply(conn, since_us),
             Duty::Heads { conn, since_us } => self.judge_heads(conn, since_us),
             Duty::Missed { conn, since_us } => self.judge_missed(conn, since_us, said),
+            Duty::Withheld { conn, key } => self.judge_withheld(conn, key, &said[key as usize]),
             Duty::Typing { place } => self.judge_typing(place),
             Duty::Presence { conn, user } => self.judge_presence(conn, user),
             Duty::Rung { conn, id, since_us } => self.judge_rung(conn, id, since_us),
             Duty::Reached { conn, id, since_us } => self.judge_reached(conn, id, since_us),
             Duty::Hangs { conn, id } => self.judge_hang(conn, id),
+            Duty::Refused { conn, id, since_us } => self.judge_refused(conn, id, since_us),
             Duty::Signalled { token } => self.judge_signal(token),
             Duty::TypistForgotten { client, peer, user, since_us } => {
                 self.judge_typist(client, peer, user, since_us);
@@ -144,29 +150,38 @@ impl Spec {
     /// All healthy connections of a user must have heard a message.
     fn expect(&mut self, key: MessageKey, said: &Said, user: u16) {
         let Some(present) = self.present.get(user as usize) else { return };
+        let deaf = present.iter().copied().filter(|conn| self.lacks(*conn, key, said));
+        let (late, deaf): (Vec<_>, Vec<_>) = deaf.partition(|conn| self.may_catch_up(*conn, said));
+        late.into_iter().for_each(|conn| self.judge_later(conn, Duty::Withheld { conn, key }));
+        if let Some(conn) = deaf.first() {
+            self.left_out(*conn, key, said);
+        }
+    }
+
+    /// Whether a connection must have heard a message, and has not.
+    pub(super) fn lacks(&self, conn: ConnKey, key: MessageKey, said: &Said) -> bool {
         let word = self.words[key as usize];
+        let line = &self.lines[conn as usize];
+        let is_session = line.talk.is_some();
         let everyone = said.route == Route::Everyone;
         let (stored, to_self) = (is_stored(said.route), said.route == Route::User(said.sender));
-        let deaf = present.iter().copied().find(|conn| {
-            let line = &self.lines[*conn as usize];
-            let is_session = line.talk.is_some();
-            // A sender's classic clients are sent no copy.
-            let copied =
-                is_session || ((said.sender != user || everyone || !stored || to_self) && !said.is_entry());
-            !self.has_heard(line.client, key)
-                && copied
-                && (stored || !is_session)
-                && !self.may_have_lagged(*conn, word.received_us)
-                && (everyone || *conn != word.conn)
-                && self.is_healthy(*conn, word.received_us)
-                && self.is_reached(word.conn, *conn, word.received_us)
+        // A sender's classic clients are sent no copy.
+        let copied =
+            is_session || ((said.sender != line.user || everyone || !stored || to_self) && !said.is_entry());
+        !self.has_heard(line.client, key)
+            && copied
+            && (stored || !is_session)
+            && !self.may_have_lagged(conn, word.received_us)
+            && (everyone || conn != word.conn)
+            && self.is_healthy(conn, word.received_us)
+            && self.is_reached(word.conn, conn, word.received_us)
+    }
+
+    pub(super) fn left_out(&mut self, conn: ConnKey, key: MessageKey, said: &Said) {
+        self.unheard(self.words[key as usize].received_us, |spec| {
+            let circumstance = spec.circumstance(conn);
+            format!("{} does not hear {}{circumstance}", spec.name(conn), kind_of(said))
         });
-        if let Some(conn) = deaf {
-            self.unheard(word.received_us, |spec| {
-                let circumstance = spec.circumstance(conn);
-                format!("{} does not hear {}{circumstance}", spec.name(conn), kind_of(said))
-            });
-        }
     }
 
     /// What else is known of a connection that hears nothing.

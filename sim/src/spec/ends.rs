@@ -26,7 +26,7 @@ impl Spec {
     pub(crate) fn gone(&mut self, conn: ConnKey) {
         if self.is_on && self.lines[conn as usize].gone_us.is_none() {
             self.lines[conn as usize].gone_us = Some(self.now_us);
-            self.may_leave(self.lines[conn as usize].user);
+            self.may_leave(conn);
         }
     }
 
@@ -44,6 +44,7 @@ impl Spec {
                 });
             }
         }
+        self.left(conn);
         self.lines[conn as usize].refused |= matches!(code, 1002 | 1003 | 1007 | 1008 | 1009 | 1013 | 4003);
         self.ended(conn);
         self.gone(conn);

@@ -130,6 +130,15 @@ impl Health {
         self.networks[client as usize].from_us <= since_us
     }
 
+    /// Since when a client at a node has been undisturbed, and the store; none if something disturbs them.
+    pub(super) fn settled_us(&self, client: u16, node: u16) -> Option<u64> {
+        let (reads, reads_us) = self.readers[client as usize];
+        let (up, up_us) = self.nodes[node as usize];
+        let others_us = self.store.from_us.max(self.networks[client as usize].from_us);
+        let from_us = others_us.max(reads_us).max(up_us);
+        (reads && up && from_us != NEVER_US).then_some(from_us)
+    }
+
     /// Whether anybody has not read at some time since then.
     pub(super) fn somebody_paused(&self, since_us: u64) -> bool {
         self.paused > 0 || self.paused_us.is_some_and(|at_us| at_us >= since_us)
@@ -187,6 +196,7 @@ impl super::Spec {
         let back_us = jump_us.min(0).unsigned_abs();
         let entry = &mut self.health.nodes[node as usize].1;
         *entry = (*entry).max(self.now_us) + back_us + self.health.patience_us;
+        self.may_all_be_mute(node);
     }
 
     /// The store behaves differently from now on.

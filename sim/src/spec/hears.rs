@@ -51,10 +51,11 @@ impl Recent {
 impl Spec {
     /// A client hears a frame.
     pub(crate) fn hears(&mut self, conn: ConnKey, frame: &Frame, check: &Check) {
-        let Frame::Message(bytes) = frame else { return };
         if !self.is_on {
             return;
         }
+        self.takes_up_time(conn, frame);
+        let Frame::Message(bytes) = frame else { return };
         self.is_lenient = self.is_of_before(Some(conn));
         self.hears_message_frame(conn, bytes, check);
         self.is_lenient = false;
@@ -113,11 +114,13 @@ impl Spec {
             self.fail("no-spoof", |spec| format!("{} hears what nobody said", spec.name(conn)));
             return None;
         };
+        // What was edited is sent again in the edit's words.
+        let key = self.edited_by(&check.said[key as usize]).unwrap_or(key);
         let said = &check.said[key as usize];
         // What is sent again is made from the log, which has not everything that a classic client says.
         let is_again = self.resend.is_on && is_stored(said.route);
         if let Some((check, what)) = misquoted(&view, bytes, said)
-            && !(is_again && check == "no-spoof" && is_of_log(&view, said))
+            && !(is_again && check == "no-spoof" && self.is_of_log(conn, key, &view, said))
         {
             self.fail(check, |spec| format!("{} hears {} {what}", spec.name(conn), kind_of(said)));
         }
@@ -162,6 +165,28 @@ impl Spec {
         if word.received == 1 && !said.is_stream() && self.is_reached(word.conn, conn, since_us) {
             self.in_order(conn, key, said, repeated);
         }
+    }
+
+    /// Whether a message is heard as the log has it.
+    fn is_of_log(&self, conn: ConnKey, key: MessageKey, view: &View<'_>, said: &Said) -> bool {
+        let own = View::read(&said.bytes).unwrap_or_default();
+        let is =
+            |id: &str, letter: char, number: u16| id.starts_with(letter) && wire::index(id) == Some(number);
+        let from_sender = match said.route {
+            Route::Group(group) => is(view.from, 'g', group) && is(view.to, 'u', said.sender),
+            Route::User(_) | Route::Relay(_) | Route::Call | Route::Everyone => {
+                is(view.from, 'u', said.sender) && view.to == own.to
+            }
+        };
+        let text = view.content == own.content
+            || (said.media && view.content.is_empty())
+            || self.was_edited_to(conn, key, said, view.content);
+        let file = if said.media {
+            view.file.is_empty() && !view.url.is_empty() && (2..=5).contains(&view.content_type)
+        } else {
+            view.url == own.url && view.content_type == own.content_type
+        };
+        from_sender && text && file && view.username == own.username
     }
 
     /// What a connection hears of another one is new, and comes in the order in which that one said it.
@@ -212,25 +237,6 @@ impl Spec {
     const fn heard_at(&self, client: u16, key: MessageKey) -> (usize, u64) {
         (key as usize * self.stride + client as usize / 64, 1 << (client % 64))
     }
-}
-
-/// Whether a message is heard as the log has it.
-fn is_of_log(view: &View<'_>, said: &Said) -> bool {
-    let own = View::read(&said.bytes).unwrap_or_default();
-    let is = |id: &str, letter: char, number: u16| id.starts_with(letter) && wire::index(id) == Some(number);
-    let from_sender = match said.route {
-        Route::Group(group) => is(view.from, 'g', group) && is(view.to, 'u', said.sender),
-        Route::User(_) | Route::Relay(_) | Route::Call | Route::Everyone => {
-            is(view.from, 'u', said.sender) && view.to == own.to
-        }
-    };
-    let text = view.content == own.content || (said.media && view.content.is_empty());
-    let file = if said.media {
-        view.file.is_empty() && !view.url.is_empty() && (2..=5).contains(&view.content_type)
-    } else {
-        view.url == own.url && view.content_type == own.content_type
-    };
-    from_sender && text && file && view.username == own.username
 }
 
 /// What is wrong about a message as it is heard, compared with what was said: which check, and in words.

@@ -71,6 +71,8 @@ struct Line {
     open: bool,
     /// An older connection of its user has ended since it was opened.
     outlived: bool,
+    /// Since when its shard has had a connection of its user without a break.
+    here_us: u64,
     /// When its client heard that it is welcome.
     welcomed_us: Option<u64>,
     /// When something last came from its client.
@@ -213,6 +215,12 @@ struct Limits {
     watches: usize,
     /// What the store takes for an answer when it is well.
     store_us: u64,
+    resend_messages: u64,
+    resend_conversations: u64,
+    /// What a frame takes at the most between a client and its node, when nothing is wrong, and how much of frames goes
+    /// at once.
+    net_us: u64,
+    socket_bytes: u64,
 }
 
 impl Spec {
@@ -256,6 +264,10 @@ impl Spec {
                 presence_refresh_us: s.presence_refresh_ms * 1000,
                 watches: s.watches as usize,
                 store_us: s.store_delay_us + s.store_jitter_us + s.answer_jitter_us + 100,
+                resend_messages: s.resend_messages,
+                resend_conversations: s.resend_conversations,
+                net_us: s.net_delay_us + s.net_jitter_us,
+                socket_bytes: s.socket_bytes,
             },
             lines: Vec::new(),
             restored_lines: 0,
@@ -304,6 +316,7 @@ impl Spec {
             return;
         }
         self.newest[user as usize] = Some(self.lines.len() as ConnKey);
+        let here_us = self.may_arrive(user, shard as u16);
         self.lines.push(Line {
             client,
             user,
@@ -311,6 +324,7 @@ impl Spec {
             node,
             open: true,
             outlived: false,
+            here_us,
             welcomed_us: None,
             spoke_us: self.now_us,
             frames: 0,
@@ -331,7 +345,6 @@ impl Spec {
             committed: 0,
             last: Vec::new(),
         });
-        self.may_arrive(user);
     }
 
     /// Something from a client reaches its server: so many bytes, or the end that it asks for.
@@ -345,6 +358,8 @@ impl Spec {
         line.bytes += bytes;
         line.longest = line.longest.max(bytes);
         line.said_close |= is_close;
+        let lives_us = self.now_us - line.opened_us;
+        self.may_be_mute(conn, lives_us);
     }
 
     /// What a client has sent breaks the rules below messages.

@@ -23,6 +23,8 @@ const QUESTIONS: u64 = 3;
 pub(super) struct Watching {
     /// Since when.
     since_us: u64,
+    /// Since when its shard has watched the user, for whichever of its sessions, without a break: it asked then.
+    asked_us: u64,
     /// It was watched before, and then not: what was told of it then may still be on its way.
     is_again: bool,
     /// Whether it is here, and when it was last here, as the session was told last.
@@ -53,10 +55,36 @@ struct UserSeen {
     kept: Vec<(i64, u64)>,
 }
 
+/// Something that several connections bring about, from the first one's beginning to the last one's end.
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
+    count: u32,
+    since_us: u64,
+}
+
+impl Span {
+    /// One more begins. Returns since when it has been so.
+    const fn begin(&mut self, now_us: u64) -> u64 {
+        if self.count == 0 {
+            self.since_us = now_us;
+        }
+        self.count += 1;
+        self.since_us
+    }
+
+    const fn end(&mut self) {
+        self.count = self.count.saturating_sub(1);
+    }
+}
+
 /// The users of a run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Presence {
     users: BTreeMap<u16, UserSeen>,
+    /// By shard and user: whether the user has connections there.
+    here: BTreeMap<(u16, u16), Span>,
+    /// By shard and user: whether sessions there watch the user.
+    watched: BTreeMap<(u16, u16), Span>,
 }
 
 impl Presence {
@@ -76,9 +104,10 @@ impl Spec {
         self.presence.users.entry(user).or_default()
     }
 
-    /// A server has taken a handshake.
-    pub(super) fn may_arrive(&mut self, user: u16) {
+    /// A server has taken a handshake. Returns since when its shard has had a connection of the user without a break.
+    pub(super) fn may_arrive(&mut self, user: u16, shard: u16) -> u64 {
         self.seen(user).maybe += 1;
+        self.presence.here.entry((shard, user)).or_default().begin(self.now_us)
     }
 
     /// A connection of a user is surely there, or is no more.
@@ -92,8 +121,14 @@ impl Spec {
     }
 
     /// A server knows that a connection has ended.
-    pub(super) fn may_leave(&mut self, user: u16) {
+    pub(super) fn may_leave(&mut self, conn: ConnKey) {
         let now_us = self.now_us;
+        let line = &self.lines[conn as usize];
+        let (user, shard) = (line.user, line.shard);
+        self.presence.here.entry((shard, user)).or_default().end();
+        for user in line.talk.iter().flat_map(|talk| talk.watches.users.keys()) {
+            self.presence.watched.entry((shard, *user)).or_default().end();
+        }
         let seen = self.seen(user);
         seen.maybe = seen.maybe.saturating_sub(1);
         if seen.maybe == 0 {
@@ -167,17 +202,27 @@ impl Spec {
         let (now_us, limit) = (self.now_us, self.limits.watches);
         let named = watch.users.iter().take(limit);
         let users: Vec<u16> = named.filter_map(|user| wire::index(user)).collect();
-        let Some(talk) = self.talk(conn) else { return };
-        let watches = &mut talk.watches;
+        let line = &mut self.lines[conn as usize];
+        let (shard, is_gone) = (line.shard, line.gone_us.is_some());
+        let Some(talk) = line.talk.as_deref_mut().filter(|_| !is_gone) else { return };
+        let (watches, watched) = (&mut talk.watches, &mut self.presence.watched);
         let before = core::mem::take(&mut watches.users);
         for user in &users {
-            let is_again = watches.former.contains_key(user);
-            let new = Watching { since_us: now_us, is_again, told: None };
-            watches.users.insert(*user, before.get(user).copied().unwrap_or(new));
-            watches.former.remove(user);
+            let is_again = watches.former.remove(user).is_some();
+            // It may be named twice.
+            if watches.users.contains_key(user) {
+                continue;
+            }
+            let watching = before.get(user).copied().unwrap_or_else(|| {
+                let asked_us = watched.entry((shard, *user)).or_default().begin(now_us);
+                Watching { since_us: now_us, asked_us, is_again, told: None }
+            });
+            watches.users.insert(*user, watching);
         }
-        let former = before.keys().filter(|user| !users.contains(user));
-        watches.former.extend(former.map(|user| (*user, now_us)));
+        for user in before.keys().filter(|user| !users.contains(user)) {
+            watches.former.insert(*user, now_us);
+            watched.entry((shard, *user)).or_default().end();
+        }
         watches.asked_us = now_us;
         let users: Vec<u16> = watches.users.keys().copied().collect();
         users.into_iter().for_each(|user| self.plan_look(conn, user));
@@ -219,12 +264,26 @@ impl Spec {
         }
         if online {
             self.judge_online(conn, user);
-        } else if may && self.surely_knows(watcher, user, watches_asked(self, conn)) {
+        } else if may && self.surely_knows(watcher, user, self.answered_us(conn, watching)) {
             self.judge_offline(conn, user, last_seen_ms);
         }
         let talk = self.talk(conn);
         if let Some(watching) = talk.and_then(|talk| talk.watches.users.get_mut(&user)) {
             watching.told = Some((online, last_seen_ms));
+        }
+    }
+
+    /// When the store was asked, at the earliest, for what a session hears of a user whom it watches: what was answered
+    /// before it has last named the users may still be on its way.
+    fn answered_us(&self, conn: ConnKey, watching: Watching) -> u64 {
+        let asked_us = self.lines[conn as usize].talk.as_ref().map_or(u64::MAX, |talk| talk.watches.asked_us);
+        let is_under_way = |at_us: u64| at_us + self.limits.bound_us >= self.now_us;
+        if !is_under_way(asked_us) {
+            asked_us
+        } else if watching.is_again && is_under_way(watching.since_us) {
+            0
+        } else {
+            watching.since_us
         }
     }
 
@@ -267,12 +326,16 @@ impl Spec {
             (None, Some((last, until_us))) => (last, until_us),
             (None, None) => return,
         };
-        let welcomed_us = self.lines[last as usize].welcomed_us.unwrap_or(self.now_us);
+        let (welcomed_us, here_us) = {
+            let line = &self.lines[last as usize];
+            (line.welcomed_us.unwrap_or(self.now_us), line.here_us)
+        };
         let slack_us = 2 * self.limits.bound_us + self.limits.peer_timeout_us;
         let known = welcomed_us + slack_us <= self.now_us.min(until_us);
         let early = self.now_us < until_us + self.limits.presence_grace_us;
         let same = self.lines[last as usize].shard == self.lines[conn as usize].shard;
-        let calm = if same { self.health.nodes_were_well(welcomed_us) } else { self.was_calm(welcomed_us) };
+        // Its server said so when the first connection came, and says nothing of another one.
+        let calm = if same { self.health.nodes_were_well(welcomed_us) } else { self.was_calm(here_us) };
         let fresh = self.is_served(conn, self.now_us.saturating_sub(slack_us));
         if known && early && calm && fresh {
             self.fail("isolation", |spec| {
@@ -312,14 +375,20 @@ impl Spec {
         if !self.surely_knows(line.user, user, watches.asked_us) {
             return None;
         }
+        let refresh_us = self.limits.presence_refresh_us + self.limits.peer_timeout_us + look_us;
+        let refreshed_us = now_us.saturating_sub(refresh_us);
         let here = self.present[user as usize].iter().find(|other| {
             let other = &self.lines[**other as usize];
-            let Some(welcomed_us) = other.welcomed_us.filter(|at_us| *at_us < since_us) else { return false };
+            if other.welcomed_us.is_none_or(|at_us| at_us >= since_us) {
+                return false;
+            }
             let same = other.shard == line.shard;
             if same {
                 self.health.node_was_well(line.node, since_us)
             } else {
-                self.was_calm(welcomed_us.min(watching.since_us))
+                // It was said when its first connection came there, was asked when the first session here named it, and
+                // is asked again from time to time.
+                self.was_calm(other.here_us.max(watching.asked_us)) || self.was_calm(refreshed_us)
             }
         });
         if here.is_some() {
@@ -336,11 +405,17 @@ impl Spec {
         }
         let kept = seen.map_or(&[][..], |seen| seen.kept.as_slice());
         let newest_ms = kept.iter().map(|(at_ms, _)| *at_ms).max().unwrap_or(0);
-        let has_left = seen.is_some_and(|seen| seen.last.is_some());
+        let last = seen.and_then(|seen| seen.last);
+        // What a node that has died was to have kept, nobody has.
+        let must_keep = last.is_some_and(|(conn, at_us)| {
+            let node = self.lines[conn as usize].node;
+            self.health.node_was_well(node, at_us.saturating_sub(1)) && self.health.store_was_well(at_us)
+        });
         let store = self.health.store_was_well(until_us.min(watching.since_us));
         match told {
             Some((false, at_ms)) => {
-                let stale = calm && store && has_left && (kept.is_empty() || at_ms < newest_ms);
+                let stale =
+                    calm && store && last.is_some() && (kept.is_empty() && must_keep || at_ms < newest_ms);
                 stale.then(|| format!("is told that u{user} was here at {at_ms}, and the store has {kept:?}"))
             }
             Some((true, _)) | None => Some(format!("does not know that u{user} is gone: {told:?}")),
@@ -352,9 +427,4 @@ impl Spec {
         let talk = self.lines[conn as usize].talk.as_ref()?;
         talk.watches.users.keys().find_map(|user| self.unaware(conn, *user))
     }
-}
-
-/// When a session has last named whom it watches.
-fn watches_asked(spec: &Spec, conn: ConnKey) -> u64 {
-    spec.lines[conn as usize].talk.as_ref().map_or(u64::MAX, |talk| talk.watches.asked_us)
 }

@@ -7,14 +7,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use switchboard_engine::{Frame, Subject};
+
 use super::{
     Spec,
     duties::{Duty, kind_of},
+    is_stored,
     logs::NO_MESSAGE,
 };
 use crate::{
     check::{ConnKey, MessageKey, Route, Said},
     wire::session::{Peer, peer_of},
+    world::{RECEIPT_INTERVAL_MS, RECEIPTS},
 };
 
 /// A message that was heard, its number among all that servers have received, and its place in its log.
@@ -25,10 +29,13 @@ type Heard = (MessageKey, u32, u64);
 pub(super) struct Resend {
     pub(super) is_on: bool,
     /// By user: when the store first knew of a classic client.
-    since_us: BTreeMap<u16, u64>,
+    pub(super) since_us: BTreeMap<u16, u64>,
     /// Connections over which a Pong has come.
     ponged: BTreeSet<ConnKey>,
-    /// When an engine learnt that a connection is gone.
+    /// Users who have had a client that goes on living without answering Pings, or may be taken for one: what it is sent
+    /// counts as arrived.
+    mute: BTreeSet<u16>,
+    /// When an engine learnt that a connection is gone, or closed it.
     left_us: BTreeMap<ConnKey, u64>,
     /// By user and message: when a client of the user heard it first.
     heard_us: BTreeMap<(u16, MessageKey), u64>,
@@ -37,6 +44,8 @@ pub(super) struct Resend {
     /// By connection, sender's connection and conversation: what was heard, and its numbers in the order of its sender and in
     /// that of the log.
     heard: BTreeMap<(ConnKey, ConnKey, Route), Vec<Heard>>,
+    /// By classic connection that was welcomed: the frames that it has heard since, and their bytes.
+    taken: BTreeMap<ConnKey, (u64, u64)>,
 }
 
 impl Resend {
@@ -55,6 +64,28 @@ impl Spec {
         }
     }
 
+    /// The store is what it was when it knew of these users only.
+    pub(super) fn forget_who_came(&mut self, since_us: &BTreeMap<u16, u64>) {
+        self.resend.since_us.clone_from(since_us);
+    }
+
+    /// Something has come over a connection, so long after it was opened.
+    pub(super) fn may_be_mute(&mut self, conn: ConnKey, lives_us: u64) {
+        if self.resend.is_on && lives_us >= self.limits.idle_timeout_us && !self.resend.ponged.contains(&conn)
+        {
+            self.resend.mute.insert(self.lines[conn as usize].user);
+        }
+    }
+
+    /// A node's clock jumps: whoever has not answered a Ping so far may be thought to have had the time.
+    pub(super) fn may_all_be_mute(&mut self, node: u16) {
+        let lines =
+            self.lines.iter().enumerate().filter(|(_, line)| line.node == node && line.gone_us.is_none());
+        let Resend { is_on, ponged, mute, .. } = &mut self.resend;
+        let silent = lines.filter(|(conn, _)| *is_on && !ponged.contains(&(*conn as ConnKey)));
+        mute.extend(silent.map(|(_, line)| line.user));
+    }
+
     /// The store has committed a message as this place of its log.
     pub(super) fn keeps(&mut self, key: MessageKey, seq: u64) {
         if self.resend.is_on {
@@ -69,18 +100,109 @@ impl Spec {
         }
     }
 
-    /// An engine learns that a connection is gone.
+    /// An engine learns that a connection is gone, or closes it: nothing more is for it.
     pub(crate) fn left(&mut self, conn: ConnKey) {
+        let now_us = self.now_us;
         if self.is_on && self.resend.is_on {
-            self.resend.left_us.insert(conn, self.now_us);
+            self.resend.left_us.entry(conn).or_insert(now_us);
         }
     }
 
     /// A classic client was welcomed: it is sent again what it has missed, in time.
     pub(super) fn returns(&mut self, conn: ConnKey) {
         if self.resend.is_on && !self.is_session(conn) {
-            self.due_then(self.now_us + self.limits.answer_us, Duty::Missed { conn, since_us: self.now_us });
+            self.resend.taken.insert(conn, (0, 0));
+            self.judge_later(conn, Duty::Missed { conn, since_us: self.now_us });
         }
+    }
+
+    /// A classic client hears something, which has taken room of what it is sent again.
+    pub(super) fn takes_up_time(&mut self, conn: ConnKey, frame: &Frame) {
+        if let Some((frames, bytes)) = self.resend.taken.get_mut(&conn) {
+            (*frames, *bytes) = (*frames + 1, *bytes + frame.payload().len() as u64);
+        }
+    }
+
+    /// How long a classic client takes to catch up at the most, when nothing is wrong.
+    ///
+    /// What it has missed is read in rounds: the store answers with a part of a log, that is written, and perhaps asked
+    /// after and receipted. Each round sends one place at least, ends a log, or finds that something else, which has come
+    /// since the round began, has taken its room; of many stored messages that have, a later Ping asks.
+    fn catch_up_us(&self, conn: ConnKey) -> u64 {
+        let l = &self.limits;
+        let (frames, bytes) = self.resend.taken.get(&conn).copied().unwrap_or_default();
+        let (logs, places) = self
+            .logs
+            .newest_of(self.lines[conn as usize].user)
+            .fold((0, 0), |(logs, places), log| (logs + 1, places + log.head()));
+        let rounds = places + 2 * logs + frames + 2;
+        let asked_later = frames / (u64::from(RECEIPTS) / 2) + 1;
+        l.bound_us
+            + rounds * (l.store_us + 4 * l.net_us)
+            + (bytes / l.socket_bytes + frames) * l.net_us
+            + asked_later * (RECEIPT_INTERVAL_MS * 1_000 + 2 * l.net_us)
+    }
+
+    /// When a classic client has caught up at the latest; none if something disturbs it.
+    fn caught_up_us(&self, conn: ConnKey) -> Option<u64> {
+        let line = &self.lines[conn as usize];
+        let since_us = self.health.settled_us(line.client, line.node)?.max(line.welcomed_us?);
+        Some(since_us + self.catch_up_us(conn))
+    }
+
+    /// Whether a message may have to wait for what is before it in its log.
+    pub(super) fn may_catch_up(&self, conn: ConnKey, said: &Said) -> bool {
+        self.resend.taken.contains_key(&conn)
+            && is_stored(said.route)
+            && self.caught_up_us(conn).is_none_or(|until_us| until_us > self.now_us)
+    }
+
+    /// Judges something of a classic client when it has caught up; looks again later if something disturbs it now.
+    pub(super) fn judge_later(&mut self, conn: ConnKey, duty: Duty) {
+        let until_us = self.caught_up_us(conn).filter(|until_us| *until_us > self.now_us);
+        self.due_then(until_us.unwrap_or(self.now_us + self.limits.answer_us), duty);
+    }
+
+    /// When something of a classic client is judged next that is open, if there is anything.
+    pub(crate) fn catches_up_until_us(&self) -> Option<u64> {
+        let is_it = |duty: &Duty| {
+            let (Duty::Missed { conn, .. } | Duty::Withheld { conn, .. }) = duty else { return false };
+            self.lines[*conn as usize].open && self.caught_up_us(*conn).is_some()
+        };
+        self.due_then.iter().find(|(_, duty)| is_it(duty)).map(|((due_us, _), _)| *due_us)
+    }
+
+    /// A classic client that has caught up has heard a message that came meanwhile.
+    pub(super) fn judge_withheld(&mut self, conn: ConnKey, key: MessageKey, said: &Said) {
+        // What users say to themselves is not read from a log: there may be no room for it.
+        let is_to_self = said.route == Route::User(said.sender);
+        if !self.lacks(conn, key, said)
+            || is_to_self
+            || self.has_too_many_logs(self.lines[conn as usize].user)
+        {
+            return;
+        }
+        if self.may_catch_up(conn, said) {
+            return self.judge_later(conn, Duty::Withheld { conn, key });
+        }
+        self.left_out(conn, key, said);
+    }
+
+    /// The message that an edit is of, in worlds where something is sent again.
+    pub(super) fn edited_by(&self, said: &Said) -> Option<MessageKey> {
+        let Subject::Edit { target_seq } = said.subject else { return None };
+        let log = said.log().filter(|_| self.resend.is_on)?;
+        let target = self.logs.newest(log)?.at(target_seq)?;
+        Some(target.key).filter(|key| *key != NO_MESSAGE)
+    }
+
+    /// Whether a message was edited to this text, and not again before a connection was opened.
+    pub(super) fn was_edited_to(&self, conn: ConnKey, key: MessageKey, said: &Said, text: &str) -> bool {
+        let log = said.log().and_then(|log| self.logs.newest(log));
+        let seq = self.resend.seqs.get(&key).copied();
+        let Some((log, seq)) = log.zip(seq) else { return false };
+        let is_it = log.at(seq).is_some_and(|entry| entry.key == key);
+        is_it && log.versions.was_edited_to(seq, text, self.lines[conn as usize].opened_us)
     }
 
     /// A stored message is heard: once over one connection, and not after a later one of its sender and conversation.
@@ -114,16 +236,18 @@ impl Spec {
         if !line.open {
             return;
         }
-        if !self.is_served(conn, since_us) || !self.health.store_was_well(since_us) {
+        if self.caught_up_us(conn).is_none_or(|until_us| until_us > self.now_us) {
             // It is sent it when all is well again.
-            let duty = Duty::Missed { conn, since_us: self.now_us };
-            return self.due_then(self.now_us + self.limits.answer_us, duty);
+            return self.judge_later(conn, Duty::Missed { conn, since_us });
         }
         let (user, opened_us) = (line.user, line.opened_us);
         // Who has been here for so long has been here with a classic client, whatever the engine has asked of the store.
         let now_us = self.now_us;
         let begun_us = *self.resend.since_us.entry(user).or_insert(now_us);
-        if self.has_mute(user) {
+        if self.resend.mute.contains(&user) {
+            return;
+        }
+        if self.has_too_many_logs(user) {
             return;
         }
         let before = self.connection_before(conn);
@@ -131,11 +255,15 @@ impl Spec {
         for (log, entries) in self.logs.all() {
             let Some(peer) = peer_of(log, user) else { continue };
             for (place, entry) in entries.entries.iter().enumerate() {
+                let seq = place as u64 + 1;
                 let is_due = entry.key != NO_MESSAGE
+                    && !said[entry.key as usize].is_entry()
                     && entry.sender != user
                     && entry.at_us > begun_us
                     && entry.at_us < opened_us
-                    && self.reads(peer, user, place as u64 + 1);
+                    && entries.versions.recalled_us(seq).is_none()
+                    && seq + self.limits.resend_messages > entries.head()
+                    && self.reads(peer, user, seq);
                 if is_due && self.is_missed(conn, before, entry.key, entry.at_us) {
                     missed = missed.or(Some(entry.key));
                 }
@@ -147,6 +275,11 @@ impl Spec {
                 format!("{} comes back and is not sent again {kind}", spec.name(conn))
             });
         }
+    }
+
+    /// Whether a user has more conversations than one connection may be behind with: a later one is sent the others.
+    fn has_too_many_logs(&self, user: u16) -> bool {
+        self.logs.newest_of(user).count() as u64 > self.limits.resend_conversations
     }
 
     /// Whether a user reads this place of a conversation, and has since it was written.
@@ -165,9 +298,12 @@ impl Spec {
         }
         let Some(heard_us) = self.resend.heard_us.get(&(line.user, key)).copied() else { return true };
         // Another one has: it counts as missing if the engine had the connection that lost it when it was sent.
-        let was_sent = self.health.store_was_well(self.words[key as usize].received_us);
-        before.filter(|_| was_sent).is_some_and(|before| {
+        let word = self.words[key as usize];
+        before.filter(|_| self.health.store_was_well(word.received_us)).is_some_and(|before| {
             let lost = &self.lines[before as usize];
+            if !self.is_reached(word.conn, before, word.received_us) {
+                return false;
+            }
             let had = lost.welcomed_us.is_some_and(|welcomed_us| welcomed_us < at_us);
             had && self.resend.left_us.get(&before).is_some_and(|left_us| *left_us > heard_us)
         })
@@ -191,16 +327,5 @@ impl Spec {
                 && (*other == before || of.welcomed_us.is_some_and(|welcomed_us| welcomed_us < spoke_us))
         };
         others.iter().all(is_older).then_some(before)
-    }
-
-    /// Whether a user has had a client that goes on living without answering Pings: what it is sent counts as arrived.
-    fn has_mute(&self, user: u16) -> bool {
-        self.lines.iter().enumerate().any(|(conn, line)| {
-            let lived_us = line.spoke_us - line.opened_us;
-            line.user == user
-                && line.talk.is_none()
-                && lived_us >= self.limits.idle_timeout_us
-                && !self.resend.ponged.contains(&(conn as ConnKey))
-        })
     }
 }

@@ -122,6 +122,15 @@ impl Versions {
         is(said) || self.0.get(&seq).into_iter().flatten().any(|version| is(version.words))
     }
 
+    /// Whether an entry was edited to a text, and said that at some time since then.
+    pub(super) fn was_edited_to(&self, seq: u64, text: &str, since_us: u64) -> bool {
+        let versions = self.0.get(&seq).map_or(&[][..], Vec::as_slice);
+        let before = versions.iter().take_while(|version| version.since_us < since_us).count();
+        let text = hash(text);
+        let lately = versions.iter().skip(before.saturating_sub(1));
+        lately.into_iter().any(|version| !version.words.is_recalled && version.words.text == text)
+    }
+
     /// When a message was recalled.
     pub(super) fn recalled_us(&self, seq: u64) -> Option<u64> {
         let last = self.0.get(&seq)?.last()?;

@@ -103,6 +103,19 @@ pub(crate) fn is_signal(bytes: &Bytes) -> bool {
     matches!(read(bytes), Some(server_frame::Body::Call(_) | server_frame::Body::Presence(_)))
 }
 
+/// What no client says: frames that only servers have, by number. To a server they say nothing.
+pub(crate) fn said_by_a_server(number: u32) -> Bytes {
+    use server_frame::Body;
+    let user = || "u0".to_owned();
+    let body = match number % 4 {
+        0 => Body::Presence(v1::Presence { user: user(), online: true, last_seen_ms: 1 }),
+        1 => Body::Call(signals::call_of(&[7; 16], "u0", v1::call::Kind::Accept)),
+        2 => Body::Marked(v1::Marked { user: user(), epoch: 1, ..v1::Marked::default() }),
+        _ => Body::Typing(v1::Typing { user: user(), typing: true, ..v1::Typing::default() }),
+    };
+    ServerFrame { body: Some(body) }.encode_to_vec().into()
+}
+
 /// What a client's frame says, if it is one and says anything.
 pub(crate) fn read_client(bytes: &Bytes) -> Option<client_frame::Body> {
     ClientFrame::decode(bytes.clone()).ok()?.body

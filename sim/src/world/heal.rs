@@ -27,6 +27,9 @@ const PROBE_PAUSE_US: u64 = 100_000;
 /// How often it is looked whether session clients have caught up, in microseconds.
 const CATCH_UP_PAUSE_US: u64 = 500_000;
 
+/// How often classic clients that catch up are waited for: each time what has come meanwhile may put that off.
+const CATCH_UPS: usize = 64;
+
 /// How often who does not come back by itself is made to dial at the most.
 const REDIALS: usize = 6;
 
@@ -71,6 +74,10 @@ impl<T: Sut> World<'_, T> {
         // they were made to dial so soon after each other, and again before it was over.
         if self.missing().is_some() {
             self.run_until(self.now_us + RECONNECT_CAP_S * 1_000_000 + ROUND_US);
+        }
+        for _ in 0..CATCH_UPS {
+            let Some(until_us) = self.spec.catches_up_until_us().filter(|_| self.holds()) else { break };
+            self.run_until(until_us + 1);
         }
         if !self.holds() {
             return;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use switchboard_engine::Subject;
-use switchboard_proto::v1::{self, Content};
+use switchboard_proto::v1::{self, Content, client_frame};
 
 use super::{World, apps::content, queue::Up, speech::Speech, sut::Sut};
 use crate::{
@@ -17,6 +17,9 @@ use crate::{
 
 /// Kinds of invalid Submits and Fetches.
 pub(crate) const INVALID_KINDS: u32 = 17;
+
+/// Kinds of what else names what cannot be; the last ones are frames of servers.
+pub(crate) const ODD_KINDS: u32 = 13;
 
 /// A part of a log that a raw session asks for.
 #[derive(Clone, Copy, Debug)]
@@ -153,6 +156,41 @@ impl<T: Sut> World<'_, T> {
             _ => session::fetch(keyed(u64::from(token.step), 0, 0), None, 1, false, 0),
         };
         self.send_frame(client, Payload::Invalid, frame);
+    }
+
+    /// Watches, signs of typing and marks that name what cannot be, and what only servers say.
+    pub(super) fn odd(&mut self, client: ClientNo, kind: u32) {
+        let nobody = || Some(v1::Conversation { peer: None });
+        let system =
+            || Some(v1::Conversation { peer: Some(v1::conversation::Peer::User("System".to_owned())) });
+        let watch = |names: &[&str]| {
+            client_frame::Body::Watch(v1::Watch {
+                users: names.iter().map(|name| (*name).to_owned()).collect(),
+            })
+        };
+        let typing = |of| {
+            client_frame::Body::Typing(v1::Typing { conversation: of, typing: true, user: "u0".to_owned() })
+        };
+        let mark = |of, marks| client_frame::Body::Mark(v1::Mark { conversation: of, epoch: 1, marks });
+        let marks = Some(v1::Marks { delivered_seq: 1, read_seq: 1 });
+        let (payload, frame) = match kind % ODD_KINDS {
+            0 => (Payload::Sign, watch(&["", "System", "a\nb", &"x".repeat(129)])),
+            1 => (Payload::Sign, watch(&["u0", "u1", "u0", "u1", "u0", "", "u2"])),
+            2 => (Payload::Sign, watch(&[])),
+            3 => (Payload::Sign, typing(nobody())),
+            4 => (Payload::Sign, typing(system())),
+            5 => (Payload::BadMark, mark(nobody(), marks)),
+            6 => (Payload::BadMark, mark(system(), marks)),
+            7 => (Payload::BadMark, mark(Some(session::conversation(Peer::User(0))), None)),
+            8 => {
+                let marks = Some(v1::Marks { delivered_seq: 1, read_seq: u64::MAX });
+                (Payload::BadMark, mark(Some(session::conversation(Peer::User(0))), marks))
+            }
+            of_servers => {
+                return self.send_frame(client, Payload::Garbage, session::said_by_a_server(of_servers));
+            }
+        };
+        self.send_frame(client, payload, session::encode(frame));
     }
 
     /// Bytes that are no frame, or a frame that says nothing.

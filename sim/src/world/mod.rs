@@ -32,7 +32,7 @@ use switchboard_engine::{
     UserId,
 };
 
-pub(crate) use self::hostile::INVALID_KINDS;
+pub(crate) use self::hostile::{INVALID_KINDS, ODD_KINDS};
 pub(crate) use self::signals::{MISCALL_KINDS, TYPING_TIMEOUT_US};
 pub(crate) use self::{
     branching::{Branching, branching},
@@ -304,7 +304,7 @@ impl<'s, T: Sut> World<'s, T> {
             dirty: VecDeque::new(),
             store: Store::new(schedule, T::REFUSES_FILES),
             bus: Bus::new(schedule),
-            check: Check::new(schedule, T::IS_SHADOWED && options.shadow && s.resend_messages == 0),
+            check: Check::new(schedule, T::IS_SHADOWED && options.shadow),
             spec: Spec::new(schedule, T::SLACK_US, options.specification),
             users: named('u', s.users as usize).filter_map(|id| UserId::new(&id).ok()).collect(),
             groups: named('g', schedule.all_groups()).filter_map(|id| GroupId::new(&id).ok()).collect(),
@@ -509,7 +509,7 @@ const RECONNECT_SPREAD_MS: u64 = 500;
 const HEADS_PER_FRAME: u32 = 2;
 
 /// Stored messages of which is remembered whether they have arrived at a classic client: so few that more are sent.
-const RECEIPTS: u32 = 24;
+pub(crate) const RECEIPTS: u32 = 24;
 
 /// How long after a stored message a classic client is asked whether it has arrived.
 pub(crate) const RECEIPT_INTERVAL_MS: u64 = 400;
@@ -558,6 +558,7 @@ fn config(s: &Settings, peers: bool) -> ServerConfig {
         peers,
         limits: Limits {
             resend_messages: u32_of(s.resend_messages),
+            resend_conversations: u32_of(s.resend_conversations),
             receipts_per_connection: RECEIPTS,
             resend_held_bytes: s.outbox_bytes / 8,
             connections_per_user: u32_of(s.connections_per_user),

@@ -5,7 +5,10 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use switchboard_engine::{SessionConfig, UserId};
-use switchboard_proto::v1::{Call, call::Kind};
+use switchboard_proto::v1::{
+    Call,
+    call::{self, Kind},
+};
 
 use super::{World, hostile::peer, sut::Sut};
 use crate::{
@@ -28,7 +31,7 @@ const TYPING_INTERVAL_US: u64 = 1_000_000;
 const CALLS: u32 = 3;
 
 /// Kinds of frames of calls that are wrong in themselves, or come again.
-pub(crate) const MISCALL_KINDS: u32 = 8;
+pub(crate) const MISCALL_KINDS: u32 = 11;
 
 /// What sessions are told of all this.
 pub(super) fn configure(config: &mut SessionConfig) {
@@ -131,6 +134,14 @@ impl<T: Sut> World<'_, T> {
             4 => call_of(&id, &other, Kind::Unspecified),
             5 => call_of(&[], &other, Kind::Ring),
             6 => call_of(&fresh, "", Kind::Ring),
+            // What only servers say.
+            8 => Call { end: call::End::Busy.into(), ..call_of(&id, &other, Kind::HangUp) },
+            9 => Call {
+                outgoing: true,
+                end: call::End::Declined.into(),
+                ..call_of(&id, &other, Kind::Unspecified)
+            },
+            10 => Call { kind: i32::MAX, ..call_of(&id, &other, Kind::Unspecified) },
             _ => call_of(&fresh, &other, Kind::Accept),
         };
         self.say_call(client, call);

@@ -155,6 +155,7 @@ impl<T: Sut> World<'_, T> {
             }
             What::Watch { client, first, count } => self.watch(client, first, count),
             What::Miscall { client, call, kind } => self.miscall(client, call, token, kind),
+            What::Odd { client, kind } => self.odd(client, kind),
         }
     }
 

@@ -77,7 +77,8 @@ impl<P: Probe> Server<P> {
         if let Some(key) = self.calls.key(user.as_str()) {
             let Some(leg) = self.calls.get(key) else { return };
             if leg.id == id {
-                if leg.conn() != Some(conn) {
+                let is_again = leg.is_caller && leg.peer == peer && leg.conn() == Some(conn);
+                if !is_again {
                     return self.no_such_call(conn, call);
                 }
                 self.stats.calls_repeated += 1;
@@ -138,12 +139,12 @@ impl<P: Probe> Server<P> {
         if !may {
             return self.finish_leg(key, End::Unreachable, None);
         }
-        let (id, user, peer) = (leg.id, leg.user.clone(), leg.peer.clone());
+        let (id, user) = (leg.id, leg.user.clone());
         let call = leg.call(Kind::Ring);
         self.pass(key, call);
         // It may have ended: the other one is in another call.
         let Some(key) = self.calls.of(user.as_str(), &id) else { return };
-        if self.calls.of(peer.as_str(), &id).is_none() {
+        if self.calls.get(key).is_none_or(|leg| self.calls.other_side(leg).is_none()) {
             if !self.config.peers {
                 return self.finish_leg(key, End::Unreachable, None);
             }

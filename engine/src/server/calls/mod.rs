@@ -133,6 +133,12 @@ impl Calls {
         self.key(user).filter(|key| self.legs.get(*key).is_some_and(|leg| leg.id == *id))
     }
 
+    /// The other side of a leg's call, if it is here. An id may have been used by others, too.
+    fn other_side(&self, leg: &Leg) -> Option<LegKey> {
+        self.of(leg.peer.as_str(), &leg.id)
+            .filter(|key| self.get(*key).is_some_and(|other| other.peer == leg.user))
+    }
+
     fn get(&self, key: LegKey) -> Option<&Leg> {
         self.legs.get(key).map(|leg| &**leg)
     }
@@ -254,7 +260,7 @@ impl<P: Probe> Server<P> {
 
     /// Whether the other side of a call is not here.
     fn is_alone(&self, leg: &Leg) -> bool {
-        self.config.peers && self.calls.of(leg.peer.as_str(), &leg.id).is_none()
+        self.config.peers && self.calls.other_side(leg).is_none()
     }
 
     /// Puts what a leg waits for among the timers.
@@ -356,7 +362,7 @@ impl<P: Probe> Server<P> {
         }
         self.listens_no_more(leg.user.clone());
         // The other side may be here, and be alone from now on.
-        if let Some(peer) = self.calls.of(leg.peer.as_str(), &leg.id) {
+        if let Some(peer) = self.calls.other_side(&leg) {
             self.plan_leg(peer);
         }
     }

@@ -2,15 +2,15 @@
 
 use bytes::Bytes;
 use switchboard_engine::{
-    Answer, CloseReason, ConnId, FileKind, FileSource, FileUpload, Frame, MessageId, NewMessage, Place,
-    Recipient, Record, Request, Topic, Undone,
+    Answer, CloseReason, ConnId, Denial, FileKind, FileSource, FileUpload, Frame, MessageId, NewMessage,
+    Place, Recipient, Record, Request, Subject, Topic, Undone,
 };
 use switchboard_proto::{Message as _, classic::Message, v1::RejectCode};
 
 use super::{
     Call, Conn, Entry, Load, Model, Out, Purpose, Stage, State,
+    entries::{Letter, subject},
     outbox::{Fate, Picture},
-    session,
 };
 use crate::store::{group, user};
 
@@ -25,6 +25,19 @@ fn ends_call(message: &Message) -> Option<bool> {
         // Stored ones are chat, whatever type they claim.
         1..=5 => None,
         _ => (message.r#type == "webrtc").then_some(false),
+    }
+}
+
+/// Why a message was not stored, as its sender is told.
+fn unstored(stage: &Stage) -> RejectCode {
+    match stage {
+        Stage::Refused => RejectCode::NoSuchConversation,
+        Stage::Denied(Denial::Forbidden) => RejectCode::Forbidden,
+        Stage::Denied(Denial::Conflict) => RejectCode::Conflict,
+        Stage::Failed => RejectCode::Unavailable,
+        Stage::Upload(_) | Stage::File(_) | Stage::Ready | Stage::Storing(_) | Stage::Stored(..) => {
+            unreachable!("it is not settled, or stored")
+        }
     }
 }
 
@@ -147,7 +160,7 @@ impl Model {
         let sender = sender.into();
         self.enqueue(
             conn,
-            Entry { sender, recipient, message, cost, stage, submitted: None, delivered: false },
+            Entry { sender, recipient, message, entry: None, cost, stage, submitted: None, delivered: false },
         );
     }
 
@@ -156,7 +169,9 @@ impl Model {
         let entry = self.queues.get_mut(&conn).into_iter().flatten().find(|entry| entry.waits_for(number));
         let entry = entry.expect("an open request is somebody's");
         entry.stage = match (&entry.stage, answer) {
-            (Stage::Storing(_), Answer::MessageStored(place)) => Stage::Stored(*place),
+            (Stage::Storing(_), Answer::MessageStored(place)) => Stage::Stored(*place, true),
+            (Stage::Storing(_), Answer::StoredEarlier(place)) => Stage::Stored(*place, false),
+            (_, Answer::Denied(denial)) => Stage::Denied(*denial),
             (Stage::File(_), Answer::FileStored { name, kind }) => {
                 entry.message.url = name.to_string();
                 entry.message.content_type = match kind {
@@ -189,53 +204,46 @@ impl Model {
                     let request = Request::StoreMessage(Box::new(entry.stored_form()));
                     entry.stage = Stage::Storing(self.ask(Purpose::Entry(conn), request));
                 }
-                Stage::Storing(_) | Stage::Stored(_) | Stage::Refused | Stage::Failed => {}
+                Stage::Storing(_) | Stage::Stored(..) | Stage::Refused | Stage::Denied(_) | Stage::Failed => {
+                }
             }
         }
-        let unsettled =
-            |entry: &Entry| !matches!(entry.stage, Stage::Stored(_) | Stage::Refused | Stage::Failed);
+        let unsettled = |entry: &Entry| {
+            !matches!(entry.stage, Stage::Stored(..) | Stage::Refused | Stage::Denied(_) | Stage::Failed)
+        };
         let settled = entries.iter().position(unsettled).unwrap_or(entries.len());
         let rest = entries.split_off(settled);
         if !rest.is_empty() {
             self.queues.insert(conn, rest);
         }
         let mut done = Vec::new();
-        for Entry { sender, recipient, message, stage, submitted, delivered, .. } in entries {
-            let place = match (stage, &submitted) {
-                (Stage::Stored(place), _) => place,
-                (Stage::Refused, Some(id)) => {
-                    self.reject(conn, id.clone(), RejectCode::NoSuchConversation);
+        for Entry { recipient, message, entry, stage, submitted, delivered, .. } in entries {
+            let (place, is_new) = match (stage, &submitted) {
+                (Stage::Stored(place, is_new), _) => (place, is_new),
+                (why, Some(id)) => {
+                    self.reject(conn, id.clone(), unstored(&why));
                     continue;
                 }
-                (Stage::Failed, Some(id)) => {
-                    self.reject(conn, id.clone(), RejectCode::Unavailable);
-                    continue;
-                }
-                _ => continue,
+                (_, None) => continue,
             };
             let id = submitted.clone().unwrap_or_else(|| UNKNOWN.0.to_vec().into());
+            let letter = Letter { message, entry, id: id.clone(), place };
             if delivered || done.contains(&submitted) {
                 self.accepted(conn, id, &recipient, place);
                 continue;
             }
-            if submitted.is_some() {
-                let rest = self.queues.get_mut(&conn).into_iter().flatten();
-                rest.filter(|entry| entry.submitted == submitted).for_each(|entry| entry.delivered = true);
-                done.push(submitted.clone());
-            }
-            let topic = match &recipient {
-                Recipient::User(to) => Topic::User(to.clone()),
-                Recipient::Group(to) => Topic::Group(to.clone()),
-            };
-            let stored = (MessageId((*id).try_into().unwrap()), place);
-            self.publish(topic, Some(stored), encode(&message));
-            let copied = matches!(&recipient, Recipient::User(to) if to.as_str() != sender);
-            if copied {
-                self.publish(Topic::User(user(&sender)), Some(stored), encode(&message));
-            }
-            self.deliver_stored(&recipient, &message, (id.clone(), place), Some(conn));
-            if copied {
-                self.push(&sender, &recipient, &message, (id.clone(), place), Some(conn));
+            if is_new {
+                if submitted.is_some() {
+                    let rest = self.queues.get_mut(&conn).into_iter().flatten();
+                    rest.filter(|entry| entry.submitted == submitted)
+                        .for_each(|entry| entry.delivered = true);
+                    done.push(submitted.clone());
+                }
+                self.publish_letter(&recipient, &letter);
+                self.deliver(&recipient, &letter, Some(conn));
+                self.deliver_to_concerned(&recipient, &letter, conn);
+            } else {
+                self.tell_place(&recipient, &letter, conn);
             }
             if submitted.is_some() {
                 self.accepted(conn, id, &recipient, place);
@@ -243,43 +251,45 @@ impl Model {
         }
     }
 
-    /// A stored message reaches those who are entitled to it, each in the form that it understands.
-    fn deliver_stored(
-        &mut self,
-        recipient: &Recipient,
-        message: &Message,
-        (id, place): (Bytes, Place),
-        origin: Option<ConnId>,
-    ) {
+    /// What is in the log reaches those who are entitled to it, each in the form that it understands: also the sender's
+    /// other devices, if it is not another engine's, which publishes it for those too.
+    pub(super) fn deliver(&mut self, recipient: &Recipient, letter: &Letter, origin: Option<ConnId>) {
+        let sender = letter.message.from.clone();
         match recipient {
             Recipient::User(to) => {
-                self.deliver_to_user(to.as_str(), message, origin);
-                let with = Recipient::User(user(&message.from));
-                self.push(to.as_str(), &with, message, (id, place), origin);
+                if letter.entry.is_none() {
+                    self.deliver_to_user(to.as_str(), &letter.message, origin);
+                }
+                self.push(to.as_str(), &letter.delivery(&Recipient::User(user(&sender))), origin);
+                if origin.is_some() && to.as_str() != sender {
+                    self.push(&sender, &letter.delivery(recipient), origin);
+                }
             }
             Recipient::Group(to) => {
-                let sender = message.from.clone();
-                self.deliver_to_group(to.as_str(), message.clone(), &sender);
-                let members = self.people.values().filter(|p| p.groups.iter().any(|g| g == to.as_str()));
-                let conns = members.flat_map(|person| person.conns.clone());
-                let conns: Vec<_> = conns.filter(|conn| Some(*conn) != origin).collect();
-                self.push_to(conns, &session::delivery(recipient, place, id, message));
+                if letter.entry.is_none() {
+                    self.deliver_to_group(to.as_str(), letter.message.clone(), &sender);
+                }
+                self.push_to_group(to.as_str(), &letter.delivery(recipient), origin);
             }
         }
     }
 
-    /// A stored message reaches a user's sessions, to whom the conversation is `of`.
-    fn push(
-        &mut self,
-        name: &str,
-        of: &Recipient,
-        message: &Message,
-        (id, place): (Bytes, Place),
-        origin: Option<ConnId>,
-    ) {
+    /// A frame that sessions may miss reaches those of a user.
+    pub(super) fn push(&mut self, name: &str, frame: &Frame, origin: Option<ConnId>) {
         let conns = self.people.get(name).map(|person| person.conns.clone()).unwrap_or_default();
-        let conns = conns.into_iter().filter(|conn| Some(*conn) != origin).collect();
-        self.push_to(conns, &session::delivery(of, place, id, message));
+        self.push_to(conns.into_iter().filter(|conn| Some(*conn) != origin).collect(), frame);
+    }
+
+    /// The same of a group's members.
+    pub(super) fn push_to_group(&mut self, name: &str, frame: &Frame, origin: Option<ConnId>) {
+        let conns = self.members(name).into_iter().filter(|conn| Some(*conn) != origin).collect();
+        self.push_to(conns, frame);
+    }
+
+    /// The connections of a group's members who are here.
+    pub(super) fn members(&self, name: &str) -> Vec<ConnId> {
+        let members = self.people.values().filter(|person| person.groups.iter().any(|group| group == name));
+        members.flat_map(|person| person.conns.clone()).collect()
     }
 
     fn push_to(&mut self, conns: Vec<ConnId>, frame: &Frame) {
@@ -326,42 +336,37 @@ impl Model {
         if message.from.is_empty() {
             return;
         }
-        let stored = record.stored.map(|(id, place)| (Bytes::from(id.0.to_vec()), place));
-        match &record.topic {
-            Topic::Everyone => self.deliver_to_everyone(&message),
-            Topic::Presence(_) => {}
-            Topic::User(to)
-                if record.stored.is_some() && to.as_str() == message.from && message.to != message.from =>
-            {
-                if message.to.is_empty() || message.to.len() > 128 {
-                    return;
+        let letter = record.stored.map(|(id, place)| {
+            let (message, id) = (message.clone(), Bytes::from(id.0.to_vec()));
+            Letter { message, entry: None, id, place }
+        });
+        match (&record.topic, letter) {
+            (Topic::Everyone, _) => self.deliver_to_everyone(&message),
+            (Topic::Presence(_), _) => {}
+            (Topic::User(to), Some(letter)) if to.as_str() == message.from && message.to != message.from => {
+                if (1..=128).contains(&message.to.len()) {
+                    let with = Recipient::User(user(&message.to));
+                    self.push(to.as_str(), &letter.delivery(&with), None);
                 }
-                let (id, place) = record.stored.unwrap();
-                let with = Recipient::User(user(&message.to));
-                self.push(to.as_str(), &with, &message, (id.0.to_vec().into(), place), None);
             }
-            Topic::User(to) => {
+            (Topic::User(to), letter) => {
                 if let Some(ends) = ends_call(&message) {
                     self.signalled(to.as_str(), &message.from, ends);
                 }
-                match stored {
-                    Some(stored) => {
-                        self.deliver_stored(&Recipient::User(to.clone()), &message, stored, None);
-                    }
+                match letter {
+                    Some(letter) => self.deliver(&Recipient::User(to.clone()), &letter, None),
                     None => self.deliver_to_user(to.as_str(), &message, None),
                 }
             }
-            Topic::Group(to) => match stored {
-                Some(stored) => self.deliver_stored(&Recipient::Group(to.clone()), &message, stored, None),
-                None => {
-                    let sender = message.from.clone();
-                    self.deliver_to_group(to.as_str(), message, &sender);
-                }
-            },
+            (Topic::Group(to), Some(letter)) => self.deliver(&Recipient::Group(to.clone()), &letter, None),
+            (Topic::Group(to), None) => {
+                let sender = message.from.clone();
+                self.deliver_to_group(to.as_str(), message, &sender);
+            }
         }
     }
 
-    fn publish(&mut self, topic: Topic, stored: Option<(MessageId, Place)>, message: Bytes) {
+    pub(super) fn publish(&mut self, topic: Topic, stored: Option<(MessageId, Place)>, message: Bytes) {
         if self.config.peers {
             self.expected.published.push(Record { topic, stored, message });
         }
@@ -507,7 +512,7 @@ impl Entry {
             sender_name: self.message.from_username.as_str().into(),
             url: self.message.url.as_str().into(),
             file_suffix: self.message.file_suffix.as_str().into(),
-            subject: switchboard_engine::Subject::Message,
+            subject: self.entry.as_ref().map_or(Subject::Message, subject),
         }
     }
 }

@@ -1,7 +1,14 @@
 //! The reference model: what a server must do, with the simplest data that can say it. It has no tables
 //! of keys, no timers and no buffers to reuse, so it can be read as the specification.
+//!
+//! Left out, and judged by the simulator and by scenarios: who is here and calls of sessions, as they are made of
+//! time-outs and of what several engines say to each other, which one engine's histories cannot show; and what is sent
+//! again to classic clients, which depends on what a store has in its logs, and this one makes its answers up. Who may
+//! change a group is the store's to say: here it says anything.
 
 mod chat;
+mod entries;
+mod live;
 mod outbox;
 mod session;
 
@@ -10,10 +17,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use switchboard_engine::{
-    Answer, CloseReason, ConnId, DevicePolicy, DirectoryChange, DirectoryChangeKind, Event, FileUpload,
-    Frame, Instant, Place, Protocol, Recipient, Record, Request, ServerConfig, Topic,
+    Answer, CloseReason, ConnId, Denial, DevicePolicy, DirectoryChange, DirectoryChangeKind, Event,
+    FileUpload, Frame, Instant, Note, Place, Protocol, Recipient, Record, Request, ServerConfig, Topic,
 };
-use switchboard_proto::classic::Message;
+use switchboard_proto::{classic::Message, v1::Content};
 
 use self::{outbox::Outbox, session::Session};
 use crate::store::{group, user};
@@ -33,6 +40,7 @@ pub(crate) struct Expected {
     /// With the number that the model gives to each.
     pub(crate) requests: Vec<(usize, Request)>,
     pub(crate) published: Vec<Record>,
+    pub(crate) told: Vec<Note>,
 }
 
 impl Expected {
@@ -160,6 +168,8 @@ struct Entry {
     sender: String,
     recipient: Recipient,
     message: Message,
+    /// What it is, if it is no message.
+    entry: Option<Content>,
     cost: u64,
     stage: Stage,
     /// The id that a session has given it.
@@ -174,8 +184,10 @@ enum Stage {
     File(usize),
     Ready,
     Storing(usize),
-    Stored(Place),
+    /// With whether this request has stored it.
+    Stored(Place, bool),
     Refused,
+    Denied(Denial),
     Failed,
 }
 
@@ -192,6 +204,7 @@ pub(crate) enum Purpose {
     Entry(ConnId),
     Heads(ConnId),
     Fetch(ConnId),
+    Marks(ConnId),
 }
 
 /// A request, and until when an answer counts.
@@ -300,7 +313,7 @@ impl Model {
             }
             Event::Answered { .. } => unreachable!("answers have numbers here"),
             Event::Published(record) => self.published(record),
-            Event::Told(_) => {}
+            Event::Told(note) => self.told(note),
             Event::DirectoryChanged(change) => self.directory_changed(change),
             Event::Shutdown => {
                 self.stopping.get_or_insert(self.now + self.config.close_timeout);
@@ -317,6 +330,7 @@ impl Model {
                 Purpose::Entry(conn) => self.settle(conn, number, answer),
                 Purpose::Heads(conn) => self.heads_loaded(conn, answer),
                 Purpose::Fetch(conn) => self.fetched(conn, number, answer),
+                Purpose::Marks(conn) => self.marks_stored(conn, number, answer),
             }
         }
         self.finish();

@@ -76,6 +76,11 @@ impl Outbox {
         self.sends(frame.len(), None)
     }
 
+    /// What is worth nothing to who reads slowly.
+    pub(crate) fn hint(&mut self, frame: &Bytes, limit_bytes: u64) -> Fate {
+        if self.fits(frame.len(), limit_bytes) { self.sends(frame.len(), None) } else { Fate::Dropped }
+    }
+
     /// A live picture: it waits for its predecessor, and replaces one that waits already.
     pub(crate) fn picture(&mut self, frame: &Bytes, picture: &Picture, limits: &Limits) -> Fate {
         if let Some(place) = self.waiting.iter().position(|(other, _)| other == picture) {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use switchboard_engine::{
-    Answer, CloseReason, ConnId, Frame, Instant, Messages, Place, Range, Recipient, Request, Undone,
+    Answer, CloseReason, ConnId, Frame, Instant, Marks, Messages, Place, Range, Recipient, Request, Undone,
 };
 use switchboard_proto::{
     Message as _,
@@ -14,7 +14,11 @@ use switchboard_proto::{
     },
 };
 
-use super::{Entry, Model, Out, Purpose, Stage, State, outbox::Fate};
+use super::{
+    Entry, Model, Out, Purpose, Stage, State,
+    live::{Marking, some_marks},
+    outbox::Fate,
+};
 use crate::store::{group, user};
 
 /// What a session waits for.
@@ -25,6 +29,8 @@ pub(crate) struct Session {
     heads: Option<HeadsRun>,
     /// Number of the request, the client's number, and the conversation.
     pub(crate) fetches: Vec<(usize, u64, Recipient)>,
+    /// Marks on their way into the store.
+    pub(crate) markings: Vec<Marking>,
 }
 
 #[derive(Clone, Debug)]
@@ -37,7 +43,7 @@ struct HeadsRun {
 
 impl Session {
     pub(super) fn new(hello_by: Instant) -> Self {
-        Self { hello_by, lags: false, heads: None, fetches: Vec::new() }
+        Self { hello_by, lags: false, heads: None, fetches: Vec::new(), markings: Vec::new() }
     }
 
     pub(super) fn retry_at(&self) -> Option<Instant> {
@@ -49,7 +55,7 @@ pub(super) fn encode(body: Body) -> Frame {
     Frame::Message(ServerFrame { body: Some(body) }.encode_to_vec().into())
 }
 
-fn conversation(of: &Recipient) -> Option<Conversation> {
+pub(super) fn conversation(of: &Recipient) -> Option<Conversation> {
     let peer = match of {
         Recipient::User(user) => Peer::User(user.to_string()),
         Recipient::Group(group) => Peer::Group(group.to_string()),
@@ -57,7 +63,7 @@ fn conversation(of: &Recipient) -> Option<Conversation> {
     Some(Conversation { peer: Some(peer) })
 }
 
-fn recipient(of: Option<&Conversation>) -> Option<Recipient> {
+pub(super) fn recipient(of: Option<&Conversation>) -> Option<Recipient> {
     match of?.peer.as_ref()? {
         Peer::User(id) => (1..=128).contains(&id.len()).then(|| Recipient::User(user(id))),
         Peer::Group(id) => (1..=128).contains(&id.len()).then(|| Recipient::Group(group(id))),
@@ -66,24 +72,6 @@ fn recipient(of: Option<&Conversation>) -> Option<Recipient> {
 
 fn body(bytes: &Bytes) -> Option<client_frame::Body> {
     ClientFrame::decode(bytes.clone()).ok()?.body
-}
-
-/// A stored message for those to whom the conversation is `of`.
-pub(super) fn delivery(of: &Recipient, place: Place, id: Bytes, message: &Message) -> Frame {
-    encode(Body::Delivery(Delivery {
-        conversation: conversation(of),
-        epoch: place.epoch,
-        seq: place.seq,
-        message_id: id,
-        from: message.from.clone(),
-        content: Some(Content {
-            kind: message.content_type.cast_unsigned(),
-            text: message.content.clone(),
-            file: message.url.clone(),
-            ..Content::default()
-        }),
-        stored_at_ms: place.stored_at_ms,
-    }))
 }
 
 impl Model {
@@ -110,11 +98,10 @@ impl Model {
                 self.send(conn, &encode(Body::Heartbeat(Heartbeat { nonce })));
             }
             client_frame::Body::Resync(resync) => self.tell_heads(conn, &resync.cursors),
+            client_frame::Body::Mark(mark) => self.mark(conn, name, &mark),
+            client_frame::Body::Typing(typing) => self.types(name, &typing),
             // Left out: the histories have none of these.
-            client_frame::Body::Mark(_)
-            | client_frame::Body::Typing(_)
-            | client_frame::Body::Watch(_)
-            | client_frame::Body::Call(_) => {}
+            client_frame::Body::Watch(_) | client_frame::Body::Call(_) => {}
         }
     }
 
@@ -158,11 +145,12 @@ impl Model {
     fn submit(&mut self, conn: ConnId, name: &str, submit: Submit, cost: u64) {
         let id = submit.message_id.clone();
         let content = submit.content.unwrap_or_default();
-        // Edits, recalls and changes of groups the histories leave out: `session_entries` has them.
+        // Entries that are wrong in themselves the histories leave out: `hostile_frames` has them.
         let is_right = id.len() == 16
             && match content.kind {
                 1 => !content.text.is_empty() && content.file.is_empty(),
                 2..=5 => !content.file.is_empty() && !content.file.contains('/'),
+                21..=23 => true,
                 _ => false,
             };
         let Some(to) = recipient(submit.conversation.as_ref()).filter(|_| is_right) else {
@@ -175,6 +163,7 @@ impl Model {
             Recipient::User(user) => (user.to_string(), 1),
             Recipient::Group(group) => (group.to_string(), 2),
         };
+        let entry = (content.kind > 5).then(|| content.clone());
         let message = Message {
             avatar: self.people[name].avatar.clone(),
             from_username: name.into(),
@@ -190,6 +179,7 @@ impl Model {
             sender: name.into(),
             recipient: to,
             message,
+            entry,
             cost,
             stage: Stage::Ready,
             submitted: Some(id),
@@ -342,14 +332,17 @@ impl Model {
             }
         };
         let is_known = |head: &switchboard_engine::Head| {
-            run.cursors.contains(&(head.conversation.clone(), head.epoch, head.seq))
+            // The cursors of the histories know of no marks.
+            [head.own, head.peer] == [Marks::default(); 2]
+                && run.cursors.contains(&(head.conversation.clone(), head.epoch, head.seq))
         };
         let heads = heads.iter().filter(|head| !is_known(head)).map(|head| Head {
             conversation: conversation(&head.conversation),
             epoch: head.epoch,
             seq: head.seq,
             first_seq: head.first_seq,
-            ..Head::default()
+            own: some_marks(head.own),
+            peer: some_marks(head.peer),
         });
         let heads: Vec<_> = heads.collect();
         let mut frames: Vec<_> =
@@ -405,6 +398,7 @@ impl Model {
         self.stop_heads(conn);
         let session = self.conns.get_mut(&conn).unwrap().session.take().unwrap();
         session.fetches.into_iter().for_each(|(number, ..)| self.asked[number].open = false);
+        session.markings.into_iter().for_each(|marking| self.asked[marking.number].open = false);
     }
 }
 

@@ -18,7 +18,7 @@ mod signs;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use switchboard_engine::{Action, ConnId, Frame, Topic};
+use switchboard_engine::{Action, ConnId, Frame, Request, Topic};
 use switchboard_proto::v1::{Head, Heads, Welcome, server_frame::Body};
 
 pub(crate) use marks::{Mark, Noting, Telling};
@@ -145,6 +145,8 @@ impl Check {
                 conn.is_some() && (conn == self.cause.conn || self.is_signalling && session::is_signal(bytes))
             }
             Action::Unsubscribe(Topic::Presence(_)) | Action::Tell(_) => true,
+            // What it lacked counts as missing no more, or what has arrived at others is told.
+            Action::Request { request: Request::StoreReceived(_), .. } => true,
             Action::Send { .. }
             | Action::Close { .. }
             | Action::Abort { .. }

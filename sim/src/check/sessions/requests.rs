@@ -73,9 +73,9 @@ impl Check {
     }
 
     /// The engine asks for a part of a log.
-    pub(crate) fn asks_messages(&mut self, ticket: u64, range: &Range) -> Option<Use> {
+    pub(crate) fn asks_messages(&mut self, shard: usize, ticket: u64, range: &Range) -> Option<Use> {
         let Some((conn, of)) = self.cause.fetches.pop_front() else {
-            self.fail("protocol", |_| format!("nobody asks for {range:?}"));
+            self.asks_missed(shard, ticket, range);
             return None;
         };
         let user = self.seats[conn as usize].user;

@@ -70,6 +70,28 @@ impl Spec {
         }
     }
 
+    /// A session has said of a call what nobody can: it is told so.
+    pub(super) fn expects_no_such_call(&mut self, conn: ConnKey, id: Option<CallKey>) {
+        let now_us = self.now_us;
+        let duty = Duty::Refused { conn, id, since_us: now_us };
+        self.due_then(now_us + 2 * self.limits.bound_us, duty);
+    }
+
+    pub(in crate::spec) fn judge_refused(&mut self, conn: ConnKey, id: Option<CallKey>, since_us: u64) {
+        let line = &self.lines[conn as usize];
+        let heard = match (&line.talk, id) {
+            (Some(talk), Some(id)) => talk.calls.get(&id).is_some_and(|part| part.is_doubtful),
+            (Some(talk), None) => talk.malformed_calls.front().is_none_or(|at_us| *at_us > since_us),
+            (None, _) => true,
+        };
+        let certain = self.could_ring(conn, since_us) && self.is_served(conn, since_us) && !line.refused;
+        if !heard && certain {
+            self.unheard(since_us, |spec| {
+                format!("{} says of a call what nobody can, and is not told so", spec.name(conn))
+            });
+        }
+    }
+
     /// A call does not hang: it rings no longer than it may, and is on only while the other side has it too.
     pub(in crate::spec) fn judge_hang(&mut self, conn: ConnKey, id: CallKey) {
         let Some(part) = self.part_of(conn, &id).filter(|part| part.is_open && !part.is_doubtful) else {

@@ -66,6 +66,9 @@ impl Spec {
         if !self.was_welcome(ring) || !self.was_calm(ring.at_us) {
             return true;
         }
+        // The other side learns of it once the store has answered, and may be in a call by then that has begun later.
+        let well = self.health.store_was_well(ring.at_us);
+        let rung_us = ring.at_us + if well { bound_us } else { self.limits.answer_us };
         self.calls.calls.iter().any(|(other_id, other)| {
             other_id != id
                 && other.rings.iter().any(|with| {
@@ -85,7 +88,7 @@ impl Spec {
                                     // Each server where the callee is says for itself whether it is in a call.
                                     let theirs = [with.caller, with.callee].contains(&ring.callee);
                                     let concerns = user == ring.caller || (self.limits.has_peers && theirs);
-                                    concerns && with.at_us <= ring.at_us + bound_us
+                                    concerns && with.at_us <= rung_us
                                 })
                 })
         })

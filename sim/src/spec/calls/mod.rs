@@ -114,15 +114,20 @@ impl Spec {
         let (user, now_us) = (self.lines[conn as usize].user, self.now_us);
         let Ok(id) = CallKey::try_from(call.call_id.as_ref()) else {
             if let Some(talk) = self.talk(conn) {
-                talk.malformed_calls += 1;
+                talk.malformed_calls.push_back(now_us);
             }
-            return;
+            return self.expects_no_such_call(conn, None);
         };
         let number = self.calls.signals.len() as u32;
         let Some(talk) = self.lines[conn as usize].talk.as_deref_mut() else { return };
         let part = talk.calls.entry(id).or_default();
         part.said += 1;
         let kind = call.kind();
+        let is_own = wire::index(&call.user) == Some(user);
+        if kind == Kind::Unspecified || kind == Kind::Ring && (is_own || call.user.is_empty()) {
+            self.expects_no_such_call(conn, Some(id));
+        }
+        let Some(part) = self.part(conn, id) else { return };
         match kind {
             Kind::Ring => {
                 let opens = !part.is_open;
@@ -157,10 +162,9 @@ impl Spec {
     pub(super) fn hears_call(&mut self, conn: ConnKey, call: &v1::Call) {
         let user = self.lines[conn as usize].user;
         let Ok(id) = CallKey::try_from(call.call_id.as_ref()) else {
-            let left = self.talk(conn).and_then(|talk| talk.malformed_calls.checked_sub(1));
-            match (left, self.talk(conn)) {
-                (Some(left), Some(talk)) if call.end() == End::NoSuchCall => talk.malformed_calls = left,
-                _ => self.fail("protocol", |spec| format!("{} hears {call:?} unasked", spec.name(conn))),
+            let is_asked = self.talk(conn).is_some_and(|talk| talk.malformed_calls.pop_front().is_some());
+            if !is_asked || call.end() != End::NoSuchCall {
+                self.fail("protocol", |spec| format!("{} hears {call:?} unasked", spec.name(conn)));
             }
             return;
         };
@@ -182,7 +186,7 @@ impl Spec {
             });
         };
         match (call.end(), call.kind()) {
-            (End::Unspecified, Kind::Ring) => self.hears_ring(conn, id, ring),
+            (End::Unspecified, Kind::Ring) => self.hears_ring(conn, id, from, call.outgoing),
             (End::Unspecified, Kind::Accept) => self.hears_accept(conn, id, ring),
             (End::Unspecified, Kind::Signal) => self.hears_signal(conn, id, from, &call.payload),
             (End::Unspecified, Kind::Unspecified | Kind::Decline | Kind::HangUp) => {
@@ -242,19 +246,22 @@ impl Spec {
         }
     }
 
-    fn hears_ring(&mut self, conn: ConnKey, id: CallKey, ring: Ring) {
+    /// A session is rung by another user, or is told that it rings itself: two may ring each other with the same id.
+    fn hears_ring(&mut self, conn: ConnKey, id: CallKey, other: u16, is_outgoing: bool) {
         self.goes_on(conn, id, "it rings");
-        let user = self.lines[conn as usize].user;
-        if user == ring.caller {
-            if self.device(conn) != self.device(ring.conn) {
-                self.fail("no-leak", |spec| {
-                    format!("{} hears that another device of its user rings", spec.name(conn))
-                });
-            }
-        } else if !self.may_know(user, ring.caller, ring.at_us) {
+        let (user, device) = (self.lines[conn as usize].user, self.device(conn));
+        let (caller, callee) = if is_outgoing { (user, other) } else { (other, user) };
+        let rings = self.calls.calls.get(&id).map_or(&[][..], |seen| seen.rings.as_slice());
+        let rings = || rings.iter().filter(|ring| (ring.caller, ring.callee) == (caller, callee));
+        let own = rings().any(|ring| is_outgoing && self.device(ring.conn) == device);
+        let is_known = rings().any(|ring| self.may_know(user, caller, ring.at_us));
+        let is_rung = !is_outgoing && rings().next().is_some();
+        if !own && !is_rung {
             self.fail("no-leak", |spec| {
-                format!("{} is rung by the stranger u{}", spec.name(conn), ring.caller)
+                format!("{} hears that another device of its user rings", spec.name(conn))
             });
+        } else if !own && !is_known {
+            self.fail("no-leak", |spec| format!("{} is rung by the stranger u{caller}", spec.name(conn)));
         }
         self.opens(conn, id);
     }

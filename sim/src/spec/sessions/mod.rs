@@ -8,7 +8,10 @@ mod heads;
 mod pages;
 mod submits;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use switchboard_engine::{FRAME_COST_BYTES, MessageId};
@@ -80,8 +83,8 @@ pub(super) struct Talk {
     caught_up_us: Option<u64>,
     pub(super) typing: super::typing::SignsHeard,
     pub(super) calls: BTreeMap<super::calls::CallKey, super::calls::Part>,
-    /// Frames of calls whose ids cannot be, which were not answered yet.
-    pub(super) malformed_calls: u32,
+    /// When frames of calls whose ids cannot be were said that were not answered yet, oldest first.
+    pub(super) malformed_calls: VecDeque<u64>,
     pub(super) watches: super::presence::Watches,
     /// How far its user's logs were when it said Hello.
     pub(super) heads: Vec<(LogKey, u64, u64)>,

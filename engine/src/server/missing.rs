@@ -1,0 +1,46 @@
+//! What some classic connections of a user lack, so that it does not count as arrived although others have it.
+
+use alloc::{collections::BTreeSet, vec::Vec};
+
+use super::receipts::Entry;
+use crate::storage::Recipient;
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(super) struct Missing {
+    /// They lack what nobody knows.
+    unknown: bool,
+    single: BTreeSet<Entry>,
+    /// Logs of which they lack everything from these places on.
+    from: Vec<Entry>,
+}
+
+impl Missing {
+    /// Nobody knows what is lacking: it may be everything.
+    pub(super) const fn anything(&mut self) {
+        self.unknown = true;
+    }
+
+    /// A place is lacking.
+    pub(super) fn one(&mut self, entry: &Entry) {
+        self.single.insert(entry.clone());
+    }
+
+    /// A place is lacking, and all behind it.
+    pub(super) fn from(&mut self, entry: Entry) {
+        self.from.push(entry);
+    }
+
+    pub(super) fn has(&self, conversation: &Recipient, epoch: u64, seq: u64) -> bool {
+        if self.unknown {
+            return true;
+        }
+        let is_behind =
+            |log: &Entry| log.conversation == *conversation && log.epoch == epoch && log.seq <= seq;
+        if self.from.iter().any(is_behind) {
+            return true;
+        }
+        !self.single.is_empty()
+            && self.single.contains(&Entry { conversation: conversation.clone(), epoch, seq })
+    }
+}
