@@ -2,7 +2,8 @@
 
 use std::error::Error;
 
-use switchboard::client::{Client, Content, Event, SqliteStore, State};
+use switchboard::client::{Client, Content, Event, MessageId, SqliteStore, State, SubmitError};
+use switchboard_engine::SubmitError::AlreadyPending;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -14,8 +15,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     echo(&url, &user, &file).await
 }
 
-/// Answers until the client ends. With its store in a file, a bot that is killed and started again answers what
-/// was said in between, and nothing twice.
+/// Answers until the client ends. With its store in a file, a bot that is killed and started again answers what was
+/// said in between. What it had not done with when it was killed, it is told again.
 pub(crate) async fn echo(url: &str, user: &str, file: &str) -> Result<(), Box<dyn Error>> {
     let store = SqliteStore::open(file)?;
     let (client, mut events) = Client::builder(url.parse()?, user.parse()?).store(store).start().await?;
@@ -23,8 +24,14 @@ pub(crate) async fn echo(url: &str, user: &str, file: &str) -> Result<(), Box<dy
         if let Event::Message { conversation, message, .. } = event {
             println!("{}: {}", message.from, message.content.text);
             if !message.own {
+                // Under the same id whenever it is the same answer, so that the server stores it once.
+                let id = MessageId(message.id.0.map(|byte| !byte));
+                let answer = Content::text(&message.content.text);
                 // Resolves when the answer is kept; the client sees to it that it is sent.
-                client.submit(conversation, Content::text(&message.content.text)).await?;
+                match client.submit_as(id, conversation, answer).await {
+                    Ok(_) | Err(SubmitError::Refused(AlreadyPending)) => {}
+                    Err(error) => return Err(error.into()),
+                }
             }
         } else if let Event::State(state) = event {
             eprintln!("{state:?}");

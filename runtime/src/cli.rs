@@ -8,7 +8,10 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use hyper::Uri;
 use switchboard_engine::{GroupId, Recipient, UserId};
 
-use crate::config::{self, ConfigErrors, Layers, Loaded};
+use crate::{
+    client::{ServerUrl, UrlError},
+    config::{self, ConfigErrors, Layers, Loaded},
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -267,8 +270,11 @@ fn one_line(error: &dyn Error) -> String {
 
 fn ws_url(text: &str) -> Result<Uri, String> {
     let url: Uri = text.parse().map_err(|error| format!("{error}"))?;
-    match url.scheme_str() {
-        Some("ws") if url.host().is_some() => Ok(url),
-        Some(_) | None => Err("must be like ws://HOST:PORT; TLS (wss) is not spoken".to_owned()),
+    match ServerUrl::new(&url) {
+        Ok(_) => Ok(url),
+        Err(UrlError::Scheme | UrlError::Host | UrlError::Syntax) => {
+            Err("must be like ws://HOST:PORT; TLS (wss) is not spoken".to_owned())
+        }
+        Err(error @ UrlError::Socket) => Err(error.to_string()),
     }
 }

@@ -21,6 +21,9 @@ pub enum UrlError {
     /// There is no host in it.
     #[error("the URL must name a host, like ws://HOST:PORT")]
     Host,
+    /// It names a user's socket, whose address is made from the server's.
+    #[error("give the server's URL without /socket.io and ?user=, which are added: ws://HOST:PORT")]
+    Socket,
     /// It is no URL.
     #[error("not a URL: it must be like ws://HOST:PORT")]
     Syntax,
@@ -41,12 +44,16 @@ impl ServerUrl {
     /// The server of `ws://HOST[:PORT][/FOLDER][?QUERY]`. The default port is 80.
     ///
     /// # Errors
-    /// If the scheme is another one, or there is no host.
+    /// If the scheme is another one, there is no host, or it is the address of a socket already.
     pub fn new(url: &Uri) -> Result<Self, UrlError> {
         if url.scheme_str() != Some("ws") {
             return Err(UrlError::Scheme);
         }
         let host = url.host().filter(|host| !host.is_empty()).ok_or(UrlError::Host)?;
+        let names_user = |query: &str| query.split('&').any(|part| part.starts_with("user="));
+        if url.path().trim_end_matches('/').ends_with("/socket.io") || url.query().is_some_and(names_user) {
+            return Err(UrlError::Socket);
+        }
         Ok(Self {
             host: host.to_owned(),
             port: url.port_u16().unwrap_or(DEFAULT_PORT),
@@ -122,5 +129,13 @@ mod tests {
         assert_eq!(server("wss://h"), Err(UrlError::Scheme));
         assert_eq!(server("http://h"), Err(UrlError::Scheme));
         assert_eq!(server("/x"), Err(UrlError::Scheme));
+    }
+
+    #[test]
+    fn the_address_of_a_users_socket_is_no_servers() {
+        for url in ["ws://h/socket.io?user=eve", "ws://h/x/socket.io", "ws://h?key=1&user=eve"] {
+            assert_eq!(server(url), Err(UrlError::Socket), "{url}");
+        }
+        assert!(server("ws://h/socket.io-behind-this/x?superuser=1").is_ok());
     }
 }

@@ -10,6 +10,7 @@ use super::{
     handle::Client,
     link::Target,
     queue::{Events, QueueLimits, queue},
+    retell::Retelling,
     store::{MemoryStore, Store, StoreError, StoreThread},
     task::Task,
 };
@@ -113,6 +114,8 @@ impl<S: Store> ClientBuilder<S> {
         let store = StoreThread::start(store)?;
         let owner = user.clone();
         let resume = store.call(move |store| store.open(&owner, device_id)).await?;
+        let taken = store.call(|store| store.taken()).await?;
+        let retelling = Retelling::new(&resume.cursors, taken);
         if !resume.cursors.is_empty() {
             config.history = History::All;
         }
@@ -123,7 +126,7 @@ impl<S: Store> ClientBuilder<S> {
         let (sender, events) = queue(events);
         let first = State::Closed(switchboard_engine::ClosedReason::NotStarted);
         let (states, state) = watch::channel(first);
-        let task = Task::new(driver, store.clone(), commands, sender, states);
+        let task = Task::new(driver, store.clone(), commands, sender, states, retelling);
         tokio::spawn(task.run(connect));
         Ok((Client { user, commands: to_task, state, store }, events))
     }

@@ -15,7 +15,8 @@ pub enum Event {
     /// The connection's state is another one now. States that nobody has read are replaced by newer ones.
     State(State),
     /// The next message of a conversation, an own one too: within an epoch each is told once, in the order of
-    /// `seq`, without gaps other than those told by `Skipped`.
+    /// `seq`, without gaps other than those told by `Skipped`. Those that were not taken before the application ended
+    /// are told again when it is back, before any other.
     Message {
         /// The conversation; if it is one-to-one, the other user.
         conversation: Recipient,
@@ -170,6 +171,27 @@ impl State {
 }
 
 impl Event {
+    /// How far a conversation is taken once this is: its epoch and place.
+    pub(super) fn progress(&self) -> Option<(Recipient, (u64, u64))> {
+        match self {
+            Self::Message { conversation, epoch, message } => {
+                Some((conversation.clone(), (*epoch, message.seq)))
+            }
+            Self::Skipped { conversation, epoch, seq } => Some((conversation.clone(), (*epoch, *seq))),
+            Self::Reset { conversation } => Some((conversation.clone(), (0, 0))),
+            Self::State(_)
+            | Self::Marked { .. }
+            | Self::Typing { .. }
+            | Self::Named { .. }
+            | Self::Accepted { .. }
+            | Self::Rejected { .. }
+            | Self::Call { .. }
+            | Self::Presence { .. }
+            | Self::CaughtUp
+            | Self::Stalled => None,
+        }
+    }
+
     /// What it counts in the queue of events.
     pub(super) fn bytes(&self) -> usize {
         let content = match self {

@@ -374,8 +374,9 @@ impl Client {
     }
 
     /// Closes the connection, within [`SessionConfig::close_timeout`](engine::SessionConfig::close_timeout), and
-    /// the store, and ends the client, for all its handles. What is pending is in the store. Once this returns,
-    /// another client can be started on the store.
+    /// the store, and ends the client, for all its handles. What is pending is in the store. The last event that was
+    /// given counts as taken; messages in those that follow are told again by the next client of the store. Once this
+    /// returns, another client can be started on it.
     pub async fn close(&self) {
         // An error says that the client has ended, which is what is wanted.
         let _ = self.ask(|done| Command::End { done }).await;

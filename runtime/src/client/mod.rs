@@ -24,12 +24,18 @@
 //! # What it promises
 //! The client's half of what docs/protocol.md promises:
 //! - what was submitted is in the store, and is sent until it has one fate, across lost connections and restarts;
-//! - each message of each conversation is told once, in order, and is in the store before it is told;
+//! - each message of each conversation is told in order, and is in the store before it is told. It is told once, unless the
+//!   application ends before it has taken it: then the next client of the store tells it again;
 //! - everything is bounded: what is pending ([`SessionLimits`](switchboard_engine::SessionLimits)), the commands
 //!   that wait (64, then callers wait), and the events ([`ClientBuilder::event_limits`], then the connection waits).
 //!
-//! An application that stops between reading an event and acting on it is not told again: what is in the store is
-//! the truth, and events say that there is something new.
+//! # After a crash
+//! A message is taken when the application asks for the event after it, or [closes](Client::close) the client. What was
+//! stored and not taken when the process ended is told again by the next client of the store, before anything new, with
+//! the edits and recalls that the store knows: so whoever acts on a message before asking for the next event misses none,
+//! and may see the last ones twice. An answer that must not be given twice is [submitted](Client::submit_as) under an id
+//! that follows from what it answers: the server stores it once. Other events, the fates of messages among them, are not
+//! told again: [`Client::pending`] and the store have what is true.
 //!
 //! # The classic protocol
 //! [`Classic`] speaks it, over the same connections. It knows no acknowledgements, no order and no history.
@@ -45,6 +51,7 @@
 //! | `classic` | the classic protocol's client |
 //! | `builder`, `handle`, `event` | what applications see of a session protocol's client |
 //! | `task`, `queue` | what is behind it: the session with its store, and the events on their way |
+//! | `retell` | what an earlier client has stored and its application has not taken |
 //! | `store` | what is kept: in memory, in an SQLite file, or by the application |
 
 mod address;
@@ -57,6 +64,7 @@ mod handle;
 mod link;
 mod queue;
 mod reader;
+mod retell;
 mod store;
 mod task;
 mod writer;
@@ -74,6 +82,7 @@ pub use queue::Events;
 pub use reader::ReadError;
 pub use store::{Change, MemoryStore, SqliteStore, Store, StoreError, Summary, changed_by};
 pub use switchboard_engine::{
-    CallEnd, CallId, CallNews, ClosedReason, Content, GroupChange, GroupId, History, LogMessage, LossCause,
-    Marks, MessageId, PendingSubmit, Place, Recipient, RejectReason, Resume, Role, Subject, UserId,
+    CallEnd, CallId, CallNews, ClosedReason, Content, GroupChange, GroupId, History, LogCursor, LogMessage,
+    LossCause, Marks, MessageId, PendingSubmit, Place, Recipient, RejectReason, Resume, Role, Subject,
+    UserId,
 };

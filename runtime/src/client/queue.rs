@@ -1,13 +1,14 @@
 //! The events on their way to the application: a queue whose limits slow down who fills it, and lose nothing.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
 
 use futures_core::Stream;
+use switchboard_engine::Recipient;
 use tokio::sync::Notify;
 
 use super::event::Event;
@@ -23,6 +24,8 @@ pub(super) struct QueueLimits {
 struct Shared {
     inner: Mutex<Inner>,
     room: Notify,
+    /// The application has taken something.
+    progress: Notify,
     limits: QueueLimits,
 }
 
@@ -30,6 +33,10 @@ struct Shared {
 struct Inner {
     events: VecDeque<Event>,
     bytes: usize,
+    /// How far its conversation is taken when the event that was given last is.
+    given: Option<(Recipient, (u64, u64))>,
+    /// Epoch and place up to which each conversation was taken since this was asked for last.
+    taken: BTreeMap<Recipient, (u64, u64)>,
     /// The task that waits for an event.
     reader: Option<Waker>,
     /// Nobody will read any more.
@@ -38,13 +45,24 @@ struct Inner {
     ended: bool,
 }
 
+impl Inner {
+    /// What was given last is taken. Returns whether that is worth keeping.
+    fn take_given(&mut self) -> bool {
+        let given = self.given.take();
+        let is_news = given.is_some();
+        self.taken.extend(given);
+        is_news
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A client's events, in order. [`Events::next`] and the [`Stream`] give the same ones.
+/// A client's events, in order. [`Events::next`] and the [`Stream`] give the same ones. Whoever asks for the next one has
+/// taken the one before.
 ///
 /// They wait in a queue of bounded length and size. When it is full the client reads nothing more from its
 /// connection ([`Event::Stalled`]), so whoever has this reads it, or drops it: without it, events are thrown
@@ -57,7 +75,8 @@ pub struct Events(Arc<Shared>);
 pub(super) struct EventSender(Arc<Shared>);
 
 pub(super) fn queue(limits: QueueLimits) -> (EventSender, Events) {
-    let shared = Arc::new(Shared { inner: Mutex::default(), room: Notify::new(), limits });
+    let shared =
+        Arc::new(Shared { inner: Mutex::default(), room: Notify::new(), progress: Notify::new(), limits });
     (EventSender(Arc::clone(&shared)), Events(shared))
 }
 
@@ -82,6 +101,26 @@ impl EventSender {
         if let Some(reader) = reader {
             reader.wake();
         }
+    }
+
+    /// Whether nobody will read any more.
+    pub(super) fn is_unread(&self) -> bool {
+        self.0.lock().unread
+    }
+
+    /// How far conversations were taken since this was asked last.
+    pub(super) fn taken(&self) -> BTreeMap<Recipient, (u64, u64)> {
+        std::mem::take(&mut self.0.lock().taken)
+    }
+
+    /// The application says that it has done what it wants with what it was given.
+    pub(super) fn take_given(&self) {
+        self.0.lock().take_given();
+    }
+
+    /// Waits until something was taken. Cancel-safe.
+    pub(super) async fn progress(&self) {
+        self.0.progress.notified().await;
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -119,8 +158,12 @@ impl Events {
     /// The next event, if there is one without waiting.
     pub fn try_next(&mut self) -> Option<Event> {
         let mut inner = self.0.lock();
+        if inner.take_given() {
+            self.0.progress.notify_one();
+        }
         let event = inner.events.pop_front()?;
         inner.bytes -= event.bytes();
+        inner.given = event.progress();
         drop(inner);
         self.0.room.notify_one();
         Some(event)

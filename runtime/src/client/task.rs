@@ -18,6 +18,7 @@ use super::{
     handle::{Ended, Older, OlderError, SubmitError, Unaccepted},
     link::LinkError,
     queue::EventSender,
+    retell::{Page, Retelling},
     store::{Change, StoreError, StoreThread},
 };
 
@@ -65,12 +66,17 @@ struct Batch {
 /// The store's answer to a batch, and what follows from it.
 type Commit = Pin<Box<dyn Future<Output = (Result<(), StoreError>, Vec<Then>)> + Send>>;
 
+/// The store's messages that are to be told again.
+type Reading = Pin<Box<dyn Future<Output = Result<Vec<Arc<LogMessage>>, StoreError>> + Send>>;
+
 pub(super) struct Task {
     driver: Driver<Session>,
     store: StoreThread,
     commands: mpsc::Receiver<Command>,
     events: EventSender,
     states: watch::Sender<State>,
+    /// What is told before the connection is looked at.
+    retelling: Retelling,
     /// What gathers for the store.
     batch: Batch,
     /// Who waits for the fate of a message that was submitted.
@@ -93,6 +99,7 @@ impl Task {
         commands: mpsc::Receiver<Command>,
         events: EventSender,
         states: watch::Sender<State>,
+        retelling: Retelling,
     ) -> Self {
         Self {
             driver,
@@ -100,6 +107,7 @@ impl Task {
             commands,
             events,
             states,
+            retelling,
             batch: Batch::default(),
             fates: HashMap::new(),
             older: HashMap::new(),
@@ -131,6 +139,7 @@ impl Task {
 
     async fn serve(&mut self) -> Result<(), StoreError> {
         let mut commit: Option<Commit> = None;
+        let mut reading: Option<Reading> = None;
         loop {
             self.gather();
             if commit.is_none() {
@@ -142,6 +151,11 @@ impl Task {
             }
             let full = self.batch.then.len() >= BATCH_LIMIT;
             let stalled = self.is_stalled();
+            if reading.is_none() && !stalled {
+                reading = self.read_again();
+            }
+            let retells = reading.is_some() && !self.ending;
+            let idle = commit.is_none();
             let Self { driver, commands, events, .. } = self;
             let written = async {
                 match &mut commit {
@@ -149,14 +163,25 @@ impl Task {
                     None => std::future::pending().await,
                 }
             };
+            let read = async {
+                match &mut reading {
+                    Some(reading) => reading.await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 command = commands.recv(), if !full && !self.ending => self.command(command),
+                messages = read => {
+                    reading = None;
+                    self.retelling.read(messages?).into_iter().for_each(|event| self.events.push(event));
+                }
                 (written, then) = written => {
                     commit = None;
                     written?;
                     then.into_iter().for_each(|then| self.follow(then));
                 }
-                () = driver.step(), if !full && !stalled => {}
+                () = driver.step(), if !full && !stalled && !retells => {}
+                () = events.progress(), if idle => {}
                 () = events.room(), if stalled => {}
             }
         }
@@ -174,6 +199,18 @@ impl Task {
         stalled
     }
 
+    /// Reads what is to be told again next.
+    fn read_again(&mut self) -> Option<Reading> {
+        if self.ending || self.events.is_unread() {
+            self.retelling.stop();
+        }
+        let Page { conversation, after_seq, limit } = self.retelling.next()?;
+        let store = self.store.clone();
+        Some(Box::pin(async move {
+            store.call(move |store| store.messages_after(&conversation, after_seq, limit)).await
+        }))
+    }
+
     /// Takes what the session tells into the batch.
     fn gather(&mut self) {
         while let Some(told) = self.driver.try_next() {
@@ -186,6 +223,9 @@ impl Task {
 
     /// Gives the batch to the store, if there is something for it; does what has nothing to wait for.
     fn commit(&mut self) -> Option<Commit> {
+        for (conversation, (epoch, seq)) in self.events.taken() {
+            self.keep(Change::Taken { conversation, epoch, seq });
+        }
         loop {
             let Batch { changes, then } = mem::take(&mut self.batch);
             if !changes.is_empty() {
@@ -352,6 +392,7 @@ impl Task {
             Some(Command::Do(act)) => self.driver.command(act),
             Some(Command::End { done }) => {
                 self.ended.push(done);
+                self.events.take_given();
                 self.end();
             }
             None => self.end(),

@@ -1,6 +1,9 @@
 //! `switchboard serve`: the server, from the command line to the signal that ends it.
 
-use std::{io, process};
+use std::{
+    io, process,
+    time::{Duration, Instant},
+};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -9,7 +12,11 @@ use crate::{
     server::{Server, ServerError, StopHandle},
 };
 
-/// Runs a server until SIGTERM, SIGINT or SIGHUP. A second signal ends the process at once.
+/// Signals within this time after the first are the same event: a terminal that is closed tells its processes so, and so
+/// does its shell; `timeout` signals its child, and then its group.
+const REPEAT_TIME: Duration = Duration::from_secs(1);
+
+/// Runs a server until SIGTERM, SIGINT or SIGHUP. A second signal, a second later or more, ends the process at once.
 ///
 /// # Errors
 /// If the server cannot start, or a part of it fails.
@@ -68,12 +75,35 @@ impl Signals {
 
     async fn watch(mut self, stop: StopHandle) {
         self.next().await;
+        let first = Instant::now();
         tracing::info!(
             "stopping: connections are closed and what was accepted is stored; signal again to cut off"
         );
         stop.stop();
-        self.next().await;
+        loop {
+            self.next().await;
+            if !is_repeat(first, Instant::now()) {
+                break;
+            }
+        }
         tracing::warn!("cut off by a second signal");
         process::exit(1);
+    }
+}
+
+/// Whether a signal is the first one once more.
+fn is_repeat(first: Instant, now: Instant) -> bool {
+    now.duration_since(first) < REPEAT_TIME
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_within_a_second_is_the_first_signal_once_more() {
+        let first = Instant::now();
+        let after = |ms| is_repeat(first, first + Duration::from_millis(ms));
+        assert_eq!([0, 999, 1_000, 5_000].map(after), [true, true, false, false]);
     }
 }

@@ -92,6 +92,54 @@ async fn a_restarted_client_goes_on_where_it_stopped() {
 }
 
 #[tokio::test]
+async fn what_was_stored_and_not_taken_when_the_program_died_is_told_again_before_anything_new() {
+    let data = folder();
+    let server = TestServer::start(data.path());
+    let (bob, _) = server.client("bob").start().await.unwrap();
+    for text in ["one", "two", "three"] {
+        say(&bob, &with("alice"), text).await;
+    }
+    let store = MemoryStore::default();
+    {
+        // A program that dies takes its tasks along: nothing of the client is closed.
+        let dying = tokio::task::spawn_blocking({
+            let (url, store) = (server.url(), store.clone());
+            move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async {
+                    let builder = Client::builder(url, user("alice")).configure(hurried).store(store);
+                    let (alice, mut events) = builder.start().await.unwrap();
+                    assert_eq!(heard(&mut events).await.seq, 1);
+                    // Asks for the next one, so that one is taken, and dies with two, while three is on its way.
+                    assert_eq!(heard(&mut events).await.seq, 2);
+                    // Everything is in the store.
+                    soon("online", alice.state_when(|state| matches!(state, State::Online))).await.unwrap();
+                });
+            }
+        });
+        dying.await.unwrap();
+    }
+    say(&bob, &with("alice"), "four").await;
+    let builder = server.client("alice").store(store.clone()).connecting(false);
+    let (alice, mut events) = builder.start().await.unwrap();
+    let mut told = Vec::new();
+    while told.last() != Some(&3) {
+        told.push(heard(&mut events).await.seq);
+    }
+    // That one was taken may have been on its way into the store.
+    assert!(told == [2, 3] || told == [1, 2, 3], "{told:?}");
+    alice.connect().await.unwrap();
+    assert_eq!(heard(&mut events).await.seq, 4);
+    soon("closing", alice.close()).await;
+    // Closed with the last one taken: nothing is told again.
+    let builder = server.client("alice").store(store).connecting(false);
+    let (alice, mut events) = builder.start().await.unwrap();
+    alice.connect().await.unwrap();
+    say(&bob, &with("alice"), "five").await;
+    assert_eq!(heard(&mut events).await.seq, 5);
+}
+
+#[tokio::test]
 async fn a_message_waits_for_a_server_and_survives_its_restart() {
     let data = folder();
     let server = TestServer::start(data.path());

@@ -268,6 +268,30 @@ fn a_group_is_called_what_was_told_last() {
 }
 
 #[test]
+fn how_far_the_application_is_outlives_the_conversation() {
+    both(|again| {
+        let mut store = again();
+        store.open(&user("alice"), DEVICE).unwrap();
+        assert_eq!(store.taken().unwrap(), []);
+        let taken = |epoch, seq| Change::Taken { conversation: with("bob"), epoch, seq };
+        store.apply(&[told(&with("bob"), 9, 1), told(&with("bob"), 9, 2), taken(9, 1)]).unwrap();
+        store.apply(&[told(&with("bob"), 9, 4), taken(9, 2)]).unwrap();
+        assert_eq!(texts(&store.messages_after(&with("bob"), 1, 10).unwrap()), ["text 2", "text 4"]);
+        assert_eq!(texts(&store.messages_after(&with("bob"), 0, 1).unwrap()), ["text 1"]);
+        assert!(store.messages_after(&with("carol"), 0, 1).unwrap().is_empty());
+        drop(store);
+        let mut store = again();
+        store.open(&user("alice"), DEVICE).unwrap();
+        let cursor = |epoch, seq| LogCursor { conversation: with("bob"), epoch, seq };
+        assert_eq!(store.taken().unwrap(), [cursor(9, 2)]);
+        store.apply(&[Change::Reset { conversation: with("bob") }]).unwrap();
+        assert_eq!(store.taken().unwrap(), [cursor(9, 2)]);
+        store.apply(&[taken(0, 0)]).unwrap();
+        assert_eq!(store.taken().unwrap(), [cursor(0, 0)]);
+    });
+}
+
+#[test]
 fn a_file_of_version_1_is_brought_to_the_newest() {
     let data = folder();
     let file = data.path().join("client.db");
@@ -276,10 +300,12 @@ fn a_file_of_version_1_is_brought_to_the_newest() {
     store.apply(&[told(&with("bob"), 9, 1)]).unwrap();
     drop(store);
     let older = rusqlite::Connection::open(&file).unwrap();
-    older.execute_batch("DROP TABLE group_names; PRAGMA user_version = 1;").unwrap();
+    older.execute_batch("DROP TABLE group_names; DROP TABLE taken; PRAGMA user_version = 1;").unwrap();
     drop(older);
     let mut store = SqliteStore::open(&file).unwrap();
     assert_eq!(store.open(&user("alice"), DEVICE).unwrap().cursors[0].seq, 1);
+    // What it had told then is not told again.
+    assert_eq!(store.taken().unwrap(), [LogCursor { conversation: with("bob"), epoch: 9, seq: 1 }]);
     let group = Recipient::Group(GroupId::new("crew").unwrap());
     store
         .apply(&[told(&group, 9, 1), Change::Named { conversation: group, name: "The crew".into() }])

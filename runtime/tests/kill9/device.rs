@@ -320,12 +320,21 @@ impl Life {
                 let who = format!("{} {}, {conversation:?}", self.user, self.number);
                 let mut known = self.lock();
                 let view = known.views.entry(conversation).or_default();
+                // What was stored and not taken before is told again.
+                if message.seq <= view.last() {
+                    let kept = view.entries.iter().find(|kept| kept.seq == message.seq);
+                    assert_eq!(kept, Some(&entry(&message)), "{who}: what is told again is what was kept");
+                    return;
+                }
                 assert_eq!(message.seq, view.last() + 1, "{who}: one after the other");
                 view.entries.push(entry(&message));
             }
             Event::Skipped { conversation, seq, .. } => {
                 let mut known = self.lock();
                 let view = known.views.entry(conversation).or_default();
+                if seq <= view.skipped {
+                    return;
+                }
                 assert!(view.entries.is_empty(), "what was said before the user came comes first");
                 view.skipped = seq;
             }

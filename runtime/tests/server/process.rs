@@ -98,6 +98,19 @@ impl Process {
         self.child.wait().unwrap();
     }
 
+    /// Signals the process again and again until it ends.
+    pub(crate) fn exit_when_signalled(&mut self, name: &str) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the process has not ended within {PATIENCE:?}");
+            self.signal(name);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     /// Waits for the process to end.
     pub(crate) fn exit(&mut self) -> ExitStatus {
         wait(&mut self.child)

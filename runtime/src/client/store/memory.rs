@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::Bound,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -39,6 +40,8 @@ struct Memory {
     logs: BTreeMap<Recipient, Log>,
     /// What groups are called.
     names: BTreeMap<Recipient, Arc<str>>,
+    /// Epoch and place up to which the application has taken what it was told.
+    taken: BTreeMap<Recipient, (u64, u64)>,
     /// Moves of cursors so far.
     moves: u64,
     submits: Vec<PendingSubmit>,
@@ -106,6 +109,9 @@ impl Memory {
             }
             Change::Named { conversation, name } => {
                 self.names.insert(conversation.clone(), Arc::clone(name));
+            }
+            Change::Taken { conversation, epoch, seq } => {
+                self.taken.insert(conversation.clone(), (*epoch, *seq));
             }
             Change::Reset { conversation } => {
                 self.logs.remove(conversation);
@@ -214,6 +220,29 @@ impl Store for MemoryStore {
             log.messages.range(..end).rev().map(|(_, message)| Arc::clone(message)).take(limit).collect()
         });
         Ok(run_before(before_seq, newest_first))
+    }
+
+    fn messages_after(
+        &mut self,
+        conversation: &Recipient,
+        after_seq: u64,
+        limit: u32,
+    ) -> Result<Vec<Arc<LogMessage>>, StoreError> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let after = (Bound::Excluded(after_seq), Bound::Unbounded);
+        Ok(self.with(|memory| {
+            let Some(log) = memory.logs.get(conversation) else { return Vec::new() };
+            log.messages.range(after).map(|(_, message)| Arc::clone(message)).take(limit).collect()
+        }))
+    }
+
+    fn taken(&mut self) -> Result<Vec<LogCursor>, StoreError> {
+        let cursor = |(conversation, (epoch, seq)): (&Recipient, &(u64, u64))| LogCursor {
+            conversation: conversation.clone(),
+            epoch: *epoch,
+            seq: *seq,
+        };
+        Ok(self.with(|memory| memory.taken.iter().map(cursor).collect()))
     }
 
     fn conversations(&mut self, limit: u32) -> Result<Vec<Summary>, StoreError> {

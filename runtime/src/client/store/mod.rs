@@ -9,7 +9,7 @@ mod thread;
 use std::sync::Arc;
 
 use switchboard_engine::{
-    LogMessage, Marks, MessageId, PendingSubmit, Place, Recipient, RejectReason, Resume, UserId,
+    LogCursor, LogMessage, Marks, MessageId, PendingSubmit, Place, Recipient, RejectReason, Resume, UserId,
 };
 
 pub use changes::changed_by;
@@ -53,6 +53,24 @@ pub trait Store: Send + 'static {
         before_seq: u64,
         limit: u32,
     ) -> Result<Vec<Arc<LogMessage>>, StoreError>;
+
+    /// At most `limit` messages of a conversation after the place `after_seq`, in ascending order, as edits and recalls
+    /// have left them. There may be gaps between them.
+    ///
+    /// # Errors
+    /// Whatever keeps them from being read.
+    fn messages_after(
+        &mut self,
+        conversation: &Recipient,
+        after_seq: u64,
+        limit: u32,
+    ) -> Result<Vec<Arc<LogMessage>>, StoreError>;
+
+    /// How far the application has taken what it was told, as [`Change::Taken`] has said last of each conversation.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being read.
+    fn taken(&mut self) -> Result<Vec<LogCursor>, StoreError>;
 
     /// Conversations of which something was received, those that moved last first; at most `limit`.
     ///
@@ -143,8 +161,17 @@ pub enum Change {
         /// Its name.
         name: Arc<str>,
     },
+    /// The application has taken what it was told of the conversation up to this place: it needs not be told again.
+    Taken {
+        /// The conversation.
+        conversation: Recipient,
+        /// Which log of the conversation; 0: it has taken that a log is gone, and nothing of another one.
+        epoch: u64,
+        /// The place.
+        seq: u64,
+    },
     /// Nothing of the conversation is true any more, its cursor and marks neither. What is pending stays, and so does a
-    /// group's name.
+    /// group's name, and how far the conversation was taken.
     Reset {
         /// The conversation.
         conversation: Recipient,

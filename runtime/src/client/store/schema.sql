@@ -1,4 +1,4 @@
--- A client's store, version 1; `schema_2.sql` has what version 2 adds. One user's device at one server.
+-- A client's store, version 1; `schema_2.sql` and `schema_3.sql` have what later versions add. One user's device at one server.
 -- Epochs are 64 bits without a sign, kept as the signed number of the same bits.
 CREATE TABLE owner (
     only INTEGER PRIMARY KEY CHECK (only = 1),

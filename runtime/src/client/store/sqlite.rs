@@ -21,9 +21,10 @@ use super::{
 /// Marks a database as a client's ("SWBC").
 const APPLICATION_ID: i32 = 0x5357_4243;
 /// The version of the schema.
-const VERSION: i32 = 2;
+const VERSION: i32 = 3;
 /// What makes each version out of the one before it.
-const SCHEMA: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
+const SCHEMA: [&str; 3] =
+    [include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 /// How long a client waits for one that is just closing the same file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -185,6 +186,32 @@ impl Store for SqliteStore {
         Ok(run_before(before_seq, newest_first.map_err(self.failed("read"))?))
     }
 
+    fn messages_after(
+        &mut self,
+        conversation: &Recipient,
+        after_seq: u64,
+        limit: u32,
+    ) -> Result<Vec<Arc<LogMessage>>, StoreError> {
+        let (is_group, peer) = key(conversation);
+        let select =
+            "SELECT seq, id, sender, kind, text, file, subject, stored_at_ms, own, changed_seq, is_recalled
+                      FROM messages
+                      WHERE is_group = ?1 AND peer = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4";
+        let params = params![is_group, peer, after_seq.cast_signed(), limit];
+        self.all(select, params, |row| message_at(row).map(Arc::new)).map_err(self.failed("read"))
+    }
+
+    fn taken(&mut self) -> Result<Vec<LogCursor>, StoreError> {
+        let taken = self.all("SELECT is_group, peer, epoch, seq FROM taken", [], |row| {
+            Ok(LogCursor {
+                conversation: conversation_at(row, 0)?,
+                epoch: u64_at(row, 2)?,
+                seq: u64_at(row, 3)?,
+            })
+        });
+        taken.map_err(self.failed("read"))
+    }
+
     fn conversations(&mut self, limit: u32) -> Result<Vec<Summary>, StoreError> {
         // What is counted is what `is_unread` says.
         let select = "SELECT is_group, peer, epoch, seq, own_delivered, own_read, peer_delivered, peer_read,
@@ -260,6 +287,13 @@ fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()>
             transaction.prepare_cached(update)?.execute(params![is_group, peer, epoch, delivered, read])?;
         }
         Change::Named { conversation, name } => call(transaction, conversation, name)?,
+        Change::Taken { conversation, epoch, seq } => {
+            let (is_group, peer) = key(conversation);
+            let upsert = "INSERT INTO taken (is_group, peer, epoch, seq) VALUES (?1, ?2, ?3, ?4)
+                          ON CONFLICT DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq";
+            let params = params![is_group, peer, epoch.cast_signed(), seq.cast_signed()];
+            transaction.prepare_cached(upsert)?.execute(params)?;
+        }
         Change::Reset { conversation } => {
             let conversation = key(conversation);
             for delete in [

@@ -9,9 +9,10 @@ use switchboard_engine::{
 };
 
 use super::{
-    Chat, ChatError, HISTORY_MESSAGES, TYPING_TIMEOUT,
-    conversation::{Clock as _, Line},
+    Chat, ChatError, HISTORY_MESSAGES, TYPING_TIMEOUT, Wanted,
+    conversation::{Clock as _, LastOwn, Line, Submission},
     input::{self, Command},
+    past::{Patience, past},
     terminal::LocalTime,
     text,
 };
@@ -34,7 +35,9 @@ impl Chat {
             }
             // A client that has ended tells so by its events.
             Command::Connect => self.client.connect().await.unwrap_or_default(),
-            Command::More => self.more().await?,
+            // What was said before is on its way.
+            Command::More if self.gathers() => {}
+            Command::More => self.fetch(Wanted::More),
             Command::To(user) => self.turn_to(Recipient::User(user)).await?,
             Command::Group(group) => {
                 let group = self.conversation.group(group);
@@ -71,47 +74,55 @@ impl Chat {
     async fn turn_to(&mut self, conversation: Recipient) -> Result<(), ChatError> {
         self.types(false).await;
         self.read = 0;
-        let line = self.conversation.turn_to(conversation.clone());
+        let line = self.conversation.turn_to(conversation);
         self.show(line).await?;
         self.watch().await;
-        let messages = self.client.messages(conversation, 0, self.history).await?;
-        self.show_history(&messages).await?;
-        if messages.is_empty() && self.client.state().is_connected() { self.more().await } else { Ok(()) }
+        self.fetch(Wanted::Turned);
+        Ok(())
     }
 
-    /// Shows older messages: those of the store, or else the server's, once they come.
-    async fn more(&mut self) -> Result<(), ChatError> {
-        let (conversation, before) = (self.conversation.current().clone(), self.conversation.oldest_shown());
-        let count = if self.history == 0 { HISTORY_MESSAGES } else { self.history };
-        let messages = match before {
-            0 => Vec::new(),
-            before => self.client.messages(conversation.clone(), before, count).await?,
-        };
-        if !messages.is_empty() {
-            return self.show_history(&messages).await;
-        }
-        if let Some(earlier) = self.older.take() {
+    /// Wants older messages of the current conversation. What was wanted before is not.
+    pub(super) fn fetch(&mut self, wanted: Wanted) {
+        if let Some((_, earlier)) = self.older.take() {
             earlier.abort();
         }
-        let client = self.client.clone();
-        self.older = Some(tokio::spawn(async move {
-            client.fetch_older(conversation, before, count).await.map(|older| older.messages)
-        }));
-        Ok(())
+        let patience = match wanted {
+            Wanted::Beginning | Wanted::Turned => Patience::Short,
+            Wanted::More => Patience::Endless,
+        };
+        let count = if self.history == 0 { HISTORY_MESSAGES } else { self.history };
+        let (conversation, before) = (self.conversation.current().clone(), self.conversation.oldest_shown());
+        let past = past(self.client.clone(), conversation, before, count, patience);
+        self.older = Some((wanted, tokio::spawn(past)));
     }
 
     /// Older messages have come.
     pub(super) async fn fetched(
         &mut self,
+        wanted: Wanted,
         fetched: Result<Vec<Arc<LogMessage>>, OlderError>,
     ) -> Result<(), ChatError> {
+        self.conversation.begin(false);
         let nothing = match fetched {
-            Ok(messages) if !messages.is_empty() => return self.show_history(&messages).await,
-            Ok(_) | Err(OlderError::Refused(FetchError::NothingOlder)) => "this is the beginning".to_owned(),
-            Err(OlderError::NoSuchConversation) => "nothing was said here yet".to_owned(),
-            Err(error) => format!("no older messages: {error}"),
+            Ok(messages) if !messages.is_empty() => {
+                self.show_history(&messages).await?;
+                None
+            }
+            Ok(_) if wanted != Wanted::More => None,
+            Ok(_) | Err(OlderError::Refused(FetchError::NothingOlder)) => {
+                Some("this is the beginning".to_owned())
+            }
+            Err(OlderError::NoSuchConversation) if wanted == Wanted::Beginning => None,
+            Err(OlderError::NoSuchConversation) => Some("nothing was said here yet".to_owned()),
+            Err(error) => Some(format!("no older messages: {error}")),
         };
-        self.show(Line::Status(nothing)).await
+        if let Some(nothing) = nothing {
+            self.show(Line::Status(nothing)).await?;
+        }
+        if wanted == Wanted::Beginning && self.terminal.is_some() {
+            self.show_unread().await?;
+        }
+        Ok(())
     }
 
     /// Sends a text. In a pipe, one that finds no room is held until there is some; nothing is read meanwhile.
@@ -123,25 +134,28 @@ impl Chat {
                 self.held = Some(text);
                 Ok(())
             }
-            submitted => self.submitted(&text::quote(&text), submitted).await,
+            submitted => {
+                let submission = Submission { what: text::quote(&text), is_message: true };
+                self.submitted(submission, submitted).await
+            }
         }
     }
 
     /// Submits something that is no message to the current conversation.
     async fn submit(&mut self, content: Content) -> Result<(), ChatError> {
-        let what = text::describe(&content, |ms| LocalTime.time(ms));
+        let submission = Submission::new(&text::describe(&content, |ms| LocalTime.time(ms)), &content);
         let submitted = self.client.submit(self.conversation.current().clone(), content).await;
-        self.submitted(&what, submitted).await
+        self.submitted(submission, submitted).await
     }
 
     /// Changes the last message that was said here.
     async fn of_last(&mut self, change: impl FnOnce(u64) -> Content) -> Result<(), ChatError> {
-        match self.conversation.last_own() {
-            Some(seq) => self.submit(change(seq)).await,
-            None => {
-                self.show(Line::Status("you have said nothing here that could be changed".to_owned())).await
-            }
-        }
+        let why = match self.conversation.last_own() {
+            LastOwn::At(seq) => return self.submit(change(seq)).await,
+            LastOwn::Waits(quote) => format!("{quote} is not sent yet: wait for its ✓, and try again"),
+            LastOwn::Nothing => "you have said nothing here that could be changed".to_owned(),
+        };
+        self.show(Line::Status(why)).await
     }
 
     async fn change(&mut self, change: GroupChange) -> Result<(), ChatError> {
@@ -155,20 +169,21 @@ impl Chat {
 
     async fn create(&mut self, name: &str, invite_only: bool) -> Result<(), ChatError> {
         let what = format!("created the group {}", text::quote(name));
+        let submission = Submission { what, is_message: false };
         match self.client.create_group(name, invite_only).await {
             Ok((group, submitted)) => {
                 self.conversation.call(&group, name);
                 let line = self.conversation.turn_to(Recipient::Group(group));
                 self.show(line).await?;
-                self.submitted(&what, Ok(submitted)).await
+                self.submitted(submission, Ok(submitted)).await
             }
-            Err(error) => self.submitted(&what, Err(error)).await,
+            Err(error) => self.submitted(submission, Err(error)).await,
         }
     }
 
     async fn submitted(
         &mut self,
-        what: &str,
+        submission: Submission,
         submitted: Result<Submitted, SubmitError>,
     ) -> Result<(), ChatError> {
         let line = match submitted {
@@ -183,9 +198,9 @@ impl Chat {
                     State::Connecting { failures } => failures > 0,
                     State::Waiting { .. } | State::Closed(_) | State::Failed(_) => true,
                 };
-                self.conversation.taken(submitted.id(), what, waits)
+                self.conversation.taken(submitted.id(), submission, waits)
             }
-            Err(error) => Some(self.conversation.refused(what, &error)),
+            Err(error) => Some(self.conversation.refused(&submission.what, &error)),
         };
         match line {
             Some(line) => self.show(line).await,

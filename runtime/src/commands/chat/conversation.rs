@@ -2,6 +2,7 @@
 
 mod connection;
 mod names;
+mod pending;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,8 @@ use super::{
 use crate::client::{Event, Summary};
 
 use connection::chain;
+use pending::Pending;
+pub(super) use pending::{Submission, and_more};
 
 /// A line to show, without what depends on where it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,12 +50,20 @@ pub(super) struct Manner {
     pub(super) interactive: bool,
 }
 
-/// A message without a fate.
-#[derive(Debug)]
-struct Unaccepted {
-    quote: String,
-    /// The user was told that it waits.
-    told: bool,
+/// Whether an entry changes a message, and is none itself.
+pub(super) const fn is_change(entry: &LogMessage) -> bool {
+    matches!(entry.content.subject, Subject::Edit { .. } | Subject::Recall { .. })
+}
+
+/// The last message of the user in a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum LastOwn {
+    /// There is none, as far as was shown.
+    Nothing,
+    /// It is at this place.
+    At(u64),
+    /// It has no place yet.
+    Waits(String),
 }
 
 /// With whom the user talks, and what became of what was said.
@@ -63,7 +74,7 @@ pub(super) struct Conversation {
     current: Recipient,
     style: Style,
     manner: Manner,
-    unaccepted: BTreeMap<MessageId, Unaccepted>,
+    unaccepted: Pending,
     /// Said here, so that it needs not be shown when it comes back.
     said_here: BTreeSet<MessageId>,
     /// The place of the oldest message shown of the current conversation; none if none was.
@@ -77,11 +88,18 @@ pub(super) struct Conversation {
     names: BTreeMap<GroupId, String>,
     /// Who was told to be here or away last.
     presence_told: Option<(UserId, bool)>,
+    /// Nothing of the current conversation was shown yet: what comes by itself is shown with what was said before, once
+    /// that is here.
+    is_beginning: bool,
+    /// Of each conversation, this many entries of the past are in the store at the most; none if it has what was there.
+    history_limit: Option<u32>,
     /// Messages of other conversations that came before are in the count of what is unread.
     caught_up: bool,
     /// Messages that were turned away.
     lost: usize,
     was_online: bool,
+    /// The server has closed the connection, and only the user takes it up again.
+    is_closed: bool,
     /// The user is leaving: there will be no next try.
     leaving: bool,
 }
@@ -94,7 +112,7 @@ impl Conversation {
             current,
             style,
             manner,
-            unaccepted: BTreeMap::new(),
+            unaccepted: Pending::default(),
             said_here: BTreeSet::new(),
             oldest_shown: None,
             newest_shown: 0,
@@ -102,9 +120,12 @@ impl Conversation {
             shown: Shown::default(),
             names: BTreeMap::new(),
             presence_told: None,
+            is_beginning: false,
+            history_limit: None,
             caught_up: false,
             lost: 0,
             was_online: false,
+            is_closed: false,
             leaving: false,
         }
     }
@@ -126,20 +147,6 @@ impl Conversation {
         self.lost
     }
 
-    /// What has no fate, for a person to read; none if there is nothing.
-    pub(super) fn left_behind(&self) -> Option<String> {
-        let quote = &self.unaccepted.values().next()?.quote;
-        Some(match self.unaccepted.len() {
-            1 => quote.clone(),
-            count => format!("{quote} and {} more", count - 1),
-        })
-    }
-
-    /// Messages said here, or by an earlier client of the store, without a fate.
-    pub(super) fn unaccepted(&self) -> usize {
-        self.unaccepted.len()
-    }
-
     /// The place before which older messages of the current conversation are; 0 if none of it was shown.
     pub(super) fn oldest_shown(&self) -> u64 {
         self.oldest_shown.unwrap_or(0)
@@ -148,6 +155,26 @@ impl Conversation {
     /// How far the current conversation was shown; 0 if nothing of it was.
     pub(super) const fn newest_shown(&self) -> u64 {
         self.newest_shown
+    }
+
+    /// Everything that was stored when the connection began has been told.
+    pub(super) const fn has_caught_up(&self) -> bool {
+        self.caught_up
+    }
+
+    /// What comes of the current conversation waits for what was said before. False: no longer.
+    pub(super) const fn begin(&mut self, is_beginning: bool) {
+        self.is_beginning = is_beginning;
+    }
+
+    /// What was said before is waited for.
+    pub(super) const fn is_beginning(&self) -> bool {
+        self.is_beginning
+    }
+
+    /// This device is new, and is told this many entries of each conversation.
+    pub(super) const fn knows_latest(&mut self, entries: u32) {
+        self.history_limit = Some(entries);
     }
 
     /// How far the other side of a conversation is, from before, and what a group is called.
@@ -174,7 +201,12 @@ impl Conversation {
             }
             Recipient::User(_) => String::new(),
         };
-        Some(Line::Status(format!("{unread} unread: {command} {}{called}", neutral(id))))
+        let entries = summary.last_seq.saturating_sub(summary.own.read);
+        let or_more = match self.history_limit {
+            Some(limit) if entries > limit.into() => " or more",
+            Some(_) | None => "",
+        };
+        Some(Line::Status(format!("{unread}{or_more} unread: {command} {}{called}", neutral(id))))
     }
 
     /// From now on, only the end of the connection is worth telling.
@@ -186,6 +218,7 @@ impl Conversation {
     pub(super) fn turn_to(&mut self, conversation: Recipient) -> Line {
         self.current = conversation;
         (self.oldest_shown, self.newest_shown) = (None, 0);
+        self.is_beginning = false;
         let id = match &self.current {
             // To give to others.
             Recipient::Group(group) if self.names.get(group).is_some_and(|name| !name.is_empty()) => {
@@ -196,28 +229,10 @@ impl Conversation {
         Line::Status(format!("talking to {}{id}", self.label(&self.current)))
     }
 
-    /// Something was taken: it is pending. `waits` if there is no connection to send it over.
-    pub(super) fn taken(&mut self, id: MessageId, what: &str, waits: bool) -> Option<Line> {
-        self.unaccepted.insert(id, Unaccepted { quote: what.to_owned(), told: waits });
-        self.said_here.insert(id);
-        waits.then(|| Line::Status(format!("waiting for the connection: {what}")))
-    }
-
-    /// Something that an earlier client has left in the store.
-    pub(super) fn left_over(&mut self, id: MessageId, what: &str) -> Line {
-        self.unaccepted.insert(id, Unaccepted { quote: what.to_owned(), told: true });
-        Line::Status(format!("waiting for the connection: {what}"))
-    }
-
     /// Something was not taken.
     pub(super) fn refused(&mut self, what: &str, error: &dyn Error) -> Line {
         self.lost += 1;
         Line::Status(format!("not sent: {what}: {}", chain(error)))
-    }
-
-    /// The place of the last message that the user has said in the current conversation, as far as it was shown.
-    pub(super) fn last_own(&self) -> Option<u64> {
-        self.shown.last_own(&self.current, u64::MAX)
     }
 
     /// Messages of the current conversation from before those that were shown.
@@ -238,11 +253,14 @@ impl Conversation {
                 self.learn(&current, message);
             }
         }
-        // Edits and recalls have changed what they are about.
-        let shown = messages.iter().filter(|message| {
-            !matches!(message.content.subject, Subject::Edit { .. } | Subject::Recall { .. })
-        });
-        shown.map(|message| self.line(&current, message, clock)).collect()
+        let mut lines = Vec::new();
+        for message in messages {
+            // Edits and recalls have changed what they are about; what was said here stands on the screen.
+            if !self.said_here.remove(&message.id) && !is_change(message) {
+                lines.push(self.line(&current, message, clock));
+            }
+        }
+        lines
     }
 
     /// What the client says.
@@ -256,20 +274,16 @@ impl Conversation {
                 if conversation == self.current {
                     (self.oldest_shown, self.newest_shown) = (None, 0);
                 }
+                self.shown.forget(&conversation);
                 let name = self.label(&conversation);
                 vec![Line::Status(format!("the server has lost messages with {name}; what it has follows"))]
             }
-            Event::Accepted { id, .. } => match self.unaccepted.remove(&id) {
-                Some(Unaccepted { quote, told }) if self.manner.interactive || told => {
-                    vec![Line::Status(format!("{ACCEPTED} {quote}"))]
-                }
-                Some(_) | None => Vec::new(),
-            },
+            Event::Accepted { id, place } => self.accepted(id, place.seq).into_iter().collect(),
             Event::Rejected { id, text, .. } => {
                 self.lost += 1;
                 self.said_here.remove(&id);
-                let quote = self.unaccepted.remove(&id).map_or_else(String::new, |message| message.quote);
-                vec![Line::Status(format!("not sent: {quote}: the server does not take it: {text}"))]
+                let what = self.unaccepted.remove(id).map_or_else(String::new, |(_, said, _)| said.what);
+                vec![Line::Status(format!("not sent: {what}: the server does not take it: {text}"))]
             }
             Event::Named { conversation, name } => self.named(&conversation, &name).into_iter().collect(),
             Event::CaughtUp => {
@@ -297,6 +311,16 @@ impl Conversation {
         }
     }
 
+    /// Something has its place.
+    fn accepted(&mut self, id: MessageId, seq: u64) -> Option<Line> {
+        let (conversation, Submission { what, is_message }, told) = self.unaccepted.remove(id)?;
+        let line = (self.manner.interactive || told).then(|| Line::Status(format!("{ACCEPTED} {what}")));
+        if is_message {
+            self.shown.said(&conversation, seq, what);
+        }
+        line
+    }
+
     /// The other user of the current conversation has come or gone.
     fn presence(
         &mut self,
@@ -321,6 +345,9 @@ impl Conversation {
 
     fn heard(&mut self, conversation: &Recipient, message: &LogMessage, clock: &impl Clock) -> Option<Line> {
         if *conversation == self.current {
+            if self.is_beginning {
+                return None;
+            }
             self.oldest_shown.get_or_insert(message.seq);
             // It may have been shown as a part of the past, right after it was stored.
             if message.seq <= self.newest_shown {
@@ -330,11 +357,13 @@ impl Conversation {
             self.newest_shown = message.seq;
         }
         self.shown.add(conversation, message);
+        // Of a message that was not shown, a change that was made meanwhile is no news.
+        let is_news = self.shown.change(conversation, message).unwrap_or(self.caught_up);
         self.learn(conversation, message);
         if message.own && (self.said_here.remove(&message.id) || !self.manner.interactive) {
             return None;
         }
-        if *conversation != self.current && !self.caught_up {
+        if !is_news || (*conversation != self.current && !self.caught_up) {
             return None;
         }
         Some(self.line(conversation, message, clock))

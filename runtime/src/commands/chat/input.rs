@@ -23,6 +23,8 @@ const LINE_LIMIT_BYTES: u64 = 1 << 20;
 const READY_TIMEOUT: Duration = Duration::from_millis(500);
 /// That the user goes on typing is told at this interval.
 const TYPING_INTERVAL: Duration = Duration::from_secs(2);
+/// The longest time that somebody is muted for: a hundred years.
+const MUTE_LIMIT_MINUTES: u32 = 52_560_000;
 /// Lines that the editor remembers.
 const HISTORY_LINES: usize = 1000;
 
@@ -206,10 +208,15 @@ impl Command {
     fn mute(rest: &str) -> Self {
         let read = || {
             let (user, minutes) = rest.rsplit_once(char::is_whitespace)?;
-            let minutes = minutes.parse().ok().filter(|minutes| *minutes > 0)?;
+            let minutes =
+                minutes.parse().ok().filter(|minutes| (1..=MUTE_LIMIT_MINUTES).contains(minutes))?;
             Some(Self::Mute(UserId::new(user.trim()).ok()?, minutes))
         };
-        read().unwrap_or_else(|| Self::Wrong("/group mute USER MINUTES: as in /group mute bob 10".to_owned()))
+        read().unwrap_or_else(|| {
+            Self::Wrong(format!(
+                "/group mute USER MINUTES: as in /group mute bob 10; at most {MUTE_LIMIT_MINUTES} minutes"
+            ))
+        })
     }
 }
 
@@ -391,6 +398,7 @@ mod tests {
             "/group role bob king",
             "/group mute bob",
             "/group mute bob 0",
+            "/group mute bob 52560001",
             "/group invite",
         ] {
             assert!(matches!(Command::parse(line), Command::Wrong(_)), "{line}");

@@ -6,6 +6,7 @@
 //! | `actions` | commands, to what the client is asked for |
 //! | `conversation` | what the client says, to lines |
 //! | `shown` | what was shown lately, and its ticks |
+//! | `past` | what was said before, from the store or the server |
 //! | `text` | how lines look, and what a peer's text must not do |
 //! | `output` | lines to the screen |
 //! | `terminal` | the terminal, the clock on the wall, signals |
@@ -15,6 +16,7 @@ mod actions;
 mod conversation;
 mod input;
 mod output;
+mod past;
 mod shown;
 mod terminal;
 mod text;
@@ -25,13 +27,14 @@ use std::{
     time::Duration,
 };
 
-use switchboard_engine::{self as engine, ClosedReason, History, LogMessage, Recipient};
+use switchboard_engine::{ClosedReason, History, LogMessage, Recipient};
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
 use self::{
-    conversation::{Clock as _, Conversation, Line, Manner},
+    conversation::{Clock as _, Conversation, Line, Manner, Submission, and_more},
     input::{Command, Input},
     output::Output,
+    past::{Patience, past},
     terminal::{LocalTime, Signals, TerminalGuard, terminal},
     text::Style,
 };
@@ -39,7 +42,7 @@ use crate::{
     cli::ChatArgs,
     client::{
         Client, Event, Events, LinkError, MemoryStore, OlderError, ServerUrl, SqliteStore, StartError, State,
-        Store, StoreError, SubmitError, UrlError,
+        Store, StoreError, UrlError,
     },
 };
 
@@ -48,7 +51,7 @@ pub use output::OutputClosed;
 
 /// In a pipe: the server must be reached within this time.
 const REACH_TIMEOUT: Duration = Duration::from_secs(10);
-/// In a pipe: at the end of the input, everything must be accepted within this time.
+/// In a pipe: at the end of the input, something must be accepted every so often until everything is.
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long leaving a terminal waits for what was just typed, and then for the close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -132,10 +135,21 @@ pub fn chat(args: &ChatArgs) -> Result<(), ChatError> {
 /// What happens next.
 enum Turn {
     Told(Option<Event>),
-    Older(Result<Vec<Arc<LogMessage>>, OlderError>),
+    Older(Wanted, Result<Vec<Arc<LogMessage>>, OlderError>),
     Input(Option<Input>),
     Deadline,
     Signal,
+}
+
+/// Why older messages are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// The chat begins, and nothing was in the store.
+    Beginning,
+    /// The user has turned to another conversation.
+    Turned,
+    /// The user has asked for more.
+    More,
 }
 
 type Fetch = JoinHandle<Result<Vec<Arc<LogMessage>>, OlderError>>;
@@ -147,13 +161,15 @@ struct Chat {
     /// Messages of the past to show.
     history: u32,
     /// Older messages on their way.
-    older: Option<Fetch>,
+    older: Option<(Wanted, Fetch)>,
     input: mpsc::Receiver<Input>,
     input_ended: bool,
     output: Output,
     style: Style,
     /// A text that the client has no room for yet; in a pipe.
     held: Option<String>,
+    /// Messages that were read from a pipe and that the client has not taken, at the end.
+    unread: usize,
     /// In a pipe: when the server must have been reached, or have accepted everything. At a terminal: when
     /// whoever leaves has waited long enough.
     deadline: Option<Instant>,
@@ -206,6 +222,7 @@ impl Chat {
             output,
             style,
             held: None,
+            unread: 0,
             deadline,
             typing_until: None,
             read: 0,
@@ -217,15 +234,16 @@ impl Chat {
     async fn run(mut self, mut signals: Signals) -> Result<(), ChatError> {
         let mut result = self.recall().await;
         if result.is_ok() {
+            self.conversation.begin(self.history > 0 && self.conversation.newest_shown() == 0);
             result = self.converse(&mut signals).await;
         }
         let told = self.leave().await;
         self.output.finish().await;
-        drop(self.terminal);
         result.and(told)?;
-        let unsent =
-            if self.kept { 0 } else { self.conversation.unaccepted() + usize::from(self.held.is_some()) };
-        match self.conversation.lost() + unsent {
+        let kept = if self.kept { self.conversation.unaccepted() } else { 0 };
+        // Whoever sits there was told of each message that was turned away.
+        let lost = if self.terminal.is_some() { 0 } else { self.conversation.lost() };
+        match lost + self.conversation.unaccepted() - kept + self.unread {
             0 => Ok(()),
             count => Err(ChatError::Unsent(count)),
         }
@@ -235,15 +253,21 @@ impl Chat {
     async fn recall(&mut self) -> Result<(), ChatError> {
         self.watch().await;
         if self.terminal.is_some() {
-            for summary in self.client.conversations(SUMMARY_LIMIT).await? {
-                self.conversation.known_before(&summary);
+            let summaries = self.client.conversations(SUMMARY_LIMIT).await?;
+            if summaries.is_empty() {
+                self.conversation.knows_latest(self.history);
             }
-            let messages = self.client.messages(self.conversation.current().clone(), 0, self.history).await?;
-            self.show_history(&messages).await?;
+            summaries.iter().for_each(|summary| self.conversation.known_before(summary));
+        }
+        if self.history > 0 {
+            let current = self.conversation.current().clone();
+            let kept = past(self.client.clone(), current, 0, self.history, Patience::Short).await;
+            self.show_history(&kept.unwrap_or_default()).await?;
         }
         for submit in self.client.pending().await.unwrap_or_default() {
             let what = text::describe(&submit.content, |ms| LocalTime.time(ms));
-            let line = self.conversation.left_over(submit.id, &what);
+            let submission = Submission::new(&what, &submit.content);
+            let line = self.conversation.left_over(submit.id, &submit.conversation, submission);
             self.show(line).await?;
         }
         Ok(())
@@ -256,17 +280,19 @@ impl Chat {
                 return Ok(());
             }
             self.mark_read().await;
+            let gathers = self.gathers();
             let Self { events, older, input, input_ended, held, deadline, typing_until, .. } = self;
             let (expired, paused) = (at(*deadline), at(*typing_until));
             let fetched = async {
                 match older {
-                    Some(fetch) => fetch.await.unwrap_or(Ok(Vec::new())),
+                    Some((wanted, fetch)) => (*wanted, fetch.await.unwrap_or(Ok(Vec::new()))),
                     None => std::future::pending().await,
                 }
             };
             let turn = tokio::select! {
-                event = events.next() => Turn::Told(event),
-                fetched = fetched => Turn::Older(fetched),
+                // What comes stands below what was said before.
+                event = events.next(), if !gathers => Turn::Told(event),
+                (wanted, fetched) = fetched => Turn::Older(wanted, fetched),
                 input = input.recv(), if !*input_ended && held.is_none() => Turn::Input(input),
                 () = expired => Turn::Deadline,
                 () = paused => Turn::Input(Some(Input::Typing(false))),
@@ -276,9 +302,9 @@ impl Chat {
                 Turn::Told(Some(event)) => self.told(event).await?,
                 // The store's failure was told.
                 Turn::Told(None) => return Ok(()),
-                Turn::Older(fetched) => {
+                Turn::Older(wanted, fetched) => {
                     self.older = None;
-                    self.fetched(fetched).await?;
+                    self.fetched(wanted, fetched).await?;
                 }
                 Turn::Input(Some(Input::Command(Command::Quit))) => self.end_input(),
                 Turn::Signal => return Ok(()),
@@ -310,8 +336,19 @@ impl Chat {
         let sent = self.held.is_none() && self.conversation.unaccepted() == 0;
         match self.terminal {
             Some(_) => sent || !self.client.state().is_connected(),
-            None => sent && self.conversation.was_online(),
+            None => sent && self.conversation.was_online() && self.has_shown(),
         }
+    }
+
+    /// Whether what was said before is on its way, and what comes waits for it.
+    fn gathers(&self) -> bool {
+        matches!(self.older, Some((Wanted::Beginning | Wanted::Turned, _)))
+    }
+
+    /// In a pipe, whether what is to be read has been written.
+    fn has_shown(&self) -> bool {
+        let reads = self.history > 0 || self.kept;
+        !reads || (self.conversation.has_caught_up() && !self.gathers())
     }
 
     /// Ends the client and shows what it still says.
@@ -321,19 +358,36 @@ impl Chat {
         while let Some(event) = self.events.next().await {
             self.show_event(event).await?;
         }
-        if let Some(text) = &self.held {
-            let text = text.clone();
-            let full = SubmitError::from(engine::SubmitError::QueueFull);
-            let line = self.conversation.refused(&text::quote(&text), &full);
-            self.held = None;
-            self.show(line).await?;
+        // Read from a pipe, and not taken by the client.
+        let mut unread = self.held.take();
+        self.unread = usize::from(unread.is_some());
+        self.input.close();
+        while let Ok(input) = self.input.try_recv() {
+            if let Input::Command(Command::Say(text)) = input
+                && self.terminal.is_none()
+            {
+                unread.get_or_insert(text);
+                self.unread += 1;
+            }
         }
-        let Some(quote) = self.conversation.left_behind() else { return Ok(()) };
-        let line = match self.kept {
-            true => format!("not sent yet: {quote}; kept, and sent when you chat with this store again"),
-            false => format!("not sent: {quote}"),
+        let rest = match self.input_ended || self.terminal.is_some() {
+            true => "",
+            false => "; the rest of the input was not read",
         };
-        self.show(Line::Status(line)).await
+        let mut unread = unread.map(|text| and_more(&text::quote(&text), self.unread - 1));
+        if self.kept {
+            if let Some(waiting) = self.conversation.left_behind(0) {
+                let line =
+                    format!("not sent yet: {waiting}; kept, and sent when you chat with this store again");
+                self.show(Line::Status(line)).await?;
+            }
+        } else {
+            unread = self.conversation.left_behind(self.unread).or(unread);
+        }
+        match unread {
+            Some(unsent) => self.show(Line::Status(format!("not sent: {unsent}{rest}"))).await,
+            None => Ok(()),
+        }
     }
 
     /// The client says something.
@@ -360,15 +414,23 @@ impl Chat {
             return Err(ChatError::Unwanted(Arc::clone(error)));
         }
         let caught_up = matches!(event, Event::CaughtUp);
+        let has_fate = matches!(event, Event::Accepted { .. } | Event::Rejected { .. });
+        let is_missed = matches!(event, Event::Message { .. }) && !self.conversation.has_caught_up();
+        let goes_on = has_fate || is_missed;
         // Whose conversation has just begun may be watched only now.
         let begun = matches!(&event, Event::Message { conversation, message, .. }
             if message.seq == 1 && conversation == self.conversation.current());
         self.show_event(event).await?;
-        if caught_up && self.terminal.is_some() {
+        if caught_up && self.conversation.is_beginning() {
+            self.fetch(Wanted::Beginning);
+        } else if caught_up && self.terminal.is_some() {
             self.show_unread().await?;
         }
         if begun {
             self.watch().await;
+        }
+        if goes_on && self.input_ended && self.terminal.is_none() {
+            self.deadline = Some(Instant::now() + ACCEPT_TIMEOUT);
         }
         match state {
             Some(State::CatchingUp | State::Online) => {

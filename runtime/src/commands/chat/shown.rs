@@ -23,6 +23,11 @@ struct Said {
     conversation: Recipient,
     seq: u64,
     own: bool,
+    /// Place of the last edit or recall that was shown with it.
+    changed_seq: u64,
+    /// It was taken back.
+    is_gone: bool,
+    /// Empty if it was never shown.
     quote: String,
 }
 
@@ -36,25 +41,83 @@ pub(super) struct Shown {
 impl Shown {
     /// Remembers a message.
     pub(super) fn add(&mut self, conversation: &Recipient, message: &LogMessage) {
-        if message.content.subject != Subject::Message || message.is_recalled {
+        if message.content.subject != Subject::Message {
+            return;
+        }
+        let LogMessage { seq, own, changed_seq, is_recalled, ref content, .. } = *message;
+        let quote = if is_recalled { String::new() } else { quote(&content.text) };
+        self.put(Said {
+            conversation: conversation.clone(),
+            seq,
+            own,
+            changed_seq,
+            is_gone: is_recalled,
+            quote,
+        });
+    }
+
+    /// An edit or a recall. Whether it is news: none of a message that was shown as it has left it. Unknown if the message
+    /// was not shown lately.
+    pub(super) fn change(&mut self, conversation: &Recipient, entry: &LogMessage) -> Option<bool> {
+        let (target_seq, is_gone) = match entry.content.subject {
+            Subject::Edit { target_seq } => (target_seq, false),
+            Subject::Recall { target_seq } => (target_seq, true),
+            Subject::Message | Subject::Change(_) => return Some(true),
+        };
+        let said = self.at(conversation, target_seq)?;
+        if said.changed_seq >= entry.seq {
+            return Some(false);
+        }
+        said.changed_seq = entry.seq;
+        said.is_gone |= is_gone;
+        // The text of an edit is gone with the message: a recall follows.
+        let is_news = is_gone || !entry.content.text.is_empty();
+        if is_news && !is_gone {
+            said.quote = quote(&entry.content.text);
+        }
+        Some(is_news)
+    }
+
+    /// Remembers a message of the user that has just got its place; it may be a while until it comes back as a part of
+    /// the conversation.
+    pub(super) fn said(&mut self, conversation: &Recipient, seq: u64, quote: String) {
+        let conversation = conversation.clone();
+        self.put(Said { conversation, seq, own: true, changed_seq: 0, is_gone: false, quote });
+    }
+
+    /// Nothing of a conversation is true any more.
+    pub(super) fn forget(&mut self, conversation: &Recipient) {
+        self.recent.retain(|said| said.conversation != *conversation);
+        self.peers.remove(conversation);
+    }
+
+    fn put(&mut self, said: Said) {
+        if let Some(known) = self.at(&said.conversation, said.seq) {
+            if known.changed_seq < said.changed_seq {
+                *known = said;
+            }
             return;
         }
         if self.recent.len() >= RECENT_LIMIT {
             self.recent.pop_front();
         }
-        let (conversation, quote) = (conversation.clone(), quote(&message.content.text));
-        self.recent.push_back(Said { conversation, seq: message.seq, own: message.own, quote });
+        self.recent.push_back(said);
+    }
+
+    fn at(&mut self, conversation: &Recipient, seq: u64) -> Option<&mut Said> {
+        self.recent.iter_mut().find(|said| said.seq == seq && said.conversation == *conversation)
     }
 
     /// What was said at this place, shortened.
     pub(super) fn quote(&self, conversation: &Recipient, seq: u64) -> Option<&str> {
         let mut at = self.recent.iter().filter(|said| said.seq == seq && said.conversation == *conversation);
-        at.next().map(|said| said.quote.as_str())
+        at.next().map(|said| said.quote.as_str()).filter(|quote| !quote.is_empty())
     }
 
     /// The place of the last message that the user has said, up to this place.
     pub(super) fn last_own(&self, conversation: &Recipient, up_to: u64) -> Option<u64> {
-        let own = self.recent.iter().filter(|said| said.own && said.conversation == *conversation);
+        let own =
+            self.recent.iter().filter(|said| said.own && !said.is_gone && said.conversation == *conversation);
         own.map(|said| said.seq).filter(|seq| *seq <= up_to).max()
     }
 

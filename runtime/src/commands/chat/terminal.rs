@@ -70,8 +70,10 @@ impl LocalTime {
 impl Clock for LocalTime {
     fn time(&self, unix_ms: i64) -> String {
         let now = jiff::Zoned::now();
-        // A time that no calendar has is a server's mistake, and not worth more than a blank.
-        let Ok(time) = jiff::Timestamp::from_millisecond(unix_ms) else { return String::new() };
+        // Others may name any time.
+        let Ok(time) = jiff::Timestamp::from_millisecond(unix_ms) else {
+            return "a time that no calendar has".to_owned();
+        };
         let time = time.to_zoned(now.time_zone().clone());
         let form = if time.date() == now.date() { "%H:%M" } else { "%Y-%m-%d %H:%M" };
         time.strftime(form).to_string()

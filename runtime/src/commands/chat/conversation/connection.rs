@@ -4,11 +4,24 @@ use std::{error::Error, time::Duration};
 
 use switchboard_engine::ClosedReason;
 
-use super::{Clock, Conversation, Line};
+use super::{Clock, Conversation, Line, and_more};
 use crate::client::State;
 
 impl Conversation {
     pub(super) fn state_changed(&mut self, state: &State, clock: &impl Clock) -> Vec<Line> {
+        self.is_closed = match state {
+            State::Closed(
+                ClosedReason::TakenOver | ClosedReason::TooManyDevices | ClosedReason::Dismissed,
+            ) => true,
+            State::Closed(ClosedReason::Application | ClosedReason::NotStarted)
+            | State::Connecting { .. }
+            | State::Greeting
+            | State::CatchingUp
+            | State::Online
+            | State::Closing
+            | State::Waiting { .. }
+            | State::Failed(_) => false,
+        };
         let text = match state {
             State::Connecting { .. } | State::Waiting { .. } if self.leaving => return Vec::new(),
             State::Connecting { failures: 0 } => format!("connecting to {}", self.server),
@@ -65,15 +78,9 @@ impl Conversation {
 
     /// Of what waits because the connection was lost, the user has not been told yet.
     fn tell_unaccepted(&mut self) -> Option<Line> {
-        let mut untold = self.unaccepted.values_mut().filter(|message| !message.told);
-        let first = untold.next()?;
-        first.told = true;
-        let others = untold.map(|message| message.told = true).count();
-        let quote = &first.quote;
-        Some(Line::Status(match others {
-            0 => format!("waiting for the connection: {quote}"),
-            _ => format!("waiting for the connection: {quote} and {others} more"),
-        }))
+        let (first, others) = self.unaccepted.untold()?;
+        let what = and_more(first, others);
+        Some(self.waits(&what))
     }
 
     /// Who, with whom, and how.

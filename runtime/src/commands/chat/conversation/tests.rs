@@ -72,6 +72,10 @@ fn text(line: Line) -> String {
     }
 }
 
+fn hi() -> Submission {
+    Submission { what: "\"hi\"".to_owned(), is_message: true }
+}
+
 fn accepted() -> Event {
     Event::Accepted { id: ID, place: Place { epoch: 1, seq: 1, stored_at_ms: 0 } }
 }
@@ -80,7 +84,7 @@ fn accepted() -> Event {
 fn a_message_typed_offline_is_told_to_wait_and_ticked_when_the_server_has_it() {
     for manner in [TERMINAL, PIPE] {
         let mut talk = talk(manner);
-        let line = talk.conversation.taken(ID, "\"hi\"", true).unwrap();
+        let line = talk.conversation.taken(ID, hi(), true).unwrap();
         assert_eq!(text(line), "waiting for the connection: \"hi\"");
         assert!(talk.told(Event::State(State::CatchingUp)).is_empty());
         assert!(talk.conversation.was_online());
@@ -93,7 +97,7 @@ fn a_message_typed_offline_is_told_to_wait_and_ticked_when_the_server_has_it() {
 #[test]
 fn in_a_pipe_nothing_is_told_of_a_message_that_goes_out_at_once() {
     let mut talk = talk(PIPE);
-    assert_eq!(talk.conversation.taken(ID, "\"hi\"", false), None);
+    assert_eq!(talk.conversation.taken(ID, hi(), false), None);
     assert!(talk.told(accepted()).is_empty());
     assert!(talk.says(&user("bob"), ID, "alice").is_empty());
     assert_eq!(talk.says(&user("bob"), MessageId([2; 16]), "bob"), ["bob: hi"]);
@@ -103,7 +107,7 @@ fn in_a_pipe_nothing_is_told_of_a_message_that_goes_out_at_once() {
 fn messages_caught_by_a_lost_connection_are_told_once() {
     let mut talk = talk(TERMINAL);
     for id in 1..=3 {
-        assert_eq!(talk.conversation.taken(MessageId([id; 16]), "\"hi\"", false), None);
+        assert_eq!(talk.conversation.taken(MessageId([id; 16]), hi(), false), None);
     }
     let offline = "offline: the connection broke; next try in 3 s";
     let waiting = talk.waiting();
@@ -115,7 +119,7 @@ fn messages_caught_by_a_lost_connection_are_told_once() {
 #[test]
 fn what_is_turned_away_is_told_with_the_reason_and_counted() {
     let mut talk = talk(TERMINAL);
-    talk.conversation.taken(ID, "\"hi\"", false);
+    talk.conversation.taken(ID, hi(), false);
     let reason = RejectReason::NoSuchConversation;
     let rejected = Event::Rejected { id: ID, reason, text: "no such group".into() };
     assert_eq!(talk.told(rejected), ["not sent: \"hi\": the server does not take it: no such group"]);
@@ -126,7 +130,7 @@ fn what_is_turned_away_is_told_with_the_reason_and_counted() {
 fn what_was_said_here_is_not_shown_again_and_what_was_said_elsewhere_is() {
     let mut talk = talk(TERMINAL);
     talk.told(Event::CaughtUp);
-    talk.conversation.taken(ID, "\"hi\"", false);
+    talk.conversation.taken(ID, hi(), false);
     assert!(talk.says(&user("bob"), ID, "alice").is_empty());
     assert_eq!(talk.says(&user("bob"), MessageId([2; 16]), "alice"), ["you: hi ✓"]);
     assert_eq!(talk.says(&user("carol"), MessageId([3; 16]), "alice"), ["[to carol] you: hi ✓"]);
@@ -266,7 +270,7 @@ fn ticks_tell_what_has_arrived_and_what_was_read_once() {
         marks: Marks { delivered, read },
     };
     for id in 1..=2 {
-        talk.conversation.taken(MessageId([id; 16]), "\"hi\"", false);
+        talk.conversation.taken(MessageId([id; 16]), hi(), false);
         talk.says(&user("bob"), MessageId([id; 16]), "alice");
     }
     assert_eq!(talk.told(marked(2, 0)), ["✓✓ \"hi\""]);
@@ -283,11 +287,11 @@ fn ticks_tell_what_has_arrived_and_what_was_read_once() {
 fn what_was_taken_back_is_named_and_the_last_own_message_is_known() {
     let mut talk = talk(TERMINAL);
     talk.told(Event::CaughtUp);
-    assert_eq!(talk.conversation.last_own(), None);
+    assert_eq!(talk.conversation.last_own(), LastOwn::Nothing);
     talk.says(&user("bob"), MessageId([1; 16]), "alice");
     talk.says(&user("bob"), MessageId([2; 16]), "bob");
     talk.says(&user("carol"), MessageId([3; 16]), "alice");
-    assert_eq!(talk.conversation.last_own(), Some(1));
+    assert_eq!(talk.conversation.last_own(), LastOwn::At(1));
     let recall = |seq, target, from| LogMessage {
         seq,
         id: ID,
@@ -313,4 +317,63 @@ fn no_next_try_is_announced_to_whoever_leaves() {
     assert!(talk.told(waiting).is_empty());
     let closed = Event::State(State::Closed(ClosedReason::Application));
     assert_eq!(talk.told(closed), ["closed"]);
+}
+
+#[test]
+fn the_last_message_said_is_the_last_one_though_it_has_no_place_yet() {
+    let mut talk = talk(TERMINAL);
+    talk.says(&user("bob"), MessageId([1; 16]), "alice");
+    let said = |what: &str, is_message| Submission { what: what.to_owned(), is_message };
+    talk.conversation.taken(MessageId([7; 16]), said("two", true), true);
+    talk.conversation.taken(MessageId([8; 16]), said("edited: one", false), true);
+    assert_eq!(talk.conversation.last_own(), LastOwn::Waits("two".to_owned()));
+    // Another conversation's message changes nothing.
+    talk.conversation.turn_to(user("carol"));
+    assert_eq!(talk.conversation.last_own(), LastOwn::Nothing);
+    talk.conversation.turn_to(user("bob"));
+    // Accepted is enough: it need not have come back as a part of the conversation.
+    let place = Place { epoch: 1, seq: 7, stored_at_ms: 0 };
+    talk.told(Event::Accepted { id: MessageId([7; 16]), place });
+    assert_eq!(talk.conversation.last_own(), LastOwn::At(7));
+}
+
+#[test]
+fn what_is_left_behind_is_named_in_the_order_in_which_it_was_said() {
+    let mut talk = talk(PIPE);
+    for id in [3, 2, 1] {
+        let what = format!("line {id}");
+        talk.conversation.taken(MessageId([id; 16]), Submission { what, is_message: true }, false);
+    }
+    assert_eq!(talk.conversation.left_behind(2).unwrap(), "line 3 and 4 more");
+    talk.told(Event::Accepted { id: MessageId([3; 16]), place: Place { epoch: 1, seq: 1, stored_at_ms: 0 } });
+    assert_eq!(talk.conversation.left_behind(0).unwrap(), "line 2 and 1 more");
+}
+
+#[test]
+fn what_was_said_in_a_log_that_is_gone_is_forgotten() {
+    let mut talk = talk(TERMINAL);
+    for seq in 1..=5 {
+        talk.says(&user("bob"), MessageId([seq; 16]), "alice");
+    }
+    talk.says(&user("carol"), MessageId([6; 16]), "alice");
+    assert_eq!(talk.told(Event::Reset { conversation: user("bob") }).len(), 1);
+    assert_eq!(talk.conversation.last_own(), LastOwn::Nothing);
+    let marks = Marks { delivered: 3, read: 3 };
+    let marked = Event::Marked { conversation: user("bob"), epoch: 2, own: false, marks };
+    assert!(talk.told(marked).is_empty());
+    assert!(talk.says(&user("bob"), MessageId([1; 16]), "bob") == ["bob: hi"], "a new log begins at 1");
+    talk.conversation.turn_to(user("carol"));
+    assert_eq!(talk.conversation.last_own(), LastOwn::At(6));
+}
+
+#[test]
+fn whoever_was_taken_over_is_told_what_a_message_waits_for() {
+    let mut talk = talk(TERMINAL);
+    talk.told(Event::State(State::Closed(ClosedReason::TakenOver)));
+    let line = talk.conversation.taken(ID, hi(), true).unwrap();
+    assert_eq!(text(line), "waiting until you /connect: \"hi\"");
+    let waiting = talk.waiting();
+    talk.told(waiting);
+    let line = talk.conversation.taken(MessageId([2; 16]), hi(), true).unwrap();
+    assert_eq!(text(line), "waiting for the connection: \"hi\"");
 }

@@ -1,5 +1,8 @@
 //! `switchboard chat` and `switchboard serve`: the real binary, talking to itself through pipes.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic like tests")]
+#![allow(clippy::indexing_slicing, reason = "a panic is a failed test")]
+
+mod terminal;
 
 use std::{
     io::{BufRead as _, BufReader, Read, Write as _},
@@ -72,12 +75,7 @@ impl Lines {
 
 impl Running {
     fn start(args: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("SWITCHBOARD_") {
-                command.env_remove(name);
-            }
-        }
+        let mut command = binary();
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stdin = child.stdin.take();
@@ -128,6 +126,17 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The binary without the settings of whoever runs the tests.
+fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("SWITCHBOARD_") {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// A server on this address, and the address that it listens on.
@@ -375,7 +384,7 @@ fn a_refusal_for_now_is_told_with_its_text_and_tried_again() {
 
 #[test]
 fn a_url_that_is_no_servers_is_wrong_usage() {
-    for url in ["wss://localhost", "localhost:8888", "ws://"] {
+    for url in ["wss://localhost", "localhost:8888", "ws://", "ws://localhost:8888/socket.io?user=eve"] {
         let mut chat = Running::start(&["chat", "--user", "alice", "--to", "bob", "--url", url]);
         let (status, _, stderr) = chat.exit();
         assert_eq!(status.code(), Some(2), "{url}: {stderr:?}");

@@ -1,0 +1,145 @@
+//! `switchboard chat` at a terminal: a pseudo-terminal, with somebody who types faster than anybody can.
+
+use std::{
+    fs::File,
+    io::{Read as _, Write as _},
+    net::SocketAddr,
+    process::{Child, Command, ExitStatus},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::Instant,
+};
+
+use nix::pty::{OpenptyResult, Winsize, openpty};
+
+use super::{DEADLINE, Running, binary, serve};
+
+/// A chat at a terminal; killed when it is dropped.
+struct Terminal {
+    child: Child,
+    keys: File,
+    screen: Receiver<Vec<u8>>,
+    /// What was written to the screen and not waited for yet.
+    seen: String,
+}
+
+impl Terminal {
+    fn chat(args: &str, server: SocketAddr) -> Self {
+        let size = Winsize { ws_row: 50, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 };
+        let OpenptyResult { master, slave } = openpty(Some(&size), None).unwrap();
+        let mut command: Command = binary();
+        command.arg("chat").args(args.split(' ')).args(["--url", &format!("ws://{server}")]);
+        command.env("TERM", "xterm").env("NO_COLOR", "1");
+        command.stdin(slave.try_clone().unwrap()).stdout(slave.try_clone().unwrap()).stderr(slave);
+        let child = command.spawn().unwrap();
+        // The command holds the other end of the terminal open.
+        drop(command);
+        let mut output = File::from(master.try_clone().unwrap());
+        let (to_test, screen) = channel();
+        thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            // The end of a terminal that nobody has open is an error.
+            while let Ok(read @ 1..) = output.read(&mut bytes) {
+                if to_test.send(bytes[..read].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, keys: File::from(master), screen, seen: String::new() }
+    }
+
+    /// A chat that the server has greeted.
+    #[track_caller]
+    fn online(args: &str, server: SocketAddr) -> Self {
+        let mut chat = Self::chat(args, server);
+        chat.wait_for("-- online as ");
+        chat
+    }
+
+    fn types(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Waits until this stands on the screen, below what was waited for last. Gives what came before it.
+    #[track_caller]
+    fn wait_for(&mut self, part: &str) -> String {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if let Some(at) = self.seen.find(part) {
+                let rest = self.seen.split_off(at + part.len());
+                return std::mem::replace(&mut self.seen, rest);
+            }
+            match self.screen.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
+                Err(why) => panic!("no {part:?} ({why}) on the screen: {:?}", self.seen),
+            }
+        }
+    }
+
+    /// Waits until the process has left the terminal, and then for its end.
+    fn exit(&mut self) -> ExitStatus {
+        while let Ok(bytes) = self.screen.recv_timeout(DEADLINE) {
+            self.seen.push_str(&String::from_utf8_lossy(&bytes));
+        }
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn lines_that_are_typed_ahead_are_all_sent_in_order() {
+    let data = tempfile::tempdir().unwrap();
+    let (_server, address) = serve(data.path(), "127.0.0.1:0");
+    let mut bob = Running::online("--user bob --to alice", address);
+    let mut alice = Terminal::online("--user alice --to bob", address);
+    alice.types("one\rtwo\rthree\r");
+    for said in ["one", "two", "three"] {
+        assert_eq!(bob.stdout.wait_for(""), format!("alice: {said}"));
+    }
+    alice.types("\x04");
+    assert_eq!(alice.exit().code(), Some(0));
+}
+
+#[test]
+fn what_was_said_last_is_not_taken_back_before_it_is_sent_and_nothing_else_is() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut server, address) = serve(data.path(), "127.0.0.1:0");
+    let mut bob = Running::online("--user bob --to alice", address);
+    let mut alice = Terminal::online("--user alice --to bob", address);
+    alice.types("one\r");
+    alice.wait_for("✓ \"one\"");
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+    alice.wait_for("-- offline: ");
+    alice.types("two\r");
+    alice.wait_for("waiting for the connection: \"two\"");
+    for change in ["/recall\r", "/edit three\r"] {
+        alice.types(change);
+        alice.wait_for("\"two\" is not sent yet: wait for its ✓");
+    }
+    let (_server, _) = serve(data.path(), &address.to_string());
+    alice.types("/connect\r");
+    alice.wait_for("✓ \"two\"");
+    // Who hears of it later is told at once that it was taken back.
+    bob.stdout.wait_for("alice: two");
+    alice.types("/recall\r");
+    bob.stderr.wait_for("-- alice took back \"two\"");
+}
+
+#[test]
+fn whoever_was_told_of_a_refusal_leaves_in_peace() {
+    let data = tempfile::tempdir().unwrap();
+    let (_server, address) = serve(data.path(), "127.0.0.1:0");
+    let mut alice = Terminal::online("--user alice --group strangers", address);
+    alice.types("hello?\r");
+    alice.wait_for("not sent: \"hello?\": the server does not take it: ");
+    alice.types("\x04");
+    assert_eq!(alice.exit().code(), Some(0), "{}", alice.seen);
+    assert!(!alice.seen.contains("missing"), "{}", alice.seen);
+}
