@@ -154,7 +154,8 @@ pub enum Change {
         /// The marks.
         marks: Marks,
     },
-    /// What a group is called now. Entries that call it otherwise, which [`Subject::group_name`](switchboard_engine::Subject::group_name) tells, may follow.
+    /// What a group is called now. Entries that call it otherwise, which
+    /// [`Subject::group_name`](switchboard_engine::Subject::group_name) tells, may follow.
     Named {
         /// The group's conversation.
         conversation: Recipient,
