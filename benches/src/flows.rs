@@ -74,6 +74,12 @@ impl Flows {
         self.flows.iter().enumerate().filter(|(_, flow)| flow.hearers > 0).map(|(client, _)| client)
     }
 
+    /// How many clients hear somebody, or are heard.
+    pub(crate) fn participants(&self) -> usize {
+        let all = self.flows.iter().zip(&self.hearers);
+        all.filter(|(flow, hearer)| flow.hearers > 0 || hearer.sender.is_some()).count()
+    }
+
     /// Whom a client hears.
     pub(crate) fn heard_by(&self, client: usize) -> Option<usize> {
         self.hearers.get(client)?.sender
@@ -153,7 +159,7 @@ mod tests {
         let now = Instant::now();
         flows.sent(0, 2, now);
         flows.sent(3, 5, now);
-        assert_eq!(flows.outstanding(), 6);
+        assert_eq!((flows.outstanding(), flows.participants()), (6, 3));
         assert_eq!(flows.arrived(0, 1, now, true), Heard { expected: 1, completed: 0 });
         assert_eq!(flows.arrived(1, 2, now, true), Heard { expected: 2, completed: 0 });
         assert_eq!(flows.arrived(2, 1, now, false), Heard { expected: 1, completed: 1 });

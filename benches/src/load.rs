@@ -159,7 +159,9 @@ pub struct LoadReport {
     pub server_cpu_us_per_message: Option<f64>,
     /// What this generator used.
     pub generator: Used,
-    /// What was asked for and not reached, in words; empty after a good run.
+    /// Where the pace was not kept, in words; by that alone nothing is lost.
+    pub late: Vec<String>,
+    /// What was asked for and not reached, in words, the pace included; empty after a good run.
     pub shortfalls: Vec<String>,
 }
 
@@ -243,17 +245,7 @@ struct Load<'a> {
 
 impl<'a> Load<'a> {
     fn new(plan: Plan<'a>, fleet: &mut Fleet) -> Result<Self, BenchError> {
-        let mut heard = vec![false; plan.hears.len()];
-        for sender in plan.hears.iter().flatten() {
-            if let Some(heard) = heard.get_mut(*sender) {
-                *heard = true;
-            }
-        }
-        let hears_or_speaks = |client: usize| {
-            plan.hears.get(client).is_some_and(Option::is_some)
-                || heard.get(client).is_some_and(|is_heard| *is_heard)
-        };
-        let asked = (0..plan.hears.len()).filter(|client| hears_or_speaks(*client)).count();
+        let asked = Flows::new(&plan.hears).participants();
         for client in &plan.stalled {
             fleet.stall(*client)?;
         }
@@ -265,18 +257,15 @@ impl<'a> Load<'a> {
             .collect();
         let deliveries = Flows::new(&hears);
         let senders: Vec<usize> = deliveries.senders().collect();
-        let mut takes_part: Vec<bool> = hears.iter().map(Option::is_some).collect();
         let mut hear_themselves = vec![None; hears.len()];
         for sender in &senders {
-            if let (Some(takes_part), Some(hears)) =
-                (takes_part.get_mut(*sender), hear_themselves.get_mut(*sender))
-            {
-                (*takes_part, *hears) = (true, Some(*sender));
+            if let Some(hears) = hear_themselves.get_mut(*sender) {
+                *hears = Some(*sender);
             }
         }
         Ok(Self {
             asked,
-            took_part: takes_part.into_iter().filter(|takes_part| *takes_part).count(),
+            took_part: deliveries.participants(),
             senders,
             deliveries,
             answers: Flows::new(&hear_themselves),
@@ -430,6 +419,7 @@ impl<'a> Load<'a> {
         let delivered_per_second = delivered as f64 / measured_seconds;
         let server = from.server.zip(to.server).map(|(before, after)| Used::between(before, after));
         let per_message = |used: Used| used.cpu_seconds * 1e6 / delivered as f64;
+        let late = self.late(measured_seconds);
         let acknowledged = || Acknowledged {
             accepted: self.answers.measured,
             rejected: self.rejected,
@@ -448,12 +438,12 @@ impl<'a> Load<'a> {
             server,
             server_cpu_us_per_message: server.filter(|_| delivered > 0).map(per_message),
             generator: Used::between(from.generator, to.generator),
-            shortfalls: self.shortfalls(fleet, measured_seconds),
+            shortfalls: [self.losses(fleet), late.clone()].concat(),
+            late,
         }
     }
 
-    #[allow(clippy::cast_precision_loss, reason = "a rate is far below 2^52")]
-    fn shortfalls(&self, fleet: &Fleet, measured_seconds: f64) -> Vec<String> {
+    fn losses(&self, fleet: &Fleet) -> Vec<String> {
         let mut out = Vec::new();
         let (asked, took_part) = (self.asked, self.took_part);
         if took_part < asked {
@@ -462,9 +452,6 @@ impl<'a> Load<'a> {
         out.extend(fleet.complaints().into_iter().map(|(why, count)| format!("{count} clients: {why}")));
         if self.deliveries.measured == 0 {
             out.push("no message was delivered in the measured time".to_owned());
-        }
-        if self.behind > 0 {
-            out.push(format!("the generator is too slow: {} messages were due and not sent", self.behind));
         }
         let seconds = DRAIN_LIMIT.as_secs();
         let (undelivered, unanswered) = (self.deliveries.outstanding(), self.answers.outstanding());
@@ -479,6 +466,15 @@ impl<'a> Load<'a> {
         }
         if self.unexpected > 0 {
             out.push(format!("{} messages came that were not sent", self.unexpected));
+        }
+        out
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "a rate is far below 2^52")]
+    fn late(&self, measured_seconds: f64) -> Vec<String> {
+        let mut out = Vec::new();
+        if self.behind > 0 {
+            out.push(format!("the generator is too slow: {} messages were due and not sent", self.behind));
         }
         if let Pace::PerSecond(rate) = self.plan.pace {
             // Each message is heard by as many as hear its sender, and the senders take turns.

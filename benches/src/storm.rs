@@ -162,9 +162,10 @@ fn report(
     }
     shortfalls.extend(fleet.complaints().into_iter().map(|(why, count)| format!("{count} clients: {why}")));
     // How fast the storm lets them be is the measurement.
-    let of_rate = |line: &String| !line.contains("per second of") && !line.contains("too slow");
-    let staying = calm.shortfalls.iter().chain(&during.shortfalls).filter(|line| of_rate(line));
-    shortfalls.extend(staying.map(|line| format!("of those that stayed: {line}")));
+    for load in [calm, during] {
+        let lost = load.shortfalls.iter().filter(|line| !load.late.contains(line));
+        shortfalls.extend(lost.map(|line| format!("of those that stayed: {line}")));
+    }
     let per_client = |used: Used| {
         let talk_us = calm.server_cpu_us_per_message.unwrap_or_default() * during.delivered as f64;
         (used.cpu_seconds * 1e6 - talk_us) / welcomed as f64

@@ -15,6 +15,7 @@ use super::{
     letter::Letter,
     outbox::StreamOutcome,
     receipts::{Entry, Fate},
+    resend::to_usize,
     timers::{Due, Timers},
     users::{User, UserKey},
 };
@@ -135,7 +136,7 @@ impl<P: Probe> FanOut<'_, P> {
         if self.probe.canary(Canary::LiveOvertakes) {
             return true;
         }
-        let limit_logs = usize::try_from(self.config.limits.resend_conversations).unwrap_or(usize::MAX);
+        let limit_logs = to_usize(self.config.limits.resend_conversations);
         match receipts.fate(conversation, place, limit_logs) {
             Fate::Send => return true,
             Fate::Withheld => {

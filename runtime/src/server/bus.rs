@@ -75,12 +75,6 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Of this shard, on a bus with so many.
-    #[must_use]
-    pub fn new(from: usize, shards: usize) -> Self {
-        Self { from, by_shard: vec![Vec::new(); shards], gathered: 0 }
-    }
-
     /// Whether there is nothing to send.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
@@ -96,6 +90,12 @@ impl Bus {
         let queues: Vec<Arc<Queue>> = (0..shards.min(SHARD_LIMIT)).map(|_| Arc::default()).collect();
         let inboxes = queues.iter().map(|queue| Inbox(Arc::clone(queue))).collect();
         (Self { subscribers: RwLock::default(), queues, queue_records, dropped: AtomicU64::new(0) }, inboxes)
+    }
+
+    /// Where a shard gathers what it publishes.
+    #[must_use]
+    pub fn outbox(&self, shard: usize) -> Outbox {
+        Outbox { from: shard, by_shard: vec![Vec::new(); self.queues.len()], gathered: 0 }
     }
 
     /// A shard is to receive what others publish under a topic from now on.
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn a_record_reaches_every_other_subscriber_and_nobody_else() {
         let (bus, inboxes) = Bus::new(3, 8);
-        let mut outbox = Outbox::new(0, 3);
+        let mut outbox = bus.outbox(0);
         let topic = Topic::User(UserId::new("alice").unwrap());
         bus.subscribe(0, topic.clone());
         bus.subscribe(1, topic.clone());
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn a_full_queue_drops_and_counts() {
         let (bus, inboxes) = Bus::new(2, 1);
-        let mut outbox = Outbox::new(0, 2);
+        let mut outbox = bus.outbox(0);
         for _ in 0..3 {
             bus.publish(&mut outbox, &record(Topic::Everyone));
         }
@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn a_turn_that_publishes_much_sends_in_between() {
         let (bus, inboxes) = Bus::new(2, 10_000);
-        let mut outbox = Outbox::new(0, 2);
+        let mut outbox = bus.outbox(0);
         for _ in 0..GATHERED_LIMIT + 1 {
             bus.publish(&mut outbox, &record(Topic::Everyone));
         }
@@ -234,7 +234,7 @@ mod tests {
     async fn who_waits_is_woken_and_takes_no_more_than_it_wants() {
         let (bus, inboxes) = Bus::new(2, 10);
         let inbox = inboxes.get(1).unwrap();
-        let mut outbox = Outbox::new(0, 2);
+        let mut outbox = bus.outbox(0);
         let mut records = Vec::new();
         let publish = async {
             for _ in 0..3 {

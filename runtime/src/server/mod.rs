@@ -113,7 +113,6 @@ impl Server {
         for (index, (store_events, inbox)) in store_events.into_iter().zip(inboxes).enumerate() {
             let parts = ShardParts {
                 index,
-                shards: count,
                 config: config.engine(),
                 receive_budget_bytes: usize::try_from(config.limits.receive_budget_bytes)
                     .unwrap_or(usize::MAX),

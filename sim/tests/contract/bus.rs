@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
-use switchboard::server::bus::{Bus, Inbox, Outbox};
+use switchboard::server::bus::{Bus, Inbox};
 use switchboard_engine::{Carried, MessageId, Note, Place, Record, Topic};
 use switchboard_sim::bus::SimBus;
 
@@ -168,7 +168,7 @@ impl Side for Runtime {
     }
 
     fn publish(&mut self, from: usize, record: &Carried) {
-        let mut outbox = Outbox::new(from, self.shards);
+        let mut outbox = self.bus.outbox(from);
         self.bus.publish(&mut outbox, record);
         self.bus.send(&mut outbox);
     }

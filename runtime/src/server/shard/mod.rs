@@ -47,8 +47,6 @@ const HANDOVER_QUEUE: usize = 1024;
 /// What a shard is made of.
 pub(crate) struct ShardParts {
     pub(crate) index: usize,
-    /// How many there are.
-    pub(crate) shards: usize,
     pub(crate) config: ServerConfig,
     /// Bytes of unfinished incoming messages of all connections together.
     pub(crate) receive_budget_bytes: usize,

@@ -56,7 +56,7 @@ impl State {
             clock: parts.clock,
             store: parts.store,
             media: parts.media,
-            outbox: Outbox::new(parts.index, parts.shards),
+            outbox: parts.bus.outbox(parts.index),
             bus: parts.bus,
             armed: None,
             stopped: Rc::new(Notify::new()),
