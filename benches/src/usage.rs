@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use nix::time::ClockId;
 use nix::unistd::Pid;
-use procfs::process::{self, MMapPath};
-use serde::Serialize;
+use procfs::process::{self, LimitValue, MMapPath, ProcState};
+use serde::{Deserialize, Serialize};
 
 use crate::BenchError;
 
@@ -19,7 +19,7 @@ pub struct Process {
 }
 
 /// CPU time and memory at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Usage {
     /// User and system time of all threads since the process began, in seconds.
     pub cpu_seconds: f64,
@@ -69,6 +69,37 @@ impl Process {
         let cpu_seconds = self.cpu_time()?.as_secs_f64();
         let rss_kib = self.rss_kib().map_err(|source| BenchError::Proc { pid: self.pid, source })?;
         Ok(Usage { cpu_seconds, rss_kib })
+    }
+
+    /// What keeps it from answering, in words; none if nothing is known of that.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        let Ok(stat) = self.process.stat() else { return Some("it has ended".to_owned()) };
+        match stat.state().ok()? {
+            ProcState::Stopped | ProcState::Tracing => Some("it is stopped".to_owned()),
+            // Nobody has asked for its status yet.
+            ProcState::Zombie | ProcState::Dead => Some(match stat.exit_code {
+                Some(status) if status & 0x7f != 0 => format!("it was ended by signal {}", status & 0x7f),
+                Some(status) => format!("it has ended with exit code {}", status >> 8),
+                None => "it has ended".to_owned(),
+            }),
+            ProcState::Running
+            | ProcState::Sleeping
+            | ProcState::Waiting
+            | ProcState::Wakekill
+            | ProcState::Waking
+            | ProcState::Parked
+            | ProcState::Idle => None,
+        }
+    }
+
+    /// How many files it may have open, if that is limited.
+    #[must_use]
+    pub fn open_files_limit(&self) -> Option<u64> {
+        match self.process.limits().ok()?.max_open_files.soft_limit {
+            LimitValue::Value(files) => Some(files),
+            LimitValue::Unlimited => None,
+        }
     }
 
     fn rss_kib(&self) -> procfs::ProcResult<u64> {
