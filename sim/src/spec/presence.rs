@@ -206,9 +206,12 @@ impl Spec {
 impl Spec {
     /// A session names those whom it watches.
     pub(super) fn says_watch(&mut self, conn: ConnKey, watch: &v1::Watch) {
-        let (now_us, limit, bound_us) = (self.now_us, self.limits.watches, self.limits.bound_us);
+        let (now_us, limit) = (self.now_us, self.limits.watches);
         let named = watch.users.iter().take(limit);
         let users: Vec<u16> = named.filter_map(|user| wire::index(user)).collect();
+        let watching = self.lines[conn as usize].talk.iter().flat_map(|talk| &talk.watches.users);
+        let told_since_us: BTreeMap<u16, u64> =
+            watching.map(|(user, watching)| (*user, self.told_since_us(conn, *watching))).collect();
         let line = &mut self.lines[conn as usize];
         let (shard, is_gone) = (line.shard, line.gone_us.is_some());
         let Some(talk) = line.talk.as_deref_mut().filter(|_| !is_gone) else { return };
@@ -227,8 +230,7 @@ impl Spec {
             watches.users.insert(*user, watching);
         }
         for (user, watching) in before.iter().filter(|(user, _)| !users.contains(user)) {
-            let late = watching.before.filter(|former| former.until_us + bound_us >= now_us);
-            let since_us = late.map_or(watching.since_us, |former| former.since_us);
+            let since_us = told_since_us.get(user).copied().unwrap_or(watching.since_us);
             watches.former.insert(*user, Former { since_us, until_us: now_us });
             watched.entry((shard, *user)).or_default().end();
         }
@@ -256,8 +258,7 @@ impl Spec {
             }
             return;
         };
-        let late = watching.before.filter(|former| self.is_under_way(conn, *former));
-        let since_us = late.map_or(watching.since_us, |former| former.since_us);
+        let since_us = self.told_since_us(conn, watching);
         let may = self.limits.has_presence && self.may_know(watcher, user, since_us);
         if !may && (online || last_seen_ms != 0) {
             return self.fail("no-leak", |spec| {
@@ -280,6 +281,12 @@ impl Spec {
         if let Some(watching) = talk.and_then(|talk| talk.watches.users.get_mut(&user)) {
             watching.told = Some((online, last_seen_ms));
         }
+    }
+
+    /// When it may have been true, at the earliest, what a session hears of a user whom it watches.
+    fn told_since_us(&self, conn: ConnKey, watching: Watching) -> u64 {
+        let late = watching.before.filter(|former| self.is_under_way(conn, *former));
+        late.map_or(watching.since_us, |former| former.since_us)
     }
 
     /// Whether what a session was told of a user before it has watched others may still be on its way.
