@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use switchboard_engine::{LogMessage, Marks, MessageId, OlderId, Place, RejectReason, SessionNotification};
 
-use super::{Spec, sessions::name_of, versions::Words, views::Views};
+use super::{Spec, logs::Entry, sessions::name_of, versions::Words, views::Views};
 use crate::{
-    check::ConnKey,
+    check::{ConnKey, MessageKey},
     wire::{
         self,
         session::{LogKey, NOBODY, Peer, peer_of},
@@ -218,10 +218,10 @@ impl Spec {
     fn told_rejected(&mut self, client: u16, id: MessageId, code: RejectReason) {
         self.told_fate(client, id);
         let user = self.user_of(client);
-        let stored = self
-            .logs
-            .newest_of(user)
-            .any(|log| log.entries.iter().any(|entry| entry.id == id && entry.sender == user));
+        // What was refused may be stored when another device says the same again.
+        let is_shared = |key: MessageKey| self.words.get(key as usize).is_some_and(|word| word.is_shared);
+        let is_it = |entry: &Entry| entry.id == id && entry.sender == user && !is_shared(entry.key);
+        let stored = self.logs.newest_of(user).any(|log| log.entries.iter().any(is_it));
         // Whether it is true, its session's connection has shown.
         let is_refusal = matches!(
             code,
