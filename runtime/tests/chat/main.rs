@@ -141,7 +141,11 @@ fn binary() -> Command {
 
 /// A server on this address, and the address that it listens on.
 fn serve(data: &Path, listen: &str) -> (Running, SocketAddr) {
-    let mut server = Running::start(&["serve", "--listen", listen, "--data", data.to_str().unwrap()]);
+    listening(Running::start(&["serve", "--listen", listen, "--data", data.to_str().unwrap()]))
+}
+
+/// A server once it listens, and the address.
+fn listening(mut server: Running) -> (Running, SocketAddr) {
     let line = server.stderr.wait_for("listening");
     let address = line.split("address=").nth(1).unwrap().split_whitespace().next().unwrap();
     (server, address.parse().unwrap())
@@ -308,6 +312,51 @@ fn a_store_remembers_what_was_read_and_keeps_what_was_not_sent() {
             vec!["error: this store is bob's, and not carol's: each user needs one of their own".to_owned()]
         )
     );
+}
+
+/// A server whose store has no room for what is large.
+fn serve_without_room(data: &Path) -> (Running, SocketAddr) {
+    let file = data.join("full.toml");
+    std::fs::write(&file, "[store]\nmax_database_bytes = 1\n").unwrap();
+    let data = data.to_str().unwrap();
+    let args = ["serve", "--listen", "127.0.0.1:0", "--data", data, "--config", file.to_str().unwrap()];
+    listening(Running::start(&args))
+}
+
+#[test]
+fn what_a_full_server_cannot_store_is_told_once_and_sent_when_it_can() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut server, address) = serve_without_room(data.path());
+    let mut alice = Running::online("--user alice --to bob", address);
+    alice.say(&"x".repeat(100_000));
+    alice.say("behind it");
+    let line = alice.stderr.wait_for("-- not stored yet: ");
+    assert!(line.ends_with("xxx…\": the server's disk is full; trying again"), "{line}");
+    alice.end_input();
+    // The client tries again a moment later.
+    server.stderr.wait_for("the store fails");
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+    alice.stderr.wait_for("-- offline: ");
+    let (_server, _) = serve(data.path(), &address.to_string());
+    alice.stderr.wait_for("-- ✓ \"xxx");
+    let (status, _, stderr) = alice.exit();
+    assert_eq!(status.code(), Some(0), "{stderr:#?}");
+    let seen = alice.stderr.seen.iter().chain(&stderr).filter(|line| line.contains("not stored yet")).count();
+    assert_eq!(seen, 0, "it is told once");
+}
+
+#[test]
+fn what_a_full_server_has_not_stored_in_the_end_is_an_error() {
+    let data = tempfile::tempdir().unwrap();
+    let (_server, address) = serve_without_room(data.path());
+    let mut alice = Running::online("--user alice --to bob", address);
+    alice.say(&"x".repeat(100_000));
+    alice.stderr.wait_for("-- not stored yet: ");
+    alice.signal("TERM");
+    let (status, _, stderr) = alice.exit();
+    assert_eq!(status.code(), Some(1), "{stderr:#?}");
+    assert!(stderr.iter().any(|line| line.starts_with("-- not sent: \"xxx")), "{stderr:#?}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use super::{
 use crate::client::{Event, Summary};
 
 use connection::chain;
-use pending::Pending;
+use pending::{Delayed, Pending};
 pub(super) use pending::{Submission, and_more};
 
 /// A line to show, without what depends on where it is shown.
@@ -83,6 +83,8 @@ pub(super) struct Conversation {
     newest_shown: u64,
     /// Why the connection was lost, as it was told last.
     loss_told: String,
+    /// What the server cannot store for now, and why, as it was told last.
+    delayed: Delayed,
     shown: Shown,
     /// What groups are called, as far as that was said here.
     names: BTreeMap<GroupId, String>,
@@ -117,6 +119,7 @@ impl Conversation {
             oldest_shown: None,
             newest_shown: 0,
             loss_told: String::new(),
+            delayed: Delayed::default(),
             shown: Shown::default(),
             names: BTreeMap::new(),
             presence_told: None,
@@ -278,11 +281,12 @@ impl Conversation {
                 let name = self.label(&conversation);
                 vec![Line::Status(format!("the server has lost messages with {name}; what it has follows"))]
             }
+            Event::Delayed { id, text, .. } => self.delayed(id, &text).into_iter().collect(),
             Event::Accepted { id, place } => self.accepted(id, place.seq).into_iter().collect(),
             Event::Rejected { id, text, .. } => {
                 self.lost += 1;
                 self.said_here.remove(&id);
-                let what = self.unaccepted.remove(id).map_or_else(String::new, |(_, said, _)| said.what);
+                let what = self.fate(id).map_or_else(String::new, |(_, said, _)| said.what);
                 vec![Line::Status(format!("not sent: {what}: the server does not take it: {text}"))]
             }
             Event::Named { conversation, name } => self.named(&conversation, &name).into_iter().collect(),
@@ -313,7 +317,7 @@ impl Conversation {
 
     /// Something has its place.
     fn accepted(&mut self, id: MessageId, seq: u64) -> Option<Line> {
-        let (conversation, Submission { what, is_message }, told) = self.unaccepted.remove(id)?;
+        let (conversation, Submission { what, is_message }, told) = self.fate(id)?;
         let line = (self.manner.interactive || told).then(|| Line::Status(format!("{ACCEPTED} {what}")));
         if is_message {
             self.shown.said(&conversation, seq, what);

@@ -400,6 +400,7 @@ impl Chat {
             | Event::Named { .. }
             | Event::Typing { .. }
             | Event::Reset { .. }
+            | Event::Delayed { .. }
             | Event::Accepted { .. }
             | Event::Rejected { .. }
             | Event::Presence { .. }
