@@ -13,8 +13,8 @@ use clap::Parser;
 use serde::Serialize;
 use switchboard_benches::idle::{self, IdlePair};
 use switchboard_benches::{
-    BenchError, Progress, Protocol, Report, broadcast, crew, direct, durable, group, mixed, peers, plot,
-    resume, stall, storm,
+    BenchError, Progress, Protocol, Report, Target, broadcast, crew, direct, durable, group, mixed, peers,
+    plot, resume, stall, storm,
 };
 
 use self::cli::{Cli, Command, CommonArgs, IdleArgs, IdleProtocol, PeersArgs};
@@ -44,28 +44,35 @@ fn run(command: &Command) -> Result<bool, Box<dyn Error>> {
     let progress = &mut Progress::on_terminal();
     match command {
         Command::Direct(args) => {
-            finish(&args.common, &direct::run(&args.options()?, &args.common.target()?, progress)?)
+            let options = args.options()?;
+            finish(&args.common, &on(&args.common.target()?, |it| direct::run(&options, it, progress))?)
         }
         Command::Broadcast(args) => {
-            finish(&args.common, &broadcast::run(&args.options()?, &args.common.target()?, progress)?)
+            let options = args.options()?;
+            finish(&args.common, &on(&args.common.target()?, |it| broadcast::run(&options, it, progress))?)
         }
         Command::Group(args) => {
-            finish(&args.common, &group::run(&args.options()?, &args.common.target()?, progress)?)
+            let options = args.options()?;
+            finish(&args.common, &on(&args.common.target()?, |it| group::run(&options, it, progress))?)
         }
         Command::Durable(args) => {
-            finish(&args.common, &durable::run(&args.options()?, &args.common.target()?, progress)?)
+            let options = args.options()?;
+            finish(&args.common, &on(&args.common.target()?, |it| durable::run(&options, it, progress))?)
         }
         Command::Storm(args) => {
-            finish(&args.common, &storm::run(&args.options()?, &args.targets()?, progress)?)
+            let options = args.options()?;
+            finish(&args.common, &on_all(&args.targets()?, |all| storm::run(&options, all, progress))?)
         }
         Command::Stall(args) => {
             finish(&args.common, &stall::run(&args.options()?, || args.common.target(), progress)?)
         }
         Command::Mixed(args) => {
-            finish(&args.common, &mixed::run(&args.options()?, &args.common.target()?, progress)?)
+            let options = args.options()?;
+            finish(&args.common, &on(&args.common.target()?, |it| mixed::run(&options, it, progress))?)
         }
         Command::Resume(args) => {
-            finish(&args.common, &resume::run(&args.options(), &args.common.target()?, progress)?)
+            let options = args.options();
+            finish(&args.common, &on(&args.common.target()?, |it| resume::run(&options, it, progress))?)
         }
         Command::Idle(args) => run_idle(args, progress),
         Command::Peers(args) => run_peers(args, progress),
@@ -73,6 +80,25 @@ fn run(command: &Command) -> Result<bool, Box<dyn Error>> {
             crew::serve(BufReader::new(std::io::stdin()), std::io::stdout())?;
             Ok(true)
         }
+    }
+}
+
+/// Runs a load, and says of a failure what is wrong with the server itself.
+fn on<R>(target: &Target, load: impl FnOnce(&Target) -> Result<R, BenchError>) -> Result<R, Box<dyn Error>> {
+    load(target).map_err(|error| explained(error, std::slice::from_ref(target)))
+}
+
+fn on_all<R>(
+    targets: &[Target],
+    load: impl FnOnce(&[Target]) -> Result<R, BenchError>,
+) -> Result<R, Box<dyn Error>> {
+    load(targets).map_err(|error| explained(error, targets))
+}
+
+fn explained(error: BenchError, targets: &[Target]) -> Box<dyn Error> {
+    match targets.iter().find_map(Target::trouble) {
+        Some(trouble) => format!("{trouble}: {error}").into(),
+        None => error.into(),
     }
 }
 
@@ -86,7 +112,8 @@ fn run_peers(args: &PeersArgs, progress: &mut Progress) -> Result<bool, Box<dyn 
 
 fn run_idle(args: &IdleArgs, progress: &mut Progress) -> Result<bool, Box<dyn Error>> {
     let mut run = |protocol| -> Result<idle::IdleReport, Box<dyn Error>> {
-        Ok(idle::run(&args.options(protocol)?, &args.targets()?, progress)?)
+        let options = args.options(protocol)?;
+        on_all(&args.targets()?, |all| idle::run(&options, all, progress))
     };
     match args.protocol {
         IdleProtocol::Classic => finish(&args.common, &run(Protocol::Classic)?),

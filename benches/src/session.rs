@@ -1,6 +1,6 @@
 //! One client of the session protocol that waits for each answer: for what is about content, not about load.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -152,12 +152,15 @@ impl Session {
         if self.read.len() > UNREAD_LIMIT_BYTES {
             return Err(self.wrong("an answer without an end"));
         }
-        match self.stream.read(&mut self.buffer).map_err(BenchError::io("waiting for a session's answer"))? {
-            0 => Err(self.wrong("the server has ended the connection")),
-            read => {
+        match self.stream.read(&mut self.buffer) {
+            Ok(0) => Err(self.wrong("the server has ended the connection")),
+            Ok(read) => {
                 self.read.extend_from_slice(self.buffer.get(..read).unwrap_or_default());
                 Ok(())
             }
+            // The time-out of a socket.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Err(self.wrong("no answer in time")),
+            Err(error) => Err(BenchError::io("waiting for a session's answer")(error)),
         }
     }
 
