@@ -133,6 +133,42 @@ fn what_was_said_last_is_not_taken_back_before_it_is_sent_and_nothing_else_is() 
 }
 
 #[test]
+fn an_earlier_message_is_changed_by_its_number() {
+    let data = tempfile::tempdir().unwrap();
+    let (_server, address) = serve(data.path(), "127.0.0.1:0");
+    let mut bob = Running::online("--user bob --to alice", address);
+    let mut alice = Terminal::online("--user alice --to bob", address);
+    for text in ["one", "two", "three"] {
+        alice.types(&format!("{text}\r"));
+        bob.stdout.wait_for(text);
+    }
+    alice.wait_for("✓ \"three\"");
+    bob.say("mine");
+    alice.wait_for("bob: mine");
+    alice.types("/numbers\r");
+    for line in ["#1 you: \"one\"", "#2 you: \"two\"", "#3 you: \"three\"", "#4 bob: \"mine\""] {
+        alice.wait_for(line);
+    }
+    alice.types("/recall #1\r");
+    bob.stderr.wait_for("-- alice took back \"one\"");
+    alice.types("/edit #2 deux\r");
+    assert_eq!(bob.stdout.wait_for("deux"), "alice: deux (edited)");
+    alice.types("/edit #4 yours\r");
+    alice.wait_for("the server does not take it: only who has said a message edits it");
+    alice.types("/edit #1 one\r");
+    alice.wait_for("the server does not take it: the message was taken back");
+    alice.types("/recall #99\r");
+    alice.wait_for("the server does not take it: there is no message at this place");
+
+    // Who comes later sees what they say now, and nothing more.
+    let mut later = Running::chat("--user bob --to alice --history 10", address);
+    later.end_input();
+    let (status, stdout, _) = later.exit();
+    let expected = ["alice: (taken back)", "alice: deux (edited)", "alice: three", "you: mine ✓"];
+    assert_eq!((status.code(), stdout), (Some(0), expected.map(str::to_owned).to_vec()));
+}
+
+#[test]
 fn whoever_was_told_of_a_refusal_leaves_in_peace() {
     let data = tempfile::tempdir().unwrap();
     let (_server, address) = serve(data.path(), "127.0.0.1:0");
