@@ -221,6 +221,8 @@ fn members_of_a_group_read_what_one_of_them_says() {
     let group = created.first().unwrap().trim();
     let (status, ..) = Running::start(&["group", "join", group, "bob", "--data", folder]).exit();
     assert!(status.success());
+    let (_, members, _) = Running::start(&["group", "members", group, "--data", folder]).exit();
+    assert_eq!(members, ["alice  owner", "bob  member"]);
 
     let (_server, address) = serve(data.path(), "127.0.0.1:0");
     let mut bob = Running::online(&format!("--user bob --group {group}"), address);

@@ -169,6 +169,42 @@ fn an_earlier_message_is_changed_by_its_number() {
 }
 
 #[test]
+fn groups_are_listed_while_one_is_a_member_and_refusals_in_them_say_why() {
+    let data = tempfile::tempdir().unwrap();
+    let folder = data.path().to_str().unwrap();
+    let (_server, address) = serve(data.path(), "127.0.0.1:0");
+    let mut alice = Terminal::online("--user alice --to bob", address);
+    alice.types("/groups\r");
+    alice.wait_for("you are in no group, as far as this chat has heard");
+    alice.types("/group create lunch\r");
+    alice.wait_for("✓ created the group \"lunch\"");
+    alice.types("/groups\r");
+    alice.wait_for("lunch: /group ");
+    let group = alice.wait_for(", where you are");
+    let group = group.trim_end_matches(", where you are");
+    let mut bob = Terminal::online(&format!("--user bob --group {group}"), address);
+    bob.types("hello?\r");
+    bob.wait_for("the server does not take it: there is no such group, or you are no member of it");
+    alice.types("/group invite bob\r");
+    bob.wait_for("alice invited bob, you: /group ");
+    bob.types("/group rename dinner\r");
+    bob.wait_for("the server does not take it: only admins and owners of the group may do this");
+    alice.types("/group mute bob 60\r");
+    bob.wait_for("alice muted bob until ");
+    bob.types("hello!\r");
+    bob.wait_for("the server does not take it: you are muted in this group until 20");
+    let (_, members, _) = Running::start(&["group", "members", group, "--data", folder]).exit();
+    assert_eq!(members[0], "alice  owner");
+    assert!(members[1].starts_with("bob  member  muted until 20"), "{members:?}");
+    alice.types("/group leave\r");
+    alice.wait_for("the server does not take it: you are the group's only owner: make another member");
+    bob.types("/group leave\r");
+    bob.wait_for("✓ left");
+    bob.types("/groups\r");
+    bob.wait_for("you are in no group, as far as this chat has heard");
+}
+
+#[test]
 fn whoever_was_told_of_a_refusal_leaves_in_peace() {
     let data = tempfile::tempdir().unwrap();
     let (_server, address) = serve(data.path(), "127.0.0.1:0");

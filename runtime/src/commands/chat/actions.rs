@@ -9,7 +9,7 @@ use switchboard_engine::{
 };
 
 use super::{
-    Chat, ChatError, HISTORY_MESSAGES, TYPING_TIMEOUT, Wanted,
+    Chat, ChatError, HISTORY_MESSAGES, SUMMARY_LIMIT, TYPING_TIMEOUT, Wanted,
     command::{self, Command},
     conversation::{Clock as _, LastOwn, Line, Submission},
     past::{Patience, past},
@@ -39,6 +39,7 @@ impl Chat {
             Command::More | Command::Numbers if self.gathers() => {}
             Command::More => self.fetch(Wanted::More),
             Command::Numbers => self.fetch(Wanted::Numbers),
+            Command::Groups => self.groups().await?,
             Command::To(user) => self.turn_to(Recipient::User(user)).await?,
             Command::Group(group) => {
                 let group = self.conversation.group(group);
@@ -177,6 +178,21 @@ impl Chat {
                 self.show(Line::Status("you are not talking to a group: /group GROUP first".to_owned())).await
             }
         }
+    }
+
+    /// The groups that this client knows of and that the user is a member of.
+    async fn groups(&mut self) -> Result<(), ChatError> {
+        let mut is_none = true;
+        for summary in self.client.conversations(SUMMARY_LIMIT).await? {
+            // The log ends with the leaving of whoever has left.
+            let last = self.client.messages(summary.conversation.clone(), 0, 1).await?;
+            if let Some(line) = self.conversation.group_line(&summary, last.last().map(|last| &**last)) {
+                self.show(line).await?;
+                is_none = false;
+            }
+        }
+        let nothing = || Line::Status("you are in no group, as far as this chat has heard".to_owned());
+        if is_none { self.show(nothing()).await } else { Ok(()) }
     }
 
     async fn create(&mut self, name: &str, invite_only: bool) -> Result<(), ChatError> {

@@ -20,6 +20,8 @@ pub(super) enum Command {
     More,
     /// To talk to this user from now on.
     To(UserId),
+    /// To see one's groups.
+    Groups,
     /// To talk to this group from now on.
     Group(GroupId),
     /// To change the text of the message at this place; none: of the last one said here.
@@ -44,9 +46,10 @@ pub(super) enum Command {
 }
 
 /// What `/help` says.
-pub(super) const HELP: [&str; 21] = [
+pub(super) const HELP: [&str; 22] = [
     "/to USER              talk to a user from now on",
     "/group GROUP          talk to a group from now on, by its id; what it begins with, or its name, if it is known",
+    "/groups               your groups, as far as this chat has heard of them",
     "/more                 older messages of this conversation",
     "/edit TEXT            change the last message that you said here; an earlier one: /edit #NUMBER TEXT",
     "/recall               take it back; an earlier one: /recall #NUMBER",
@@ -87,6 +90,7 @@ impl Command {
             ("whoami" | "who-am-i", true) => Self::WhoAmI,
             ("connect", true) => Self::Connect,
             ("more", true) => Self::More,
+            ("groups", true) => Self::Groups,
             ("to", false) => match UserId::new(rest) {
                 Ok(user) => Self::To(user),
                 Err(error) => Self::Wrong(format!("/to USER: {error}")),
@@ -104,9 +108,10 @@ impl Command {
             ("numbers", true) => Self::Numbers,
             ("to", true) => Self::Wrong("/to needs a user: /to USER".to_owned()),
             ("group", true) => Self::Wrong("/group needs a group: /group GROUP".to_owned()),
-            ("help" | "quit" | "exit" | "whoami" | "who-am-i" | "connect" | "more" | "numbers", false) => {
-                Self::Wrong(format!("/{word} takes nothing"))
-            }
+            (
+                "help" | "quit" | "exit" | "whoami" | "who-am-i" | "connect" | "more" | "groups" | "numbers",
+                false,
+            ) => Self::Wrong(format!("/{word} takes nothing")),
             _ => Self::Wrong(format!("there is no /{word}: see /help, or send it with //{word}")),
         }
     }
@@ -235,6 +240,7 @@ mod tests {
             ("/recall", Command::Recall(None)),
             ("/recall #12", Command::Recall(Some(12))),
             ("/numbers", Command::Numbers),
+            ("/groups", Command::Groups),
         ] {
             assert_eq!(Command::parse(line), command, "{line}");
         }
