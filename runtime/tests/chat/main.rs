@@ -221,6 +221,8 @@ fn members_of_a_group_read_what_one_of_them_says() {
     let group = created.first().unwrap().trim();
     let (status, ..) = Running::start(&["group", "join", group, "bob", "--data", folder]).exit();
     assert!(status.success());
+    let (_, members, _) = Running::start(&["group", "members", group, "--data", folder]).exit();
+    assert_eq!(members, ["alice  owner", "bob  member"]);
 
     let (_server, address) = serve(data.path(), "127.0.0.1:0");
     let mut bob = Running::online(&format!("--user bob --group {group}"), address);
@@ -269,6 +271,31 @@ fn what_was_said_to_somebody_who_was_away_is_there_when_they_come() {
     let mut bob = Running::chat("--user bob --to alice --history 2", address);
     assert_eq!(bob.stdout.wait_for(""), "alice: two");
     assert_eq!(bob.stdout.wait_for(""), "alice: three");
+}
+
+#[test]
+fn a_look_at_the_past_prints_it_and_ends() {
+    let data = tempfile::tempdir().unwrap();
+    let (_server, address) = serve(data.path(), "127.0.0.1:0");
+    let look = |args: &str| {
+        let url = format!("ws://{address}");
+        let mut command = binary();
+        command.arg("chat").args(args.split(' ')).args(["--url", &url]).stdin(Stdio::null());
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let nothing = (Some(0), String::new());
+    assert_eq!(look("--user bob --to alice --history 2"), nothing, "nobody has said anything");
+    let mut alice = Running::chat("--user alice --to bob", address);
+    (1..=30).for_each(|number| alice.say(&format!("line {number}")));
+    alice.end_input();
+    assert_eq!(alice.exit().0.code(), Some(0));
+    let last = (29..=30).map(|number| format!("alice: line {number}\n")).collect();
+    assert_eq!(look("--user bob --to alice --history 2"), (Some(0), last));
+    let all = (1..=30).map(|number| format!("alice: line {number}\n")).collect();
+    assert_eq!(look("--user bob --to alice --history 1000"), (Some(0), all));
+    assert_eq!(look("--user bob --to alice"), nothing, "nobody wants to see the past");
+    assert_eq!(look("--user bob --to carol --history 5"), nothing, "it is another conversation's");
 }
 
 #[test]

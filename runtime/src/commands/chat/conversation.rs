@@ -17,7 +17,7 @@ use switchboard_engine::{GroupChange, GroupId, LogMessage, MessageId, Recipient,
 
 use super::{
     shown::{ACCEPTED, Shown},
-    text::{Style, change, neutral},
+    text::{NAME_LIMIT_CHARS, Style, change, neutral, quote, short},
 };
 use crate::client::{Event, Summary};
 
@@ -264,6 +264,20 @@ impl Conversation {
             }
         }
         lines
+    }
+
+    /// Messages of the current conversation with their numbers, by which they can be changed.
+    pub(super) fn numbered(&self, messages: &[Arc<LogMessage>]) -> Vec<Line> {
+        let messages = messages.iter().filter(|message| message.content.subject == Subject::Message);
+        let line = |message: &Arc<LogMessage>| {
+            let who = if message.own { "you" } else { message.from.as_str() };
+            let what = match message.is_recalled {
+                true => "(taken back)".to_owned(),
+                false => quote(&message.content.text),
+            };
+            Line::Status(format!("#{} {}: {what}", message.seq, short(who, NAME_LIMIT_CHARS)))
+        };
+        messages.map(line).collect()
     }
 
     /// What the client says.
