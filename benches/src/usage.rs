@@ -1,5 +1,6 @@
 //! What a process has used, from `/proc`.
 
+use std::thread;
 use std::time::Duration;
 
 use nix::time::ClockId;
@@ -74,7 +75,19 @@ impl Process {
     /// What keeps it from answering, in words; none if nothing is known of that.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        let Ok(stat) = self.process.stat() else { return Some("it has ended".to_owned()) };
+        // Of the kernel: it is about to end. Its sockets are closed then before its status is known.
+        const EXITING: u32 = 4;
+        let mut stat = self.process.stat();
+        for _ in 0..100 {
+            match &stat {
+                Ok(it) if it.flags & EXITING != 0 && it.state().ok() != Some(ProcState::Zombie) => {
+                    thread::sleep(Duration::from_millis(5));
+                    stat = self.process.stat();
+                }
+                Ok(_) | Err(_) => break,
+            }
+        }
+        let Ok(stat) = stat else { return Some("it has ended".to_owned()) };
         match stat.state().ok()? {
             ProcState::Stopped | ProcState::Tracing => Some("it is stopped".to_owned()),
             // Nobody has asked for its status yet.
