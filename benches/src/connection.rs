@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use mio::net::TcpStream;
+use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng as _, SeedableRng as _};
 use socket2::{Domain, Socket, Type};
@@ -143,6 +144,9 @@ impl Connection {
             let source = Ipv4Addr::from(u32::from(Ipv4Addr::LOCALHOST).saturating_add(
                 u32::try_from(number / CONNECTIONS_PER_SOURCE % SOURCES).unwrap_or_default(),
             ));
+            // The port is chosen when it is known where to: a search among those that other connections still have, or had
+            // a minute ago, would take longer than all else.
+            setsockopt(&socket, IpBindAddressNoPort, &true)?;
             socket.bind(&SocketAddr::from((source, 0)).into())?;
         }
         socket.set_tcp_nodelay(true)?;

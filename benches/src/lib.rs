@@ -47,6 +47,6 @@ mod wire;
 pub use error::BenchError;
 pub use progress::Progress;
 pub use report::{Latency, Report, Spread, Used};
-pub use server::{Server, Settings, Target, servers_for};
+pub use server::{Server, Settings, Target, end_with_this_process, servers_for};
 pub use usage::{Process, Usage};
 pub use wire::Protocol;

@@ -13,14 +13,15 @@ use clap::Parser;
 use serde::Serialize;
 use switchboard_benches::idle::{self, IdlePair};
 use switchboard_benches::{
-    BenchError, Progress, Protocol, Report, Target, broadcast, crew, direct, durable, group, mixed, peers,
-    plot, resume, stall, storm,
+    BenchError, Progress, Protocol, Report, Target, broadcast, crew, direct, durable, end_with_this_process,
+    group, mixed, peers, plot, resume, stall, storm,
 };
 
 use self::cli::{Cli, Command, CommonArgs, IdleArgs, IdleProtocol, PeersArgs};
 
 fn main() -> ExitCode {
-    match run(&Cli::parse().command) {
+    let command = Cli::parse().command;
+    match end_with_this_process().map_err(Into::into).and_then(|()| run(&command)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

@@ -5,8 +5,12 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{self, SigSet, Signal};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::fleet::raise_open_files;
@@ -134,6 +138,35 @@ impl Default for Settings {
     }
 }
 
+/// Processes of servers that run.
+static STARTED: Mutex<Vec<i32>> = Mutex::new(Vec::new());
+
+fn started() -> MutexGuard<'static, Vec<i32>> {
+    // Whoever has panicked meanwhile has left a list of processes all the same.
+    STARTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Has the signals that end this process end the servers that it has started first: they would outlive it. To be called
+/// before there are threads.
+///
+/// # Errors
+/// What the system says.
+pub fn end_with_this_process() -> Result<(), BenchError> {
+    let mut signals = SigSet::empty();
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        signals.add(signal);
+    }
+    signals.thread_block().map_err(|errno| BenchError::io("blocking signals")(errno.into()))?;
+    thread::spawn(move || {
+        let Ok(signal) = signals.wait() else { return };
+        for pid in started().drain(..) {
+            let _ = signal::kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        std::process::exit(128 + signal as i32);
+    });
+    Ok(())
+}
+
 /// A server of our own on a free port.
 pub struct Server {
     child: Child,
@@ -194,6 +227,7 @@ impl Server {
             .spawn()
             .map_err(|source| BenchError::Start { path: path.clone(), hint, source })?;
         let mut server = Self { child, address, _data: data };
+        started().push(server.pid());
         server.wait_until_it_listens(path)?;
         Ok(server)
     }
@@ -215,7 +249,7 @@ impl Server {
                 Err(error) if Instant::now() > deadline => {
                     break format!("still \"{error}\" after {} s", START_LIMIT.as_secs());
                 }
-                Err(_) => std::thread::sleep(Duration::from_millis(10)),
+                Err(_) => thread::sleep(Duration::from_millis(10)),
             }
         };
         Err(BenchError::NotListening { path, address: self.address, what })
@@ -224,6 +258,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        let pid = self.pid();
+        started().retain(|started| *started != pid);
         // What was measured is over and the data is temporary: there is nothing to shut down in good order.
         // Both fail only if the server has ended by itself.
         let _ = self.child.kill();

@@ -7,8 +7,15 @@
 
 mod server;
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use procfs::process::{ProcState, Process};
 
 use self::server::TestServer;
 
@@ -82,4 +89,28 @@ fn what_is_wrong_with_the_server_itself_is_said_of_a_failure() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(errors.starts_with("switchboard-bench: /bin/false does not listen on "), "{errors}");
     assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_server_ends_with_the_signal_that_ends_the_generator() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, pid) = (folder.path().join("server"), folder.path().join("pid"));
+    // It never listens; the generator waits for it.
+    let script = format!("#!/bin/sh\necho $$ > {0}.new && mv {0}.new {0}\nexec sleep 1000\n", pid.display());
+    fs::write(&server, script).unwrap();
+    fs::set_permissions(&server, Permissions::from_mode(0o700)).unwrap();
+    let program = env!("CARGO_BIN_EXE_switchboard-bench");
+    let mut bench = Command::new(program).args(["direct", "--server"]).arg(&server).spawn().unwrap();
+    while !pid.exists() {
+        assert_eq!(bench.try_wait().unwrap(), None);
+        thread::sleep(Duration::from_millis(5));
+    }
+    kill(Pid::from_raw(i32::try_from(bench.id()).unwrap()), Signal::SIGTERM).unwrap();
+    assert_eq!(bench.wait().unwrap().code(), Some(128 + 15));
+    let server: i32 = fs::read_to_string(pid).unwrap().trim().parse().unwrap();
+    // Killed; whoever inherits it may not have asked for its status yet.
+    let lives = || Process::new(server).ok().and_then(|it| it.stat().ok()?.state().ok());
+    while !matches!(lives(), None | Some(ProcState::Zombie | ProcState::Dead)) {
+        thread::sleep(Duration::from_millis(5));
+    }
 }
