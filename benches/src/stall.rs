@@ -1,4 +1,4 @@
-//! What clients that read nothing cost the others: the same broadcast with and without them, in turns.
+//! What clients that read nothing cost the others: the same broadcast, to as many, with all reading and without, in turns.
 
 use std::fmt;
 
@@ -15,9 +15,9 @@ use crate::{BenchError, Progress, Report, Target};
 pub struct StallOptions {
     /// Runs of each kind.
     pub runs: usize,
-    /// Clients that read.
+    /// Clients that read in all runs.
     pub clients: usize,
-    /// Clients besides that read nothing, in the runs with them.
+    /// Clients besides; in the runs of one kind they read too, in those of the other kind nothing.
     pub stalled: usize,
     /// When the sender sends.
     pub pace: Pace,
@@ -46,7 +46,7 @@ impl Default for StallOptions {
 pub struct StallReport {
     /// What was asked for.
     pub options: StallOptions,
-    /// Messages delivered per second to those who read, if all do.
+    /// Messages per second that each of those who read gets, if all do.
     pub without_per_second: Option<Spread>,
     /// The same beside those that do not.
     pub with_per_second: Option<Spread>,
@@ -71,8 +71,10 @@ pub fn run(
 ) -> Result<StallReport, BenchError> {
     check([("--runs", "at least 1", options.runs > 0), ("--stalled", "at least 1", options.stalled > 0)])?;
     let StallOptions { clients, pace, payload_bytes, timing, .. } = *options;
-    let all = BroadcastOptions { clients, stalled: 0, pace, payload_bytes, timing };
-    let some = BroadcastOptions { stalled: options.stalled, ..all.clone() };
+    // As many are sent to in both: what is asked is what it costs the others that some do not read.
+    let everybody = clients.saturating_add(options.stalled);
+    let all = BroadcastOptions { clients: everybody, stalled: 0, pace, payload_bytes, timing };
+    let some = BroadcastOptions { clients, stalled: options.stalled, ..all.clone() };
     let (mut without, mut with) = (Vec::new(), Vec::new());
     for turn in 0..options.runs {
         // Neither always comes first.
@@ -84,7 +86,8 @@ pub fn run(
             without.push(broadcast::run(&all, &target()?, progress)?);
         }
     }
-    let rate = |run: &BroadcastReport| run.load.delivered_per_second;
+    #[allow(clippy::cast_precision_loss, reason = "counts of clients are far below 2^52")]
+    let rate = |run: &BroadcastReport| run.load.delivered_per_second / run.options.clients as f64;
     let rates = |runs: &[BroadcastReport]| Spread::of(runs.iter().map(rate));
     let (without_per_second, with_per_second) = (rates(&without), rates(&with));
     // The machine's pace changes more from turn to turn than within one.
@@ -116,7 +119,7 @@ impl Report for StallReport {
             runs.last().map(|run| Panel::of_latency(title, &run.load.latency))
         };
         let latencies = [latency("last without, us", &self.without), latency("last with, us", &self.with)];
-        let rates = Panel::of_values("delivered per second to those who read", rates);
+        let rates = Panel::of_values("messages per second, to each who reads", rates);
         std::iter::once(rates).chain(latencies.into_iter().flatten()).collect()
     }
 }
@@ -132,8 +135,8 @@ impl fmt::Display for StallReport {
         if let (Some(without), Some(with), Some(ratio)) =
             (self.without_per_second, self.with_per_second, self.ratio)
         {
-            row(f, "all read, messages/s", format_args!("{without:.0}"))?;
-            row(f, "some do not, messages/s", format_args!("{with:.0}"))?;
+            row(f, "each, if all read, /s", format_args!("{without:.1}"))?;
+            row(f, "each, if some do not, /s", format_args!("{with:.1}"))?;
             row(f, "ratio of a turn", format_args!("{ratio:.3}"))?;
         }
         for (name, runs) in [("last without, us", &self.without), ("last with, us", &self.with)] {

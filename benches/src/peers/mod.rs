@@ -183,7 +183,7 @@ pub enum Scenario {
     Idle,
     /// All clients reconnect at once, while others go on talking.
     Storm,
-    /// A broadcast with and without clients that read nothing.
+    /// A broadcast with clients that read nothing, and with all reading.
     Stall,
 }
 
@@ -211,9 +211,12 @@ pub enum Measure {
     Welcomed,
     /// Of the messages of those who were not in the storm, 99 of 100 took at most this, in milliseconds.
     Staying,
-    /// Messages per second with clients that read nothing, by those without.
+    /// Messages per second of those who read beside clients that read nothing, by those if all read.
     Share,
 }
+
+/// How often a stall is measured, with and without, in a round.
+const STALL_TURNS: usize = 3;
 
 /// Builds the peers, runs all loads in turns, and ends by itself. A peer that cannot be built is left out, and one that
 /// fails under a load falls short there.
@@ -317,7 +320,10 @@ fn load(
         }
         Scenario::Stall => {
             let clients = recipients.saturating_sub(stalled);
-            let options = StallOptions { runs: 1, clients, stalled, timing, ..StallOptions::default() };
+            // Short ones that take turns: messages per second swing more than what is asked about.
+            let timing = Timing { duration: timing.duration / 2, ..timing };
+            let runs = STALL_TURNS;
+            let options = StallOptions { runs, clients, stalled, timing, ..StallOptions::default() };
             let StallReport { ratio, shortfalls, .. } = stall::run(&options, start, progress)?;
             vec![Run::of(ratio.map(|ratio| ratio.median), &shortfalls)]
         }
