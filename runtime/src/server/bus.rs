@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -24,11 +24,16 @@ const GATHERED_LIMIT: usize = 256;
 /// push to that shard's users is lost.
 #[derive(Debug)]
 pub struct Bus {
-    subscribers: RwLock<HashMap<Topic, u64>>,
+    /// Who is interested in what, once for each shard that publishes: what all of them looked at for each message would be in
+    /// none of their caches.
+    subscribers: Vec<Mutex<Subscribers>>,
     queues: Vec<Arc<Queue>>,
     queue_records: usize,
     dropped: AtomicU64,
 }
+
+/// The shards that are interested in a topic, as bits.
+type Subscribers = HashMap<Topic, u64>;
 
 /// What is on its way to one shard.
 #[derive(Debug)]
@@ -40,7 +45,7 @@ struct Queue {
 
 impl Queue {
     fn records(&self) -> MutexGuard<'_, VecDeque<Carried>> {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.records)
     }
 }
 
@@ -90,7 +95,8 @@ impl Bus {
         let queue = |bell| Arc::new(Queue { records: Mutex::default(), bell });
         let queues: Vec<Arc<Queue>> = bells.take(SHARD_LIMIT).map(queue).collect();
         let inboxes = queues.iter().map(|queue| Inbox(Arc::clone(queue))).collect();
-        (Self { subscribers: RwLock::default(), queues, queue_records, dropped: AtomicU64::new(0) }, inboxes)
+        let subscribers = queues.iter().map(|_| Mutex::default()).collect();
+        (Self { subscribers, queues, queue_records, dropped: AtomicU64::new(0) }, inboxes)
     }
 
     /// Where a shard gathers what it publishes.
@@ -101,17 +107,20 @@ impl Bus {
 
     /// A shard is to receive what others publish under a topic from now on.
     pub fn subscribe(&self, shard: usize, topic: Topic) {
-        let mut subscribers = self.subscribers.write().unwrap_or_else(PoisonError::into_inner);
-        *subscribers.entry(topic).or_default() |= bit(shard);
+        for subscribers in &self.subscribers {
+            *lock(subscribers).entry(topic.clone()).or_default() |= bit(shard);
+        }
     }
 
     /// Undoes [`subscribe`](Self::subscribe). What was published before may still come.
     pub fn unsubscribe(&self, shard: usize, topic: &Topic) {
-        let mut subscribers = self.subscribers.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shards) = subscribers.get_mut(topic) {
-            *shards &= !bit(shard);
-            if *shards == 0 {
-                subscribers.remove(topic);
+        for subscribers in &self.subscribers {
+            let mut subscribers = lock(subscribers);
+            if let Some(shards) = subscribers.get_mut(topic) {
+                *shards &= !bit(shard);
+                if *shards == 0 {
+                    subscribers.remove(topic);
+                }
             }
         }
     }
@@ -119,14 +128,14 @@ impl Bus {
     /// Gathers a record or note of a shard for every other shard that is subscribed to its topic; for every other one if
     /// that is [`Topic::Everyone`]. Records of one shard keep their order.
     pub fn publish(&self, outbox: &mut Outbox, carried: &Carried) {
+        let from = outbox.from;
         let interested = match carried.topic() {
             Topic::Everyone => u64::MAX,
             topic @ (Topic::User(_) | Topic::Group(_) | Topic::Presence(_)) => {
-                let subscribers = self.subscribers.read().unwrap_or_else(PoisonError::into_inner);
-                subscribers.get(topic).copied().unwrap_or_default()
+                let subscribers = self.subscribers.get(from).map(lock);
+                subscribers.and_then(|subscribers| subscribers.get(topic).copied()).unwrap_or_default()
             }
         };
-        let from = outbox.from;
         let others = outbox.by_shard.iter_mut().enumerate().filter(|(shard, _)| *shard != from);
         for (_, gathered) in others.filter(|(shard, _)| interested & bit(*shard) != 0) {
             gathered.push(carried.clone());
@@ -167,6 +176,10 @@ impl Bus {
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn bit(shard: usize) -> u64 {
