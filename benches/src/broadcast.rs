@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::fleet::Fleet;
 use crate::load::{self, FRAMES_PER_WRITE, LoadReport, Pace, Plan, Timing, check, rules};
+use crate::plot::Panel;
 use crate::{BenchError, Progress, Protocol, Report, Target, wire};
 
 /// What to measure.
@@ -52,7 +53,7 @@ pub fn run(
 ) -> Result<BroadcastReport, BenchError> {
     let BroadcastOptions { clients, stalled, pace, payload_bytes, timing } = *options;
     check([("--clients", "at least 1", clients > 0)])?;
-    check(rules(pace, &timing, payload_bytes))?;
+    check(rules(pace, &timing, payload_bytes, 1))?;
     let (protocol, all) = (Protocol::Classic, clients.saturating_add(stalled));
     let mut fleet = Fleet::open(target.address, protocol, all, timing.connect_limit, progress)?;
     if let Some(sender) = fleet.connection(0) {
@@ -60,7 +61,15 @@ pub fn run(
         sender.prepare(&frame, FRAMES_PER_WRITE);
     }
     let hears = (0..all).map(|client| (client < clients).then_some(0)).collect();
-    let plan = Plan { protocol, pace, timing, hears, stalled: (clients..all).collect(), signals: None };
+    let plan = Plan {
+        protocol,
+        pace,
+        timing,
+        payload_bytes,
+        hears,
+        stalled: (clients..all).collect(),
+        signals: None,
+    };
     let load = load::run(plan, &mut fleet, target, progress)?;
     Ok(BroadcastReport { options: options.clone(), load })
 }
@@ -68,6 +77,10 @@ pub fn run(
 impl Report for BroadcastReport {
     fn shortfalls(&self) -> &[String] {
         &self.load.shortfalls
+    }
+
+    fn panels(&self) -> Vec<Panel> {
+        self.load.panels()
     }
 }
 

@@ -1,9 +1,8 @@
 //! The command line of `switchboard-bench`.
 
+mod common;
 mod peers;
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -11,13 +10,16 @@ use switchboard_benches::broadcast::BroadcastOptions;
 use switchboard_benches::direct::{DirectOptions, Kind};
 use switchboard_benches::durable::DurableOptions;
 use switchboard_benches::group::GroupOptions;
-use switchboard_benches::load::{Pace, Timing};
+use switchboard_benches::idle::IdleOptions;
+use switchboard_benches::load::Pace;
 use switchboard_benches::mixed::MixedOptions;
 use switchboard_benches::resume::ResumeOptions;
 use switchboard_benches::stall::StallOptions;
 use switchboard_benches::storm::StormOptions;
-use switchboard_benches::{BenchError, Process, Protocol, Target};
+use switchboard_benches::{BenchError, Protocol, Target};
 
+pub(crate) use self::common::CommonArgs;
+use self::common::{ManyArgs, TimingArgs};
 pub(crate) use self::peers::PeersArgs;
 
 const AFTER_HELP: &str = "\
@@ -32,12 +34,15 @@ Examples:
   switchboard-bench durable --rate 10000 --runs 5
   switchboard-bench resume --messages 10000
   switchboard-bench idle --protocol both
+  switchboard-bench idle --connections 60000            (several servers, and several processes of the generator)
   switchboard-bench idle --connections 10000 --target 127.0.0.1:8888 --pid 4711
   switchboard-bench peers --json peers.json --svg peers.svg
   switchboard-bench peers --quick --only switchboard,floor
 
 Without --target, a server is started for the run, on a free port, with a temporary data folder and with its
-rate limits lifted, and stopped at the end.
+rate limits lifted, and stopped at the end. A process holds no more connections than it may have files open (ulimit -n):
+idle and storm start as many servers and processes of the generator as their connections need, and deal them out.
+For all other loads the limit of the one server is that of the load.
 
 Exit codes: 0 all that was asked for was reached, 1 something fell short or failed, 2 wrong usage.";
 
@@ -69,8 +74,11 @@ pub(crate) enum Command {
     Resume(ResumeArgs),
     /// Connections that say nothing: memory per connection
     Idle(IdleArgs),
-    /// Other servers beside this one, in turns: CPU per message, memory per connection
+    /// Other servers beside this one, in turns, and all bars: CPU per message, memory per connection, storms, stalled readers
     Peers(PeersArgs),
+    /// A process of a generator that needs several
+    #[command(hide = true)]
+    Crew,
 }
 
 #[derive(Args, Debug)]
@@ -92,9 +100,6 @@ pub(crate) struct DirectArgs {
     payload_bytes: usize,
     #[command(flatten)]
     timing: TimingArgs,
-    /// Where to draw the latency
-    #[arg(long, value_name = "FILE")]
-    pub(crate) svg: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) common: CommonArgs,
 }
@@ -130,9 +135,6 @@ pub(crate) struct BroadcastArgs {
     payload_bytes: usize,
     #[command(flatten)]
     timing: TimingArgs,
-    /// Where to draw the latency
-    #[arg(long, value_name = "FILE")]
-    pub(crate) svg: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) common: CommonArgs,
 }
@@ -171,9 +173,6 @@ pub(crate) struct GroupArgs {
     payload_bytes: usize,
     #[command(flatten)]
     timing: TimingArgs,
-    /// Where to draw the latency
-    #[arg(long, value_name = "FILE")]
-    pub(crate) svg: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) common: CommonArgs,
 }
@@ -197,8 +196,11 @@ pub(crate) struct DurableArgs {
     #[arg(long, default_value_t = 5)]
     runs: usize,
     /// Messages per second of all clients, sent when due (open loop)
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = 10_000, conflicts_with = "in_flight")]
     rate: u64,
+    /// Messages that each client keeps under way, instead of --rate
+    #[arg(long)]
+    in_flight: Option<usize>,
     /// Clients, an even number
     #[arg(long, default_value_t = 200)]
     clients: usize,
@@ -215,7 +217,7 @@ impl DurableArgs {
     pub(crate) fn options(&self) -> Result<DurableOptions, BenchError> {
         Ok(DurableOptions {
             runs: self.runs,
-            rate_per_second: self.rate,
+            pace: self.in_flight.map_or(Pace::PerSecond(self.rate), Pace::InFlight),
             clients: self.clients,
             payload_bytes: self.payload_bytes,
             timing: self.timing.timing()?,
@@ -241,10 +243,17 @@ pub(crate) struct StormArgs {
     #[arg(long, default_value_t = 60.0)]
     connect_seconds: f64,
     #[command(flatten)]
+    many: ManyArgs,
+    #[command(flatten)]
     pub(crate) common: CommonArgs,
 }
 
 impl StormArgs {
+    /// While they reconnect, a server has old connections and new ones.
+    pub(crate) fn targets(&self) -> Result<Vec<Target>, BenchError> {
+        self.common.targets(&self.many, self.clients.saturating_mul(3) / 2 + self.staying)
+    }
+
     pub(crate) fn options(&self) -> Result<StormOptions, BenchError> {
         Ok(StormOptions {
             protocol: self.protocol,
@@ -252,6 +261,7 @@ impl StormArgs {
             staying: self.staying,
             rate_per_second: self.rate,
             connect_limit: seconds("--connect-seconds", self.connect_seconds)?,
+            processes: self.many.processes(),
         })
     }
 }
@@ -270,6 +280,9 @@ pub(crate) struct StallArgs {
     /// Messages that the sender keeps under way
     #[arg(long, default_value_t = 16)]
     in_flight: usize,
+    /// Messages per second, sent when due (open loop), instead of --in-flight
+    #[arg(long, conflicts_with = "in_flight")]
+    rate: Option<u64>,
     /// Size of a message: large enough that what nobody reads fills the kernel's buffers
     #[arg(long, default_value_t = 1024)]
     payload_bytes: usize,
@@ -285,7 +298,7 @@ impl StallArgs {
             runs: self.runs,
             clients: self.clients,
             stalled: self.stalled,
-            in_flight: self.in_flight,
+            pace: pace(self.in_flight, self.rate),
             payload_bytes: self.payload_bytes,
             timing: self.timing.timing()?,
         })
@@ -374,76 +387,29 @@ pub(crate) struct IdleArgs {
     /// Time that all of them may take to be connected and welcomed
     #[arg(long, default_value_t = 120.0)]
     connect_seconds: f64,
-    /// Time that they stay idle before memory is read
-    #[arg(long, default_value_t = 2.0)]
-    settle_seconds: f64,
+    /// After how long memory is read; the last time counts. At first the allocator has what the handshakes took
+    #[arg(long, default_values_t = [2.0, 15.0], value_delimiter = ',', value_name = "SECONDS,...")]
+    settle_seconds: Vec<f64>,
+    #[command(flatten)]
+    many: ManyArgs,
     #[command(flatten)]
     pub(crate) common: CommonArgs,
 }
 
 impl IdleArgs {
-    pub(crate) fn connect_limit(&self) -> Result<Duration, BenchError> {
-        seconds("--connect-seconds", self.connect_seconds)
-    }
-
-    pub(crate) fn settle(&self) -> Result<Duration, BenchError> {
-        seconds("--settle-seconds", self.settle_seconds)
-    }
-}
-
-#[derive(Args, Debug)]
-struct TimingArgs {
-    /// Time that is measured
-    #[arg(long, default_value_t = 5.0)]
-    seconds: f64,
-    /// Time that clients may take to be connected and welcomed
-    #[arg(long, default_value_t = 30.0)]
-    connect_seconds: f64,
-    /// Time that is not measured at first
-    #[arg(long, default_value_t = 1.0)]
-    warmup_seconds: f64,
-}
-
-impl TimingArgs {
-    fn timing(&self) -> Result<Timing, BenchError> {
-        Ok(Timing {
+    pub(crate) fn options(&self, protocol: Protocol) -> Result<IdleOptions, BenchError> {
+        let settle = self.settle_seconds.iter().map(|settle| seconds("--settle-seconds", *settle));
+        Ok(IdleOptions {
+            protocol,
+            connections: self.connections,
             connect_limit: seconds("--connect-seconds", self.connect_seconds)?,
-            warmup: seconds("--warmup-seconds", self.warmup_seconds)?,
-            duration: seconds("--seconds", self.seconds)?,
+            settle: settle.collect::<Result<_, _>>()?,
+            processes: self.many.processes(),
         })
     }
-}
 
-#[derive(Args, Debug)]
-pub(crate) struct CommonArgs {
-    /// A running server, on a loopback address; otherwise one is started
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub(crate) target: Option<SocketAddr>,
-    /// Process of the running server, to measure its CPU time and memory
-    #[arg(long, requires = "target")]
-    pid: Option<i32>,
-    /// Program of the server to start
-    #[arg(
-        long,
-        value_name = "FILE",
-        default_value = "target/release/switchboard",
-        conflicts_with = "target"
-    )]
-    server: PathBuf,
-    /// Shards of the server to start
-    #[arg(long, default_value_t = 1, conflicts_with = "target")]
-    shards: u16,
-    /// Where to write the report as JSON
-    #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
-}
-
-impl CommonArgs {
-    pub(crate) fn target(&self) -> Result<Target, BenchError> {
-        match self.target {
-            Some(address) => Target::running(address, self.pid.map(Process::new).transpose()?),
-            None => Target::started(&self.server, self.shards),
-        }
+    pub(crate) fn targets(&self) -> Result<Vec<Target>, BenchError> {
+        self.common.targets(&self.many, self.connections)
     }
 }
 

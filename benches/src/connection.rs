@@ -20,6 +20,15 @@ const HEAD_LIMIT_BYTES: usize = 16 << 10;
 /// Connections from one source address: well below the 28,000 ports that Linux gives out.
 const CONNECTIONS_PER_SOURCE: usize = 4_000;
 
+/// Source addresses, from 127.0.0.1 on: after so many they come again.
+const SOURCES: usize = 60_000;
+
+/// What one write carries at the most: each client keeps its own message so many times over.
+const BURST_BYTES: usize = 64 << 10;
+
+/// Reads of one connection before the others have their turn again.
+const READS_AT_ONCE: usize = 16;
+
 /// What has come after the welcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Arrived {
@@ -42,7 +51,8 @@ impl Arrived {
 /// A client's connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(crate) stream: TcpStream,
+    /// None once the client has left by itself.
+    stream: Option<TcpStream>,
     state: State,
     scanner: Scanner,
     protocol: Protocol,
@@ -59,6 +69,8 @@ pub(crate) struct Connection {
     numbering: Option<Numbering>,
     /// Whoever drives the connection knows that it is closed.
     told_closed: bool,
+    /// There may be more to read, and no event will say so.
+    unread: bool,
 }
 
 /// A `Submit` in its frame, and ids to send it with again and again.
@@ -119,13 +131,17 @@ enum State {
 }
 
 impl Connection {
-    /// Begins to connect; the request of the handshake is what is written first.
-    pub(crate) fn open(target: SocketAddr, index: usize, user: &str, protocol: Protocol) -> io::Result<Self> {
+    /// Begins to connect; the request of the handshake is what is written first. `number` decides from which address.
+    pub(crate) fn open(
+        target: SocketAddr,
+        number: usize,
+        user: &str,
+        protocol: Protocol,
+    ) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)?;
         if target.is_ipv4() {
             let source = Ipv4Addr::from(u32::from(Ipv4Addr::LOCALHOST).saturating_add(
-                // At most 20,000 files are open: a handful of addresses.
-                u32::try_from(index / CONNECTIONS_PER_SOURCE).unwrap_or_default(),
+                u32::try_from(number / CONNECTIONS_PER_SOURCE % SOURCES).unwrap_or_default(),
             ));
             socket.bind(&SocketAddr::from((source, 0)).into())?;
         }
@@ -137,7 +153,7 @@ impl Connection {
             connected => connected?,
         }
         Ok(Self {
-            stream: TcpStream::from_std(socket.into()),
+            stream: Some(TcpStream::from_std(socket.into())),
             state: State::Handshake(Vec::new()),
             scanner: Scanner::default(),
             protocol,
@@ -148,12 +164,33 @@ impl Connection {
             queued: wire::handshake(user, protocol),
             numbering: None,
             told_closed: false,
+            unread: false,
         })
+    }
+
+    /// The socket, for a poll.
+    pub(crate) const fn stream(&mut self) -> Option<&mut TcpStream> {
+        self.stream.as_mut()
+    }
+
+    /// Whether reading was broken off: no event comes for what is there already.
+    pub(crate) const fn has_unread(&self) -> bool {
+        self.unread
+    }
+
+    /// Whoever is not welcomed is not waited for any longer. It is among those that were closed.
+    pub(crate) fn give_up(&mut self) {
+        match self.state {
+            State::Handshake(_) => self.close("no answer in time"),
+            State::Unwelcomed => self.close("no welcome in time"),
+            State::Ready | State::Left | State::Closed(_) => {}
+        }
     }
 
     /// Sets what [`Connection::send`] sends, and how many of it one write carries at the most.
     pub(crate) fn prepare(&mut self, frame: &[u8], per_write: usize) {
-        self.burst = frame.repeat(per_write.max(1));
+        let most = BURST_BYTES / frame.len().max(1);
+        self.burst = frame.repeat(per_write.min(most).max(1));
         self.frame_len = frame.len();
     }
 
@@ -185,6 +222,11 @@ impl Connection {
         self.unsent_bytes > 0 || !self.queued.is_empty()
     }
 
+    /// Bytes of frames other than the client's own message that wait.
+    pub(crate) const fn queued_bytes(&self) -> usize {
+        self.queued.len()
+    }
+
     /// Queues the message `count` times; [`Connection::flush`] writes.
     pub(crate) fn send(&mut self, count: usize) {
         if let Some(numbering) = &mut self.numbering {
@@ -202,15 +244,24 @@ impl Connection {
     pub(crate) fn leave(&mut self) {
         self.queue(&wire::frame(8, &1000_u16.to_be_bytes()));
         self.flush();
-        let _ = self.stream.shutdown(Shutdown::Both);
+        let _ = self.stream.take().map(|stream| stream.shutdown(Shutdown::Both));
         self.state = State::Left;
     }
 
-    /// Reads until nothing is there, and gives what has come after the welcome.
+    /// Reads until nothing is there, or others should have their turn, and gives what has come after the welcome.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Arrived {
         let mut arrived = Arrived::default();
-        while self.closed().is_none() {
-            let read = match self.stream.read(buffer) {
+        self.unread = false;
+        for turn in 0.. {
+            if self.closed().is_some() {
+                break;
+            }
+            if turn == READS_AT_ONCE {
+                self.unread = true;
+                break;
+            }
+            let Some(stream) = &mut self.stream else { break };
+            let read = match stream.read(buffer) {
                 Ok(0) => {
                     self.close("the server ended the connection without a close frame");
                     break;
@@ -242,7 +293,8 @@ impl Connection {
                 let end = self.burst.len().min(self.phase.saturating_add(self.unsent_bytes));
                 self.burst.get(self.phase..end).unwrap_or_default()
             };
-            match self.stream.write(bytes) {
+            let Some(stream) = &mut self.stream else { return };
+            match stream.write(bytes) {
                 Ok(written) if queued => {
                     self.queued.drain(..written);
                 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::fleet::Fleet;
 use crate::load::{self, FRAMES_PER_WRITE, LoadReport, Pace, Plan, Signals, Timing, check, rules};
+use crate::plot::Panel;
 use crate::{BenchError, Progress, Protocol, Report, Target, wire};
 
 /// What is sent.
@@ -91,7 +92,7 @@ pub(crate) fn run_among(
 ) -> Result<DirectReport, BenchError> {
     let DirectOptions { kind, clients, pace, payload_bytes, timing } = *options;
     check([("--clients", "even and at least 2", clients >= 2 && clients.is_multiple_of(2))])?;
-    check(rules(pace, &timing, payload_bytes))?;
+    check(rules(pace, &timing, payload_bytes, clients))?;
     let protocol = kind.protocol();
     let mut fleet =
         Fleet::open_from(first, target.address, protocol, clients, timing.connect_limit, progress)?;
@@ -113,7 +114,7 @@ pub(crate) fn run_among(
         }
     }
     let hears = (0..clients).map(|client| Some(partner(client))).collect();
-    let plan = Plan { protocol, pace, timing, hears, stalled: Vec::new(), signals };
+    let plan = Plan { protocol, pace, timing, payload_bytes, hears, stalled: Vec::new(), signals };
     let load = load::run(plan, &mut fleet, target, progress)?;
     Ok(DirectReport { options: options.clone(), load })
 }
@@ -126,6 +127,10 @@ const fn partner(client: usize) -> usize {
 impl Report for DirectReport {
     fn shortfalls(&self) -> &[String] {
         &self.load.shortfalls
+    }
+
+    fn panels(&self) -> Vec<Panel> {
+        self.load.panels()
     }
 }
 

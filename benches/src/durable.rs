@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::direct::{self, DirectOptions, DirectReport, Kind};
 use crate::load::{Pace, Timing};
+use crate::plot::{Paint, Panel};
 use crate::report::{Spread, latency_row, row, shortfall_rows};
 use crate::{BenchError, Progress, Report, Target};
 
@@ -14,8 +15,8 @@ use crate::{BenchError, Progress, Report, Target};
 pub struct DurableOptions {
     /// Runs of each kind.
     pub runs: usize,
-    /// Messages per second of all clients together, sent when they are due.
-    pub rate_per_second: u64,
+    /// When they send.
+    pub pace: Pace,
     /// Clients; even, each sends to its neighbour.
     pub clients: usize,
     /// Size of a message as it stands in its WebSocket frame, in bytes.
@@ -28,7 +29,7 @@ pub struct DurableOptions {
 impl Default for DurableOptions {
     fn default() -> Self {
         let DirectOptions { clients, payload_bytes, timing, .. } = DirectOptions::default();
-        Self { runs: 5, rate_per_second: 10_000, clients, payload_bytes, timing }
+        Self { runs: 5, pace: Pace::PerSecond(10_000), clients, payload_bytes, timing }
     }
 }
 
@@ -37,7 +38,7 @@ impl DurableOptions {
         DirectOptions {
             kind,
             clients: self.clients,
-            pace: Pace::PerSecond(self.rate_per_second),
+            pace: self.pace,
             payload_bytes: self.payload_bytes,
             timing: self.timing,
         }
@@ -99,15 +100,25 @@ impl Report for DurableReport {
     fn shortfalls(&self) -> &[String] {
         &self.shortfalls
     }
+
+    fn panels(&self) -> Vec<Panel> {
+        let costs = [
+            ("relayed".to_owned(), Paint::Yardstick, self.relayed_us),
+            ("durable".to_owned(), Paint::Own, self.durable_us),
+        ];
+        let mut panels = vec![Panel::of_values("server CPU us/message", costs)];
+        if let Some(relayed) = self.relayed.last() {
+            panels.push(Panel::of_latency("last relayed, until delivered, us", &relayed.load.latency));
+        }
+        panels.extend(self.durable.last().map(|durable| durable.load.panels()).into_iter().flatten());
+        panels
+    }
 }
 
 impl fmt::Display for DurableReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let DurableOptions { runs, rate_per_second, clients, payload_bytes, .. } = &self.options;
-        writeln!(
-            f,
-            "durable: {clients} clients, {payload_bytes} bytes, open loop, {rate_per_second}/s, {runs} runs each"
-        )?;
+        let DurableOptions { runs, pace, clients, payload_bytes, .. } = &self.options;
+        writeln!(f, "durable: {clients} clients, {payload_bytes} bytes, {pace}, {runs} runs each")?;
         match (self.relayed_us, self.durable_us, self.ratio) {
             (Some(relayed), Some(durable), Some(ratio)) => {
                 row(f, "relayed, CPU us/message", format_args!("{relayed}"))?;

@@ -20,7 +20,10 @@ pub enum BenchError {
         rule: &'static str,
     },
     /// More sockets than this process may have.
-    #[error("{wanted} connections need more open files than the limit of {limit}; ask for fewer")]
+    #[error(
+        "{wanted} connections in one process need more open files than its limit of {limit}: raise it (ulimit -n), or ask \
+         for fewer; idle and storm spread theirs over several processes by themselves"
+    )]
     OpenFiles {
         /// How many connections were asked for.
         wanted: usize,
@@ -64,7 +67,7 @@ pub enum BenchError {
         /// The server.
         target: SocketAddr,
         /// The time limit.
-        seconds: u64,
+        seconds: f64,
         /// What the clients met, most frequent first.
         why: String,
     },
@@ -83,6 +86,20 @@ pub enum BenchError {
         pid: i32,
         /// What the system says.
         source: nix::errno::Errno,
+    },
+    /// A report of earlier rounds cannot be taken in.
+    #[error("taking in {}: {what}", .path.display())]
+    Earlier {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        what: String,
+    },
+    /// A process of the generator did not do what it was told.
+    #[error("another process of the generator: {what}")]
+    Crew {
+        /// What it did instead.
+        what: String,
     },
     /// The server did not do what the session protocol says.
     #[error("a session of {user}: {what}")]

@@ -25,6 +25,7 @@ const AT_ONCE: usize = 512;
 
 /// When nothing has come for so long, nothing more is on its way.
 const QUIET: Duration = Duration::from_millis(100);
+const QUIET_LIMIT: Duration = Duration::from_secs(5);
 
 /// One buffer for all sockets.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -47,10 +48,12 @@ pub(crate) struct Fleet {
     failed: BTreeMap<String, usize>,
     /// Ends turns, for whoever has to send in time.
     ticks: Option<File>,
+    /// Connections that are read again in the next turn, though no event may come.
+    unread: Vec<usize>,
 }
 
 impl Fleet {
-    /// Opens `count` connections and waits until each is welcomed or closed, but no longer than `limit`.
+    /// Opens `count` connections to one server and waits until each is welcomed or closed, but no longer than `limit`.
     pub(crate) fn open(
         target: SocketAddr,
         protocol: Protocol,
@@ -70,31 +73,52 @@ impl Fleet {
         limit: Duration,
         progress: &mut Progress,
     ) -> Result<Self, BenchError> {
-        let files = raise_open_files()?;
-        if u64::try_from(count).unwrap_or(u64::MAX).saturating_add(OTHER_FILES) > files {
-            return Err(BenchError::OpenFiles { wanted: count, limit: files });
+        let mut fleet = Self::empty(first)?;
+        fleet.open_some(&[target], protocol, count, limit, progress)?;
+        if fleet.ready() == 0 {
+            let why = why_nobody(fleet.complaints());
+            return Err(BenchError::NobodyConnected { target, seconds: limit.as_secs_f64(), why });
+        }
+        Ok(fleet)
+    }
+
+    /// Opens connections to these servers in turn, a few at a time, and waits until each is welcomed or closed, but no
+    /// longer than `limit`; whoever is neither then is given up.
+    pub(crate) fn open_some(
+        &mut self,
+        targets: &[SocketAddr],
+        protocol: Protocol,
+        count: usize,
+        limit: Duration,
+        progress: &mut Progress,
+    ) -> Result<(), BenchError> {
+        let (most, limit_of_files) = (most_connections()?, raise_open_files()?);
+        if count > most {
+            return Err(BenchError::OpenFiles { wanted: count, limit: limit_of_files });
         }
         let deadline = Instant::now() + limit;
-        let mut fleet = Self::empty(first)?;
-        let mut tried = 0;
-        let mut settled = 0;
-        while Instant::now() < deadline && (tried < count || settled < fleet.connections.len()) {
-            if tried < count && fleet.connections.len() - settled < HANDSHAKES {
-                fleet.add(target, protocol)?;
+        let (mut tried, mut settled) = (0, 0);
+        while Instant::now() < deadline && (tried < count || settled < self.connections.len()) {
+            if tried < count && self.connections.len() - settled < HANDSHAKES {
+                self.add(targets, protocol, tried)?;
                 tried += 1;
                 continue;
             }
-            fleet.turn(Some(Duration::from_millis(50)), |_, _, _| {})?;
-            settled = fleet.settled();
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.turn(Some(left.min(Duration::from_millis(50))), |_, _, _| {})?;
+            settled = self.settled();
             progress.show(|| format!("{settled} of {count} connected"));
         }
-        if fleet.ready() == 0 {
-            let why = fleet.complaints().into_iter().map(|(why, count)| format!("{why} ({count} times)"));
-            let why = why.collect::<Vec<_>>().join("; ");
-            let why = if why.is_empty() { "no answer".to_owned() } else { why };
-            return Err(BenchError::NobodyConnected { target, seconds: limit.as_secs(), why });
+        self.give_up(count - tried);
+        Ok(())
+    }
+
+    /// Nobody is waited for any longer, and those that were not even tried are given up too.
+    fn give_up(&mut self, untried: usize) {
+        self.connections.iter_mut().for_each(Connection::give_up);
+        if untried > 0 {
+            *self.failed.entry("not connected in time".to_owned()).or_default() += untried;
         }
-        Ok(fleet)
     }
 
     /// Cuts all connections, without a word: the clients are as they were before the first one.
@@ -103,10 +127,11 @@ impl Fleet {
         self.failed.clear();
     }
 
-    /// Opens as many connections without waiting for any, and waits until each is welcomed or closed, or for the deadline.
+    /// Opens as many connections without waiting for any, and waits until each is welcomed or closed, or for the deadline;
+    /// whoever is neither then is given up.
     pub(crate) fn open_all(
         &mut self,
-        target: SocketAddr,
+        targets: &[SocketAddr],
         protocol: Protocol,
         count: usize,
         deadline: Instant,
@@ -115,14 +140,15 @@ impl Fleet {
         let mut tried = 0;
         while Instant::now() < deadline && (tried < count || self.settled() < self.connections.len()) {
             let more = AT_ONCE.min(count.saturating_sub(tried));
-            for _ in 0..more {
-                self.add(target, protocol)?;
+            for nth in tried..tried + more {
+                self.add(targets, protocol, nth)?;
             }
             tried += more;
             let timeout = Duration::from_millis(if tried < count { 0 } else { 10 });
             self.turn(Some(timeout), |_, _, _| {})?;
             progress.show(|| format!("{} of {count} connected again", self.ready()));
         }
+        self.give_up(count - tried);
         Ok(())
     }
 
@@ -141,11 +167,14 @@ impl Fleet {
             connections: Vec::new(),
             failed: BTreeMap::new(),
             ticks: None,
+            unread: Vec::new(),
         })
     }
 
-    fn add(&mut self, target: SocketAddr, protocol: Protocol) -> Result<(), BenchError> {
-        self.join(target, self.first + self.connections.len(), protocol).map(|_| ())
+    /// The `nth` of those who come now.
+    fn add(&mut self, targets: &[SocketAddr], protocol: Protocol, nth: usize) -> Result<(), BenchError> {
+        let Some(target) = targets.get((self.first + nth) % targets.len().max(1)) else { return Ok(()) };
+        self.join(*target, self.first + self.connections.len(), protocol).map(|_| ())
     }
 
     /// A user connects, and waits for nothing. Gives the number of its connection, if it has one.
@@ -156,12 +185,15 @@ impl Fleet {
         protocol: Protocol,
     ) -> Result<Option<usize>, BenchError> {
         let number = self.connections.len();
-        match Connection::open(target, number, &wire::user(user), protocol) {
+        match Connection::open(target, self.first + number, &wire::user(user), protocol) {
             Ok(mut connection) => {
-                self.poll
-                    .registry()
-                    .register(&mut connection.stream, Token(number), Interest::READABLE | Interest::WRITABLE)
-                    .map_err(BenchError::io("adding a socket to the poll"))?;
+                let interest = Interest::READABLE | Interest::WRITABLE;
+                if let Some(stream) = connection.stream() {
+                    self.poll
+                        .registry()
+                        .register(stream, Token(number), interest)
+                        .map_err(BenchError::io("adding a socket to the poll"))?;
+                }
                 self.connections.push(connection);
                 Ok(Some(number))
             }
@@ -206,15 +238,18 @@ impl Fleet {
 
     /// From now on a client reads nothing, and what becomes of its connection is not looked at.
     pub(crate) fn stall(&mut self, index: usize) -> Result<(), BenchError> {
-        let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
+        let connection = self.connections.get_mut(index);
+        let Some(stream) = connection.and_then(Connection::stream) else { return Ok(()) };
         let doing = "taking a socket from the poll";
-        self.poll.registry().deregister(&mut connection.stream).map_err(BenchError::io(doing))
+        self.poll.registry().deregister(stream).map_err(BenchError::io(doing))
     }
 
-    /// Takes what has arrived so far without looking at it.
+    /// Takes what has arrived so far without looking at it. Of a server that never pauses it takes what comes in
+    /// [`QUIET_LIMIT`].
     pub(crate) fn forget_arrivals(&mut self) -> Result<(), BenchError> {
+        let deadline = Instant::now() + QUIET_LIMIT;
         let mut quiet = false;
-        while !quiet {
+        while !quiet && Instant::now() < deadline {
             quiet = true;
             self.turn(Some(QUIET), |_, _, _| quiet = false)?;
         }
@@ -249,21 +284,28 @@ impl Fleet {
         timeout: Option<Duration>,
         mut report: impl FnMut(usize, Arrived, Instant),
     ) -> Result<(), BenchError> {
+        let unread = std::mem::take(&mut self.unread);
+        let timeout = if unread.is_empty() { timeout } else { Some(Duration::ZERO) };
         match self.poll.poll(&mut self.events, timeout) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
             other => other.map_err(BenchError::io("waiting for sockets"))?,
         }
+        let mut touched: Vec<(usize, bool)> = unread.into_iter().map(|index| (index, true)).collect();
         for event in &self.events {
             if event.token() == TICK {
                 // The kernel goes on with a timer when its ticks are read; how many there were is of no use.
                 let _ = self.ticks.as_mut().map(|ticks| ticks.read(&mut [0; 8]));
                 continue;
             }
-            let index = event.token().0;
+            touched.push((event.token().0, event.is_readable()));
+        }
+        for (index, readable) in touched {
             let Some(connection) = self.connections.get_mut(index) else { continue };
-            let mut arrived =
-                if event.is_readable() { connection.read(&mut self.buffer) } else { Arrived::default() };
+            let mut arrived = if readable { connection.read(&mut self.buffer) } else { Arrived::default() };
             let at = Instant::now();
+            if connection.has_unread() {
+                self.unread.push(index);
+            }
             if connection.has_unsent() {
                 connection.flush();
             }
@@ -274,6 +316,19 @@ impl Fleet {
         }
         Ok(())
     }
+}
+
+/// "Why, so many times", of all reasons.
+pub(crate) fn why_nobody(complaints: Vec<(String, usize)>) -> String {
+    let why = complaints.into_iter().map(|(why, count)| format!("{why} ({count} times)"));
+    let why = why.collect::<Vec<_>>().join("; ");
+    if why.is_empty() { "no answer".to_owned() } else { why }
+}
+
+/// How many connections this process may have at once.
+pub(crate) fn most_connections() -> Result<usize, BenchError> {
+    let files = raise_open_files()?;
+    Ok(usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX))
 }
 
 /// Raises this process's soft limit of open files to the hard one, for itself and for what it starts, and gives

@@ -17,6 +17,8 @@ pub(crate) struct Flows {
     hearers: Vec<Hearer>,
     /// Of all messages: how many have to be heard by somebody still, counted for each hearer.
     outstanding: u64,
+    /// The same, each counted once.
+    kept: usize,
     pub(crate) latency: Histogram<u64>,
     /// How many were heard while it was measured.
     pub(crate) measured: u64,
@@ -66,7 +68,7 @@ impl Flows {
         #[allow(clippy::expect_used, reason = "the bounds are constants that a histogram can have")]
         let latency = Histogram::new_with_bounds(1, LATENCY_LIMIT_NS, 3).expect("valid bounds");
         let hearers = hears.iter().map(|sender| Hearer { sender: *sender, next: 0 }).collect();
-        Self { flows, hearers, outstanding: 0, latency, measured: 0 }
+        Self { flows, hearers, outstanding: 0, kept: 0, latency, measured: 0 }
     }
 
     /// Those whom somebody hears.
@@ -91,6 +93,7 @@ impl Flows {
         if flow.hearers > 0 {
             flow.messages.extend(std::iter::repeat_n(Sent { at, lacking: flow.hearers }, count));
             self.outstanding += (flow.hearers * count) as u64;
+            self.kept += count;
         }
     }
 
@@ -117,6 +120,7 @@ impl Flows {
             self.measured += heard.expected as u64;
         }
         heard.completed = flow.complete();
+        self.kept -= heard.completed;
         heard
     }
 
@@ -129,7 +133,14 @@ impl Flows {
             message.lacking = message.lacking.saturating_sub(1);
             self.outstanding -= 1;
         }
-        flow.complete()
+        let completed = flow.complete();
+        self.kept -= completed;
+        completed
+    }
+
+    /// Messages that somebody has not heard.
+    pub(crate) const fn kept(&self) -> usize {
+        self.kept
     }
 
     /// Messages that were not heard, counted for each who lacks one.
@@ -159,7 +170,7 @@ mod tests {
         let now = Instant::now();
         flows.sent(0, 2, now);
         flows.sent(3, 5, now);
-        assert_eq!((flows.outstanding(), flows.participants()), (6, 3));
+        assert_eq!((flows.outstanding(), flows.kept(), flows.participants()), (6, 2, 3));
         assert_eq!(flows.arrived(0, 1, now, true), Heard { expected: 1, completed: 0 });
         assert_eq!(flows.arrived(1, 2, now, true), Heard { expected: 2, completed: 0 });
         assert_eq!(flows.arrived(2, 1, now, false), Heard { expected: 1, completed: 1 });
@@ -169,7 +180,8 @@ mod tests {
         assert_eq!((flows.outstanding(), flows.measured), (2, 3));
         assert_eq!(flows.gone(2), 0);
         assert_eq!(flows.arrived(0, 1, now, true), Heard { expected: 1, completed: 1 });
+        assert_eq!(flows.kept(), 0);
         flows.sent(0, 1, now);
-        assert_eq!(flows.outstanding(), 2);
+        assert_eq!((flows.outstanding(), flows.kept()), (2, 1));
     }
 }

@@ -9,6 +9,7 @@ use switchboard_proto::v1::{
 
 use crate::fleet::Fleet;
 use crate::load::{self, FRAMES_PER_WRITE, LoadReport, Pace, Plan, Timing, check, rules};
+use crate::plot::Panel;
 use crate::session::Session;
 use crate::{BenchError, Progress, Protocol, Report, Target, random, wire};
 
@@ -69,7 +70,7 @@ pub fn run(
     let GroupOptions { protocol, groups, members, pace, payload_bytes, timing } = *options;
     let clients = groups.saturating_mul(members);
     check([("--groups", "at least 1", groups > 0), ("--members", "at least 2", members > 1)])?;
-    check(rules(pace, &timing, payload_bytes))?;
+    check(rules(pace, &timing, payload_bytes, groups))?;
     let mut fleet = Fleet::open(target.address, protocol, clients, timing.connect_limit, progress)?;
     let run = random::id();
     for group in 0..groups {
@@ -88,7 +89,15 @@ pub fn run(
     }
     fleet.forget_arrivals()?;
     let hears = (0..clients).map(|client| Some(client - client % members).filter(|it| *it != client));
-    let plan = Plan { protocol, pace, timing, hears: hears.collect(), stalled: Vec::new(), signals: None };
+    let plan = Plan {
+        protocol,
+        pace,
+        timing,
+        payload_bytes,
+        hears: hears.collect(),
+        stalled: Vec::new(),
+        signals: None,
+    };
     let load = load::run(plan, &mut fleet, target, progress)?;
     Ok(GroupReport { options: options.clone(), load })
 }
@@ -117,6 +126,10 @@ pub(crate) fn create(
 impl Report for GroupReport {
     fn shortfalls(&self) -> &[String] {
         &self.load.shortfalls
+    }
+
+    fn panels(&self) -> Vec<Panel> {
+        self.load.panels()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Load generator of the Switchboard chat server: what `switchboard-bench` measures, as a library.
 //!
-//! One thread drives all clients with nonblocking sockets. Frames are made once and sent again and again, and of
+//! One thread of a process drives all its clients with nonblocking sockets. Frames are made once and sent again and again, and of
 //! what arrives only headers are read, so that the generator costs little beside the server that it shares the
 //! machine with. Only loopback addresses are targets.
 //!
@@ -15,9 +15,12 @@
 //! - [`idle`]: many connections that say nothing; memory per connection, of both protocols.
 //! - [`peers`]: the same loads with other servers, and with the floor that the kernel sets; the ratios.
 //! - [`plot`]: what was measured, in bars.
+//!
+//! One process holds as many connections as it may have open files; [`idle`] and [`storm`] spread more over several ([`crew`]).
 
 pub mod broadcast;
 mod connection;
+pub mod crew;
 pub mod direct;
 pub mod durable;
 mod error;
@@ -44,6 +47,6 @@ mod wire;
 pub use error::BenchError;
 pub use progress::Progress;
 pub use report::{Latency, Report, Spread, Used};
-pub use server::{Server, Target};
+pub use server::{Server, Settings, Target, servers_for};
 pub use usage::{Process, Usage};
 pub use wire::Protocol;

@@ -5,16 +5,16 @@ mod cli;
 use std::error::Error;
 use std::fmt;
 use std::fs::File;
-use std::io::Write;
+use std::io::{BufReader, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 use serde::Serialize;
-use switchboard_benches::idle::{self, IdleOptions, IdlePair};
+use switchboard_benches::idle::{self, IdlePair};
 use switchboard_benches::{
-    BenchError, Progress, Protocol, Report, broadcast, direct, durable, group, mixed, peers, plot, resume,
-    stall, storm,
+    BenchError, Progress, Protocol, Report, Target, broadcast, crew, direct, durable, group, mixed, peers,
+    plot, resume, stall, storm,
 };
 
 use self::cli::{Cli, Command, CommonArgs, IdleArgs, IdleProtocol, PeersArgs};
@@ -44,42 +44,61 @@ fn run(command: &Command) -> Result<bool, Box<dyn Error>> {
     let progress = &mut Progress::on_terminal();
     match command {
         Command::Direct(args) => {
-            let report = direct::run(&args.options()?, &args.common.target()?, progress)?;
-            write_svg(args.svg.as_deref(), || plot::of_load(&report, &report.load))?;
-            finish(&args.common, &report)
+            let options = args.options()?;
+            finish(&args.common, &on(&args.common.target()?, |it| direct::run(&options, it, progress))?)
         }
         Command::Broadcast(args) => {
-            let report = broadcast::run(&args.options()?, &args.common.target()?, progress)?;
-            write_svg(args.svg.as_deref(), || plot::of_load(&report, &report.load))?;
-            finish(&args.common, &report)
+            let options = args.options()?;
+            finish(&args.common, &on(&args.common.target()?, |it| broadcast::run(&options, it, progress))?)
         }
         Command::Group(args) => {
-            let report = group::run(&args.options()?, &args.common.target()?, progress)?;
-            write_svg(args.svg.as_deref(), || plot::of_load(&report, &report.load))?;
-            finish(&args.common, &report)
+            let options = args.options()?;
+            finish(&args.common, &on(&args.common.target()?, |it| group::run(&options, it, progress))?)
         }
         Command::Durable(args) => {
-            let report = durable::run(&args.options()?, &args.common.target()?, progress)?;
-            finish(&args.common, &report)
+            let options = args.options()?;
+            finish(&args.common, &on(&args.common.target()?, |it| durable::run(&options, it, progress))?)
         }
         Command::Storm(args) => {
-            let report = storm::run(&args.options()?, &args.common.target()?, progress)?;
-            finish(&args.common, &report)
+            let options = args.options()?;
+            finish(&args.common, &on_all(&args.targets()?, |all| storm::run(&options, all, progress))?)
         }
         Command::Stall(args) => {
-            let report = stall::run(&args.options()?, || args.common.target(), progress)?;
-            finish(&args.common, &report)
+            finish(&args.common, &stall::run(&args.options()?, || args.common.target(), progress)?)
         }
         Command::Mixed(args) => {
-            let report = mixed::run(&args.options()?, &args.common.target()?, progress)?;
-            finish(&args.common, &report)
+            let options = args.options()?;
+            finish(&args.common, &on(&args.common.target()?, |it| mixed::run(&options, it, progress))?)
         }
         Command::Resume(args) => {
-            let report = resume::run(&args.options(), &args.common.target()?, progress)?;
-            finish(&args.common, &report)
+            let options = args.options();
+            finish(&args.common, &on(&args.common.target()?, |it| resume::run(&options, it, progress))?)
         }
         Command::Idle(args) => run_idle(args, progress),
         Command::Peers(args) => run_peers(args, progress),
+        Command::Crew => {
+            crew::serve(BufReader::new(std::io::stdin()), std::io::stdout())?;
+            Ok(true)
+        }
+    }
+}
+
+/// Runs a load, and says of a failure what is wrong with the server itself.
+fn on<R>(target: &Target, load: impl FnOnce(&Target) -> Result<R, BenchError>) -> Result<R, Box<dyn Error>> {
+    load(target).map_err(|error| explained(error, std::slice::from_ref(target)))
+}
+
+fn on_all<R>(
+    targets: &[Target],
+    load: impl FnOnce(&[Target]) -> Result<R, BenchError>,
+) -> Result<R, Box<dyn Error>> {
+    load(targets).map_err(|error| explained(error, targets))
+}
+
+fn explained(error: BenchError, targets: &[Target]) -> Box<dyn Error> {
+    match targets.iter().find_map(Target::trouble) {
+        Some(trouble) => format!("{trouble}: {error}").into(),
+        None => error.into(),
     }
 }
 
@@ -93,18 +112,13 @@ fn run_peers(args: &PeersArgs, progress: &mut Progress) -> Result<bool, Box<dyn 
 
 fn run_idle(args: &IdleArgs, progress: &mut Progress) -> Result<bool, Box<dyn Error>> {
     let mut run = |protocol| -> Result<idle::IdleReport, Box<dyn Error>> {
-        let options = IdleOptions {
-            protocol,
-            connections: args.connections,
-            connect_limit: args.connect_limit()?,
-            settle: args.settle()?,
-        };
-        Ok(idle::run(&options, &args.common.target()?, progress)?)
+        let options = args.options(protocol)?;
+        on_all(&args.targets()?, |all| idle::run(&options, all, progress))
     };
     match args.protocol {
         IdleProtocol::Classic => finish(&args.common, &run(Protocol::Classic)?),
         IdleProtocol::Session => finish(&args.common, &run(Protocol::Session)?),
-        IdleProtocol::Both if args.common.target.is_some() => {
+        IdleProtocol::Both if !args.common.target.is_empty() => {
             let rule = "classic or session with --target: what the first connections took stays taken";
             Err(BenchError::Option { option: "--protocol", rule }.into())
         }
@@ -118,6 +132,7 @@ fn run_idle(args: &IdleArgs, progress: &mut Progress) -> Result<bool, Box<dyn Er
 fn finish(common: &CommonArgs, report: &impl Report) -> Result<bool, Box<dyn Error>> {
     print!("{report}");
     write_json(common.json.as_deref(), report)?;
+    write_svg(common.svg.as_deref(), || plot::of(report))?;
     Ok(report.shortfalls().is_empty())
 }
 

@@ -14,13 +14,14 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng as _, SeedableRng as _};
 use serde::Serialize;
 
-use crate::connection::Arrived;
+use crate::connection::{Arrived, Connection};
 use crate::direct::{self, DirectOptions, Kind};
 use crate::fleet::Fleet;
 use crate::load::{LoadReport, Pace, Signals, Timing, as_seconds, check};
+use crate::plot::{Paint, Panel};
 use crate::report::{latency_row, row, shortfall_rows};
 use crate::storm::FIRST_STAYING;
-use crate::{BenchError, Latency, Process, Progress, Protocol, Report, Target, group, random, wire};
+use crate::{BenchError, Latency, Process, Progress, Protocol, Report, Spread, Target, group, random, wire};
 
 /// Hours of the day.
 const HOURS: u32 = 24;
@@ -31,6 +32,12 @@ const CURVE: [u64; HOURS as usize] =
 
 /// Members of each group of the crowd.
 const GROUP_MEMBERS: usize = 20;
+
+/// Messages that the crowd sends before it looks at the sockets and the clock again.
+const SAID_AT_ONCE: u64 = 10_000;
+
+/// Bytes that may wait for one connection of the crowd: who does not get rid of them says nothing more.
+const UNSENT_LIMIT_BYTES: usize = 256 << 10;
 
 /// How often the crowd looks what is to be done.
 const TICK: Duration = Duration::from_millis(1);
@@ -141,7 +148,8 @@ pub fn run(
         while !signals.measuring.load(Ordering::Acquire) && !talking.is_finished() {
             thread::sleep(TICK);
         }
-        let hours = crowd.live(options, target, progress);
+        // When the couples are gone, so is what is measured.
+        let hours = crowd.live(options, target, &|| talking.is_finished(), progress);
         signals.enough.store(true, Ordering::Release);
         (hours, talking.join())
     });
@@ -153,8 +161,9 @@ pub fn run(
         complaints.map(|(why, count)| format!("{count} of the crowd: {why}")).collect();
     if crowd.unsaid * 100 > crowd.sent {
         let Crowd { unsaid, sent, .. } = crowd;
-        shortfalls
-            .push(format!("{unsaid} messages were due besides {sent}, and not sent: logins take too long"));
+        shortfalls.push(format!(
+            "{unsaid} messages were due besides {sent}, and not sent: the server takes too long"
+        ));
     }
     shortfalls.extend(couples.shortfalls.iter().map(|line| format!("of the couples: {line}")));
     Ok(MixedReport { options: options.clone(), hours: hours?, latency: couples.latency, couples, shortfalls })
@@ -209,6 +218,7 @@ impl Crowd {
         &mut self,
         options: &MixedOptions,
         target: &Target,
+        is_over: &dyn Fn() -> bool,
         progress: &mut Progress,
     ) -> Result<Vec<Hour>, BenchError> {
         self.fleet.tick_every(TICK)?;
@@ -217,6 +227,7 @@ impl Crowd {
         let deadline = Instant::now() + options.connect_limit;
         while self.here.iter().filter(|user| self.is_welcome(**user)).count() < awake
             && Instant::now() < deadline
+            && !is_over()
         {
             self.come_and_go(target, awake)?;
             self.fleet.turn(Some(TICK), |_, _, _| {})?;
@@ -229,7 +240,14 @@ impl Crowd {
         for (hour, busy) in (0..HOURS).zip(CURVE) {
             let (logins, sent, received) = (self.logins, self.sent, self.received);
             let (from, to) = (start + hour_time * hour, start + hour_time * (hour + 1));
-            self.hour(options, target, busy, from, to, || progress.show(|| format!("{hour:02}:00")))?;
+            if is_over() {
+                break;
+            }
+            let turn = || {
+                progress.show(|| format!("{hour:02}:00"));
+                is_over()
+            };
+            self.hour(options, target, busy, from, to, turn)?;
             let after = usage();
             hours.push(Hour {
                 hour,
@@ -247,7 +265,7 @@ impl Crowd {
         Ok(hours)
     }
 
-    /// One hour, as busy as this of 100.
+    /// One hour, as busy as this of 100; `turn` says whether it is over before its time.
     fn hour(
         &mut self,
         options: &MixedOptions,
@@ -255,19 +273,24 @@ impl Crowd {
         busy: u64,
         from: Instant,
         to: Instant,
-        mut show: impl FnMut(),
+        mut turn: impl FnMut() -> bool,
     ) -> Result<(), BenchError> {
         let wanted = self.online.len() * usize::try_from(busy).unwrap_or_default() / 100;
         let mut due_before = 0;
+        let due_at = |elapsed_ns: u128| {
+            let rate = u128::from(options.peak_per_second * busy) / 100;
+            u64::try_from(elapsed_ns * rate / 1_000_000_000).unwrap_or(u64::MAX)
+        };
         loop {
             let now = Instant::now();
             if now >= to {
+                let elapsed_ns = (to - from).as_nanos();
+                self.unsaid += due_at(elapsed_ns).saturating_sub(due_before);
                 return Ok(());
             }
             self.come_and_go(target, wanted)?;
             let elapsed_ns = now.saturating_duration_since(from).as_nanos();
-            let rate = u128::from(options.peak_per_second * busy) / 100;
-            let due = u64::try_from(elapsed_ns * rate / 1_000_000_000).unwrap_or(u64::MAX);
+            let due = due_at(elapsed_ns).min(due_before + SAID_AT_ONCE);
             for _ in due_before..due {
                 self.say_something();
             }
@@ -275,7 +298,9 @@ impl Crowd {
             let mut received = 0;
             self.fleet.turn(Some(to - now), |_, Arrived { messages, .. }, _| received += messages)?;
             self.received += u64::try_from(received).unwrap_or_default();
-            show();
+            if turn() {
+                return Ok(());
+            }
         }
     }
 
@@ -324,6 +349,10 @@ impl Crowd {
             // Who has just come says nothing yet.
             return self.unsaid += 1;
         };
+        let is_full = |connection: &mut Connection| connection.queued_bytes() > UNSENT_LIMIT_BYTES;
+        if self.fleet.connection(connection).is_some_and(is_full) {
+            return self.unsaid += 1;
+        }
         // Most messages are short, a few are long.
         let payload_bytes = usize::try_from(40 * length * length).unwrap_or_default();
         let group = self.groups.get(user / GROUP_MEMBERS).filter(|_| choice < 25);
@@ -350,6 +379,22 @@ fn submit(to: &switchboard_proto::v1::Conversation, payload_bytes: usize) -> Vec
 impl Report for MixedReport {
     fn shortfalls(&self) -> &[String] {
         &self.shortfalls
+    }
+
+    fn panels(&self) -> Vec<Panel> {
+        #[allow(clippy::cast_precision_loss, reason = "messages and MiB of a run are far below 2^52")]
+        let number = |count: u64| Some(Spread::single(count as f64));
+        let of = |title: &str, value: &dyn Fn(&Hour) -> Option<Spread>| {
+            let bars =
+                self.hours.iter().map(|hour| (format!("{:02}:00", hour.hour), Paint::Own, value(hour)));
+            Panel::of_values(title, bars)
+        };
+        let mut panels = vec![
+            of("messages that came to the crowd", &|hour| number(hour.received)),
+            of("server CPU, ms", &|hour| hour.server_cpu_seconds.map(|s| Spread::single(s * 1e3))),
+        ];
+        panels.extend(self.couples.panels());
+        panels
     }
 }
 

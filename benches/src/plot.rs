@@ -3,7 +3,6 @@
 use svg::node::element::{Element, Group, Line, Rectangle, Style, Text};
 use svg::{Document, Node};
 
-use crate::load::LoadReport;
 use crate::{Latency, Report, Spread};
 
 /// All lengths are in pixels.
@@ -73,7 +72,7 @@ pub struct Panel {
 }
 
 impl Panel {
-    fn of_latency(title: &str, latency: &Latency) -> Self {
+    pub(crate) fn of_latency(title: &str, latency: &Latency) -> Self {
         let Latency { p50_us, p90_us, p99_us, p999_us, max_us, mean_us: _ } = *latency;
         let percentiles =
             [("p50", p50_us), ("p90", p90_us), ("p99", p99_us), ("p99.9", p999_us), ("max", max_us)];
@@ -86,19 +85,27 @@ impl Panel {
         Self { title: title.to_owned(), bars: bars.to_vec() }
     }
 
+    /// One bar for each name.
+    pub(crate) fn of_values(
+        title: &str,
+        values: impl IntoIterator<Item = (String, Paint, Option<Spread>)>,
+    ) -> Self {
+        let bars = values.into_iter().map(|(name, paint, value)| {
+            let instead = Some(("not measured".to_owned(), String::new()));
+            Bar { name, paint, value, instead }
+        });
+        Self { title: title.to_owned(), bars: bars.collect() }
+    }
+
     fn height(&self) -> f64 {
         self.bars.iter().fold(PANEL_TITLE_HEIGHT + MARGIN, |height, _| height + BAR_HEIGHT)
     }
 }
 
-/// Draws how long a load's messages took: a complete SVG document. Its title is the first line of the report.
+/// Draws what a report has to show: a complete SVG document. Its title is the first line of the report.
 #[must_use]
-pub fn of_load(report: &impl Report, load: &LoadReport) -> String {
-    let mut panels = vec![Panel::of_latency("until delivered, us", &load.latency)];
-    if let Some(acknowledged) = &load.acknowledged {
-        panels.push(Panel::of_latency("until accepted, us", &acknowledged.latency));
-    }
-    draw(report.to_string().lines().next().unwrap_or_default(), &panels)
+pub fn of(report: &impl Report) -> String {
+    draw(report.to_string().lines().next().unwrap_or_default(), &report.panels())
 }
 
 /// Draws panels: a complete SVG document, with a background of its own.

@@ -3,12 +3,13 @@
 use std::fmt;
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Usage;
+use crate::plot::Panel;
 
 /// How long messages took, in microseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Latency {
     /// The mean.
     pub mean_us: f64,
@@ -44,6 +45,9 @@ impl Latency {
 pub trait Report: fmt::Display + Serialize {
     /// What was asked for and not reached, in words; empty after a good run.
     fn shortfalls(&self) -> &[String];
+
+    /// What of it can be drawn.
+    fn panels(&self) -> Vec<Panel>;
 }
 
 /// What a process used during a measurement.
@@ -93,6 +97,11 @@ pub struct Spread {
 }
 
 impl Spread {
+    /// Of one run.
+    pub(crate) const fn single(value: f64) -> Self {
+        Self { median: value, min: value, max: value }
+    }
+
     /// None of no runs.
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().collect();

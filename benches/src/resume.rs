@@ -10,6 +10,7 @@ use switchboard_proto::v1::{
     Content, Conversation, Fetch, Head, Hello, Submit, client_frame, server_frame::Body,
 };
 
+use crate::plot::{Paint, Panel};
 use crate::report::{Spread, row, shortfall_rows};
 use crate::session::{Session, settled};
 use crate::{BenchError, Progress, Report, Target, random, wire};
@@ -274,6 +275,14 @@ fn come_back(session: &mut Session, fetches: bool) -> Result<Return, BenchError>
 impl Report for ResumeReport {
     fn shortfalls(&self) -> &[String] {
         &self.shortfalls
+    }
+
+    fn panels(&self) -> Vec<Panel> {
+        let names = ["one conversation", "many", "heads alone"];
+        let parts = || names.into_iter().map(str::to_owned).zip(&self.parts);
+        let cpu = parts().map(|(name, part)| (name, Paint::Own, part.server_cpu_ms));
+        let elapsed = parts().map(|(name, part)| (name, Paint::Own, part.elapsed_ms));
+        vec![Panel::of_values("server CPU, ms", cpu), Panel::of_values("until all was there, ms", elapsed)]
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::fleet::raise_open_files;
-use crate::{BenchError, Process, random};
+use crate::{BenchError, Process, Usage, random};
 
 /// How long a started server may take to listen.
 const START_LIMIT: Duration = Duration::from_secs(15);
@@ -41,7 +41,7 @@ pub struct Target {
     /// The process whose CPU time and memory are read, if it is known.
     pub process: Option<Process>,
     /// Stops the server when the target goes.
-    server: Option<Server>,
+    _server: Option<Server>,
 }
 
 impl Target {
@@ -53,15 +53,15 @@ impl Target {
         if !address.ip().is_loopback() {
             return Err(BenchError::NotLoopback(address));
         }
-        Ok(Self { address, process, server: None })
+        Ok(Self { address, process, _server: None })
     }
 
     /// A server that is started now, and stopped when this value is dropped.
     ///
     /// # Errors
     /// As [`Server::start`].
-    pub fn started(program: &Path, shards: u16) -> Result<Self, BenchError> {
-        Self::own(Server::start(program, shards)?)
+    pub fn started(program: &Path, settings: &Settings) -> Result<Self, BenchError> {
+        Self::own(Server::start(program, settings)?)
     }
 
     /// Another program that is started now, and stopped when this value is dropped.
@@ -74,13 +74,63 @@ impl Target {
 
     fn own(server: Server) -> Result<Self, BenchError> {
         let process = Process::new(server.pid())?;
-        Ok(Self { address: server.address, process: Some(process), server: Some(server) })
+        Ok(Self { address: server.address, process: Some(process), _server: Some(server) })
     }
 
-    /// Whether the server was started for this run.
+    /// What is wrong with the server itself, as a shortfall; none if it lives, or its process is not known.
     #[must_use]
-    pub fn is_own(&self) -> bool {
-        self.server.is_some()
+    pub fn trouble(&self) -> Option<String> {
+        let trouble = self.process.as_ref()?.trouble()?;
+        Some(format!("the server does not answer: {trouble}"))
+    }
+}
+
+/// What all of some servers have used together, if their processes are known and live.
+pub(crate) fn usage_of(targets: &[Target]) -> Option<Usage> {
+    let usage = |target: &Target| target.process.as_ref()?.usage().ok();
+    let all: Option<Vec<Usage>> = targets.iter().map(usage).collect();
+    all.map(|all| Usage {
+        cpu_seconds: all.iter().map(|usage| usage.cpu_seconds).sum(),
+        rss_kib: all.iter().map(|usage| usage.rss_kib).sum(),
+    })
+}
+
+/// What is wrong with them.
+pub(crate) fn troubles_of(targets: &[Target]) -> Vec<String> {
+    targets.iter().filter_map(Target::trouble).collect()
+}
+
+/// How many files they may have open: why connections may be missing.
+pub(crate) fn files_of(targets: &[Target]) -> Option<String> {
+    let files = |target: &Target| target.process.as_ref()?.open_files_limit();
+    let least = targets.iter().filter_map(files).min()?;
+    Some(format!("a server may have {least} files open, and each connection is one of them"))
+}
+
+/// Files that a server needs besides its connections.
+const OTHER_FILES_OF_SERVER: u64 = 128;
+
+/// How many servers it takes to hold so many connections, as far as open files go.
+///
+/// # Errors
+/// [`BenchError::Rlimit`].
+pub fn servers_for(connections: usize) -> Result<usize, BenchError> {
+    let each = raise_open_files()?.saturating_sub(OTHER_FILES_OF_SERVER).max(1);
+    Ok(connections.div_ceil(usize::try_from(each).unwrap_or(usize::MAX)).max(1))
+}
+
+/// How a server is started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Threads that serve connections.
+    pub shards: u16,
+    /// What else is set: keys as the configuration file has them, with a dot behind the table, and values.
+    pub set: Vec<(String, String)>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { shards: 1, set: Vec::new() }
     }
 }
 
@@ -104,7 +154,7 @@ impl Server {
     /// # Errors
     /// [`BenchError::Start`] if it does not run, [`BenchError::NotListening`] if it ends or does not listen
     /// in time.
-    pub fn start(program: &Path, shards: u16) -> Result<Self, BenchError> {
+    pub fn start(program: &Path, settings: &Settings) -> Result<Self, BenchError> {
         let data = tempfile::tempdir().map_err(BenchError::io("making a data folder"))?;
         let mut command = Command::new(program);
         // The environment is a layer of the server's configuration: only what stands here may count.
@@ -113,8 +163,12 @@ impl Server {
                 command.env_remove(name);
             }
         }
-        command.args(["serve", "--log", "warn", "--shards", &shards.to_string(), "--data"]).arg(data.path());
+        let shards = settings.shards.to_string();
+        command.args(["serve", "--log", "warn", "--shards", &shards, "--data"]).arg(data.path());
         command.envs(LIFTED_LIMITS);
+        for (key, value) in &settings.set {
+            command.env(format!("SWITCHBOARD_{}", key.replace('.', "_").to_uppercase()), value);
+        }
         Self::run(command, Some(data), " (build it first: cargo build --release -p switchboard)")
     }
 

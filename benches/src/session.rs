@@ -1,8 +1,8 @@
 //! One client of the session protocol that waits for each answer: for what is about content, not about load.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use switchboard_proto::{
     Message as _,
@@ -12,8 +12,11 @@ use switchboard_proto::{
 use crate::wire::{self, Protocol};
 use crate::{BenchError, Process};
 
-/// How long an answer may take.
+/// How long an answer may take, whatever else comes meanwhile.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What may have come of an answer that is not complete.
+const UNREAD_LIMIT_BYTES: usize = 64 << 20;
 
 /// What is read at a time; a page has about 40 KB.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -35,9 +38,12 @@ pub(crate) struct Session {
 impl Session {
     /// Connects as this user.
     pub(crate) fn connect(target: SocketAddr, user: &str) -> Result<Self, BenchError> {
-        let stream = TcpStream::connect(target).map_err(BenchError::io("connecting a session"))?;
+        // A server that is stopped lets its backlog fill up, and then the kernel would try for minutes.
+        let stream =
+            TcpStream::connect_timeout(&target, PATIENCE).map_err(BenchError::io("connecting a session"))?;
         stream
             .set_read_timeout(Some(PATIENCE))
+            .and_then(|()| stream.set_write_timeout(Some(PATIENCE)))
             .and_then(|()| stream.set_nodelay(true))
             .map_err(BenchError::io("setting up a socket"))?;
         let mut session = Self {
@@ -49,11 +55,12 @@ impl Session {
             received_bytes: 0,
         };
         session.write(&wire::handshake(user, Protocol::Session))?;
+        let deadline = Instant::now() + PATIENCE;
         let end = loop {
             if let Some(at) = session.read.windows(4).position(|window| window == b"\r\n\r\n") {
                 break at + 4;
             }
-            session.read_more()?;
+            session.read_more(deadline)?;
         };
         let head = session.read.get(..end).unwrap_or_default();
         wire::accepted(head).map_err(|why| session.wrong(&why))?;
@@ -77,6 +84,7 @@ impl Session {
     ) -> Result<(), BenchError> {
         let mut submits = submits.peekable();
         let mut under_way = 0;
+        let mut deadline = Instant::now() + PATIENCE;
         while under_way > 0 || submits.peek().is_some() {
             if under_way < IN_FLIGHT / 2 {
                 let some: Vec<_> = submits.by_ref().take(IN_FLIGHT / 2).collect();
@@ -85,10 +93,14 @@ impl Session {
             }
             #[allow(clippy::wildcard_enum_match_arm, reason = "what else is told does not matter here")]
             match self.next()? {
-                Body::Accepted(_) => under_way -= 1,
+                Body::Accepted(_) => {
+                    under_way -= 1;
+                    deadline = Instant::now() + PATIENCE;
+                }
                 Body::Rejected(rejected) => return Err(self.wrong(&rejected.text)),
                 // The welcome, and what else is told.
-                _ => {}
+                _ if Instant::now() < deadline => {}
+                _ => return Err(self.wrong("nothing was accepted in time")),
             }
         }
         Ok(())
@@ -96,9 +108,10 @@ impl Session {
 
     /// Waits for the next frame.
     pub(crate) fn next(&mut self) -> Result<Body, BenchError> {
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let Some((opcode, start, end)) = self.frame() else {
-                self.read_more()?;
+                self.read_more(deadline)?;
                 continue;
             };
             let payload = self.read.get(start..end).unwrap_or_default();
@@ -130,15 +143,24 @@ impl Session {
         (end <= self.read.len()).then_some((opcode, start, end))
     }
 
-    fn read_more(&mut self) -> Result<(), BenchError> {
+    fn read_more(&mut self, deadline: Instant) -> Result<(), BenchError> {
         self.read.drain(..self.at);
         self.at = 0;
-        match self.stream.read(&mut self.buffer).map_err(BenchError::io("waiting for a session's answer"))? {
-            0 => Err(self.wrong("the server has ended the connection")),
-            read => {
+        if Instant::now() > deadline {
+            return Err(self.wrong("no answer in time"));
+        }
+        if self.read.len() > UNREAD_LIMIT_BYTES {
+            return Err(self.wrong("an answer without an end"));
+        }
+        match self.stream.read(&mut self.buffer) {
+            Ok(0) => Err(self.wrong("the server has ended the connection")),
+            Ok(read) => {
                 self.read.extend_from_slice(self.buffer.get(..read).unwrap_or_default());
                 Ok(())
             }
+            // The time-out of a socket.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Err(self.wrong("no answer in time")),
+            Err(error) => Err(BenchError::io("waiting for a session's answer")(error)),
         }
     }
 

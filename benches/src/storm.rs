@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::crew::{CONNECTIONS_LIMIT, Count, Crew, Processes, Share};
 use crate::direct::{self, DirectOptions, Kind};
-use crate::fleet::Fleet;
+use crate::fleet::most_connections;
 use crate::load::{LoadReport, Pace, Signals, Timing, as_seconds, check};
+use crate::plot::{Paint, Panel};
 use crate::report::{latency_row, row, shortfall_rows};
-use crate::{BenchError, Latency, Process, Progress, Protocol, Report, Target, Used};
+use crate::server::{self, Target};
+use crate::{BenchError, Latency, Progress, Protocol, Report, Spread, Used};
 
 /// Numbers of the clients that stay: beyond those of all that reconnect. Even, so that neighbours are neighbours.
 pub(crate) const FIRST_STAYING: usize = 500_000;
@@ -30,6 +33,9 @@ pub struct StormOptions {
     /// Time that all may take to be welcomed, each time.
     #[serde(rename = "connect_seconds", serialize_with = "as_seconds")]
     pub connect_limit: Duration,
+    /// The generator's processes.
+    #[serde(skip)]
+    pub processes: Processes,
 }
 
 impl Default for StormOptions {
@@ -40,6 +46,7 @@ impl Default for StormOptions {
             staying: 100,
             rate_per_second: 1000,
             connect_limit: Duration::from_secs(60),
+            processes: Processes::default(),
         }
     }
 }
@@ -49,6 +56,10 @@ impl Default for StormOptions {
 pub struct StormReport {
     /// What was asked for.
     pub options: StormOptions,
+    /// Servers that the clients were dealt out to; those that stayed were at the first one.
+    pub servers: usize,
+    /// Processes of the generator that the clients were in.
+    pub generator_processes: usize,
     /// Clients that were welcomed again.
     pub welcomed: usize,
     /// From when all connections were cut until the last of them was welcomed again, in seconds.
@@ -57,9 +68,9 @@ pub struct StormReport {
     pub staying_latency: Latency,
     /// The same in the second before.
     pub calm_latency: Latency,
-    /// What the server used during the storm, if its process is known.
+    /// What the servers used during the storm, if their processes are known.
     pub server: Option<Used>,
-    /// CPU time of the server for each client that was welcomed again, in microseconds; without what the messages take.
+    /// CPU time of the servers for each client that was welcomed again, in microseconds; without what the messages take.
     pub server_cpu_us_per_client: Option<f64>,
     /// What was asked for and not reached, in words; empty after a good run.
     pub shortfalls: Vec<String>,
@@ -74,16 +85,19 @@ const CALM: Duration = Duration::from_secs(1);
 /// Wrong options, or no client could connect. All else that goes wrong is in the report's `shortfalls`.
 pub fn run(
     options: &StormOptions,
-    target: &Target,
+    targets: &[Target],
     progress: &mut Progress,
 ) -> Result<StormReport, BenchError> {
-    let StormOptions { protocol, clients, staying, rate_per_second, connect_limit } = *options;
+    let StormOptions { protocol, clients, staying, rate_per_second, connect_limit, .. } = *options;
     check([
-        ("--clients", "between 1 and 100000", (1..=100_000).contains(&clients)),
+        ("--clients", "between 1 and 400000", (1..=CONNECTIONS_LIMIT).contains(&clients)),
         ("--staying", "even and at least 2", staying >= 2 && staying.is_multiple_of(2)),
         ("--rate", "between 1 and 1000000", (1..=1_000_000).contains(&rate_per_second)),
         ("--connect-seconds", "at most 3600", connect_limit <= Duration::from_secs(3600)),
     ])?;
+    let Some(target) = targets.first() else {
+        return Err(BenchError::Option { option: "--target", rule: "at least one address" });
+    };
     let talk = |duration| DirectOptions {
         kind: Kind::Relay,
         clients: staying,
@@ -91,13 +105,17 @@ pub fn run(
         timing: Timing { connect_limit, warmup: Duration::from_millis(500), duration },
         ..DirectOptions::default()
     };
-    let mut fleet = Fleet::open(target.address, protocol, clients, connect_limit, progress)?;
+    let addresses = targets.iter().map(|target| target.address).collect();
+    let share = Share { targets: addresses, protocol, count: clients, limit: connect_limit };
+    let processes = beside(staying, &options.processes)?;
+    let mut crew = Crew::open(share, &processes, progress)?;
     let calm = direct::run_among(&talk(CALM), FIRST_STAYING, None, target, progress)?;
     let signals = Signals::default();
     let (storming, during) = thread::scope(|scope| {
         let during = scope.spawn(|| {
             direct::run_among(
-                &talk(connect_limit.saturating_add(CALM)),
+                // Longer than a storm can take, which ends it.
+                &talk((connect_limit + Duration::from_secs(60)).min(Duration::from_secs(3600))),
                 FIRST_STAYING,
                 Some(&signals),
                 target,
@@ -107,15 +125,33 @@ pub fn run(
         while !signals.measuring.load(Ordering::Acquire) && !during.is_finished() {
             thread::sleep(Duration::from_millis(1));
         }
-        let storming = storm(options, target, &mut fleet, progress);
+        // Without those who stay there is nothing to say of them.
+        let storming = (!during.is_finished()).then(|| storm(targets, &mut crew, progress));
         signals.enough.store(true, Ordering::Release);
         (storming, during.join())
     });
     progress.clear();
-    let Storming { seconds, server } = storming?;
     #[allow(clippy::expect_used, reason = "a panic of the load is a panic of the run")]
     let during = during.expect("the load of those who stay does not panic")?;
-    Ok(report(options, &fleet, seconds, server, &calm.load, &during.load))
+    let Storming { seconds, server } =
+        storming.transpose()?.unwrap_or(Storming { seconds: 0.0, server: None });
+    let count = crew.count(progress)?;
+    let mut report = report(options, &count, seconds, server, &calm.load, &during.load);
+    let troubles = server::troubles_of(targets);
+    if report.welcomed < clients {
+        report.shortfalls.extend(server::files_of(targets));
+    }
+    // It comes first: the others follow from it.
+    report.shortfalls.retain(|line| !troubles.iter().any(|trouble| line.ends_with(trouble)));
+    report.shortfalls.splice(0..0, troubles);
+    Ok(StormReport { servers: targets.len(), generator_processes: crew.processes(), ..report })
+}
+
+/// Those that stay are connections of this process too: if not all fit, the others are in processes of their own.
+fn beside(staying: usize, processes: &Processes) -> Result<Processes, BenchError> {
+    let most = most_connections()?.saturating_sub(staying);
+    let each = processes.connections_each.map_or(most, |each| each.min(most));
+    Ok(Processes { connections_each: Some(each), ..processes.clone() })
 }
 
 struct Storming {
@@ -124,43 +160,31 @@ struct Storming {
 }
 
 /// Cuts all connections and opens as many again, without waiting for any.
-fn storm(
-    options: &StormOptions,
-    target: &Target,
-    fleet: &mut Fleet,
-    progress: &mut Progress,
-) -> Result<Storming, BenchError> {
-    let usage = || target.process.as_ref().and_then(|process: &Process| process.usage().ok());
-    let before = usage();
+fn storm(targets: &[Target], crew: &mut Crew, progress: &mut Progress) -> Result<Storming, BenchError> {
+    let before = server::usage_of(targets);
     let start = Instant::now();
-    fleet.cut();
-    fleet.open_all(
-        target.address,
-        options.protocol,
-        options.clients,
-        start + options.connect_limit,
-        progress,
-    )?;
+    crew.again(progress)?;
     let seconds = start.elapsed().as_secs_f64();
-    let server = before.zip(usage()).map(|(before, after)| Used::between(before, after));
+    let server = before.zip(server::usage_of(targets)).map(|(before, after)| Used::between(before, after));
     Ok(Storming { seconds, server })
 }
 
 #[allow(clippy::cast_precision_loss, reason = "counts of clients are far below 2^52")]
 fn report(
     options: &StormOptions,
-    fleet: &Fleet,
+    count: &Count,
     storm_seconds: f64,
     server: Option<Used>,
     calm: &LoadReport,
     during: &LoadReport,
 ) -> StormReport {
-    let welcomed = fleet.ready();
+    let Count { ready: welcomed, complaints, .. } = count;
+    let welcomed = *welcomed;
     let mut shortfalls = Vec::new();
     if welcomed < options.clients {
         shortfalls.push(format!("{welcomed} of {} clients were welcomed again", options.clients));
     }
-    shortfalls.extend(fleet.complaints().into_iter().map(|(why, count)| format!("{count} clients: {why}")));
+    shortfalls.extend(complaints.iter().map(|(why, count)| format!("{count} clients: {why}")));
     // How fast the storm lets them be is the measurement.
     for load in [calm, during] {
         let lost = load.shortfalls.iter().filter(|line| !load.late.contains(line));
@@ -172,6 +196,8 @@ fn report(
     };
     StormReport {
         options: options.clone(),
+        servers: 1,
+        generator_processes: 1,
         welcomed,
         storm_seconds,
         staying_latency: during.latency,
@@ -186,6 +212,17 @@ impl Report for StormReport {
     fn shortfalls(&self) -> &[String] {
         &self.shortfalls
     }
+
+    fn panels(&self) -> Vec<Panel> {
+        let seconds = Some(Spread::single(self.storm_seconds));
+        let cpu = self.server_cpu_us_per_client.map(Spread::single);
+        vec![
+            Panel::of_latency("those that stay, us", &self.staying_latency),
+            Panel::of_latency("the same before, us", &self.calm_latency),
+            Panel::of_values("until all were welcomed, s", [("storm".to_owned(), Paint::Own, seconds)]),
+            Panel::of_values("server CPU for each, us", [("storm".to_owned(), Paint::Own, cpu)]),
+        ]
+    }
 }
 
 impl fmt::Display for StormReport {
@@ -196,6 +233,10 @@ impl fmt::Display for StormReport {
             f,
             "storm, {protocol}: {clients} clients reconnect at once; {staying} stay, {rate_per_second} messages/s"
         )?;
+        if (self.servers, self.generator_processes) != (1, 1) {
+            let (servers, processes) = (self.servers, self.generator_processes);
+            row(f, "processes", format_args!("{servers} of servers, {processes} of the generator"))?;
+        }
         row(f, "welcomed", format_args!("{} in {:.2} s", self.welcomed, self.storm_seconds))?;
         latency_row(f, "those that stay, us", &self.staying_latency)?;
         latency_row(f, "the same before, us", &self.calm_latency)?;

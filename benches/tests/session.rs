@@ -46,7 +46,7 @@ fn durable_messages_are_measured_beside_relayed_ones() {
     let server = TestServer::start();
     let options = DurableOptions {
         runs: 2,
-        rate_per_second: 200,
+        pace: Pace::PerSecond(200),
         clients: 4,
         timing: timing(150),
         ..DurableOptions::default()
@@ -78,9 +78,9 @@ fn who_comes_back_gets_all_that_was_missed() {
 fn idle_sessions_are_weighed_beside_classic_connections() {
     let reports = [Protocol::Classic, Protocol::Session].map(|protocol| {
         let server = TestServer::start();
-        let settle = Duration::from_millis(50);
+        let settle = vec![Duration::from_millis(50)];
         let options = IdleOptions { protocol, connections: 20, settle, ..IdleOptions::default() };
-        idle::run(&options, &server.target, &mut Progress::silent()).unwrap()
+        idle::run(&options, std::slice::from_ref(&server.target), &mut Progress::silent()).unwrap()
     });
     let [classic, session] = reports;
     assert_eq!((classic.open, session.open), (20, 20));

@@ -15,7 +15,7 @@ use socket2::{Domain, Socket, Type};
 use switchboard_benches::direct::{self, DirectOptions, Kind};
 use switchboard_benches::idle::{self, IdleOptions};
 use switchboard_benches::load::{Pace, Timing};
-use switchboard_benches::{BenchError, Process, Progress, Target};
+use switchboard_benches::{BenchError, Process, Progress, Settings, Target};
 use switchboard_proto::{Message as _, classic};
 use tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tungstenite::protocol::{CloseFrame, Role};
@@ -186,12 +186,13 @@ fn a_close_by_the_server_is_reported_in_its_own_words() {
 #[test]
 fn idle_connections_are_opened_counted_and_weighed() {
     let target = Target::running(relay(Manner::Relays).0, Some(Process::this().unwrap())).unwrap();
-    let options =
-        IdleOptions { connections: 40, settle: Duration::from_millis(50), ..IdleOptions::default() };
-    let report = idle::run(&options, &target, &mut Progress::silent()).unwrap();
+    let settle = vec![Duration::from_millis(20), Duration::from_millis(50)];
+    let options = IdleOptions { connections: 40, settle, ..IdleOptions::default() };
+    let report = idle::run(&options, &[target], &mut Progress::silent()).unwrap();
     assert_eq!(report.shortfalls, [""; 0]);
-    assert_eq!(report.open, 40);
+    assert_eq!((report.open, report.settled.len()), (40, 2));
     assert!(report.kib_per_connection.is_some());
+    assert_eq!(report.kib_per_connection, report.settled[1].kib_per_connection);
     assert!(report.to_string().starts_with("idle, classic: 40 connections"));
 }
 
@@ -230,7 +231,11 @@ fn options_that_cannot_be_are_refused_by_name() {
     for (options, name) in [
         (DirectOptions { clients: 3, ..direct_options() }, "--clients"),
         (DirectOptions { pace: Pace::InFlight(0), ..direct_options() }, "--in-flight"),
+        (DirectOptions { clients: 10_000, pace: Pace::InFlight(10_000), ..direct_options() }, "--in-flight"),
         (DirectOptions { pace: Pace::PerSecond(0), ..direct_options() }, "--rate"),
+        (DirectOptions { pace: Pace::PerSecond(u64::MAX), ..direct_options() }, "--rate"),
+        (DirectOptions { clients: 0, ..direct_options() }, "--clients"),
+        (DirectOptions { payload_bytes: usize::MAX, ..direct_options() }, "--payload-bytes"),
         (
             DirectOptions { timing: Timing { duration: Duration::ZERO, ..timing() }, ..direct_options() },
             "--seconds",
@@ -243,16 +248,20 @@ fn options_that_cannot_be_are_refused_by_name() {
 
 #[test]
 fn more_connections_than_open_files_are_refused() {
+    let options = DirectOptions { clients: 1 << 40, pace: Pace::PerSecond(1), ..direct_options() };
+    let error = run(Manner::Relays, &options).unwrap_err();
+    assert!(matches!(error, BenchError::OpenFiles { .. }), "{error}");
     let options = IdleOptions { connections: usize::MAX, ..IdleOptions::default() };
     let target = Target::running(relay(Manner::Relays).0, None).unwrap();
-    let error = idle::run(&options, &target, &mut Progress::silent()).unwrap_err();
-    assert!(matches!(error, BenchError::OpenFiles { .. }), "{error}");
+    let error = idle::run(&options, &[target], &mut Progress::silent()).unwrap_err().to_string();
+    assert_eq!(error, "--connections must be between 1 and 400000");
 }
 
 #[test]
 fn a_program_that_is_missing_or_ends_is_no_server() {
-    let missing = Target::started(Path::new("no/such/program"), 1).unwrap_err();
+    let settings = Settings::default();
+    let missing = Target::started(Path::new("no/such/program"), &settings).unwrap_err();
     assert!(matches!(missing, BenchError::Start { .. }), "{missing}");
-    let ends = Target::started(Path::new("/bin/false"), 1).unwrap_err().to_string();
+    let ends = Target::started(Path::new("/bin/false"), &settings).unwrap_err().to_string();
     assert!(ends.contains("it ended with exit status: 1"), "{ends}");
 }

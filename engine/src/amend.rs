@@ -1,6 +1,9 @@
 //! Edits and recalls: which of them a store takes.
 
-use crate::storage::{Denial, Role, Subject};
+use crate::{
+    denial::Denial,
+    storage::{Role, Subject},
+};
 
 /// What the rules ask about the entry that an edit or a recall is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,16 +25,16 @@ impl Subject {
     /// Why not.
     pub fn judge(&self, target: Option<TargetFacts>, role: Option<Role>) -> Result<(), Denial> {
         let may_recall = role.is_some_and(|role| role >= Role::Admin);
-        let may_others = match self {
+        let (may_others, not_own) = match self {
             Self::Message | Self::Change(_) => return Ok(()),
-            Self::Edit { .. } => false,
-            Self::Recall { .. } => may_recall,
+            Self::Edit { .. } => (false, Denial::EditOfOther),
+            Self::Recall { .. } => (may_recall, Denial::RecallOfOther),
         };
         match target {
-            None | Some(TargetFacts { is_message: false, .. }) => Err(Denial::Conflict),
+            None | Some(TargetFacts { is_message: false, .. }) => Err(Denial::NoMessage),
             // Whose message it is comes first: who may not do it is not told whether it could be done.
-            Some(TargetFacts { is_own: false, .. }) if !may_others => Err(Denial::Forbidden),
-            Some(TargetFacts { is_recalled: true, .. }) => Err(Denial::Conflict),
+            Some(TargetFacts { is_own: false, .. }) if !may_others => Err(not_own),
+            Some(TargetFacts { is_recalled: true, .. }) => Err(Denial::Recalled),
             Some(_) => Ok(()),
         }
     }
@@ -39,8 +42,7 @@ impl Subject {
 
 #[cfg(test)]
 mod tests {
-    use super::TargetFacts;
-    use crate::storage::{Denial, Role, Subject};
+    use super::{Denial, Role, Subject, TargetFacts};
 
     const OWN: TargetFacts = TargetFacts { is_message: true, is_own: true, is_recalled: false };
     const OTHERS: TargetFacts = TargetFacts { is_own: false, ..OWN };
@@ -50,9 +52,9 @@ mod tests {
         let (edit, recall) = (Subject::Edit { target_seq: 1 }, Subject::Recall { target_seq: 1 });
         for role in [None, Some(Role::Member), Some(Role::Admin), Some(Role::Owner)] {
             let is_admin = role.is_some_and(|role| role >= Role::Admin);
-            let recalled = if is_admin { Ok(()) } else { Err(Denial::Forbidden) };
+            let recalled = if is_admin { Ok(()) } else { Err(Denial::RecallOfOther) };
             assert_eq!((edit.judge(Some(OWN), role), recall.judge(Some(OWN), role)), (Ok(()), Ok(())));
-            assert_eq!(edit.judge(Some(OTHERS), role), Err(Denial::Forbidden));
+            assert_eq!(edit.judge(Some(OTHERS), role), Err(Denial::EditOfOther));
             assert_eq!(recall.judge(Some(OTHERS), role), recalled, "{role:?}");
         }
     }
@@ -62,12 +64,13 @@ mod tests {
         let gone = TargetFacts { is_recalled: true, ..OWN };
         let entry = TargetFacts { is_message: false, ..OWN };
         for subject in [Subject::Edit { target_seq: 1 }, Subject::Recall { target_seq: 1 }] {
-            for target in [None, Some(gone), Some(entry), Some(TargetFacts { is_own: false, ..entry })] {
-                assert_eq!(subject.judge(target, Some(Role::Owner)), Err(Denial::Conflict), "{target:?}");
+            for target in [None, Some(entry), Some(TargetFacts { is_own: false, ..entry })] {
+                assert_eq!(subject.judge(target, Some(Role::Owner)), Err(Denial::NoMessage), "{target:?}");
             }
+            assert_eq!(subject.judge(Some(gone), Some(Role::Owner)), Err(Denial::Recalled));
         }
         let others = TargetFacts { is_recalled: true, ..OTHERS };
         let edit = Subject::Edit { target_seq: 1 };
-        assert_eq!(edit.judge(Some(others), Some(Role::Owner)), Err(Denial::Forbidden));
+        assert_eq!(edit.judge(Some(others), Some(Role::Owner)), Err(Denial::EditOfOther));
     }
 }

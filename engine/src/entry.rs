@@ -86,7 +86,7 @@ pub(crate) fn change(change: Option<&v1::GroupChange>) -> Result<GroupChange, &'
     let user = || UserId::new(&change.user).map_err(|_| "content.change.user is missing, or is not an id");
     let name = || match is_group_name(&change.name) {
         true => Ok(Box::from(change.name.as_str())),
-        false => Err("content.change.name is not 1 to 256 bytes without control characters"),
+        false => Err("content.change.name: the name of a group has 1 to 256 bytes and no control characters"),
     };
     let read = match kind {
         Kind::Unspecified => return Err("content.change.kind is none"),

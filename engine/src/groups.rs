@@ -2,8 +2,9 @@
 //! moment, so that all changes of a group are judged in the order of its log.
 
 use crate::{
+    denial::Denial,
     id::UserId,
-    storage::{Answer, Denial, GroupChange, Role},
+    storage::{Answer, GroupChange, Role},
 };
 
 /// What a store has of a member of a group.
@@ -20,6 +21,15 @@ impl Membership {
     #[must_use]
     pub const fn is_muted(&self, now_ms: i64) -> bool {
         self.muted_until_ms > now_ms
+    }
+
+    /// Why the member may not write at this time; none if it may.
+    #[must_use]
+    pub const fn muted(&self, now_ms: i64) -> Option<Denial> {
+        match self.is_muted(now_ms) {
+            true => Some(Denial::Muted { until_ms: self.muted_until_ms }),
+            false => None,
+        }
     }
 }
 
@@ -51,9 +61,6 @@ impl From<Refusal> for Answer {
         }
     }
 }
-
-const FORBIDDEN: Refusal = Refusal::Denied(Denial::Forbidden);
-const CONFLICT: Refusal = Refusal::Denied(Denial::Conflict);
 
 impl GroupChange {
     /// Whether a sender may make this change. `group` is none if there is no such group, `own` is what the sender is
@@ -100,31 +107,42 @@ fn judge(
     let own = match (change, own) {
         // One that everybody has left is no more: it would have members and no owner.
         (GroupChange::Join, None) if !group.invite_only && group.members > 0 => return Ok(()),
-        (GroupChange::Join, Some(_)) => return Err(CONFLICT),
+        (GroupChange::Join, Some(_)) => return Err(Refusal::Denied(Denial::Joined)),
         (_, None) => return Err(Refusal::NoSuchGroup),
         (_, Some(own)) => own,
     };
-    let at_least = |role: Role| if own.role >= role { Ok(()) } else { Err(FORBIDDEN) };
+    judge_member(change, sender, group, own, target).map_err(Refusal::Denied)
+}
+
+/// What becomes of a change that a member wants to make.
+fn judge_member(
+    change: &GroupChange,
+    sender: &UserId,
+    group: GroupFacts,
+    own: Membership,
+    target: Option<Membership>,
+) -> Result<(), Denial> {
+    let at_least = |role: Role| if own.role >= role { Ok(()) } else { Err(Denial::NeedsRole(role)) };
     let last_owner = own.role == Role::Owner && group.owners <= 1;
     // Whom an admin or owner acts on is a member, and below it.
     let below = || match target {
-        None => Err(CONFLICT),
-        Some(target) if target.role >= own.role => Err(FORBIDDEN),
+        None => Err(Denial::NoMember),
+        Some(target) if target.role >= own.role => Err(Denial::NotBelow),
         Some(_) => Ok(()),
     };
     match change {
-        // Answered above.
+        // Answered before.
         GroupChange::Create { .. } | GroupChange::Join => Ok(()),
-        GroupChange::Leave if last_owner && group.members > 1 => Err(CONFLICT),
+        GroupChange::Leave if last_owner && group.members > 1 => Err(Denial::LastOwner),
         GroupChange::Leave => Ok(()),
         GroupChange::Invite(_) => {
             at_least(if group.invite_only { Role::Admin } else { Role::Member })?;
-            if target.is_some() { Err(CONFLICT) } else { Ok(()) }
+            if target.is_some() { Err(Denial::AlreadyMember) } else { Ok(()) }
         }
         // Who wants to go leaves.
         GroupChange::Kick(user) => {
             at_least(Role::Admin)?;
-            if user == sender { Err(CONFLICT) } else { below() }
+            if user == sender { Err(Denial::Oneself) } else { below() }
         }
         GroupChange::Mute(..) => {
             at_least(Role::Admin)?;
@@ -134,11 +152,11 @@ fn judge(
         GroupChange::SetRole(user, role) => {
             at_least(Role::Owner)?;
             match target {
-                None => Err(CONFLICT),
+                None => Err(Denial::NoMember),
                 // An owner steps down by itself or not at all, and never as the last one.
-                Some(target) if user != sender && target.role == Role::Owner => Err(FORBIDDEN),
-                Some(target) if target.role == *role => Err(CONFLICT),
-                Some(_) if user == sender && last_owner => Err(CONFLICT),
+                Some(target) if user != sender && target.role == Role::Owner => Err(Denial::OtherOwner),
+                Some(target) if target.role == *role => Err(Denial::SameRole),
+                Some(_) if user == sender && last_owner => Err(Denial::LastOwner),
                 Some(_) => Ok(()),
             }
         }
@@ -155,6 +173,10 @@ mod tests {
 
     fn user(name: &str) -> UserId {
         UserId::new(name).unwrap()
+    }
+
+    fn denied(denial: Denial) -> Result<(), Refusal> {
+        Err(Refusal::Denied(denial))
     }
 
     /// What becomes of a change of alice's, who has a role or none, about bob, who has a role or none.
@@ -197,21 +219,21 @@ mod tests {
         assert_eq!(verdict(&GroupChange::Join, CLOSED, None, None), Err(Refusal::NoSuchGroup));
         let left = GroupFacts { members: 0, owners: 0, ..OPEN };
         assert_eq!(verdict(&GroupChange::Join, left, None, None), Err(Refusal::NoSuchGroup));
-        assert_eq!(verdict(&GroupChange::Join, OPEN, Some(Member), None), Err(CONFLICT));
+        assert_eq!(verdict(&GroupChange::Join, OPEN, Some(Member), None), denied(Denial::Joined));
     }
 
     #[test]
     fn the_last_owner_stays_while_there_are_others() {
         let leave = GroupChange::Leave;
-        assert_eq!(verdict(&leave, OPEN, Some(Owner), None), Err(CONFLICT));
+        assert_eq!(verdict(&leave, OPEN, Some(Owner), None), denied(Denial::LastOwner));
         assert_eq!(verdict(&leave, GroupFacts { owners: 2, ..OPEN }, Some(Owner), None), Ok(()));
         assert_eq!(verdict(&leave, GroupFacts { members: 1, ..OPEN }, Some(Owner), None), Ok(()));
         assert_eq!(verdict(&leave, OPEN, Some(Member), None), Ok(()));
         let down = GroupChange::SetRole(user("alice"), Member);
-        assert_eq!(verdict(&down, OPEN, Some(Owner), Some(Owner)), Err(CONFLICT));
+        assert_eq!(verdict(&down, OPEN, Some(Owner), Some(Owner)), denied(Denial::LastOwner));
         assert_eq!(
             verdict(&down, GroupFacts { members: 1, ..OPEN }, Some(Owner), Some(Owner)),
-            Err(CONFLICT)
+            denied(Denial::LastOwner)
         );
         assert_eq!(verdict(&down, GroupFacts { owners: 2, ..OPEN }, Some(Owner), Some(Owner)), Ok(()));
     }
@@ -222,25 +244,29 @@ mod tests {
         let mute = GroupChange::Mute(user("bob"), 1);
         let acts = |change: &GroupChange, own, target| verdict(change, OPEN, Some(own), target);
         for change in [&kick, &mute] {
-            assert_eq!(acts(change, Member, Some(Member)), Err(FORBIDDEN));
-            assert_eq!(acts(change, Member, None), Err(FORBIDDEN), "it is not told who is a member");
+            assert_eq!(acts(change, Member, Some(Member)), denied(Denial::NeedsRole(Admin)));
+            assert_eq!(
+                acts(change, Member, None),
+                denied(Denial::NeedsRole(Admin)),
+                "it is not told who is a member"
+            );
             assert_eq!(acts(change, Admin, Some(Member)), Ok(()));
-            assert_eq!(acts(change, Admin, Some(Admin)), Err(FORBIDDEN));
+            assert_eq!(acts(change, Admin, Some(Admin)), denied(Denial::NotBelow));
             assert_eq!(acts(change, Owner, Some(Admin)), Ok(()));
-            assert_eq!(acts(change, Owner, Some(Owner)), Err(FORBIDDEN));
-            assert_eq!(acts(change, Owner, None), Err(CONFLICT));
+            assert_eq!(acts(change, Owner, Some(Owner)), denied(Denial::NotBelow));
+            assert_eq!(acts(change, Owner, None), denied(Denial::NoMember));
         }
-        assert_eq!(acts(&GroupChange::Kick(user("alice")), Owner, Some(Owner)), Err(CONFLICT));
+        assert_eq!(acts(&GroupChange::Kick(user("alice")), Owner, Some(Owner)), denied(Denial::Oneself));
         let promote = GroupChange::SetRole(user("bob"), Admin);
-        assert_eq!(acts(&promote, Admin, Some(Member)), Err(FORBIDDEN));
+        assert_eq!(acts(&promote, Admin, Some(Member)), denied(Denial::NeedsRole(Owner)));
         assert_eq!(acts(&promote, Owner, Some(Member)), Ok(()));
-        assert_eq!(acts(&promote, Owner, Some(Admin)), Err(CONFLICT));
-        assert_eq!(acts(&promote, Owner, Some(Owner)), Err(FORBIDDEN));
-        assert_eq!(acts(&promote, Owner, None), Err(CONFLICT));
+        assert_eq!(acts(&promote, Owner, Some(Admin)), denied(Denial::SameRole));
+        assert_eq!(acts(&promote, Owner, Some(Owner)), denied(Denial::OtherOwner));
+        assert_eq!(acts(&promote, Owner, None), denied(Denial::NoMember));
         let already = GroupChange::SetRole(user("bob"), Owner);
-        assert_eq!(acts(&already, Owner, Some(Owner)), Err(FORBIDDEN), "whatever the role is");
+        assert_eq!(acts(&already, Owner, Some(Owner)), denied(Denial::OtherOwner), "whatever the role is");
         let rename = GroupChange::Rename("x".into());
-        assert_eq!(acts(&rename, Member, None), Err(FORBIDDEN));
+        assert_eq!(acts(&rename, Member, None), denied(Denial::NeedsRole(Admin)));
         assert_eq!(acts(&rename, Admin, None), Ok(()));
     }
 
@@ -248,8 +274,8 @@ mod tests {
     fn members_invite_to_what_is_open_and_admins_to_the_rest() {
         let invite = GroupChange::Invite(user("bob"));
         assert_eq!(verdict(&invite, OPEN, Some(Member), None), Ok(()));
-        assert_eq!(verdict(&invite, CLOSED, Some(Member), None), Err(FORBIDDEN));
+        assert_eq!(verdict(&invite, CLOSED, Some(Member), None), denied(Denial::NeedsRole(Admin)));
         assert_eq!(verdict(&invite, CLOSED, Some(Admin), None), Ok(()));
-        assert_eq!(verdict(&invite, OPEN, Some(Member), Some(Member)), Err(CONFLICT));
+        assert_eq!(verdict(&invite, OPEN, Some(Member), Some(Member)), denied(Denial::AlreadyMember));
     }
 }

@@ -56,6 +56,7 @@ mod bus;
 mod client;
 mod close;
 mod config;
+mod denial;
 mod digest;
 mod entry;
 mod event;
@@ -82,6 +83,7 @@ pub use close::CloseReason;
 pub use config::{
     CURSORS_FLOOR, ConfigError, DevicePolicy, FRAME_COST_BYTES, Limits, PAGE_MESSAGE_COST_BYTES, ServerConfig,
 };
+pub use denial::Denial;
 pub use event::{Event, PeerFault, Protocol};
 pub use groups::{GroupFacts, Membership, Refusal};
 pub use id::{ConnId, GroupId, ID_LIMIT_BYTES, IdError, MessageId, SYSTEM, Ticket, UserId};
@@ -95,8 +97,8 @@ pub use session::{
 };
 pub use stats::Stats;
 pub use storage::{
-    Answer, Denial, DirectoryChange, DirectoryChangeKind, FileKind, FileSource, FileUpload, GroupChange,
-    Head, Marks, Messages, NewMarks, NewMessage, Place, Range, Received, Recipient, Request, Role,
-    StoredMarks, StoredMessage, Subject, UserProfile,
+    Answer, DirectoryChange, DirectoryChangeKind, FileKind, FileSource, FileUpload, GroupChange, Head, Marks,
+    Messages, NewMarks, NewMessage, Place, Range, Received, Recipient, Request, Role, StoredMarks,
+    StoredMessage, Subject, UserProfile,
 };
 pub use time::Instant;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use switchboard_proto::{Message as _, v1};
 
 use crate::{
+    denial::Denial,
     digest::Digest,
     entry,
     id::{GroupId, MessageId, UserId},
@@ -70,7 +71,7 @@ pub enum Answer {
     /// place that it got the first time, and stores nothing.
     MessageStored(Place),
     /// To [`Request::StoreMessage`]: a message of this id has been durable since an earlier request, at this place of the
-    /// same conversation. What it says may be something else. In another conversation: [`Denial::Conflict`].
+    /// same conversation. What it says may be something else. In another conversation: [`Denial::OtherConversation`].
     StoredEarlier(Place),
     /// To [`Request::StoreFile`]: the file is durable.
     FileStored {
@@ -112,6 +113,8 @@ pub enum Answer {
     /// The request was not done for a reason on the store's side. It may succeed later; a message may even
     /// have been stored.
     Failed,
+    /// The same, and the reason is that the store has no room: its disk is full.
+    Full,
 }
 
 /// Where a message is for ever, and since when.
@@ -373,15 +376,6 @@ pub enum Role {
     Admin,
     /// All of this to admins, and give roles.
     Owner,
-}
-
-/// Why a participant may not do something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Denial {
-    /// Its role does not allow it, or it is muted, or the message is somebody else's.
-    Forbidden,
-    /// It does not fit what is in the log.
-    Conflict,
 }
 
 /// A part of a conversation's log, as somebody asks for it.

@@ -270,6 +270,7 @@ impl Alice {
             Note::Reset { .. } => Some("reset".into()),
             Note::Named { name, .. } => Some(format!("named {name}")),
             Note::Accepted { id, place } => Some(format!("accepted {} at {}", id.0[15], place.seq)),
+            Note::Delayed { id, text, .. } => Some(format!("delayed {}: {text}", id.0[15])),
             Note::Rejected { id, code, .. } => Some(format!("rejected {} {code:?}", id.0[15])),
             Note::Older { messages, .. } => {
                 Some(format!("older {:?}", messages.iter().map(|m| m.seq).collect::<Vec<_>>()))
@@ -493,7 +494,8 @@ fn what_the_server_cannot_take_now_goes_again_and_what_is_behind_it_waits() {
     let submits = alice.submitted();
     alice.hears(rejected(&submits[0], RejectCode::Busy));
     alice.hears(accepted(&submits[1], 1));
-    assert_eq!((alice.told().len(), alice.submitted().len()), (2, 0), "no other conversation waits");
+    assert_eq!(alice.told(), ["delayed 1: no", "accepted 3 at 1", "1 own"]);
+    assert_eq!(alice.submitted().len(), 0, "no other conversation waits");
     alice.wait(Duration::from_millis(500));
     let again = alice.submitted();
     assert_eq!(numbers(&again), [1]);
@@ -504,6 +506,46 @@ fn what_the_server_cannot_take_now_goes_again_and_what_is_behind_it_waits() {
         (numbers(&alice.submitted()), alice.told()),
         (vec![2], vec!["accepted 1 at 1".into(), "1 own".into()])
     );
+}
+
+#[test]
+fn that_a_message_is_delayed_is_told_when_it_begins_and_not_at_each_try() {
+    let mut config = config();
+    (config.retry.base, config.retry.cap) = (Duration::from_secs(1), Duration::from_secs(1));
+    let mut alice = Alice::online_as(config, Resume::default(), v1::Limits::default());
+    alice.submits(1, "bob").unwrap();
+    alice.submits(2, "bob").unwrap();
+    let mut refused = alice.submitted();
+    alice.hears(rejected(&refused[0], RejectCode::Unavailable));
+    let delayed = alice.notes.pop().unwrap();
+    let Note::Delayed { id: delayed, text, until } = delayed else { panic!("{delayed:?}") };
+    assert_eq!((delayed, &*text), (MessageId(id(1)), "no"));
+    assert_eq!(Some(until), alice.session.poll_timeout(), "the time of the next try");
+    alice.told();
+    for _ in 0..5 {
+        alice.wait(Duration::from_secs(1));
+        refused = alice.submitted();
+        assert_eq!(numbers(&refused), [1]);
+        alice.hears(rejected(&refused[0], RejectCode::Busy));
+        assert_eq!(alice.told(), [""; 0]);
+    }
+    // A lost connection is told for itself; the message is delayed still.
+    alice.loses_link(None);
+    alice.redials();
+    alice.open();
+    alice.hears(Says::Welcome(welcome(v1::Limits::default())));
+    alice.wait(Duration::from_secs(1));
+    refused = alice.submitted();
+    alice.hears(rejected(&refused[0], RejectCode::Unavailable));
+    assert!(!alice.told().iter().any(|told| told.contains("delayed")));
+    alice.wait(Duration::from_secs(1));
+    refused = alice.submitted();
+    alice.hears(accepted(&refused[0], 1));
+    assert_eq!(alice.told(), ["accepted 1 at 1", "1 own"], "the fate ends it");
+    // The next one is another message.
+    refused = alice.submitted();
+    alice.hears(rejected(&refused[0], RejectCode::Unavailable));
+    assert_eq!(alice.told(), ["delayed 2: no"]);
 }
 
 #[test]

@@ -210,6 +210,8 @@ struct World {
     now: Instant,
     link: Option<LinkId>,
     submitted: BTreeSet<MessageId>,
+    /// Told to wait, and without a fate.
+    delayed: BTreeSet<MessageId>,
     /// Epoch and place of what was told or skipped last, since the last Reset.
     cursors: BTreeMap<String, (u64, u64)>,
     /// The marks told last, with their epoch.
@@ -394,6 +396,13 @@ impl World {
             }
             SessionNotification::Accepted { id, .. } | SessionNotification::Rejected { id, .. } => {
                 assert!(self.submitted.remove(&id), "one fate");
+                self.delayed.remove(&id);
+            }
+            SessionNotification::Delayed { id, .. } => {
+                assert!(
+                    self.submitted.contains(&id) && self.delayed.insert(id),
+                    "told once, before its fate"
+                );
             }
             SessionNotification::Older { messages, .. } => {
                 assert!(messages.windows(2).all(|pair| pair[0].seq + 1 == pair[1].seq), "without gaps");
@@ -440,6 +449,7 @@ proptest! {
             now: Instant::ZERO,
             link: None,
             submitted: BTreeSet::new(),
+            delayed: BTreeSet::new(),
             cursors: BTreeMap::new(),
             marks: BTreeMap::new(),
             typing: BTreeSet::new(),

@@ -159,6 +159,8 @@ struct App {
     fates: BTreeMap<[u8; 16], bool>,
     /// Every (conversation, epoch, place) ever told.
     told: BTreeSet<(usize, u64, u64)>,
+    /// Without a fate, and told to wait.
+    delayed: BTreeSet<[u8; 16]>,
     older_asked: u64,
     older_answered: u64,
     resets: BTreeMap<usize, u64>,
@@ -428,6 +430,7 @@ impl World {
         let config = config(kept.user, self.history);
         let app = &mut self.devices[device].app;
         app.older_asked = app.older_answered;
+        app.delayed.clear();
         self.devices[device].session = Session::new(config, device as u64 + 100, self.now, resume);
         self.devices[device].session.connect(self.now);
         self.drain(device);
@@ -533,6 +536,12 @@ impl World {
             SessionNotification::Accepted { id, .. } => {
                 assert!(app.fates.insert(id.0, true).is_none(), "one fate");
                 app.pending.retain(|pending| pending.id != id);
+                app.delayed.remove(&id.0);
+            }
+            SessionNotification::Delayed { id, until, .. } => {
+                assert!(app.pending.iter().any(|pending| pending.id == id), "it has no fate");
+                assert!(app.delayed.insert(id.0), "told once");
+                assert!(until > self.now);
             }
             SessionNotification::Rejected { .. } => panic!("this server rejects nothing for good"),
             SessionNotification::Older { messages, first_seq, .. } => {

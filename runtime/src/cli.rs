@@ -223,6 +223,11 @@ pub enum GroupCommand {
         /// The user
         user: UserId,
     },
+    /// List the members of a group with their roles.
+    Members {
+        /// The group's id
+        group: GroupId,
+    },
     /// List groups: all of them, or those of one user.
     List {
         /// Only this user's groups

@@ -180,6 +180,7 @@ fn groups_are_created_joined_left_and_listed() {
             GroupCommand::Create { name: "friends".to_owned(), owner: user("alice"), open: false },
         ),
         ("join g bob", GroupCommand::Join { group: group("g"), user: user("bob") }),
+        ("members g", GroupCommand::Members { group: group("g") }),
         ("leave g bob", GroupCommand::Leave { group: group("g"), user: user("bob") }),
         ("list", GroupCommand::List { user: None }),
         ("list --user bob", GroupCommand::List { user: Some(user("bob")) }),

@@ -40,7 +40,7 @@ fn a_full_database_fails_the_whole_batch_and_nothing_of_it_is_stored() {
         message("bob", 2, to_user("carol"), &large()),
         message("alice", 3, to_user("bob"), "small, too"),
     ]);
-    assert_eq!(answers, [Answer::Failed, Answer::Failed, Answer::Failed]);
+    assert_eq!(answers, [Answer::Full, Answer::Full, Answer::Full]);
     let failure = fixture.store.health().failure().expect("the store is unhealthy");
     assert!(failure.text.contains("full"), "{failure}");
     let directory = fixture.store.directory().unwrap();
@@ -53,7 +53,7 @@ fn a_full_database_fails_the_whole_batch_and_nothing_of_it_is_stored() {
 fn the_thread_goes_on_after_a_failure_and_counts_on_without_a_gap() {
     let folder = tempfile::tempdir().unwrap();
     let mut fixture = full(folder.path());
-    assert_eq!(fixture.ask(message("alice", 2, to_user("bob"), &large())), Answer::Failed);
+    assert_eq!(fixture.ask(message("alice", 2, to_user("bob"), &large())), Answer::Full);
     // What needs no space is still done.
     assert_eq!(fixture.ask(Request::LoadUser(user("alice"))), Answer::UserLoaded(UserProfile::default()));
     assert_eq!(fixture.ask(message("alice", 1, to_user("bob"), "again")), earlier(1));
@@ -71,7 +71,7 @@ fn the_thread_goes_on_after_a_failure_and_counts_on_without_a_gap() {
 fn health_recovers_without_traffic() {
     let folder = tempfile::tempdir().unwrap();
     let mut fixture = full(folder.path());
-    assert_eq!(fixture.ask(message("alice", 2, to_user("bob"), &large())), Answer::Failed);
+    assert_eq!(fixture.ask(message("alice", 2, to_user("bob"), &large())), Answer::Full);
     let health = fixture.store.health();
     assert!(!health.is_ok());
     fixture.store.set_max_database_bytes(None);
@@ -84,7 +84,7 @@ fn a_limit_on_the_size_holds_from_the_start() {
     let options = StoreOptions { max_database_bytes: Some(512 << 10), ..open_authentication() };
     let mut fixture = Fixture::open(folder.path(), &options);
     assert_eq!(fixture.ask(message("alice", 1, to_user("bob"), "small")), stored(1));
-    assert_eq!(fixture.ask(message("alice", 2, to_user("bob"), &large())), Answer::Failed);
+    assert_eq!(fixture.ask(message("alice", 2, to_user("bob"), &large())), Answer::Full);
     assert_eq!(fixture.ask(message("alice", 3, to_user("bob"), "small")), stored(2));
     fixture.store.stop();
     let bytes = folder.path().join("switchboard.db").metadata().unwrap().len();

@@ -129,7 +129,7 @@ fn a_message_id_that_is_used_again_for_somebody_else_begins_no_conversation() {
     let folder = tempfile::tempdir().unwrap();
     let mut fixture = Fixture::open(folder.path(), &open_authentication());
     fixture.store(message("alice", 1, to_user("bob"), "hello"));
-    let conflict = Answer::Denied(Denial::Conflict);
+    let conflict = Answer::Denied(Denial::OtherConversation);
     assert_eq!(fixture.ask(message("alice", 1, to_user("carol"), "hello")), conflict);
     let directory = fixture.store.directory().unwrap();
     assert_eq!(directory.conversation(&direct("alice", "carol")).unwrap(), None);

@@ -363,12 +363,12 @@ impl SimStore {
             }
             return Answer::Refused;
         }
-        let is_muted = match &message.recipient {
-            Recipient::User(_) => false,
-            Recipient::Group(group) => self.is_muted(group, &message.sender),
+        let muted = match &message.recipient {
+            Recipient::User(_) => None,
+            Recipient::Group(group) => self.muted(group, &message.sender),
         };
-        if is_muted && !self.has(StoreCanary::MutedMayWrite) {
-            return Answer::Denied(Denial::Forbidden);
+        if let Some(denial) = muted.filter(|_| !self.has(StoreCanary::MutedMayWrite)) {
+            return Answer::Denied(denial);
         }
         self.append(message)
     }
@@ -383,15 +383,19 @@ impl SimStore {
         let is_it = |stored: &Stored| stored.message.id == entry.id && stored.message.sender == entry.sender;
         match self.log.iter().find(is_there).is_some_and(is_it) {
             true => Some(Answer::StoredEarlier(*place)),
-            false => Some(Answer::Denied(Denial::Conflict)),
+            false => Some(Answer::Denied(Denial::OtherConversation)),
         }
     }
 
     /// Whether a member may not write to a group now.
     #[must_use]
     pub fn is_muted(&self, group: &GroupId, user: &UserId) -> bool {
-        let seat = self.group(group).and_then(|group| group.membership(user));
-        seat.is_some_and(|seat| seat.is_muted(self.now_ms()))
+        self.muted(group, user).is_some()
+    }
+
+    /// Why a member may not write to a group now; none if it may.
+    fn muted(&self, group: &GroupId, user: &UserId) -> Option<Denial> {
+        self.group(group)?.membership(user)?.muted(self.now_ms())
     }
 
     /// There is no clock here: the number of commits stands for their time.

@@ -1,25 +1,25 @@
 //! The report as a chart.
 
-use super::{Cell, Peer, PeersReport, ScenarioReport};
+use super::{Cell, Peer, PeersReport, Section};
 use crate::plot::{self, Bar, Paint, Panel};
 
 impl PeersReport {
     /// Bars of all loads: a complete SVG document.
     #[must_use]
     pub fn chart(&self) -> String {
-        let panels: Vec<Panel> = self.scenarios.iter().map(panel).collect();
+        let panels: Vec<Panel> = self.sections.iter().map(panel).collect();
         plot::draw("What a message costs the server, and what a connection", &panels)
     }
 }
 
-fn panel(report: &ScenarioReport) -> Panel {
-    let ScenarioReport { scenario, cells } = report;
-    Panel { title: format!("{scenario}: {}", scenario.measure()), bars: cells.iter().map(bar).collect() }
+fn panel(section: &Section) -> Panel {
+    let Section { scenario, measure, cells } = section;
+    Panel { title: format!("{scenario}: {measure}"), bars: cells.iter().map(bar).collect() }
 }
 
 fn bar(cell: &Cell) -> Bar {
     let paint = match cell.peer {
-        Peer::Switchboard => Paint::Own,
+        Peer::Switchboard | Peer::TwoShards => Paint::Own,
         Peer::Floor => Paint::Yardstick,
         Peer::Axum | Peer::Node | Peer::Go | Peer::GoBuffered => Paint::Other,
     };

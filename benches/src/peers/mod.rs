@@ -3,6 +3,7 @@
 //! Each is a program of its own (`benches/peers/`) that relays the classic protocol's messages and stores nothing. Every
 //! measurement has a server of its own, which is started for it: what one load leaves behind costs no other one.
 
+mod book;
 mod chart;
 mod program;
 mod report;
@@ -10,16 +11,20 @@ mod report;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+pub use book::Run;
 pub use program::Peer;
-pub use report::{Bar, Cell, LeftOut, PeersReport, Run, ScenarioReport};
+pub use report::{Bar, Cell, LeftOut, Limit, PeersReport, Section};
 
 use crate::broadcast::{self, BroadcastOptions};
 use crate::direct::{self, DirectOptions, Kind};
 use crate::idle::{self, IdleOptions, IdleReport};
-use crate::load::{Pace, Timing, as_seconds};
-use crate::{BenchError, Progress, Protocol, Target};
+use crate::load::{Pace, Timing, check, rules};
+use crate::stall::{self, StallOptions, StallReport};
+use crate::storm::{self, StormOptions, StormReport};
+use crate::{BenchError, Progress};
+use book::Book;
 use program::{Program, Route};
 
 /// What to measure.
@@ -31,8 +36,13 @@ pub struct PeersOptions {
     /// Whether they are built first, or taken as they were built before.
     #[serde(skip)]
     pub build: bool,
+    /// Reports as JSON, whose rounds are taken in.
+    #[serde(skip)]
+    pub earlier: Vec<PathBuf>,
     /// Which peers.
     pub peers: Vec<Peer>,
+    /// Which loads.
+    pub loads: Vec<Load>,
     /// Rounds; in each of them every peer gets every load once.
     pub runs: usize,
     /// Clients that hear a broadcast.
@@ -41,14 +51,18 @@ pub struct PeersOptions {
     pub clients: usize,
     /// Connections that say nothing.
     pub connections: usize,
+    /// Clients that reconnect at once.
+    pub storming: usize,
+    /// Of those that hear a broadcast, how many read nothing when that is measured.
+    pub stalled: usize,
     /// Size of a message as it stands in its WebSocket frame, in bytes.
     pub payload_bytes: usize,
     /// How long each run takes.
     #[serde(flatten)]
     pub timing: Timing,
-    /// Time that connections stay idle before memory is read.
-    #[serde(rename = "settle_seconds", serialize_with = "as_seconds")]
-    pub settle: Duration,
+    /// After how much time the memory of idle connections is read; the last one counts.
+    #[serde(rename = "settle_seconds", serialize_with = "idle::all_as_seconds")]
+    pub settle: Vec<Duration>,
     /// Whether runs are long enough to be judged by.
     pub judged: bool,
 }
@@ -58,14 +72,18 @@ impl Default for PeersOptions {
         Self {
             repository: PathBuf::from("."),
             build: true,
+            earlier: Vec::new(),
             peers: Peer::ALL.to_vec(),
+            loads: Load::ALL.to_vec(),
             runs: 5,
             recipients: 1000,
             clients: 200,
-            connections: 10_000,
+            connections: 19_000,
+            storming: 10_000,
+            stalled: 100,
             payload_bytes: 128,
             timing: Timing { duration: Duration::from_secs(3), ..Timing::default() },
-            settle: Duration::from_secs(2),
+            settle: IdleOptions::default().settle,
             judged: true,
         }
     }
@@ -80,20 +98,75 @@ impl PeersOptions {
             recipients: 50,
             clients: 20,
             connections: 200,
+            storming: 100,
+            stalled: 5,
             timing: Timing {
                 warmup: Duration::from_millis(200),
                 duration: Duration::from_millis(500),
                 ..Timing::default()
             },
-            settle: Duration::from_millis(200),
+            settle: vec![Duration::from_millis(200)],
             judged: false,
             ..Self::default()
         }
     }
+
+    fn check(&self) -> Result<(), BenchError> {
+        let limit = Duration::from_secs(3600);
+        check([
+            ("--runs", "at least 1, or reports of earlier rounds", self.runs > 0 || !self.earlier.is_empty()),
+            ("--connections", "between 1 and 400000", (1..=400_000).contains(&self.connections)),
+            ("--settle-seconds", "at most 3600 each", self.settle.iter().all(|settle| *settle <= limit)),
+        ])?;
+        check(rules(Pace::InFlight(16), &self.timing, self.payload_bytes, self.clients))
+    }
+
+    /// What is measured of each load, in the order of the report.
+    fn scenarios(&self) -> Vec<(Scenario, Vec<Measure>)> {
+        let memory = |settle: &Duration| Measure::Memory { after_ms: millis(*settle) };
+        let mut scenarios = Vec::new();
+        for load in Load::ALL.into_iter().filter(|load| self.loads.contains(load)) {
+            match load {
+                Load::Broadcast => scenarios
+                    .extend([1, 16].map(|in_flight| (Scenario::Broadcast { in_flight }, vec![Measure::Cpu]))),
+                Load::Direct => scenarios
+                    .extend([1, 16].map(|in_flight| (Scenario::Direct { in_flight }, vec![Measure::Cpu]))),
+                Load::Idle => scenarios.push((Scenario::Idle, self.settle.iter().map(memory).collect())),
+                Load::Storm => scenarios.push((Scenario::Storm, vec![Measure::Welcomed, Measure::Staying])),
+                Load::Stall => scenarios.push((Scenario::Stall, vec![Measure::Share])),
+            }
+        }
+        scenarios
+    }
 }
 
-/// A load.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A kind of load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Load {
+    /// One client sends to all.
+    Broadcast,
+    /// Pairs of clients send to each other.
+    Direct,
+    /// Connections say nothing.
+    Idle,
+    /// All clients reconnect at once, while others go on talking.
+    Storm,
+    /// A broadcast that some never read.
+    Stall,
+}
+
+impl Load {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Broadcast, Self::Direct, Self::Idle, Self::Storm, Self::Stall];
+}
+
+/// A load, as it is put on a server.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(tag = "load", rename_all = "lowercase")]
 pub enum Scenario {
     /// One client sends to all.
@@ -108,116 +181,146 @@ pub enum Scenario {
     },
     /// Connections say nothing.
     Idle,
+    /// All clients reconnect at once, while others go on talking.
+    Storm,
+    /// A broadcast with and without clients that read nothing.
+    Stall,
 }
 
 impl Scenario {
-    /// All of them, in the order of the report.
-    pub const ALL: [Self; 5] = [
-        Self::Broadcast { in_flight: 1 },
-        Self::Broadcast { in_flight: 16 },
-        Self::Direct { in_flight: 1 },
-        Self::Direct { in_flight: 16 },
-        Self::Idle,
-    ];
-
-    /// What is measured of it.
-    #[must_use]
-    pub const fn measure(self) -> &'static str {
-        match self {
-            Self::Broadcast { .. } | Self::Direct { .. } => "CPU us/message",
-            Self::Idle => "KiB/connection",
-        }
-    }
-
     const fn route(self) -> Route {
         match self {
-            Self::Direct { .. } => Route::Pairs,
-            Self::Broadcast { .. } | Self::Idle => Route::All,
+            Self::Direct { .. } | Self::Storm => Route::Pairs,
+            Self::Broadcast { .. } | Self::Idle | Self::Stall => Route::All,
         }
     }
+}
+
+/// What is measured of a load.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(tag = "measure", rename_all = "lowercase")]
+pub enum Measure {
+    /// CPU time of the server for each delivered message, in microseconds.
+    Cpu,
+    /// Memory of a connection, in KiB.
+    Memory {
+        /// How long it had been idle.
+        after_ms: u64,
+    },
+    /// Time until all were welcomed again, in seconds.
+    Welcomed,
+    /// Of the messages of those who were not in the storm, 99 of 100 took at most this, in milliseconds.
+    Staying,
+    /// Messages per second with clients that read nothing, by those without.
+    Share,
 }
 
 /// Builds the peers, runs all loads in turns, and ends by itself. A peer that cannot be built is left out, and one that
 /// fails under a load falls short there.
 ///
 /// # Errors
-/// Wrong options, or more connections than open files.
+/// Wrong options, earlier reports that cannot be read or are of other options, or more connections than open files.
 pub fn run(options: &PeersOptions, progress: &mut Progress) -> Result<PeersReport, BenchError> {
-    if options.runs == 0 {
-        return Err(BenchError::Option { option: "--runs", rule: "at least 1" });
+    options.check()?;
+    let mut book = Book::default();
+    for file in &options.earlier {
+        book.take_in(file, options)?;
     }
     let (mut programs, mut left_out) = (Vec::new(), Vec::new());
-    for &peer in &options.peers {
+    for &peer in options.peers.iter().filter(|_| options.runs > 0) {
         let repository = &options.repository;
         match if options.build { peer.build(repository, progress) } else { peer.built(repository) } {
             Ok(program) => programs.push(program),
             Err(why) => left_out.push(LeftOut { peer, why }),
         }
     }
-    let mut runs: Vec<Vec<Vec<Run>>> = vec![vec![Vec::new(); programs.len()]; Scenario::ALL.len()];
     for round in 0..options.runs {
-        for (scenario, of_scenario) in Scenario::ALL.into_iter().zip(&mut runs) {
+        for (scenario, measures) in options.scenarios() {
             // Another one begins each time, so that none always follows the same one.
-            let mut turns: Vec<_> = programs.iter().zip(of_scenario).collect();
+            let mut turns: Vec<_> =
+                programs.iter().filter(|program| program.peer().takes(scenario)).collect();
             let first = round % turns.len().max(1);
             turns.rotate_left(first);
-            for (program, of_program) in turns {
+            for program in turns {
                 let turn = format!("round {} of {}, {}, {scenario}", round + 1, options.runs, program.peer());
                 progress.prefix(&turn);
-                of_program.push(measure(options, program, scenario, progress)?);
+                let runs = measure(options, program, scenario, measures.len(), progress)?;
+                for (measure, run) in measures.iter().zip(runs) {
+                    book.enter(scenario, *measure, program.peer(), run);
+                }
             }
         }
+        book.close_round();
     }
     progress.prefix("");
     progress.clear();
-    let peers: Vec<Peer> = programs.iter().map(Program::peer).collect();
-    let scenarios = Scenario::ALL
-        .into_iter()
-        .zip(runs)
-        .map(|(scenario, runs)| ScenarioReport::of(scenario, &peers, &runs));
-    Ok(PeersReport::of(options.clone(), scenarios.collect(), left_out))
+    Ok(PeersReport::of(options.clone(), book.into_pages(), left_out))
 }
 
 fn measure(
     options: &PeersOptions,
     program: &Program,
     scenario: Scenario,
+    measures: usize,
     progress: &mut Progress,
-) -> Result<Run, BenchError> {
-    let run = program.start(scenario.route()).and_then(|target| load(options, scenario, &target, progress));
-    match run {
+) -> Result<Vec<Run>, BenchError> {
+    match load(options, program, scenario, progress) {
         Err(error @ (BenchError::Option { .. } | BenchError::OpenFiles { .. } | BenchError::Rlimit(_))) => {
             Err(error)
         }
-        Err(error) => Ok(Run::failed(&error)),
-        Ok(run) => Ok(run),
+        Err(error) => Ok(vec![Run::failed(&error); measures]),
+        Ok(runs) => Ok(runs),
     }
 }
 
+/// One run of each measure.
 fn load(
     options: &PeersOptions,
+    program: &Program,
     scenario: Scenario,
-    target: &Target,
     progress: &mut Progress,
-) -> Result<Run, BenchError> {
-    let PeersOptions { recipients, clients, connections, payload_bytes, timing, settle, .. } = *options;
-    let run = match scenario {
+) -> Result<Vec<Run>, BenchError> {
+    let PeersOptions { recipients, clients, connections, payload_bytes, timing, stalled, .. } = *options;
+    let start = || program.start(scenario.route());
+    let runs = match scenario {
         Scenario::Broadcast { in_flight } => {
             let pace = Pace::InFlight(in_flight);
             let options = BroadcastOptions { clients: recipients, stalled: 0, pace, payload_bytes, timing };
-            broadcast::run(&options, target, progress)?.load.into()
+            vec![broadcast::run(&options, &start()?, progress)?.load.into()]
         }
         Scenario::Direct { in_flight } => {
             let (kind, pace) = (Kind::Relay, Pace::InFlight(in_flight));
             let options = DirectOptions { kind, clients, pace, payload_bytes, timing };
-            direct::run(&options, target, progress)?.load.into()
+            vec![direct::run(&options, &start()?, progress)?.load.into()]
         }
         Scenario::Idle => {
-            let (protocol, connect_limit) = (Protocol::Classic, timing.connect_limit);
-            let options = IdleOptions { protocol, connections, connect_limit, settle };
-            let IdleReport { kib_per_connection, shortfalls, .. } = idle::run(&options, target, progress)?;
-            Run { value: kib_per_connection, delivered_per_second: None, latency: None, shortfalls }
+            let connect_limit = timing.connect_limit;
+            let settle = options.settle.clone();
+            let options = IdleOptions { connections, connect_limit, settle, ..IdleOptions::default() };
+            let IdleReport { settled, shortfalls, .. } = idle::run(&options, &[start()?], progress)?;
+            let run = |settled: idle::Settled| Run::of(settled.kib_per_connection, &shortfalls);
+            settled.into_iter().map(run).collect()
+        }
+        Scenario::Storm => {
+            let connect_limit = timing.connect_limit;
+            let options =
+                StormOptions { clients: options.storming, connect_limit, ..StormOptions::default() };
+            let report = storm::run(&options, &[start()?], progress)?;
+            let StormReport { storm_seconds, staying_latency, shortfalls, .. } = report;
+            vec![
+                Run::of(Some(storm_seconds), &shortfalls),
+                Run {
+                    latency: Some(staying_latency),
+                    ..Run::of(Some(staying_latency.p99_us / 1e3), &shortfalls)
+                },
+            ]
+        }
+        Scenario::Stall => {
+            let clients = recipients.saturating_sub(stalled);
+            let options = StallOptions { runs: 1, clients, stalled, timing, ..StallOptions::default() };
+            let StallReport { ratio, shortfalls, .. } = stall::run(&options, start, progress)?;
+            vec![Run::of(ratio.map(|ratio| ratio.median), &shortfalls)]
         }
     };
-    Ok(run)
+    Ok(runs)
 }

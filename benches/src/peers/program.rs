@@ -7,9 +7,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::{BenchError, Progress, Target};
+use super::Scenario;
+use crate::{BenchError, Progress, Settings, Target};
 
 /// Where builds of peers go, below the repository.
 const BUILDS: &str = "target/peers";
@@ -18,11 +19,13 @@ const BUILDS: &str = "target/peers";
 const TOLD_LINES: usize = 3;
 
 /// A program to be measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Peer {
     /// The server of this repository, with one shard.
     Switchboard,
+    /// The same with two shards.
+    TwoShards,
     /// A bare repeater with epoll: what the kernel costs.
     Floor,
     /// A hub with axum, the way its chat example is written.
@@ -55,14 +58,15 @@ pub(crate) type Missing = String;
 
 impl Peer {
     /// All of them, in the order of the report.
-    pub const ALL: [Self; 6] =
-        [Self::Switchboard, Self::Floor, Self::Axum, Self::Node, Self::Go, Self::GoBuffered];
+    pub const ALL: [Self; 7] =
+        [Self::Switchboard, Self::TwoShards, Self::Floor, Self::Axum, Self::Node, Self::Go, Self::GoBuffered];
 
     /// What it is called.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Switchboard => "switchboard",
+            Self::TwoShards => "two-shards",
             Self::Floor => "floor",
             Self::Axum => "axum",
             Self::Node => "node",
@@ -71,10 +75,21 @@ impl Peer {
         }
     }
 
+    /// Whether a load is put on it: of two shards only what messages cost is asked.
+    pub(super) const fn takes(self, scenario: Scenario) -> bool {
+        match (self, scenario) {
+            (Self::TwoShards, Scenario::Idle | Scenario::Storm | Scenario::Stall) => false,
+            (Self::TwoShards, Scenario::Broadcast { .. } | Scenario::Direct { .. })
+            | (Self::Switchboard | Self::Floor | Self::Axum | Self::Node | Self::Go | Self::GoBuffered, _) => {
+                true
+            }
+        }
+    }
+
     /// Builds it from what is in the repository.
     pub(crate) fn build(self, repository: &Path, progress: &mut Progress) -> Result<Program, Missing> {
         match self {
-            Self::Switchboard => {
+            Self::Switchboard | Self::TwoShards => {
                 cargo(repository, &["-p", "switchboard", "--target-dir", "target"], progress)?;
             }
             Self::Floor => {
@@ -97,7 +112,7 @@ impl Peer {
     pub(crate) fn built(self, repository: &Path) -> Result<Program, Missing> {
         let builds = repository.join(BUILDS);
         let file = match self {
-            Self::Switchboard => repository.join("target/release/switchboard"),
+            Self::Switchboard | Self::TwoShards => repository.join("target/release/switchboard"),
             Self::Floor => repository.join("target/release/switchboard-floor"),
             Self::Axum => builds.join("axum/release/switchboard-peer-axum"),
             Self::Node => builds.join("node/hub.js"),
@@ -109,7 +124,7 @@ impl Peer {
         let (path, arguments) = match self {
             Self::Node => (PathBuf::from("node"), vec![file.into()]),
             Self::GoBuffered => (file, vec!["--send-buffer=256".into()]),
-            Self::Switchboard | Self::Floor | Self::Axum | Self::Go => (file, Vec::new()),
+            Self::Switchboard | Self::TwoShards | Self::Floor | Self::Axum | Self::Go => (file, Vec::new()),
         };
         Ok(Program { peer: self, path, arguments })
     }
@@ -129,7 +144,10 @@ impl Program {
     /// Starts it on a free port; it is stopped when the target goes.
     pub(crate) fn start(&self, route: Route) -> Result<Target, BenchError> {
         match (self.peer, route) {
-            (Peer::Switchboard, _) => Target::started(&self.path, 1),
+            (Peer::Switchboard, _) => Target::started(&self.path, &Settings::default()),
+            (Peer::TwoShards, _) => {
+                Target::started(&self.path, &Settings { shards: 2, ..Settings::default() })
+            }
             (Peer::Floor, Route::All) => Target::other(&self.path, &["--route=all".into()]),
             (Peer::Floor, Route::Pairs) => Target::other(&self.path, &["--route=pairs".into()]),
             (Peer::Axum | Peer::Node | Peer::Go | Peer::GoBuffered, _) => {

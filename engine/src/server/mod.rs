@@ -2,6 +2,7 @@
 
 mod admission;
 mod arrivals;
+mod behind;
 mod call;
 mod calls;
 mod check;

@@ -11,10 +11,11 @@ use slab::Slab;
 use switchboard_proto::{Message as _, classic::Message};
 
 use crate::{
+    denial::Denial,
     digest::Digest,
     id::{ConnId, MessageId, Ticket, UserId},
     server::{letter::Form, session::Submission},
-    storage::{Denial, FileSource, FileUpload, Place, Recipient},
+    storage::{FileSource, FileUpload, Place, Recipient},
 };
 
 /// A pipeline's place in the table.
@@ -63,6 +64,8 @@ pub(super) enum Unstored {
     Denied(Denial),
     /// The store failed, or was silent; it may even have stored it.
     Failed,
+    /// The store failed, as its disk is full.
+    Full,
 }
 
 impl Stage {
@@ -113,8 +116,11 @@ impl Entry {
             }
             Stage::Dropped(Unstored::Refused) => digest.word(5),
             Stage::Dropped(Unstored::Failed) => digest.word(6),
-            Stage::Dropped(Unstored::Denied(Denial::Forbidden)) => digest.word(7),
-            Stage::Dropped(Unstored::Denied(Denial::Conflict)) => digest.word(8),
+            Stage::Dropped(Unstored::Denied(denial)) => {
+                digest.word(7);
+                denial.fold(digest);
+            }
+            Stage::Dropped(Unstored::Full) => digest.word(8),
         }
     }
 }

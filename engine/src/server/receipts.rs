@@ -8,7 +8,12 @@ use alloc::{
 
 use bytes::Bytes;
 
-use super::{held::Held, missing::Missing, stage::Stage};
+use super::{
+    behind::{Behind, Caught},
+    held::Held,
+    missing::Missing,
+    stage::Stage,
+};
 use crate::{
     digest::Digest,
     id::{Ticket, UserId},
@@ -51,8 +56,8 @@ pub(super) struct Receipts {
     pub(super) behind: VecDeque<Behind>,
     /// What was delivered of those logs meanwhile, as far as there is room.
     pub(super) held: Held,
-    /// How far it has caught up with logs, and when: what is delivered late of them was sent already.
-    caught: Vec<(Entry, Instant)>,
+    /// What of logs was read to their ends: it was sent already when it is delivered late.
+    caught: Vec<Caught>,
 }
 
 /// Something that was sent and is not known to have arrived.
@@ -75,21 +80,6 @@ struct Arrived {
     seqs: BTreeSet<u64>,
     /// The request that says so to the store, and what it says.
     telling: Option<(Ticket, u64, Vec<u64>)>,
-}
-
-/// A log that a connection is behind with.
-#[derive(Clone, Debug)]
-pub(super) struct Behind {
-    pub(super) conversation: Recipient,
-    pub(super) epoch: u64,
-    /// The next place that it is sent.
-    pub(super) next_seq: u64,
-    /// The last place that it is known to be sent.
-    pub(super) until: u64,
-    /// Whether that is all that is known of it: it was delivered before the store had said where to begin.
-    is_noted: bool,
-    /// Whether all that was delivered of it is held: unless the store names it, nothing of it need be read.
-    is_whole: bool,
 }
 
 /// What becomes of something new in a log.
@@ -191,9 +181,10 @@ impl Receipts {
         if let Some(log) = self.behind.iter_mut().find(|log| log.conversation == *conversation) {
             if log.epoch == epoch {
                 log.until = log.until.max(seq);
-                // Two engines may deliver in another order than that of the log. Places that were read are sent.
+                // Two engines may deliver in another order than that of the log. Places that were read are sent; of
+                // a log that was only noted, what lies before the first place that was noted is read by nobody.
                 if seq < log.next_seq && !log.is_noted {
-                    return Fate::Known;
+                    return if seq < log.since_seq { Fate::Send } else { Fate::Known };
                 }
                 log.next_seq = log.next_seq.min(seq);
             }
@@ -205,17 +196,12 @@ impl Receipts {
                 Fate::NoRoom
             }
             Stage::Asking { .. } | Stage::AskedInVain { .. } => {
-                let conversation = conversation.clone();
-                let log =
-                    Behind { conversation, epoch, next_seq: seq, until: seq, is_noted: true, is_whole: true };
-                self.behind.push_back(log);
+                self.behind.push_back(Behind::noted(conversation.clone(), epoch, seq));
                 Fate::Withheld
             }
             Stage::Reading { .. } | Stage::ReadInVain { .. } | Stage::Draining | Stage::InStep => {
-                let is_known = |(caught, _): &(Entry, Instant)| {
-                    caught.conversation == *conversation && caught.epoch == epoch && seq <= caught.seq
-                };
-                if self.caught.iter().any(is_known) { Fate::Known } else { Fate::Send }
+                let is_known = self.caught.iter().any(|caught| caught.has(conversation, epoch, seq));
+                if is_known { Fate::Known } else { Fate::Send }
             }
         }
     }
@@ -245,10 +231,12 @@ impl Receipts {
     /// What was due is sent, but for this: it is read from the log when it is its turn.
     pub(super) fn give_back(&mut self, rest: Vec<(Entry, Bytes)>) {
         self.behind.retain_mut(|log| {
-            let first = rest.iter().find(|(entry, _)| entry.conversation == log.conversation);
+            let of_log = rest.iter().filter(|(entry, _)| entry.conversation == log.conversation);
+            let first_seq = of_log.map(|(entry, _)| entry.seq).min();
             let is_due = log.is_noted && log.is_whole;
-            if let Some((first, _)) = first.filter(|_| is_due) {
-                (log.next_seq, log.is_noted) = (first.seq, false);
+            if let Some(first_seq) = first_seq.filter(|_| is_due) {
+                log.next_seq = first_seq;
+                log.begin();
                 return true;
             }
             !is_due
@@ -265,13 +253,12 @@ impl Receipts {
         if let Some(log) = self.behind.iter_mut().find(|log| log.conversation == conversation) {
             // What was delivered meanwhile is behind it, and of the same log unless that has begun anew.
             let until = if log.epoch == epoch { until.max(log.until) } else { until };
-            *log = Behind { conversation, epoch, next_seq: from, until, is_noted: false, is_whole: false };
+            *log = Behind::named(conversation, epoch, from, until);
             return true;
         }
         let fits = self.logs() < limit_logs;
         if fits {
-            let (is_noted, is_whole) = (false, false);
-            self.behind.push_back(Behind { conversation, epoch, next_seq: from, until, is_noted, is_whole });
+            self.behind.push_back(Behind::named(conversation, epoch, from, until));
         } else {
             self.lose(Entry { conversation, epoch, seq: from }, limit_logs);
         }
@@ -281,7 +268,7 @@ impl Receipts {
     /// The first log, which is to be read from where it is.
     pub(super) fn next_log(&mut self) -> Option<&Behind> {
         let log = self.behind.front_mut()?;
-        log.is_noted = false;
+        log.begin();
         Some(log)
     }
 
@@ -294,8 +281,9 @@ impl Receipts {
 
     /// The first log has been sent to its end.
     pub(super) fn catch_up(&mut self, now: Instant) {
-        let Some(Behind { conversation, epoch, next_seq, .. }) = self.pop_log() else { return };
-        self.caught.push((Entry { conversation, epoch, seq: next_seq.saturating_sub(1) }, now));
+        let Some(Behind { conversation, epoch, next_seq, since_seq, .. }) = self.pop_log() else { return };
+        let last = Entry { conversation, epoch, seq: next_seq.saturating_sub(1) };
+        self.caught.push(Caught { last, since_seq, at: now });
     }
 
     /// Of the first log nothing more is sent.
@@ -307,7 +295,7 @@ impl Receipts {
 
     /// Forgets what was caught up with before `then`: nothing of it is on its way any more.
     pub(super) fn forget_caught(&mut self, then: Instant) {
-        self.caught.retain(|(_, at)| *at > then);
+        self.caught.retain(|caught| caught.at > then);
     }
 
     /// An entry is among the first `position` frames that the connection is sent, or is not for it and lies before
@@ -448,20 +436,10 @@ impl Receipts {
         digest.flag(self.is_all_lost);
         self.stage.fold(digest);
         digest.len(self.behind.len());
-        for Behind { conversation, epoch, next_seq, until, is_noted, is_whole } in &self.behind {
-            digest.flag(*is_noted);
-            digest.flag(*is_whole);
-            conversation.fold(digest);
-            digest.word(*epoch);
-            digest.word(*next_seq);
-            digest.word(*until);
-        }
+        self.behind.iter().for_each(|log| log.fold(digest));
         self.held.fold(digest);
         digest.len(self.caught.len());
-        for (entry, at) in &self.caught {
-            entry.fold(digest);
-            digest.instant(*at);
-        }
+        self.caught.iter().for_each(|caught| caught.fold(digest));
     }
 }
 

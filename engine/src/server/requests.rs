@@ -53,7 +53,7 @@ impl Purpose {
             Self::Marks(_) => matches!(answer, Answer::MarksStored(_)),
             Self::Seen(_) | Self::Watch(_) | Self::Ring(_) => matches!(answer, Answer::Seen { .. }),
         };
-        is_done || matches!(answer, Answer::Refused | Answer::Failed)
+        is_done || matches!(answer, Answer::Refused | Answer::Failed | Answer::Full)
     }
 }
 

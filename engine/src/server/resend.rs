@@ -11,8 +11,10 @@ use bytes::Bytes;
 use switchboard_proto::v1::Content;
 
 use super::{
-    Server, classic,
-    receipts::{Behind, Entry, Receipts},
+    Server,
+    behind::Behind,
+    classic,
+    receipts::{Entry, Receipts},
     requests::Purpose,
     stage::Stage,
     timers::Due,

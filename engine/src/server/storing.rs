@@ -175,7 +175,7 @@ impl<P: Probe> Server<P> {
         let Some(entry) = pipeline.entry_mut(ticket) else { return };
         let stage = core::mem::replace(&mut entry.stage, Stage::Dropped(Unstored::Failed));
         match (stage, answer) {
-            (Stage::Storing { parcel, .. }, Answer::Failed)
+            (Stage::Storing { parcel, .. }, Answer::Failed | Answer::Full)
                 if self.probe.canary(Canary::FailedSaveDelivered) =>
             {
                 entry.stage = Stage::Stored { place: NOWHERE, parcel, is_new: true };
@@ -205,6 +205,11 @@ impl<P: Probe> Server<P> {
             (_, Answer::Failed) => {
                 self.probe.reached(Rule::StoreFailed);
                 self.stats.store_failed += 1;
+            }
+            (_, Answer::Full) => {
+                self.probe.reached(Rule::StoreFailed);
+                self.stats.store_failed += 1;
+                entry.stage = Stage::Dropped(Unstored::Full);
             }
             // A file's answer for a message, or the other way round.
             _ => self.stats.driver_faults += 1,
@@ -255,7 +260,7 @@ impl<P: Probe> Server<P> {
             let (place, parcel, is_new) = match (stage, submission) {
                 (Stage::Stored { place, parcel, is_new }, _) => (place, parcel, is_new),
                 (Stage::Dropped(why), Some(Submission { id, .. })) => {
-                    self.submit_unstored(origin, id, why);
+                    self.submit_unstored(origin, id, &recipient, why);
                     continue;
                 }
                 (

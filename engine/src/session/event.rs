@@ -215,6 +215,16 @@ pub enum SessionNotification {
         /// The conversation.
         conversation: Recipient,
     },
+    /// The server cannot take a submitted message for now, and it is sent again, and again, until it is taken. Told once
+    /// for each message, when that begins; it ends with the message's fate.
+    Delayed {
+        /// Which.
+        id: MessageId,
+        /// Why, for a person to read.
+        text: Box<str>,
+        /// It is not sent again before this time; those behind it in its conversation wait with it.
+        until: Instant,
+    },
     /// A submitted message is stored for ever. Its fate, told once.
     Accepted {
         /// Which.

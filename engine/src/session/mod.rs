@@ -103,7 +103,8 @@ const NORMAL_CLOSURE: u16 = 1000;
 /// # What becomes of a message
 /// [`Session::submit`] takes it into a bounded queue, connected or not. It is sent, and sent again after a lost
 /// connection or when the server cannot take it for now, until the server has accepted or rejected it for good:
-/// one [`SessionNotification::Accepted`] or [`SessionNotification::Rejected`]. Closing changes nothing of this:
+/// one [`SessionNotification::Accepted`] or [`SessionNotification::Rejected`]. When the server cannot take it for now, a
+/// [`SessionNotification::Delayed`] says so, and why, the first time. Closing changes nothing of this:
 /// what is pending goes on with the next [`Session::connect`], or with the next session if the application
 /// keeps it ([`Resume`]). Within a conversation messages are stored in the order in which they were submitted
 /// (but see [`SessionLimits::in_flight_per_conversation`]); a message that waits holds up no other conversation.

@@ -1,6 +1,6 @@
 //! What comes from the server, and what it changes.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, format, vec::Vec};
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use super::{
     log::Teller,
     pace::Pace,
     state::{Phase, Terms},
+    submits::Delay,
     wire::{self, Accepted, Page, Received, Refusal, Undecodable, Welcome},
 };
 use crate::{
@@ -124,7 +125,8 @@ impl Session {
         self.notify(SessionNotification::StateChanged(SessionState::Resyncing));
         for entry in self.submits.take_larger(self.terms.message_bytes) {
             self.stats.rejected_locally += 1;
-            let text = "the message is larger than this server reads".into();
+            let (bytes, limit_bytes) = (entry.bytes, self.terms.message_bytes);
+            let text = format!("the message has {bytes} bytes, and this server reads {limit_bytes}").into();
             self.notify(SessionNotification::Rejected { id: entry.id, code: RejectReason::TooLarge, text });
         }
     }
@@ -160,9 +162,12 @@ impl Session {
     fn rejected(&mut self, now: Instant, id: MessageId, refusal: Refusal, text: Box<str>) {
         let asked = match refusal {
             Refusal::Transient => {
-                let delayed = self.submits.delay(now, id, &mut self.rng);
-                self.stats.submits_delayed += u64::from(delayed);
-                delayed
+                let delay = self.submits.delay(now, id, &mut self.rng);
+                self.stats.submits_delayed += u64::from(delay.is_some());
+                if let Some(Delay { until, is_news: true }) = delay {
+                    self.notify(SessionNotification::Delayed { id, text, until });
+                }
+                delay.is_some()
             }
             Refusal::Final(code) => {
                 let taken = self.submits.reject(id).is_some();

@@ -34,6 +34,17 @@ pub(super) struct Entry {
     sent_at: Option<Instant>,
     /// Whether it was sent over the current link, so that an answer to it can come.
     sent_here: bool,
+    /// The application was told that the server cannot take it for now.
+    is_delayed: bool,
+}
+
+/// The server cannot take a message for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Delay {
+    /// Until when it waits.
+    pub(super) until: Instant,
+    /// Whether the application has not been told so of this message.
+    pub(super) is_news: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -132,7 +143,10 @@ impl Submits {
         });
         self.bytes = self.bytes.saturating_add(cost(bytes));
         self.by_id.insert(id, order);
-        self.entries.insert(order, Entry { id, content, bytes, lane, sent_at: None, sent_here: false });
+        self.entries.insert(
+            order,
+            Entry { id, content, bytes, lane, sent_at: None, sent_here: false, is_delayed: false },
+        );
         if let Some(lane) = self.lanes.get_mut(lane) {
             lane.entries += 1;
             lane.unsent.insert(order);
@@ -184,25 +198,31 @@ impl Submits {
         self.remove(order)
     }
 
-    /// The server cannot take a message now: it and those behind it in its conversation wait. False if no
+    /// The server cannot take a message now: it and those behind it in its conversation wait. None if no
     /// answer to it is waited for.
-    pub(super) fn delay(&mut self, now: Instant, id: MessageId, rng: &mut Xoshiro256PlusPlus) -> bool {
-        let Some(order) = self.by_id.get(&id).copied() else { return false };
-        let Some(key) = self.entries.get(&order).map(|entry| entry.lane) else { return false };
+    pub(super) fn delay(
+        &mut self,
+        now: Instant,
+        id: MessageId,
+        rng: &mut Xoshiro256PlusPlus,
+    ) -> Option<Delay> {
+        let order = *self.by_id.get(&id)?;
         if !self.take_back(order) {
-            return false;
+            return None;
         }
-        if let Some(lane) = self.lanes.get_mut(key) {
-            let Retry { floor, base, cap } = self.retry;
-            let until = now + exponential(rng, floor, base, cap, lane.failures);
-            lane.failures = lane.failures.saturating_add(1);
-            if let Some(earlier) = lane.paused_until.replace(until) {
-                self.paused.remove(&(earlier, key));
-            }
-            self.paused.insert((until, key));
+        let entry = self.entries.get_mut(&order)?;
+        let is_news = !core::mem::replace(&mut entry.is_delayed, true);
+        let key = entry.lane;
+        let lane = self.lanes.get_mut(key)?;
+        let Retry { floor, base, cap } = self.retry;
+        let until = now + exponential(rng, floor, base, cap, lane.failures);
+        lane.failures = lane.failures.saturating_add(1);
+        if let Some(earlier) = lane.paused_until.replace(until) {
+            self.paused.remove(&(earlier, key));
         }
+        self.paused.insert((until, key));
         self.refresh(key);
-        true
+        Some(Delay { until, is_news })
     }
 
     /// Takes out all messages larger than this.
@@ -253,6 +273,7 @@ impl Submits {
             entry.content.fold(digest);
             digest.instant_or_none(entry.sent_at);
             digest.flag(entry.sent_here);
+            digest.flag(entry.is_delayed);
             if let Some(lane) = self.lanes.get(entry.lane) {
                 fold_conversation(&lane.conversation, digest);
                 digest.instant_or_none(lane.paused_until);

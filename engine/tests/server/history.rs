@@ -223,6 +223,7 @@ impl History {
         let request = self.model.asked[number].request.clone();
         self.said += 1;
         match (outcome, request) {
+            (Outcome::Failed, Request::StoreMessage(_)) if self.said.is_multiple_of(2) => Answer::Full,
             (Outcome::Failed, _)
             | (
                 _,
@@ -232,10 +233,10 @@ impl History {
                 | Request::LoadUnreceived { .. },
             ) => Answer::Failed,
             (Outcome::Refused, Request::StoreMessage(_)) if self.said.is_multiple_of(3) => {
-                Answer::Denied(Denial::Forbidden)
+                Answer::Denied(Denial::NotBelow)
             }
             (Outcome::Refused, Request::StoreMessage(_)) if self.said % 3 == 1 => {
-                Answer::Denied(Denial::Conflict)
+                Answer::Denied(Denial::Recalled)
             }
             (Outcome::Refused, _) => Answer::Refused,
             (Outcome::Done, Request::StoreMarks(new)) => Answer::MarksStored(StoredMarks {

@@ -94,6 +94,36 @@ fn what_there_is_no_room_to_hold_is_read_from_the_log() {
 }
 
 #[test]
+fn the_first_of_a_log_that_is_answered_after_the_rest_was_read_is_sent() {
+    let mut world = world_with(|config| config.limits.resend_held_bytes = 0);
+    let (laptop, phone) = (world.arrives("alice"), world.arrives("alice"));
+    for is_caught_up in [false, true] {
+        world.store_holds();
+        let bob = world.connects("bob");
+        world.store_answers(0);
+        let (ticket, request) = world.store.held.remove(0);
+        let nothing_missed = Event::Answered { ticket, answer: world.store.answer(&request) };
+        world.says(laptop, text("bob", "first"));
+        world.says(phone, text("bob", "second"));
+        let (ticket, request) = world.store.held.remove(0);
+        let first_stored = Event::Answered { ticket, answer: world.store.answer(&request) };
+        world.store_answers(0);
+        world.happens(nothing_missed);
+        if is_caught_up {
+            world.store_resumes();
+            world.happens(first_stored);
+        } else {
+            world.happens(first_stored);
+            world.store_resumes();
+        }
+        let mut heard = world.hears(bob);
+        heard.sort();
+        assert_eq!(heard, ["first", "second", "welcome!"]);
+        world.leaves(bob);
+    }
+}
+
+#[test]
 fn what_was_held_and_finds_no_room_is_sent_when_the_rest_is_written() {
     let mut world = world_with(|config| {
         config.limits.message_bytes = 1_024;

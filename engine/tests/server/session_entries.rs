@@ -1,10 +1,10 @@
 //! Entries of logs that are no messages: who is told of them, and over which ways.
 
 use bytes::Bytes;
-use switchboard_engine::{Answer, Denial, Event, GroupChange, MessageId, Note, Subject, Topic};
+use switchboard_engine::{Answer, Denial, Event, GroupChange, MessageId, Note, Role, Subject, Topic};
 use switchboard_proto::{
     Message as _,
-    v1::{self, Content, NotedEntry, group_change::Kind, note, server_frame::Body},
+    v1::{self, Content, NotedEntry, RejectCode, group_change::Kind, note, server_frame::Body},
 };
 
 use crate::{
@@ -81,10 +81,54 @@ fn what_the_store_denies_is_rejected_with_its_reason_and_told_to_nobody() {
     for id in 1..=2 {
         world.frame(alice, entry(id, "#crew", change(Kind::Kick, "bob")));
     }
-    world.store_says(0, Answer::Denied(Denial::Forbidden));
-    world.store_says(0, Answer::Denied(Denial::Conflict));
+    world.store_says(0, Answer::Denied(Denial::NotBelow));
+    world.store_says(0, Answer::Denied(Denial::NoMember));
     assert_eq!(world.sees(alice), ["rejected 1: forbidden", "rejected 2: conflict"]);
     assert_eq!((world.sees(bob), world.told.len()), (vec![], 0));
+}
+
+#[test]
+fn every_refusal_says_in_words_what_is_wrong() {
+    use RejectCode::{Conflict, Forbidden, NoSuchConversation, Unavailable};
+    let denied = |denial, code, text| ("#crew", Answer::Denied(denial), code, text);
+    let muted = Denial::Muted { until_ms: 1_709_210_096_000 };
+    let refusals = [
+        ("bob", Answer::Refused, NoSuchConversation, "there is no such user"),
+        ("#crew", Answer::Refused, NoSuchConversation, "no such group, or you are no member of it: ask one"),
+        ("bob", Answer::Failed, Unavailable, "the server cannot store anything now"),
+        ("bob", Answer::Full, Unavailable, "the server's disk is full"),
+        denied(muted, Forbidden, "you are muted in this group until 2024-02-29 12:35 UTC"),
+        denied(Denial::NeedsRole(Role::Admin), Forbidden, "only admins and owners of the group"),
+        denied(Denial::NeedsRole(Role::Owner), Forbidden, "only owners of the group"),
+        denied(Denial::NotBelow, Forbidden, "only to members whose role is below yours"),
+        denied(Denial::OtherOwner, Forbidden, "an owner's role is its own to give up"),
+        denied(Denial::EditOfOther, Forbidden, "only who has said a message edits it"),
+        denied(Denial::RecallOfOther, Forbidden, "takes it back, and in a group its admins and owners"),
+        denied(Denial::NoMessage, Conflict, "there is no message at this place"),
+        denied(Denial::Recalled, Conflict, "the message was taken back"),
+        denied(Denial::Joined, Conflict, "you are a member already"),
+        denied(Denial::AlreadyMember, Conflict, "this user is a member already"),
+        denied(Denial::NoMember, Conflict, "this user is no member of the group"),
+        denied(Denial::NoUser, Conflict, "there is no such user"),
+        denied(Denial::SameRole, Conflict, "this user has that role already"),
+        denied(Denial::LastOwner, Conflict, "make another member an owner first"),
+        denied(Denial::Oneself, Conflict, "leave the group instead"),
+        denied(Denial::OtherConversation, Conflict, "in another conversation"),
+    ];
+    let mut world = with_peers();
+    world.found("crew", &["alice", "bob"]);
+    let alice = world.signs_in("alice");
+    world.store_holds();
+    for (id, (to, answer, code, text)) in (1..).zip(refusals) {
+        world.submits(alice, id, to, "hi");
+        world.store_says(0, answer);
+        let Some(Body::Rejected(rejected)) = world.told(alice).pop() else { panic!("a refusal: {text}") };
+        assert_eq!(rejected.code(), code, "{text}");
+        assert!(rejected.text.contains(text), "{}", rejected.text);
+    }
+    world.frame(alice, entry(99, "#crew", Content { change: None, ..change(Kind::Join, "") }));
+    let Some(Body::Rejected(rejected)) = world.told(alice).pop() else { panic!("a refusal") };
+    assert_eq!((rejected.code(), &*rejected.text), (RejectCode::Invalid, "content.change is missing"));
 }
 
 #[test]

@@ -60,7 +60,7 @@ impl Store {
             }
             Request::StoreMessage(message) => {
                 if self.is_elsewhere(message) {
-                    return Answer::Denied(Denial::Conflict);
+                    return Answer::Denied(Denial::OtherConversation);
                 }
                 let before = self.log.len();
                 let place = place(self.keep(message));

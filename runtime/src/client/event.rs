@@ -70,6 +70,16 @@ pub enum Event {
         /// The conversation.
         conversation: Recipient,
     },
+    /// The server cannot store a submitted message for now. It is sent again, and again, until it can; those behind it in its
+    /// conversation wait with it. Told once for each message, when that begins; it ends with the message's fate.
+    Delayed {
+        /// Which.
+        id: MessageId,
+        /// Why, for a person to read; the server's own text, so not fit for a terminal as it is.
+        text: Arc<str>,
+        /// The next try comes no sooner.
+        until: Instant,
+    },
     /// A submitted message is stored by the server, for ever. The one fate of this message.
     Accepted {
         /// Which.
@@ -183,6 +193,7 @@ impl Event {
             | Self::Marked { .. }
             | Self::Typing { .. }
             | Self::Named { .. }
+            | Self::Delayed { .. }
             | Self::Accepted { .. }
             | Self::Rejected { .. }
             | Self::Call { .. }
@@ -196,7 +207,7 @@ impl Event {
     pub(super) fn bytes(&self) -> usize {
         let content = match self {
             Self::Message { message, .. } => message.content.text.len() + message.content.file.len(),
-            Self::Rejected { text, .. } => text.len(),
+            Self::Rejected { text, .. } | Self::Delayed { text, .. } => text.len(),
             Self::Named { name, .. } => name.len(),
             Self::State(_)
             | Self::Skipped { .. }

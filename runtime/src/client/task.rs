@@ -277,6 +277,10 @@ impl Task {
                 self.keep(Change::Reset { conversation: conversation.clone() });
                 self.tell(Event::Reset { conversation });
             }
+            SessionNotification::Delayed { id, text, until } => {
+                let until = self.system(until);
+                self.tell(Event::Delayed { id, text: text.into(), until });
+            }
             SessionNotification::Accepted { id, place } => {
                 self.keep(Change::Accepted { id, place });
                 self.batch.then.push(Then::Fate { id, fate: Ok(place) });
@@ -331,10 +335,15 @@ impl Task {
             SessionState::Online => State::Online,
             SessionState::Closing => State::Closing,
             SessionState::Waiting { until, failures, cause } => {
-                let until = std::time::Instant::now() + self.driver.until(until);
+                let until = self.system(until);
                 State::Waiting { until, failures, cause, error: self.link_error.clone() }
             }
         }
+    }
+
+    /// A time of the session's, on the system's clock.
+    fn system(&self, at: Instant) -> std::time::Instant {
+        std::time::Instant::now() + self.driver.until(at)
     }
 
     fn follow(&mut self, then: Then) {

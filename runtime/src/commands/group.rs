@@ -5,11 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use switchboard_engine::{GroupId, IdError, UserId};
+use switchboard_engine::{GroupId, IdError, Role, UserId};
 
 use crate::{
     cli::GroupCommand,
-    store::{DATABASE_FILE, Directory, DirectoryError, NewGroup, NewUser, OpenError},
+    store::{DATABASE_FILE, Directory, DirectoryError, Member, NewGroup, NewUser, OpenError},
 };
 
 /// Why a group command failed.
@@ -73,8 +73,31 @@ pub fn group(data: &Path, command: &GroupCommand) -> Result<String, GroupError> 
             let left = directory.leave(group, user)?;
             Ok(format!("{user} {} a member of {group}\n", if left { "is no longer" } else { "was not" }))
         }
+        GroupCommand::Members { group } => members(&directory, group),
         GroupCommand::List { user } => list(&directory, user.as_ref()),
     }
+}
+
+/// A line for each member: who, as what, and until when it is muted.
+fn members(directory: &Directory, group: &GroupId) -> Result<String, GroupError> {
+    let now_ms = jiff::Timestamp::now().as_millisecond();
+    let mut text = String::new();
+    for Member { user, role, muted_until_ms, .. } in directory.members_of(group)? {
+        let role = match role {
+            Role::Member => "member",
+            Role::Admin => "admin",
+            Role::Owner => "owner",
+        };
+        let muted = match jiff::Timestamp::from_millisecond(muted_until_ms) {
+            _ if muted_until_ms <= now_ms => String::new(),
+            Ok(until) => format!("  muted until {}", until.strftime("%Y-%m-%d %H:%M UTC")),
+            // The store takes any time.
+            Err(_) => "  muted for ever".to_owned(),
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{user}  {role}{muted}");
+    }
+    Ok(if text.is_empty() { "no members\n".to_owned() } else { text })
 }
 
 fn list(directory: &Directory, user: Option<&UserId>) -> Result<String, GroupError> {

@@ -206,10 +206,10 @@ impl<'c> Log<'c> {
             // A message that was stored once stays stored, even if its sender has left the group since.
             return Ok(self.stored_earlier(sender, message)?.unwrap_or(Answer::Refused));
         };
-        if self.is_muted(&message.recipient, sender) {
+        if let Some(denial) = self.muted(&message.recipient, sender) {
             // The same holds for who was muted since.
             let earlier = self.stored_earlier(sender, message)?;
-            return Ok(earlier.unwrap_or(Answer::Denied(Denial::Forbidden)));
+            return Ok(earlier.unwrap_or(Answer::Denied(denial)));
         }
         match self.append(index, sender, message, None)? {
             Some(place) => Ok(Answer::MessageStored(place)),
@@ -229,7 +229,7 @@ impl<'c> Log<'c> {
         };
         let there = key.map(|key| self.where_is(key)).transpose()?.flatten();
         let is_it = there.is_some_and(|(id, ..)| id == conversation);
-        Ok(Some(if is_it { Answer::StoredEarlier(place) } else { Answer::Denied(Denial::Conflict) }))
+        Ok(Some(if is_it { Answer::StoredEarlier(place) } else { Answer::Denied(Denial::OtherConversation) }))
     }
 
     /// Appends an entry to a log of the cache; none if it is stored already.
@@ -275,12 +275,12 @@ impl<'c> Log<'c> {
         }))
     }
 
-    /// Whether a member may not write to a group now.
-    fn is_muted(&self, recipient: &Recipient, user: i64) -> bool {
-        let Recipient::Group(group) = recipient else { return false };
+    /// Why a member may not write to a group now; none if it may.
+    fn muted(&self, recipient: &Recipient, user: i64) -> Option<Denial> {
+        let Recipient::Group(group) = recipient else { return None };
         // Whose conversation was found a moment ago is a member, and known to be one.
-        let seat = self.cache.groups.get(group).and_then(|group| self.cache.members.get(&(*group, user)));
-        seat.is_some_and(|seat| seat.is_muted(self.now_ms))
+        let seat = self.cache.groups.get(group).and_then(|group| self.cache.members.get(&(*group, user)))?;
+        seat.muted(self.now_ms)
     }
 
     /// The user's number; none if there is no such user and none is to be made.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use switchboard_engine::Answer;
 
 use super::handle::{Job, Replies, Shared, StoreEvent};
@@ -123,9 +123,10 @@ impl Worker {
             Some(Ok(false)) => {}
             Some(Err(error)) => {
                 shared.health.fail(format!("storing messages: {error}"));
-                self.fail_batch(log, batch.len());
+                let is_full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
+                self.fail_batch(log, batch.len(), if is_full { Answer::Full } else { Answer::Failed });
             }
-            None => self.fail_batch(log, batch.len()),
+            None => self.fail_batch(log, batch.len(), Answer::Failed),
         }
         // Who is in which group now is known before it is known what was said there.
         if log.has_unannounced() {
@@ -143,12 +144,12 @@ impl Worker {
         log.commit()
     }
 
-    fn fail_batch(&mut self, log: &mut Log<'_>, requests: usize) {
+    fn fail_batch(&mut self, log: &mut Log<'_>, requests: usize, answer: Answer) {
         if let Some(Err(error)) = self.shared.guard("rolling back", || log.roll_back()) {
             self.shared.health.fail(format!("rolling back: {error}"));
         }
         self.answers.clear();
-        self.answers.resize(requests, Answer::Failed);
+        self.answers.resize(requests, answer);
     }
 
     fn look_around(&mut self, log: &mut Log<'_>) {

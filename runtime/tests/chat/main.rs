@@ -141,7 +141,11 @@ fn binary() -> Command {
 
 /// A server on this address, and the address that it listens on.
 fn serve(data: &Path, listen: &str) -> (Running, SocketAddr) {
-    let mut server = Running::start(&["serve", "--listen", listen, "--data", data.to_str().unwrap()]);
+    listening(Running::start(&["serve", "--listen", listen, "--data", data.to_str().unwrap()]))
+}
+
+/// A server once it listens, and the address.
+fn listening(mut server: Running) -> (Running, SocketAddr) {
     let line = server.stderr.wait_for("listening");
     let address = line.split("address=").nth(1).unwrap().split_whitespace().next().unwrap();
     (server, address.parse().unwrap())
@@ -217,6 +221,8 @@ fn members_of_a_group_read_what_one_of_them_says() {
     let group = created.first().unwrap().trim();
     let (status, ..) = Running::start(&["group", "join", group, "bob", "--data", folder]).exit();
     assert!(status.success());
+    let (_, members, _) = Running::start(&["group", "members", group, "--data", folder]).exit();
+    assert_eq!(members, ["alice  owner", "bob  member"]);
 
     let (_server, address) = serve(data.path(), "127.0.0.1:0");
     let mut bob = Running::online(&format!("--user bob --group {group}"), address);
@@ -268,6 +274,31 @@ fn what_was_said_to_somebody_who_was_away_is_there_when_they_come() {
 }
 
 #[test]
+fn a_look_at_the_past_prints_it_and_ends() {
+    let data = tempfile::tempdir().unwrap();
+    let (_server, address) = serve(data.path(), "127.0.0.1:0");
+    let look = |args: &str| {
+        let url = format!("ws://{address}");
+        let mut command = binary();
+        command.arg("chat").args(args.split(' ')).args(["--url", &url]).stdin(Stdio::null());
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let nothing = (Some(0), String::new());
+    assert_eq!(look("--user bob --to alice --history 2"), nothing, "nobody has said anything");
+    let mut alice = Running::chat("--user alice --to bob", address);
+    (1..=30).for_each(|number| alice.say(&format!("line {number}")));
+    alice.end_input();
+    assert_eq!(alice.exit().0.code(), Some(0));
+    let last = (29..=30).map(|number| format!("alice: line {number}\n")).collect();
+    assert_eq!(look("--user bob --to alice --history 2"), (Some(0), last));
+    let all = (1..=30).map(|number| format!("alice: line {number}\n")).collect();
+    assert_eq!(look("--user bob --to alice --history 1000"), (Some(0), all));
+    assert_eq!(look("--user bob --to alice"), nothing, "nobody wants to see the past");
+    assert_eq!(look("--user bob --to carol --history 5"), nothing, "it is another conversation's");
+}
+
+#[test]
 fn a_store_remembers_what_was_read_and_keeps_what_was_not_sent() {
     let data = tempfile::tempdir().unwrap();
     let (mut server, address) = serve(data.path(), "127.0.0.1:0");
@@ -308,6 +339,51 @@ fn a_store_remembers_what_was_read_and_keeps_what_was_not_sent() {
             vec!["error: this store is bob's, and not carol's: each user needs one of their own".to_owned()]
         )
     );
+}
+
+/// A server whose store has no room for what is large.
+fn serve_without_room(data: &Path) -> (Running, SocketAddr) {
+    let file = data.join("full.toml");
+    std::fs::write(&file, "[store]\nmax_database_bytes = 1\n").unwrap();
+    let data = data.to_str().unwrap();
+    let args = ["serve", "--listen", "127.0.0.1:0", "--data", data, "--config", file.to_str().unwrap()];
+    listening(Running::start(&args))
+}
+
+#[test]
+fn what_a_full_server_cannot_store_is_told_once_and_sent_when_it_can() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut server, address) = serve_without_room(data.path());
+    let mut alice = Running::online("--user alice --to bob", address);
+    alice.say(&"x".repeat(100_000));
+    alice.say("behind it");
+    let line = alice.stderr.wait_for("-- not stored yet: ");
+    assert!(line.ends_with("xxx…\": the server's disk is full; trying again"), "{line}");
+    alice.end_input();
+    // The client tries again a moment later.
+    server.stderr.wait_for("the store fails");
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+    alice.stderr.wait_for("-- offline: ");
+    let (_server, _) = serve(data.path(), &address.to_string());
+    alice.stderr.wait_for("-- ✓ \"xxx");
+    let (status, _, stderr) = alice.exit();
+    assert_eq!(status.code(), Some(0), "{stderr:#?}");
+    let seen = alice.stderr.seen.iter().chain(&stderr).filter(|line| line.contains("not stored yet")).count();
+    assert_eq!(seen, 0, "it is told once");
+}
+
+#[test]
+fn what_a_full_server_has_not_stored_in_the_end_is_an_error() {
+    let data = tempfile::tempdir().unwrap();
+    let (_server, address) = serve_without_room(data.path());
+    let mut alice = Running::online("--user alice --to bob", address);
+    alice.say(&"x".repeat(100_000));
+    alice.stderr.wait_for("-- not stored yet: ");
+    alice.signal("TERM");
+    let (status, _, stderr) = alice.exit();
+    assert_eq!(status.code(), Some(1), "{stderr:#?}");
+    assert!(stderr.iter().any(|line| line.starts_with("-- not sent: \"xxx")), "{stderr:#?}");
 }
 
 #[test]

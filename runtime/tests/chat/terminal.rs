@@ -133,6 +133,78 @@ fn what_was_said_last_is_not_taken_back_before_it_is_sent_and_nothing_else_is() 
 }
 
 #[test]
+fn an_earlier_message_is_changed_by_its_number() {
+    let data = tempfile::tempdir().unwrap();
+    let (_server, address) = serve(data.path(), "127.0.0.1:0");
+    let mut bob = Running::online("--user bob --to alice", address);
+    let mut alice = Terminal::online("--user alice --to bob", address);
+    for text in ["one", "two", "three"] {
+        alice.types(&format!("{text}\r"));
+        bob.stdout.wait_for(text);
+    }
+    alice.wait_for("✓ \"three\"");
+    bob.say("mine");
+    alice.wait_for("bob: mine");
+    alice.types("/numbers\r");
+    for line in ["#1 you: \"one\"", "#2 you: \"two\"", "#3 you: \"three\"", "#4 bob: \"mine\""] {
+        alice.wait_for(line);
+    }
+    alice.types("/recall #1\r");
+    bob.stderr.wait_for("-- alice took back \"one\"");
+    alice.types("/edit #2 deux\r");
+    assert_eq!(bob.stdout.wait_for("deux"), "alice: deux (edited)");
+    alice.types("/edit #4 yours\r");
+    alice.wait_for("the server does not take it: only who has said a message edits it");
+    alice.types("/edit #1 one\r");
+    alice.wait_for("the server does not take it: the message was taken back");
+    alice.types("/recall #99\r");
+    alice.wait_for("the server does not take it: there is no message at this place");
+
+    // Who comes later sees what they say now, and nothing more.
+    let mut later = Running::chat("--user bob --to alice --history 10", address);
+    later.end_input();
+    let (status, stdout, _) = later.exit();
+    let expected = ["alice: (taken back)", "alice: deux (edited)", "alice: three", "you: mine ✓"];
+    assert_eq!((status.code(), stdout), (Some(0), expected.map(str::to_owned).to_vec()));
+}
+
+#[test]
+fn groups_are_listed_while_one_is_a_member_and_refusals_in_them_say_why() {
+    let data = tempfile::tempdir().unwrap();
+    let folder = data.path().to_str().unwrap();
+    let (_server, address) = serve(data.path(), "127.0.0.1:0");
+    let mut alice = Terminal::online("--user alice --to bob", address);
+    alice.types("/groups\r");
+    alice.wait_for("you are in no group, as far as this chat has heard");
+    alice.types("/group create lunch\r");
+    alice.wait_for("✓ created the group \"lunch\"");
+    alice.types("/groups\r");
+    alice.wait_for("lunch: /group ");
+    let group = alice.wait_for(", where you are");
+    let group = group.trim_end_matches(", where you are");
+    let mut bob = Terminal::online(&format!("--user bob --group {group}"), address);
+    bob.types("hello?\r");
+    bob.wait_for("the server does not take it: there is no such group, or you are no member of it");
+    alice.types("/group invite bob\r");
+    bob.wait_for("alice invited bob, you: /group ");
+    bob.types("/group rename dinner\r");
+    bob.wait_for("the server does not take it: only admins and owners of the group may do this");
+    alice.types("/group mute bob 60\r");
+    bob.wait_for("alice muted bob until ");
+    bob.types("hello!\r");
+    bob.wait_for("the server does not take it: you are muted in this group until 20");
+    let (_, members, _) = Running::start(&["group", "members", group, "--data", folder]).exit();
+    assert_eq!(members[0], "alice  owner");
+    assert!(members[1].starts_with("bob  member  muted until 20"), "{members:?}");
+    alice.types("/group leave\r");
+    alice.wait_for("the server does not take it: you are the group's only owner: make another member");
+    bob.types("/group leave\r");
+    bob.wait_for("✓ left");
+    bob.types("/groups\r");
+    bob.wait_for("you are in no group, as far as this chat has heard");
+}
+
+#[test]
 fn whoever_was_told_of_a_refusal_leaves_in_peace() {
     let data = tempfile::tempdir().unwrap();
     let (_server, address) = serve(data.path(), "127.0.0.1:0");

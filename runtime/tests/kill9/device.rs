@@ -351,6 +351,8 @@ impl Life {
                     client.connect().await.unwrap();
                 }
             }
+            // A store that is busy after a kill.
+            Event::Delayed { id, .. } => assert!(self.open.contains(&id.0), "it has no fate"),
             Event::Marked { .. }
             | Event::Named { .. }
             | Event::Typing { .. }

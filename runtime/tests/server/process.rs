@@ -79,7 +79,8 @@ impl Process {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let line = self.log.recv_timeout(left).unwrap_or_else(|_| panic!("no line with {text:?}"));
+            let line =
+                self.log.recv_timeout(left).unwrap_or_else(|why| panic!("no line with {text:?}: {why}"));
             if line.contains(text) {
                 return line;
             }

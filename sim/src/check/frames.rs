@@ -251,10 +251,11 @@ impl Check {
             _ if said.is_entry() && fan == Fan::Classic => {}
             // Sessions are sent what is stored, and have it in one piece.
             Route::Group(_) if fan == Fan::Own => {}
-            // Who is a member is sent it as one.
+            // Who is a member is sent it as one, and perhaps once more.
             Route::Group(group) if fan == Fan::Concerned => {
-                let user = said.concerns().filter(|user| !self.may(shard, group, *user));
-                must.extend(user.into_iter().flat_map(of_user));
+                let member = said.concerns().is_some_and(|user| self.may(shard, group, user));
+                let conns = if member { &mut perhaps } else { &mut must };
+                conns.extend(said.concerns().into_iter().flat_map(of_user));
             }
             Route::User(_) if fan == Fan::Concerned => {}
             Route::Relay(_) | Route::Call | Route::Everyone if is_session => {}

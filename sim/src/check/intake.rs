@@ -256,7 +256,7 @@ impl Check {
                 let told = &mut watch.told[user as usize];
                 told.ticket = None;
                 let in_time = watch.now_ns < expires_ns;
-                let is_failure = matches!(answer, Answer::Failed) || !in_time;
+                let is_failure = matches!(answer, Answer::Failed | Answer::Full) || !in_time;
                 told.failed_ns = is_failure.then_some(watch.now_ns);
                 told.loaded =
                     answer.clone().into_user().ok().filter(|_| in_time).map(|profile| profile.revision);

@@ -519,5 +519,6 @@ pub(crate) fn answer_name(answer: &Answer) -> String {
         Answer::Denied(denial) => format!("denied: {denial:?}"),
         Answer::Refused => "refused".to_owned(),
         Answer::Failed => "failed".to_owned(),
+        Answer::Full => "full".to_owned(),
     }
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use switchboard_engine::{LogMessage, Marks, MessageId, OlderId, Place, RejectReason, SessionNotification};
 
-use super::{Spec, sessions::name_of, versions::Words, views::Views};
+use super::{Spec, logs::Entry, sessions::name_of, versions::Words, views::Views};
 use crate::{
-    check::ConnKey,
+    check::{ConnKey, MessageKey},
     wire::{
         self,
         session::{LogKey, NOBODY, Peer, peer_of},
@@ -21,6 +21,8 @@ pub(super) struct App {
     pub(super) logs: BTreeMap<Peer, (u64, u64)>,
     /// Its messages, and whether it was told what became of them.
     fates: BTreeMap<[u8; 16], bool>,
+    /// Those without a fate that its session has heard cannot be taken for now, and whether it was told so.
+    delays: BTreeMap<[u8; 16], bool>,
     /// Older messages that it has asked for: of which conversation, before which place, how many.
     older: BTreeMap<OlderId, (Peer, u64, u32)>,
     /// What it shows of what was changed.
@@ -70,6 +72,8 @@ impl Spec {
     pub(crate) fn died(&mut self, client: u16) {
         let app = self.app(client);
         app.older.clear();
+        // The next process is told anew.
+        app.delays.clear();
         // Marks of which it has no messages yet are not kept, and told again.
         let App { logs, marks, .. } = app;
         marks.retain(|(peer, _), _| logs.contains_key(peer));
@@ -115,6 +119,7 @@ impl Spec {
                     self.fail("one-order", |_| format!("c{client} is to forget {peer}, and no log was lost"));
                 }
             }
+            SessionNotification::Delayed { id, .. } => self.told_delayed(client, *id),
             SessionNotification::Accepted { id, place } => self.told_accepted(client, *id, *place),
             SessionNotification::Rejected { id, code, .. } => self.told_rejected(client, *id, *code),
             SessionNotification::Older { request, conversation, epoch, messages, first_seq } => {
@@ -213,10 +218,10 @@ impl Spec {
     fn told_rejected(&mut self, client: u16, id: MessageId, code: RejectReason) {
         self.told_fate(client, id);
         let user = self.user_of(client);
-        let stored = self
-            .logs
-            .newest_of(user)
-            .any(|log| log.entries.iter().any(|entry| entry.id == id && entry.sender == user));
+        // What was refused may be stored when another device says the same again.
+        let is_shared = |key: MessageKey| self.words.get(key as usize).is_some_and(|word| word.is_shared);
+        let is_it = |entry: &Entry| entry.id == id && entry.sender == user && !is_shared(entry.key);
+        let stored = self.logs.newest_of(user).any(|log| log.entries.iter().any(is_it));
         // Whether it is true, its session's connection has shown.
         let is_refusal = matches!(
             code,
@@ -229,7 +234,39 @@ impl Spec {
         }
     }
 
+    /// A session hears that a message cannot be taken for now.
+    pub(super) fn hears_delay(&mut self, conn: ConnKey, id: &[u8]) {
+        let client = self.lines[conn as usize].client;
+        let Ok(id) = id.try_into() else { return };
+        let app = self.app(client);
+        if app.conn == Some(conn) && app.fates.get(&id) == Some(&false) {
+            app.delays.entry(id).or_insert(false);
+        }
+    }
+
+    /// An application is told that a message of its own waits for the server: when that begins, and not again.
+    fn told_delayed(&mut self, client: u16, id: MessageId) {
+        if self.app(client).delays.insert(id.0, true) != Some(false) {
+            self.fail("exactly-once", |_| {
+                format!("c{client} is told that {} is delayed, without cause or again", name_of(id))
+            });
+        }
+    }
+
+    /// An application has been told all that its session has heard.
+    pub(crate) fn told_all(&mut self, client: u16) {
+        if !self.is_on {
+            return;
+        }
+        let untold = self.app(client).delays.iter().find(|(_, told)| !**told).map(|(id, _)| *id);
+        if let Some(id) = untold {
+            let name = name_of(MessageId(id));
+            self.fail("delivery", |_| format!("c{client} is not told that {name} is delayed"));
+        }
+    }
+
     fn told_fate(&mut self, client: u16, id: MessageId) {
+        self.app(client).delays.remove(&id.0);
         let before = self.app(client).fates.insert(id.0, true);
         if before != Some(false) {
             self.fail("exactly-once", |_| format!("c{client} is told the fate of {} again", name_of(id)));
@@ -332,6 +369,7 @@ const fn is_of_a_log(notification: &SessionNotification) -> bool {
         | SessionNotification::Reset { .. }
         | SessionNotification::Accepted { .. }
         | SessionNotification::Rejected { .. }
+        | SessionNotification::Delayed { .. }
         | SessionNotification::Older { .. }
         | SessionNotification::NoOlder { .. } => true,
         SessionNotification::StateChanged(_)

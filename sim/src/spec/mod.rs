@@ -122,6 +122,8 @@ struct Word {
     /// Its place in the order of everything that was received.
     number: u32,
     received: u32,
+    /// It came over connections of several clients: a device that is not ours says what another one has said.
+    is_shared: bool,
     commits: u32,
     /// The store's clock when it was received.
     clock_ms: i64,
@@ -423,6 +425,8 @@ impl Spec {
         word.received += 1;
         if word.received == 1 {
             word.first_us = self.now_us;
+        } else {
+            word.is_shared |= self.lines[word.conn as usize].client != self.lines[conn as usize].client;
         }
         (word.conn, word.received_us, word.number) = (conn, self.now_us, self.numbers);
         word.clock_ms = self.clock_ms;

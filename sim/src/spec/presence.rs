@@ -26,17 +26,24 @@ pub(super) struct Watching {
     /// Since when its shard has watched the user, for whichever of its sessions, without a break: it asked then.
     asked_us: u64,
     /// It was watched before, and then not: what was told of it then may still be on its way.
-    is_again: bool,
+    before: Option<Former>,
     /// Whether it is here, and when it was last here, as the session was told last.
     told: Option<(bool, i64)>,
+}
+
+/// A user whom a session has watched.
+#[derive(Clone, Copy, Debug)]
+struct Former {
+    since_us: u64,
+    until_us: u64,
 }
 
 /// Whom a session's connection watches.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Watches {
     users: BTreeMap<u16, Watching>,
-    /// When it has stopped to watch others.
-    former: BTreeMap<u16, u64>,
+    /// The others whom it has watched.
+    former: BTreeMap<u16, Former>,
     /// When it has last named them: the store was asked then.
     asked_us: u64,
     /// When so much last waited for it that it may not have been told.
@@ -202,25 +209,29 @@ impl Spec {
         let (now_us, limit) = (self.now_us, self.limits.watches);
         let named = watch.users.iter().take(limit);
         let users: Vec<u16> = named.filter_map(|user| wire::index(user)).collect();
+        let watching = self.lines[conn as usize].talk.iter().flat_map(|talk| &talk.watches.users);
+        let told_since_us: BTreeMap<u16, u64> =
+            watching.map(|(user, watching)| (*user, self.told_since_us(conn, *watching))).collect();
         let line = &mut self.lines[conn as usize];
         let (shard, is_gone) = (line.shard, line.gone_us.is_some());
         let Some(talk) = line.talk.as_deref_mut().filter(|_| !is_gone) else { return };
         let (watches, watched) = (&mut talk.watches, &mut self.presence.watched);
         let before = core::mem::take(&mut watches.users);
         for user in &users {
-            let is_again = watches.former.remove(user).is_some();
+            let former = watches.former.remove(user);
             // It may be named twice.
             if watches.users.contains_key(user) {
                 continue;
             }
             let watching = before.get(user).copied().unwrap_or_else(|| {
                 let asked_us = watched.entry((shard, *user)).or_default().begin(now_us);
-                Watching { since_us: now_us, asked_us, is_again, told: None }
+                Watching { since_us: now_us, asked_us, before: former, told: None }
             });
             watches.users.insert(*user, watching);
         }
-        for user in before.keys().filter(|user| !users.contains(user)) {
-            watches.former.insert(*user, now_us);
+        for (user, watching) in before.iter().filter(|(user, _)| !users.contains(user)) {
+            let since_us = told_since_us.get(user).copied().unwrap_or(watching.since_us);
+            watches.former.insert(*user, Former { since_us, until_us: now_us });
             watched.entry((shard, *user)).or_default().end();
         }
         watches.asked_us = now_us;
@@ -231,17 +242,15 @@ impl Spec {
     /// A session is told whether a user is here.
     pub(super) fn hears_presence(&mut self, conn: ConnKey, presence: &v1::Presence) {
         let v1::Presence { online, last_seen_ms, .. } = *presence;
-        let (watcher, now_us) = (self.lines[conn as usize].user, self.now_us);
+        let watcher = self.lines[conn as usize].user;
         let Some(user) = wire::index(&presence.user) else {
             return self
                 .fail("no-spoof", |spec| format!("{} is told of nobody: {presence:?}", spec.name(conn)));
         };
-        let bound_us = self.limits.bound_us;
         let Some(watches) = self.lines[conn as usize].talk.as_ref().map(|talk| &talk.watches) else { return };
         let (watching, former) = (watches.users.get(&user).copied(), watches.former.get(&user).copied());
         let Some(watching) = watching else {
-            let is_late =
-                former.is_some_and(|at_us| at_us + bound_us >= now_us || !self.is_served(conn, at_us));
+            let is_late = former.is_some_and(|former| self.is_under_way(conn, former));
             if !is_late {
                 self.fail("no-leak", |spec| {
                     format!("{} is told of u{user}, whom it does not watch", spec.name(conn))
@@ -249,13 +258,14 @@ impl Spec {
             }
             return;
         };
-        let may = self.limits.has_presence && self.may_know(watcher, user, watching.since_us);
+        let since_us = self.told_since_us(conn, watching);
+        let may = self.limits.has_presence && self.may_know(watcher, user, since_us);
         if !may && (online || last_seen_ms != 0) {
             return self.fail("no-leak", |spec| {
                 format!("{} is told of the stranger u{user}: {presence:?}", spec.name(conn))
             });
         }
-        if watching.told == Some((online, last_seen_ms)) && !watching.is_again {
+        if watching.told == Some((online, last_seen_ms)) && watching.before.is_none() {
             self.fail("exactly-once", |spec| format!("{} is told of u{user} again", spec.name(conn)));
         } else if online && last_seen_ms != 0 {
             self.fail("protocol", |spec| {
@@ -273,6 +283,17 @@ impl Spec {
         }
     }
 
+    /// When it may have been true, at the earliest, what a session hears of a user whom it watches.
+    fn told_since_us(&self, conn: ConnKey, watching: Watching) -> u64 {
+        let late = watching.before.filter(|former| self.is_under_way(conn, *former));
+        late.map_or(watching.since_us, |former| former.since_us)
+    }
+
+    /// Whether what a session was told of a user before it has watched others may still be on its way.
+    fn is_under_way(&self, conn: ConnKey, former: Former) -> bool {
+        former.until_us + self.limits.bound_us >= self.now_us || !self.is_served(conn, former.until_us)
+    }
+
     /// When the store was asked, at the earliest, for what a session hears of a user whom it watches: what was answered
     /// before it has last named the users may still be on its way.
     fn answered_us(&self, conn: ConnKey, watching: Watching) -> u64 {
@@ -280,7 +301,7 @@ impl Spec {
         let is_under_way = |at_us: u64| at_us + self.limits.bound_us >= self.now_us;
         if !is_under_way(asked_us) {
             asked_us
-        } else if watching.is_again && is_under_way(watching.since_us) {
+        } else if watching.before.is_some() && is_under_way(watching.since_us) {
             0
         } else {
             watching.since_us

@@ -178,6 +178,7 @@ impl Spec {
         let is_to_self = said.route == Route::User(said.sender);
         if !self.lacks(conn, key, said)
             || is_to_self
+            || self.was_recalled(key, said)
             || self.has_too_many_logs(self.lines[conn as usize].user)
         {
             return;
@@ -203,6 +204,13 @@ impl Spec {
         let Some((log, seq)) = log.zip(seq) else { return false };
         let is_it = log.at(seq).is_some_and(|entry| entry.key == key);
         is_it && log.versions.was_edited_to(seq, text, self.lines[conn as usize].opened_us)
+    }
+
+    /// Whether a message was recalled: who had to wait for it is not sent it any more.
+    fn was_recalled(&self, key: MessageKey, said: &Said) -> bool {
+        let log = said.log().and_then(|log| self.logs.newest(log));
+        let seq = self.resend.seqs.get(&key).copied();
+        log.zip(seq).is_some_and(|(log, seq)| log.versions.recalled_us(seq).is_some())
     }
 
     /// A stored message is heard: once over one connection, and not after a later one of its sender and conversation.

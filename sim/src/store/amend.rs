@@ -1,6 +1,6 @@
 //! Edits and recalls: entries of a log that change what an earlier one says from then on.
 
-use switchboard_engine::{Answer, Denial, NewMessage, Recipient, StoredMessage, Subject, TargetFacts};
+use switchboard_engine::{Answer, NewMessage, Recipient, StoredMessage, Subject, TargetFacts};
 
 use super::{Conversation, SimStore, StoreCanary, Stored};
 
@@ -23,8 +23,9 @@ impl SimStore {
             Recipient::Group(group) => {
                 let Some(of) = self.group(group) else { return Answer::Refused };
                 let Some(seat) = of.membership(&entry.sender) else { return Answer::Refused };
-                if seat.is_muted(self.now_ms()) && !self.has(StoreCanary::MutedMayWrite) {
-                    return Answer::Denied(Denial::Forbidden);
+                let muted = seat.muted(self.now_ms());
+                if let Some(denial) = muted.filter(|_| !self.has(StoreCanary::MutedMayWrite)) {
+                    return Answer::Denied(denial);
                 }
                 (of.range(&entry.sender).map_or(1, |(first, _)| first), Some(seat.role))
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use switchboard_engine::{
     Answer, Denial, DirectoryChange, DirectoryChangeKind, GroupChange, GroupFacts, GroupId, Membership,
-    MessageId, NewMessage, Recipient, Role, Subject, UserId,
+    MessageId, NewMessage, Recipient, Refusal, Role, Subject, UserId,
 };
 
 use super::{Conversation, SimStore, StoreCanary};
@@ -27,6 +27,14 @@ struct Seat {
     /// Where it reads from, and where to if it has left.
     first_seq: u64,
     last_seq: Option<u64>,
+}
+
+/// Whether it is who wants it that may not have it done.
+const fn is_forbidden(refusal: Refusal) -> bool {
+    match refusal {
+        Refusal::NoSuchGroup => false,
+        Refusal::Denied(denial) => denial.is_forbidden(),
+    }
 }
 
 impl Group {
@@ -161,12 +169,12 @@ impl SimStore {
         let target = change.target().and_then(|user| of?.membership(user));
         let lenient = self.has(StoreCanary::RolesUnchecked) && own.is_some();
         if let Err(refusal) = change.judge(&entry.sender, of.map(Group::facts), own, target)
-            && !(lenient && refusal == switchboard_engine::Refusal::Denied(Denial::Forbidden))
+            && !(lenient && is_forbidden(refusal))
         {
             return refusal.into();
         }
         if !is_there {
-            return Answer::Denied(Denial::Conflict);
+            return Answer::Denied(Denial::NoUser);
         }
         if let (None, GroupChange::Create { invite_only, .. }) = (of, change) {
             let (id, invite_only) = (group.clone(), *invite_only);

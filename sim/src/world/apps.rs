@@ -6,7 +6,7 @@ use core::time::Duration;
 use switchboard_engine::{
     ClientAction, ClientEvent, Content, Frame, GroupId, History, LinkId, LogCursor, LogMarks, Marks,
     PendingSubmit, Recipient, Reconnect, Resume, Retry, Session, SessionAction, SessionConfig,
-    SessionNotification, UserId,
+    SessionNotification, SessionState, UserId,
 };
 
 use super::{
@@ -90,6 +90,7 @@ impl App {
             SessionNotification::StateChanged(_)
             | SessionNotification::Older { .. }
             | SessionNotification::NoOlder { .. }
+            | SessionNotification::Delayed { .. }
             | SessionNotification::CaughtUp
             // Nothing that is to be kept.
             | SessionNotification::Named { .. }
@@ -249,6 +250,13 @@ impl<T: Sut> World<'_, T> {
     /// Whether a client has an application whose process runs.
     pub(super) fn is_running(&self, client: ClientNo) -> bool {
         self.devices[client.index()].app.as_ref().is_some_and(|app| app.session.is_some())
+    }
+
+    /// Whether a client's session is welcome, as far as it knows.
+    pub(super) fn is_connected(&self, client: ClientNo) -> bool {
+        let app = self.devices[client.index()].app.as_ref();
+        let state = app.and_then(|app| app.session.as_ref()).map(Session::state);
+        matches!(state, Some(SessionState::Online | SessionState::Resyncing))
     }
 
     /// The application hands over what is registered.
@@ -492,6 +500,10 @@ fn notification_name(notification: &SessionNotification) -> String {
             format!("skips to {}/{seq}", Peer::of(conversation))
         }
         SessionNotification::Reset { conversation } => format!("forgets {}", Peer::of(conversation)),
+        SessionNotification::Delayed { id, text, .. } => {
+            let token = token_of(&id.0).map(|token| token.to_string());
+            format!("{} is delayed: {text}", token.unwrap_or_default())
+        }
         SessionNotification::Accepted { id, place } => {
             let token = token_of(&id.0).map(|token| token.to_string());
             format!("{} is accepted as {}", token.unwrap_or_default(), place.seq)

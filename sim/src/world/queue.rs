@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 use bytes::Bytes;
 use switchboard_engine::{Answer, Carried, DirectoryChange, LinkId, Request};
 
-use crate::check::{ConnKey, MessageKey, Payload};
+use crate::check::{ConnKey, MessageKey, PING, Payload};
 use crate::schedule::{ClientNo, Misdeed, NodeNo};
 
 /// An engine and which of its lives is meant.
@@ -31,7 +31,8 @@ impl Up {
     pub(crate) const fn bytes(&self) -> u64 {
         match self {
             Self::Message { bytes, .. } | Self::Pong(bytes) => bytes.len() as u64,
-            Self::Ping | Self::Wrong(_) | Self::Close => 0,
+            Self::Ping => PING.len() as u64,
+            Self::Wrong(_) | Self::Close => 0,
         }
     }
 }

@@ -265,6 +265,7 @@ fn fold_answer(answer: &Answer, hash: &mut DefaultHasher) {
         Answer::FileStored { name, kind } => (2, name, kind).hash(hash),
         Answer::Refused => hash.write_u8(3),
         Answer::Failed => hash.write_u8(4),
+        Answer::Full => hash.write_u8(7),
         Answer::StoredEarlier(place) => (6, place.seq).hash(hash),
         Answer::HeadsLoaded { .. }
         | Answer::MessagesLoaded(_)

@@ -3,13 +3,13 @@
 use switchboard_engine::{Answer, Denial, GroupChange, NewMessage, Recipient, Request, Role, Subject};
 
 use super::bench::Bench;
+use super::groups::denied;
 use super::reads::whole;
 use super::sides::Strangers;
 use super::store::Open;
 use super::{change_of, message, message_id, to_group, to_user, user};
 
-const FORBIDDEN: Answer = Answer::Denied(Denial::Forbidden);
-const CONFLICT: Answer = Answer::Denied(Denial::Conflict);
+const MUTED: Denial = Denial::Muted { until_ms: i64::MAX };
 
 fn entry(sender: &str, id: u8, to: Recipient, subject: Subject, text: &str) -> Request {
     let content_type = match subject {
@@ -85,8 +85,8 @@ pub(super) fn of_what_was_recalled_nothing_is_left_to_read(open: &Open) {
     assert_eq!(read(&mut store, "bob", to_user("alice")), expected);
     store.crash();
     assert_eq!(read(&mut store, "alice", to_user("bob")), expected);
-    assert_eq!(store.ask(edit("alice", 4, to_user("bob"), 1, "again")), CONFLICT);
-    assert_eq!(store.ask(recall("alice", 5, to_user("bob"), 1)), CONFLICT);
+    assert_eq!(store.ask(edit("alice", 4, to_user("bob"), 1, "again")), denied(Denial::Recalled));
+    assert_eq!(store.ask(recall("alice", 5, to_user("bob"), 1)), denied(Denial::Recalled));
     assert_eq!(read(&mut store, "alice", to_user("bob")), expected);
 }
 
@@ -97,13 +97,21 @@ pub(super) fn only_messages_that_are_there_are_changed_and_by_who_has_sent_them(
     done(&mut store, edit("alice", 2, to_user("bob"), 1, "hello!"));
     for target_seq in [0, 2, 3, u64::MAX] {
         // Not there yet, or no message itself.
-        assert_eq!(store.ask(edit("alice", 3, to_user("bob"), target_seq, "x")), CONFLICT, "{target_seq}");
-        assert_eq!(store.ask(recall("alice", 4, to_user("bob"), target_seq)), CONFLICT, "{target_seq}");
+        assert_eq!(
+            store.ask(edit("alice", 3, to_user("bob"), target_seq, "x")),
+            denied(Denial::NoMessage),
+            "{target_seq}"
+        );
+        assert_eq!(
+            store.ask(recall("alice", 4, to_user("bob"), target_seq)),
+            denied(Denial::NoMessage),
+            "{target_seq}"
+        );
     }
-    assert_eq!(store.ask(edit("bob", 3, to_user("alice"), 1, "x")), FORBIDDEN);
-    assert_eq!(store.ask(recall("bob", 4, to_user("alice"), 1)), FORBIDDEN);
+    assert_eq!(store.ask(edit("bob", 3, to_user("alice"), 1, "x")), denied(Denial::EditOfOther));
+    assert_eq!(store.ask(recall("bob", 4, to_user("alice"), 1)), denied(Denial::RecallOfOther));
     // In a conversation in which nothing was said, nothing begins.
-    assert_eq!(store.ask(edit("alice", 5, to_user("carol"), 1, "x")), CONFLICT);
+    assert_eq!(store.ask(edit("alice", 5, to_user("carol"), 1, "x")), denied(Denial::NoMessage));
     assert_eq!(store.ask(edit("alice", 6, to_user("stranger"), 1, "x")), Answer::Refused);
     assert!(store.heads("alice").iter().all(|head| head.conversation != to_user("carol")));
     assert_eq!(read(&mut store, "bob", to_user("alice")), ["1: hello! (2)", "2 edits 1: hello!"]);
@@ -128,8 +136,8 @@ pub(super) fn admins_recall_what_members_have_said_and_edit_nothing_of_it(open: 
     let chess = || to_group("chess");
     assert!(store.set_member("chess", "bob", true) && store.set_member("chess", "carol", true));
     let (first, second) = (store.say("bob", 1, chess(), "rude"), store.say("carol", 1, chess(), "fine"));
-    assert_eq!(store.ask(recall("carol", 2, chess(), first)), FORBIDDEN);
-    assert_eq!(store.ask(edit("alice", 1, chess(), first, "polite")), FORBIDDEN);
+    assert_eq!(store.ask(recall("carol", 2, chess(), first)), denied(Denial::RecallOfOther));
+    assert_eq!(store.ask(edit("alice", 1, chess(), first, "polite")), denied(Denial::EditOfOther));
     let recalled = done(&mut store, recall("alice", 2, chess(), first));
     let admin = GroupChange::SetRole(user("bob"), Role::Admin);
     assert!(matches!(store.ask(change_of("alice", 3, "chess", admin)), Answer::MessageStored(_)));
@@ -150,13 +158,13 @@ pub(super) fn who_may_not_read_or_write_changes_nothing(open: &Open) {
     assert_eq!(store.ask(edit("bob", 2, chess(), early, "x")), Answer::Refused);
     assert!(store.set_member("chess", "bob", true));
     // What was said before the new joining is not there for him.
-    assert_eq!(store.ask(edit("bob", 3, chess(), early, "x")), CONFLICT);
+    assert_eq!(store.ask(edit("bob", 3, chess(), early, "x")), denied(Denial::NoMessage));
     let late = store.say("bob", 4, chess(), "late");
     let mute = GroupChange::Mute(user("bob"), i64::MAX);
     assert!(matches!(store.ask(change_of("alice", 1, "chess", mute)), Answer::MessageStored(_)));
-    assert_eq!(store.ask(edit("bob", 5, chess(), late, "x")), FORBIDDEN);
-    assert_eq!(store.ask(recall("bob", 6, chess(), late)), FORBIDDEN);
-    assert_eq!(store.ask(message("bob", 7, chess(), "x")), FORBIDDEN);
+    assert_eq!(store.ask(edit("bob", 5, chess(), late, "x")), denied(MUTED));
+    assert_eq!(store.ask(recall("bob", 6, chess(), late)), denied(MUTED));
+    assert_eq!(store.ask(message("bob", 7, chess(), "x")), denied(MUTED));
 }
 
 pub(super) fn who_has_left_reads_no_later_edits_and_nothing_that_was_recalled(open: &Open) {

@@ -109,7 +109,8 @@ impl Bench {
             | Answer::ReceivedStored
             | Answer::Denied(_)
             | Answer::Refused
-            | Answer::Failed => {}
+            | Answer::Failed
+            | Answer::Full => {}
         }
     }
 

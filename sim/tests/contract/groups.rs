@@ -9,8 +9,11 @@ use super::sides::Strangers;
 use super::store::Open;
 use super::{change_of, group, message, to_group, to_user, user};
 
-const FORBIDDEN: Answer = Answer::Denied(Denial::Forbidden);
-const CONFLICT: Answer = Answer::Denied(Denial::Conflict);
+const MUTED: Denial = Denial::Muted { until_ms: i64::MAX };
+
+pub(super) const fn denied(why: Denial) -> Answer {
+    Answer::Denied(why)
+}
 
 fn create(invite_only: bool) -> GroupChange {
     GroupChange::Create { name: "The club".into(), invite_only }
@@ -54,7 +57,10 @@ pub(super) fn a_group_begins_with_its_creation_and_its_creator_owns_it(open: &Op
     assert_eq!(done(&mut store, "carol", 1, "club", create(true)), 1);
     assert_eq!(store.heads("carol"), [head(to_group("club"), 1, 1, 1)]);
     assert_eq!(store.load("carol").groups, [group("club")]);
-    assert_eq!(store.ask(change_of("carol", 2, "club", make("carol", Role::Admin))), CONFLICT);
+    assert_eq!(
+        store.ask(change_of("carol", 2, "club", make("carol", Role::Admin))),
+        denied(Denial::LastOwner)
+    );
     assert_eq!(done(&mut store, "carol", 3, "club", GroupChange::Rename("Ours".into())), 2);
 }
 
@@ -75,12 +81,15 @@ pub(super) fn open_groups_are_joined_and_closed_ones_by_invitation(open: &Open) 
     let mut store = open(Strangers::Refused);
     assert_eq!(store.ask(change_of("carol", 1, "go", GroupChange::Join)), Answer::Refused);
     assert_eq!(done(&mut store, "carol", 1, "chess", GroupChange::Join), 2);
-    assert_eq!(store.ask(change_of("carol", 2, "chess", GroupChange::Join)), CONFLICT);
+    assert_eq!(store.ask(change_of("carol", 2, "chess", GroupChange::Join)), denied(Denial::Joined));
     assert_eq!(done(&mut store, "carol", 3, "chess", invite("bob")), 3);
-    assert_eq!(store.ask(change_of("carol", 4, "chess", invite("bob"))), CONFLICT);
-    assert_eq!(store.ask(change_of("carol", 5, "chess", invite("stranger"))), CONFLICT);
+    assert_eq!(store.ask(change_of("carol", 4, "chess", invite("bob"))), denied(Denial::AlreadyMember));
+    assert_eq!(store.ask(change_of("carol", 5, "chess", invite("stranger"))), denied(Denial::NoUser));
     assert_eq!(done(&mut store, "bob", 1, "go", invite("carol")), 2);
-    assert_eq!(store.ask(change_of("carol", 6, "go", invite("alice"))), FORBIDDEN);
+    assert_eq!(
+        store.ask(change_of("carol", 6, "go", invite("alice"))),
+        denied(Denial::NeedsRole(Role::Admin))
+    );
     assert_eq!(store.say("carol", 7, to_group("go"), "hello"), 3);
     assert_eq!(seqs(&mut store, whole("carol", to_group("go"))), Some(vec![2, 3]));
 }
@@ -90,19 +99,41 @@ pub(super) fn roles_decide_who_changes_what(open: &Open) {
     done(&mut store, "alice", 1, "chess", invite("bob"));
     done(&mut store, "alice", 2, "chess", invite("carol"));
     let rename = || GroupChange::Rename("Go".into());
-    for (n, change) in (10..).zip([kick("carol"), mute("carol", 1), rename(), make("bob", Role::Admin)]) {
-        assert_eq!(store.ask(change_of("bob", n, "chess", change)), FORBIDDEN);
+    let (admin, owner) = (Denial::NeedsRole(Role::Admin), Denial::NeedsRole(Role::Owner));
+    let changes = [
+        (kick("carol"), admin),
+        (mute("carol", 1), admin),
+        (rename(), admin),
+        (make("bob", Role::Admin), owner),
+        // Who is not there, and oneself: a role comes first.
+        (kick("nobody"), admin),
+        (kick("bob"), admin),
+    ];
+    for (n, (change, why)) in (10..).zip(changes) {
+        assert_eq!(store.ask(change_of("bob", n, "chess", change)), denied(why));
     }
     done(&mut store, "alice", 3, "chess", make("bob", Role::Admin));
-    for (n, change) in (20..).zip([kick("alice"), mute("alice", 1), make("carol", Role::Admin)]) {
-        assert_eq!(store.ask(change_of("bob", n, "chess", change)), FORBIDDEN);
+    let changes = [
+        (kick("alice"), Denial::NotBelow),
+        (mute("alice", 1), Denial::NotBelow),
+        (kick("bob"), Denial::Oneself),
+        (kick("nobody"), Denial::NoMember),
+        (make("carol", Role::Admin), owner),
+    ];
+    for (n, (change, why)) in (20..).zip(changes) {
+        assert_eq!(store.ask(change_of("bob", n, "chess", change)), denied(why));
+    }
+    for (n, (who, role, why)) in
+        (25..).zip([("bob", Role::Admin, Denial::SameRole), ("nobody", Role::Admin, Denial::NoMember)])
+    {
+        assert_eq!(store.ask(change_of("alice", n, "chess", make(who, role))), denied(why));
     }
     assert_eq!(done(&mut store, "bob", 30, "chess", rename()), 5);
     assert_eq!(done(&mut store, "bob", 31, "chess", mute("carol", 1)), 6);
     assert_eq!(done(&mut store, "bob", 32, "chess", kick("carol")), 7);
-    assert_eq!(store.ask(change_of("bob", 33, "chess", kick("carol"))), CONFLICT);
+    assert_eq!(store.ask(change_of("bob", 33, "chess", kick("carol"))), denied(Denial::NoMember));
     assert_eq!(done(&mut store, "alice", 34, "chess", make("bob", Role::Member)), 8);
-    assert_eq!(store.ask(change_of("bob", 35, "chess", rename())), FORBIDDEN);
+    assert_eq!(store.ask(change_of("bob", 35, "chess", rename())), denied(Denial::NeedsRole(Role::Admin)));
 }
 
 pub(super) fn members_are_told_what_the_group_is_called_now(open: &Open) {
@@ -125,12 +156,12 @@ pub(super) fn the_last_owner_stays_and_the_last_member_may_leave(open: &Open) {
     let mut store = open(Strangers::Refused);
     done(&mut store, "alice", 1, "chess", invite("bob"));
     for (n, change) in (10..).zip([GroupChange::Leave, make("alice", Role::Admin)]) {
-        assert_eq!(store.ask(change_of("alice", n, "chess", change)), CONFLICT);
+        assert_eq!(store.ask(change_of("alice", n, "chess", change)), denied(Denial::LastOwner));
     }
     done(&mut store, "alice", 2, "chess", make("bob", Role::Owner));
-    assert_eq!(store.ask(change_of("alice", 3, "chess", kick("bob"))), FORBIDDEN);
+    assert_eq!(store.ask(change_of("alice", 3, "chess", kick("bob"))), denied(Denial::NotBelow));
     assert_eq!(done(&mut store, "alice", 4, "chess", GroupChange::Leave), 4);
-    assert_eq!(store.ask(change_of("bob", 1, "chess", make("bob", Role::Member))), CONFLICT);
+    assert_eq!(store.ask(change_of("bob", 1, "chess", make("bob", Role::Member))), denied(Denial::LastOwner));
     assert_eq!(done(&mut store, "bob", 2, "chess", GroupChange::Leave), 5);
     // It is no more, though it was open.
     assert_eq!(store.ask(change_of("alice", 5, "chess", GroupChange::Join)), Answer::Refused);
@@ -142,12 +173,12 @@ pub(super) fn who_is_muted_may_not_write_and_a_new_joining_does_not_change_that(
     assert_eq!(store.say("bob", 2, to_group("chess"), "e5"), 3);
     done(&mut store, "alice", 1, "chess", mute("bob", i64::MAX));
     let hello = |id| message("bob", id, to_group("chess"), "hello");
-    assert_eq!(store.ask(hello(3)), FORBIDDEN);
+    assert_eq!(store.ask(hello(3)), denied(MUTED));
     assert_eq!(store.say("bob", 2, to_group("chess"), "e5"), 3, "what was stored stays stored");
     done(&mut store, "bob", 4, "chess", GroupChange::Leave);
     done(&mut store, "bob", 5, "chess", GroupChange::Join);
     store.crash();
-    assert_eq!(store.ask(hello(6)), FORBIDDEN);
+    assert_eq!(store.ask(hello(6)), denied(MUTED));
     done(&mut store, "alice", 2, "chess", mute("bob", 1));
     assert_eq!(store.say("bob", 7, to_group("chess"), "long ago"), 8);
     done(&mut store, "alice", 3, "chess", mute("bob", i64::MAX));
@@ -173,8 +204,11 @@ pub(super) fn what_is_denied_changes_nothing_and_takes_no_place(open: &Open) {
     let mut store = open(Strangers::Refused);
     done(&mut store, "bob", 1, "chess", GroupChange::Join);
     store.announced();
-    assert_eq!(store.ask(change_of("bob", 2, "chess", kick("alice"))), FORBIDDEN);
-    assert_eq!(store.ask(change_of("alice", 1, "chess", GroupChange::Leave)), CONFLICT);
+    assert_eq!(
+        store.ask(change_of("bob", 2, "chess", kick("alice"))),
+        denied(Denial::NeedsRole(Role::Admin))
+    );
+    assert_eq!(store.ask(change_of("alice", 1, "chess", GroupChange::Leave)), denied(Denial::LastOwner));
     assert_eq!(store.ask(change_of("carol", 1, "chess", kick("alice"))), Answer::Refused);
     assert_eq!(store.announced(), []);
     assert_eq!(store.say("alice", 2, to_group("chess"), "e4"), 3);

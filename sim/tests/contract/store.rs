@@ -209,7 +209,7 @@ fn a_message_under_the_id_of_one_that_is_elsewhere_is_a_conflict(open: &Open) {
     let mut store = open(Strangers::Refused);
     assert_eq!(store.say("alice", 1, to_user("bob"), "hello"), 1);
     assert_eq!(store.say("alice", 2, to_user("bob"), "hello"), 2);
-    let conflict = Answer::Denied(Denial::Conflict);
+    let conflict = Answer::Denied(Denial::OtherConversation);
     assert_eq!(store.ask(message("alice", 2, to_user("carol"), "hello")), conflict);
     assert_eq!(store.ask(message("alice", 2, to_group("chess"), "hello")), conflict);
     assert_eq!(store.say("alice", 2, to_user("bob"), "what else"), 2);
@@ -223,7 +223,7 @@ fn what_was_stored_stays_stored_when_its_sender_has_left(open: &Open) {
     assert_eq!(store.say("alice", 1, to_group("chess"), "e4"), 2);
     assert!(store.set_member("chess", "alice", false));
     assert_eq!(store.say("alice", 1, to_group("chess"), "e4"), 2);
-    let conflict = Answer::Denied(Denial::Conflict);
+    let conflict = Answer::Denied(Denial::OtherConversation);
     assert_eq!(store.ask(message("alice", 1, to_user("stranger"), "e4")), conflict);
     assert_eq!(store.places("alice", &to_group("chess")), [(2, 1)]);
 }

@@ -1,6 +1,6 @@
 //! Messages that a session submits.
 
-use alloc::{borrow::ToOwned as _, boxed::Box};
+use alloc::{borrow::ToOwned as _, boxed::Box, string::ToString as _};
 
 use switchboard_proto::v1::{RejectCode, Submit};
 
@@ -17,7 +17,7 @@ use crate::{
         storing::NOWHERE,
         users::UserKey,
     },
-    storage::{Denial, NewMessage, Place, Recipient, Subject},
+    storage::{NewMessage, Place, Recipient, Subject},
 };
 
 /// A session's message that waits for the store.
@@ -105,31 +105,49 @@ impl<P: Probe> Server<P> {
     }
 
     /// The message is not in the log, as far as is known.
-    pub(in crate::server) fn submit_unstored(&mut self, conn: ConnId, id: MessageId, why: Unstored) {
+    pub(in crate::server) fn submit_unstored(
+        &mut self,
+        conn: ConnId,
+        id: MessageId,
+        to: &Recipient,
+        why: Unstored,
+    ) {
         let is_denied = matches!(why, Unstored::Denied(_));
         let why =
             if is_denied && self.probe.canary(Canary::DenialTransient) { Unstored::Failed } else { why };
-        let (rule, code, text) = match why {
-            Unstored::Refused => (
-                Rule::SubmitRefused,
-                RejectCode::NoSuchConversation,
-                "there is no such user or group, or you are no member",
-            ),
-            Unstored::Denied(Denial::Forbidden) => {
-                (Rule::SubmitRefused, RejectCode::Forbidden, "you may not do this in this conversation")
+        match why {
+            Unstored::Refused => {
+                self.probe.reached(Rule::SubmitRefused);
+                self.rejected(conn, &id.0, RejectCode::NoSuchConversation, no_such(to));
             }
-            Unstored::Denied(Denial::Conflict) => {
-                (Rule::SubmitRefused, RejectCode::Conflict, "it does not fit what is in the log")
+            Unstored::Denied(denial) => {
+                self.probe.reached(Rule::SubmitRefused);
+                let code = if denial.is_forbidden() { RejectCode::Forbidden } else { RejectCode::Conflict };
+                self.rejected(conn, &id.0, code, &denial.to_string());
             }
             Unstored::Failed => {
-                (Rule::SubmitUnavailable, RejectCode::Unavailable, "the store cannot take it now")
+                self.probe.reached(Rule::SubmitUnavailable);
+                let text = "the server cannot store anything now";
+                self.rejected(conn, &id.0, RejectCode::Unavailable, text);
             }
-        };
-        self.probe.reached(rule);
-        self.rejected(conn, &id.0, code, text);
+            Unstored::Full => {
+                self.probe.reached(Rule::SubmitUnavailable);
+                self.rejected(conn, &id.0, RejectCode::Unavailable, "the server's disk is full");
+            }
+        }
     }
 
     fn rejected(&mut self, conn: ConnId, id: &[u8], code: RejectCode, text: &str) {
         self.deliver_to_conn(conn, Frame::Message(frames::rejected(id, code, text)));
+    }
+}
+
+/// That there is no such conversation, whether there is one and the sender takes no part in it or not.
+pub(super) const fn no_such(conversation: &Recipient) -> &'static str {
+    match conversation {
+        Recipient::User(_) => "there is no such user",
+        Recipient::Group(_) => {
+            "there is no such group, or you are no member of it: ask one of its members to invite you"
+        }
     }
 }

@@ -172,7 +172,7 @@ pub(super) const TRIALS: &[Trial] = &[
             let alice = chat.signs_in("alice");
             chat.store.holds = true;
             chat.frame(alice, entry(1, "#crew", change(Kind::Kick, "bob")));
-            chat.store_says(0, Answer::Denied(Denial::Forbidden));
+            chat.store_says(0, Answer::Denied(Denial::NotBelow));
             chat.sees(alice)
         },
         healthy: "rejected 1: forbidden",

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use switchboard_engine::{
-    Answer, CloseReason, ConnId, Denial, FileKind, FileSource, FileUpload, Frame, MessageId, NewMessage,
-    Place, Recipient, Record, Request, Subject, Topic, Undone,
+    Answer, CloseReason, ConnId, FileKind, FileSource, FileUpload, Frame, MessageId, NewMessage, Place,
+    Recipient, Record, Request, Subject, Topic, Undone,
 };
 use switchboard_proto::{Message as _, classic::Message, v1::RejectCode};
 
@@ -29,13 +29,23 @@ fn ends_call(message: &Message) -> Option<bool> {
 }
 
 /// Why a message was not stored, as its sender is told.
-fn unstored(stage: &Stage) -> RejectCode {
-    match stage {
-        Stage::Refused => RejectCode::NoSuchConversation,
-        Stage::Denied(Denial::Forbidden) => RejectCode::Forbidden,
-        Stage::Denied(Denial::Conflict) => RejectCode::Conflict,
-        Stage::Failed => RejectCode::Unavailable,
-        Stage::Upload(_) | Stage::File(_) | Stage::Ready | Stage::Storing(_) | Stage::Stored(..) => {
+fn unstored(stage: &Stage, to: &Recipient) -> (RejectCode, String) {
+    match (stage, to) {
+        (Stage::Refused, Recipient::User(_)) => {
+            (RejectCode::NoSuchConversation, "there is no such user".to_owned())
+        }
+        (Stage::Refused, Recipient::Group(_)) => (
+            RejectCode::NoSuchConversation,
+            "there is no such group, or you are no member of it: ask one of its members to invite you"
+                .to_owned(),
+        ),
+        (Stage::Denied(denial), _) => {
+            let code = if denial.is_forbidden() { RejectCode::Forbidden } else { RejectCode::Conflict };
+            (code, denial.to_string())
+        }
+        (Stage::Full, _) => (RejectCode::Unavailable, "the server's disk is full".to_owned()),
+        (Stage::Failed, _) => (RejectCode::Unavailable, "the server cannot store anything now".to_owned()),
+        (Stage::Upload(_) | Stage::File(_) | Stage::Ready | Stage::Storing(_) | Stage::Stored(..), _) => {
             unreachable!("it is not settled, or stored")
         }
     }
@@ -183,6 +193,7 @@ impl Model {
                 Stage::Ready
             }
             (_, Answer::Refused) => Stage::Refused,
+            (_, Answer::Full) => Stage::Full,
             _ => Stage::Failed,
         };
         self.start_and_deliver(conn);
@@ -204,12 +215,19 @@ impl Model {
                     let request = Request::StoreMessage(Box::new(entry.stored_form()));
                     entry.stage = Stage::Storing(self.ask(Purpose::Entry(conn), request));
                 }
-                Stage::Storing(_) | Stage::Stored(..) | Stage::Refused | Stage::Denied(_) | Stage::Failed => {
-                }
+                Stage::Storing(_)
+                | Stage::Stored(..)
+                | Stage::Refused
+                | Stage::Denied(_)
+                | Stage::Full
+                | Stage::Failed => {}
             }
         }
         let unsettled = |entry: &Entry| {
-            !matches!(entry.stage, Stage::Stored(..) | Stage::Refused | Stage::Denied(_) | Stage::Failed)
+            !matches!(
+                entry.stage,
+                Stage::Stored(..) | Stage::Refused | Stage::Denied(_) | Stage::Full | Stage::Failed
+            )
         };
         let settled = entries.iter().position(unsettled).unwrap_or(entries.len());
         let rest = entries.split_off(settled);
@@ -221,7 +239,8 @@ impl Model {
             let (place, is_new) = match (stage, &submitted) {
                 (Stage::Stored(place, is_new), _) => (place, is_new),
                 (why, Some(id)) => {
-                    self.reject(conn, id.clone(), unstored(&why));
+                    let (code, text) = unstored(&why, &recipient);
+                    self.reject(conn, id.clone(), code, &text);
                     continue;
                 }
                 (_, None) => continue,

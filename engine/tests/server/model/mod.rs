@@ -188,6 +188,7 @@ enum Stage {
     Stored(Place, bool),
     Refused,
     Denied(Denial),
+    Full,
     Failed,
 }
 

@@ -154,10 +154,10 @@ impl Model {
                 _ => false,
             };
         let Some(to) = recipient(submit.conversation.as_ref()).filter(|_| is_right) else {
-            return self.reject(conn, id.slice(..id.len().min(16)), RejectCode::Invalid);
+            return self.reject(conn, id.slice(..id.len().min(16)), RejectCode::Invalid, "");
         };
         if !self.has_room(conn, cost) {
-            return self.reject(conn, id, RejectCode::Busy);
+            return self.reject(conn, id, RejectCode::Busy, "");
         }
         let (to_text, message_type) = match &to {
             Recipient::User(user) => (user.to_string(), 1),
@@ -197,8 +197,9 @@ impl Model {
         );
     }
 
-    pub(super) fn reject(&mut self, conn: ConnId, message_id: Bytes, code: RejectCode) {
-        let rejected = Rejected { message_id, code: code.into(), text: String::new() };
+    /// Without a text: the one that belongs to the code.
+    pub(super) fn reject(&mut self, conn: ConnId, message_id: Bytes, code: RejectCode, text: &str) {
+        let rejected = Rejected { message_id, code: code.into(), text: text.to_owned() };
         self.send_worded(conn, &Body::Rejected(rejected));
     }
 
@@ -228,18 +229,25 @@ impl Model {
             | Body::Call(_) => unreachable!("only refusals have words"),
         };
         // Those of fields that are wrong are told apart by the scenarios; here one is wrong in one way only.
+        if !text.is_empty() {
+            return self.send(conn, &encode(body));
+        }
         *text = match (RejectCode::try_from(code).unwrap(), is_fetch) {
             (RejectCode::Invalid, false) if id_len == 0 => "message_id is not 16 bytes long",
             (RejectCode::Invalid, false) => "conversation is missing, or is not an id",
             (RejectCode::Invalid, true) => "from_seq is 0: the first place is 1",
-            (RejectCode::NoSuchConversation, _) => "there is no such user or group, or you are no member",
-            (RejectCode::Unavailable, false) => "the store cannot take it now",
+            (RejectCode::NoSuchConversation, true) => "there is no such user or group, or you are no member",
             (RejectCode::Unavailable, true) => "the store cannot be asked now",
             (RejectCode::Busy, false) => "too many messages wait for the store",
             (RejectCode::Busy, true) => "too many fetches are open",
-            (RejectCode::Forbidden, _) => "you may not do this in this conversation",
-            (RejectCode::Conflict, _) => "it does not fit what is in the log",
-            (RejectCode::Unspecified, _) => unreachable!("every refusal has a reason"),
+            (
+                RejectCode::Unspecified
+                | RejectCode::NoSuchConversation
+                | RejectCode::Unavailable
+                | RejectCode::Forbidden
+                | RejectCode::Conflict,
+                _,
+            ) => unreachable!("it has a text, or is none of a fetch"),
         }
         .into();
         self.send(conn, &encode(body));

@@ -9,9 +9,9 @@ use switchboard_engine::{
 };
 
 use super::{
-    Chat, ChatError, HISTORY_MESSAGES, TYPING_TIMEOUT, Wanted,
+    Chat, ChatError, HISTORY_MESSAGES, SUMMARY_LIMIT, TYPING_TIMEOUT, Wanted,
+    command::{self, Command},
     conversation::{Clock as _, LastOwn, Line, Submission},
-    input::{self, Command},
     past::{Patience, past},
     terminal::LocalTime,
     text,
@@ -25,7 +25,7 @@ impl Chat {
             Command::Nothing | Command::Quit => {}
             Command::Say(text) => self.say(text).await?,
             Command::Help => {
-                for line in input::HELP {
+                for line in command::HELP {
                     self.show(Line::Status(line.to_owned())).await?;
                 }
             }
@@ -36,15 +36,17 @@ impl Chat {
             // A client that has ended tells so by its events.
             Command::Connect => self.client.connect().await.unwrap_or_default(),
             // What was said before is on its way.
-            Command::More if self.gathers() => {}
+            Command::More | Command::Numbers if self.gathers() => {}
             Command::More => self.fetch(Wanted::More),
+            Command::Numbers => self.fetch(Wanted::Numbers),
+            Command::Groups => self.groups().await?,
             Command::To(user) => self.turn_to(Recipient::User(user)).await?,
             Command::Group(group) => {
                 let group = self.conversation.group(group);
                 self.turn_to(Recipient::Group(group)).await?;
             }
-            Command::Edit(text) => self.of_last(|seq| Content::edit(seq, &text)).await?,
-            Command::Recall => self.of_last(Content::recall).await?,
+            Command::Edit(seq, text) => self.of_message(seq, |seq| Content::edit(seq, &text)).await?,
+            Command::Recall(seq) => self.of_message(seq, Content::recall).await?,
             Command::Create { name, invite_only } => self.create(&name, invite_only).await?,
             Command::Join(group) => {
                 self.turn_to(Recipient::Group(group)).await?;
@@ -87,11 +89,12 @@ impl Chat {
             earlier.abort();
         }
         let patience = match wanted {
-            Wanted::Beginning | Wanted::Turned => Patience::Short,
+            Wanted::Beginning | Wanted::Turned | Wanted::Numbers => Patience::Short,
             Wanted::More => Patience::Endless,
         };
         let count = if self.history == 0 { HISTORY_MESSAGES } else { self.history };
-        let (conversation, before) = (self.conversation.current().clone(), self.conversation.oldest_shown());
+        let conversation = self.conversation.current().clone();
+        let before = if wanted == Wanted::Numbers { 0 } else { self.conversation.oldest_shown() };
         let past = past(self.client.clone(), conversation, before, count, patience);
         self.older = Some((wanted, tokio::spawn(past)));
     }
@@ -104,6 +107,12 @@ impl Chat {
     ) -> Result<(), ChatError> {
         self.conversation.begin(false);
         let nothing = match fetched {
+            Ok(messages) if wanted == Wanted::Numbers => {
+                for line in self.conversation.numbered(&messages) {
+                    self.show(line).await?;
+                }
+                messages.is_empty().then(|| "nothing was said here yet".to_owned())
+            }
             Ok(messages) if !messages.is_empty() => {
                 self.show_history(&messages).await?;
                 None
@@ -148,9 +157,13 @@ impl Chat {
         self.submitted(submission, submitted).await
     }
 
-    /// Changes the last message that was said here.
-    async fn of_last(&mut self, change: impl FnOnce(u64) -> Content) -> Result<(), ChatError> {
-        let why = match self.conversation.last_own() {
+    /// Changes the message at a place; without one, the last message that was said here.
+    async fn of_message(
+        &mut self,
+        seq: Option<u64>,
+        change: impl FnOnce(u64) -> Content,
+    ) -> Result<(), ChatError> {
+        let why = match seq.map_or_else(|| self.conversation.last_own(), LastOwn::At) {
             LastOwn::At(seq) => return self.submit(change(seq)).await,
             LastOwn::Waits(quote) => format!("{quote} is not sent yet: wait for its ✓, and try again"),
             LastOwn::Nothing => "you have said nothing here that could be changed".to_owned(),
@@ -165,6 +178,21 @@ impl Chat {
                 self.show(Line::Status("you are not talking to a group: /group GROUP first".to_owned())).await
             }
         }
+    }
+
+    /// The groups that this client knows of and that the user is a member of.
+    async fn groups(&mut self) -> Result<(), ChatError> {
+        let mut is_none = true;
+        for summary in self.client.conversations(SUMMARY_LIMIT).await? {
+            // The log ends with the leaving of whoever has left.
+            let last = self.client.messages(summary.conversation.clone(), 0, 1).await?;
+            if let Some(line) = self.conversation.group_line(&summary, last.last().map(|last| &**last)) {
+                self.show(line).await?;
+                is_none = false;
+            }
+        }
+        let nothing = || Line::Status("you are in no group, as far as this chat has heard".to_owned());
+        if is_none { self.show(nothing()).await } else { Ok(()) }
     }
 
     async fn create(&mut self, name: &str, invite_only: bool) -> Result<(), ChatError> {

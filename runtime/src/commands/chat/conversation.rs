@@ -17,12 +17,12 @@ use switchboard_engine::{GroupChange, GroupId, LogMessage, MessageId, Recipient,
 
 use super::{
     shown::{ACCEPTED, Shown},
-    text::{Style, change, neutral},
+    text::{NAME_LIMIT_CHARS, Style, change, neutral, quote, short},
 };
 use crate::client::{Event, Summary};
 
 use connection::chain;
-use pending::Pending;
+use pending::{Delayed, Pending};
 pub(super) use pending::{Submission, and_more};
 
 /// A line to show, without what depends on where it is shown.
@@ -83,6 +83,8 @@ pub(super) struct Conversation {
     newest_shown: u64,
     /// Why the connection was lost, as it was told last.
     loss_told: String,
+    /// What the server cannot store for now, and why, as it was told last.
+    delayed: Delayed,
     shown: Shown,
     /// What groups are called, as far as that was said here.
     names: BTreeMap<GroupId, String>,
@@ -117,6 +119,7 @@ impl Conversation {
             oldest_shown: None,
             newest_shown: 0,
             loss_told: String::new(),
+            delayed: Delayed::default(),
             shown: Shown::default(),
             names: BTreeMap::new(),
             presence_told: None,
@@ -263,6 +266,20 @@ impl Conversation {
         lines
     }
 
+    /// Messages of the current conversation with their numbers, by which they can be changed.
+    pub(super) fn numbered(&self, messages: &[Arc<LogMessage>]) -> Vec<Line> {
+        let messages = messages.iter().filter(|message| message.content.subject == Subject::Message);
+        let line = |message: &Arc<LogMessage>| {
+            let who = if message.own { "you" } else { message.from.as_str() };
+            let what = match message.is_recalled {
+                true => "(taken back)".to_owned(),
+                false => quote(&message.content.text),
+            };
+            Line::Status(format!("#{} {}: {what}", message.seq, short(who, NAME_LIMIT_CHARS)))
+        };
+        messages.map(line).collect()
+    }
+
     /// What the client says.
     pub(super) fn told(&mut self, event: Event, clock: &impl Clock) -> Vec<Line> {
         match event {
@@ -278,11 +295,12 @@ impl Conversation {
                 let name = self.label(&conversation);
                 vec![Line::Status(format!("the server has lost messages with {name}; what it has follows"))]
             }
+            Event::Delayed { id, text, .. } => self.delayed(id, &text).into_iter().collect(),
             Event::Accepted { id, place } => self.accepted(id, place.seq).into_iter().collect(),
             Event::Rejected { id, text, .. } => {
                 self.lost += 1;
                 self.said_here.remove(&id);
-                let what = self.unaccepted.remove(id).map_or_else(String::new, |(_, said, _)| said.what);
+                let what = self.fate(id).map_or_else(String::new, |(_, said, _)| said.what);
                 vec![Line::Status(format!("not sent: {what}: the server does not take it: {text}"))]
             }
             Event::Named { conversation, name } => self.named(&conversation, &name).into_iter().collect(),
@@ -313,7 +331,7 @@ impl Conversation {
 
     /// Something has its place.
     fn accepted(&mut self, id: MessageId, seq: u64) -> Option<Line> {
-        let (conversation, Submission { what, is_message }, told) = self.unaccepted.remove(id)?;
+        let (conversation, Submission { what, is_message }, told) = self.fate(id)?;
         let line = (self.manner.interactive || told).then(|| Line::Status(format!("{ACCEPTED} {what}")));
         if is_message {
             self.shown.said(&conversation, seq, what);

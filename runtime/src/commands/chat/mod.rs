@@ -2,7 +2,8 @@
 //!
 //! | part | what it does |
 //! | --- | --- |
-//! | `input` | what the user types, to commands |
+//! | `input` | what the user types, in lines |
+//! | `command` | lines, to commands |
 //! | `actions` | commands, to what the client is asked for |
 //! | `conversation` | what the client says, to lines |
 //! | `shown` | what was shown lately, and its ticks |
@@ -13,6 +14,7 @@
 //! | this file | brings them together with a [`Client`] |
 
 mod actions;
+mod command;
 mod conversation;
 mod input;
 mod output;
@@ -31,8 +33,9 @@ use switchboard_engine::{ClosedReason, History, LogMessage, Recipient};
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
 use self::{
+    command::Command,
     conversation::{Clock as _, Conversation, Line, Manner, Submission, and_more},
-    input::{Command, Input},
+    input::Input,
     output::Output,
     past::{Patience, past},
     terminal::{LocalTime, Signals, TerminalGuard, terminal},
@@ -150,6 +153,8 @@ enum Wanted {
     Turned,
     /// The user has asked for more.
     More,
+    /// The user wants to know the numbers of messages.
+    Numbers,
 }
 
 type Fetch = JoinHandle<Result<Vec<Arc<LogMessage>>, OlderError>>;
@@ -400,6 +405,7 @@ impl Chat {
             | Event::Named { .. }
             | Event::Typing { .. }
             | Event::Reset { .. }
+            | Event::Delayed { .. }
             | Event::Accepted { .. }
             | Event::Rejected { .. }
             | Event::Presence { .. }

@@ -47,6 +47,8 @@ pub struct Member {
     pub avatar: String,
     /// What the member may do.
     pub role: Role,
+    /// It may not write before this time, in milliseconds since 1970; 0: it may.
+    pub muted_until_ms: i64,
     /// Since when, in milliseconds since 1970.
     pub joined_at_ms: i64,
 }
@@ -149,7 +151,8 @@ impl Directory {
     pub fn members_of(&self, group: &GroupId) -> Result<Vec<Member>> {
         let group = existing_group(&self.connection, group)?;
         let mut statement = self.connection.prepare(
-            "SELECT users.uuid, users.username, users.avatar, members.role, members.joined_at_ms
+            "SELECT users.uuid, users.username, users.avatar, members.role, members.joined_at_ms,
+                    members.muted_until_ms
              FROM members JOIN users ON users.id = user_id
              WHERE group_id = ?1 AND last_seq IS NULL ORDER BY user_id",
         )?;
@@ -162,6 +165,7 @@ impl Directory {
                 avatar: row.get(2)?,
                 role: groups::role(row.get(3)?),
                 joined_at_ms: row.get(4)?,
+                muted_until_ms: row.get(5)?,
             });
         }
         Ok(members)

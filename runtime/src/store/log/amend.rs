@@ -1,7 +1,7 @@
 //! Edits and recalls: entries of a log that change what an earlier one says from then on.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use switchboard_engine::{Answer, Denial, NewMessage, Recipient, Role, Subject, TargetFacts};
+use switchboard_engine::{Answer, NewMessage, Recipient, Role, Subject, TargetFacts};
 
 use super::{Key, Log};
 
@@ -23,8 +23,8 @@ impl Log<'_> {
             Recipient::Group(group) => {
                 let Some(group) = self.group(group)? else { return Ok(Answer::Refused) };
                 let Some(seat) = self.membership(group, sender)? else { return Ok(Answer::Refused) };
-                if seat.is_muted(self.now_ms) {
-                    return Ok(Answer::Denied(Denial::Forbidden));
+                if let Some(denial) = seat.muted(self.now_ms) {
+                    return Ok(Answer::Denied(denial));
                 }
                 (Key::Group(group), Some((group, seat.role)))
             }

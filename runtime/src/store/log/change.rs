@@ -32,7 +32,7 @@ impl Log<'_> {
         }
         if change.target().is_some() && target.is_none() {
             // There is no such user to invite.
-            return Ok(Answer::Denied(Denial::Conflict));
+            return Ok(Answer::Denied(Denial::NoUser));
         }
         let group = match (known, change) {
             (Some(group), _) => group,

@@ -64,6 +64,9 @@ impl Spec {
             RejectCode::Unavailable => self.may_be_unavailable(conn, since_us),
             RejectCode::Unspecified => false,
         };
+        if matches!(code, RejectCode::Busy | RejectCode::Unavailable) {
+            self.hears_delay(conn, &rejected.message_id);
+        }
         if !holds {
             self.fail("isolation", |spec| format!("{} hears {rejected:?} without cause", spec.name(conn)));
         }

@@ -98,7 +98,10 @@ impl Conversation {
         let Self { me, server, current, unaccepted, .. } = self;
         let waiting = match unaccepted.len() {
             0 => String::new(),
-            count => format!("; not sent yet: {count}"),
+            count => {
+                let why = self.why_delayed().map(|why| format!(" ({why})")).unwrap_or_default();
+                format!("; not sent yet: {count}{why}")
+            }
         };
         Line::Status(format!("you are {me}, talking to {}; {server}: {state}{waiting}", self.label(current)))
     }

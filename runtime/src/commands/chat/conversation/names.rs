@@ -1,11 +1,12 @@
 //! What conversations are called.
 
-use switchboard_engine::{GroupId, LogMessage, Recipient};
+use switchboard_engine::{GroupChange, GroupId, LogMessage, Recipient, Subject};
 
 use super::{
     super::text::{NAME_LIMIT_CHARS, neutral, short},
     Conversation, Line,
 };
+use crate::client::Summary;
 
 /// Groups whose names are remembered.
 const NAMES_LIMIT: usize = 1_000;
@@ -21,6 +22,37 @@ impl Conversation {
                 Some(name) => name.clone(),
                 None => format!("group {}", short(group.as_str(), ID_LIMIT_CHARS)),
             },
+        }
+    }
+
+    /// A group of the user's, with the last entry of its log that is known here; none if it is no group, or the user has
+    /// left it.
+    pub(in super::super) fn group_line(&self, summary: &Summary, last: Option<&LogMessage>) -> Option<Line> {
+        let Recipient::Group(group) = &summary.conversation else { return None };
+        if last.is_some_and(|last| self.ends_membership(last)) {
+            return None;
+        }
+        let here = if summary.conversation == self.current { ", where you are" } else { "" };
+        let unread = match summary.unread {
+            0 => String::new(),
+            unread => format!(", {unread} unread"),
+        };
+        let name = self.label(&summary.conversation);
+        Some(Line::Status(format!("{name}: /group {}{unread}{here}", neutral(group.as_str()))))
+    }
+
+    /// Whether an entry of a group's log ends the user's membership.
+    fn ends_membership(&self, entry: &LogMessage) -> bool {
+        let Subject::Change(change) = &entry.content.subject else { return false };
+        match &**change {
+            GroupChange::Leave => entry.own,
+            GroupChange::Kick(user) => *user == self.me,
+            GroupChange::Create { .. }
+            | GroupChange::Join
+            | GroupChange::Invite(_)
+            | GroupChange::SetRole(..)
+            | GroupChange::Mute(..)
+            | GroupChange::Rename(_) => false,
         }
     }
 

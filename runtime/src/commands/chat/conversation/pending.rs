@@ -1,8 +1,10 @@
 //! What was said and has no fate yet, in the order in which it was said.
 
+use std::collections::BTreeSet;
+
 use switchboard_engine::{Content, MessageId, Recipient, Subject};
 
-use super::{Conversation, LastOwn, Line};
+use super::{super::text::short, Conversation, LastOwn, Line};
 
 /// Something submitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +20,9 @@ impl Submission {
         Self { what: what.to_owned(), is_message: content.subject == Subject::Message }
     }
 }
+
+/// A reason of the server's is cut to this many characters.
+const REASON_LIMIT_CHARS: usize = 200;
 
 #[derive(Debug)]
 pub(super) struct Unaccepted {
@@ -67,6 +72,13 @@ impl Pending {
         last.map(|unaccepted| unaccepted.submission.what.as_str())
     }
 
+    /// The user was told that it waits. Gives what it is.
+    fn tell(&mut self, id: MessageId) -> Option<&str> {
+        let unaccepted = self.0.iter_mut().find(|unaccepted| unaccepted.id == id)?;
+        unaccepted.told = true;
+        Some(&unaccepted.submission.what)
+    }
+
     /// Those that the user has not been told to wait: the first, and how many follow. They are told from now on.
     pub(super) fn untold(&mut self) -> Option<(&str, usize)> {
         let mut untold = self.0.iter_mut().filter(|unaccepted| !unaccepted.told);
@@ -75,6 +87,14 @@ impl Pending {
         let others = untold.map(|unaccepted| unaccepted.told = true).count();
         Some((&first.submission.what, others))
     }
+}
+
+/// What the server cannot store for now.
+#[derive(Debug, Default)]
+pub(super) struct Delayed {
+    ids: BTreeSet<MessageId>,
+    /// Why the first of them could not be stored, made harmless.
+    pub(super) why: String,
 }
 
 /// The first of some things, and how many follow.
@@ -90,9 +110,13 @@ impl Conversation {
         submission: Submission,
         waits: bool,
     ) -> Option<Line> {
-        let line = waits.then(|| self.waits(&submission.what));
+        let line = match self.why_delayed() {
+            _ if waits => Some(self.waits(&submission.what)),
+            Some(_) if self.manner.interactive => Some(self.not_stored(&submission.what)),
+            Some(_) | None => None,
+        };
         let current = self.current.clone();
-        self.unaccepted.add(id, &current, submission, waits);
+        self.unaccepted.add(id, &current, submission, line.is_some());
         self.said_here.insert(id);
         line
     }
@@ -107,6 +131,33 @@ impl Conversation {
         let line = self.waits(&submission.what);
         self.unaccepted.add(id, conversation, submission, true);
         line
+    }
+
+    /// The server cannot store something for now. What else it cannot store until then is no news.
+    pub(super) fn delayed(&mut self, id: MessageId, why: &str) -> Option<Line> {
+        let is_news = self.delayed.ids.is_empty();
+        self.delayed.ids.insert(id);
+        let what = self.unaccepted.tell(id)?.to_owned();
+        if !is_news {
+            return None;
+        }
+        self.delayed.why = short(why, REASON_LIMIT_CHARS);
+        Some(self.not_stored(&what))
+    }
+
+    fn not_stored(&self, what: &str) -> Line {
+        Line::Status(format!("not stored yet: {what}: {}; trying again", self.delayed.why))
+    }
+
+    /// Something has its fate: for which conversation it was, what it was, and whether it was told to wait.
+    pub(super) fn fate(&mut self, id: MessageId) -> Option<(Recipient, Submission, bool)> {
+        self.delayed.ids.remove(&id);
+        self.unaccepted.remove(id)
+    }
+
+    /// Why the server cannot store for now what waits; none if it can, as far as is known.
+    pub(super) fn why_delayed(&self) -> Option<&str> {
+        (!self.delayed.ids.is_empty()).then_some(&self.delayed.why)
     }
 
     /// That something waits, and for what.

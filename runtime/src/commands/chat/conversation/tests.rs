@@ -117,6 +117,31 @@ fn messages_caught_by_a_lost_connection_are_told_once() {
 }
 
 #[test]
+fn what_the_server_cannot_store_for_now_is_told_once_with_the_reason_and_ticked_when_it_has_it() {
+    for manner in [TERMINAL, PIPE] {
+        let mut talk = talk(manner);
+        let clock = NoClock(Instant::now());
+        let delayed = |id| Event::Delayed { id, text: "the disk\u{1b} is full".into(), until: clock.0 };
+        let (second, third) = (MessageId([2; 16]), MessageId([3; 16]));
+        for id in [ID, second] {
+            assert_eq!(talk.conversation.taken(id, hi(), false), None);
+        }
+        let told = "not stored yet: \"hi\": the disk␛ is full; trying again";
+        assert_eq!(talk.told(delayed(ID)), [told]);
+        assert_eq!(talk.told(delayed(second)), [""; 0]);
+        let line = talk.conversation.taken(third, hi(), false).map(text);
+        assert_eq!(line, manner.interactive.then(|| told.to_owned()), "who sits there wants to know");
+        let who = text(talk.conversation.who_am_i(&State::Online, &clock));
+        assert!(who.ends_with("; not sent yet: 3 (the disk␛ is full)"), "{who}");
+        assert_eq!(talk.told(accepted()), ["✓ \"hi\""]);
+        let reason = RejectReason::NoSuchConversation;
+        assert_eq!(talk.told(Event::Rejected { id: second, reason, text: "no".into() }).len(), 1);
+        assert!(text(talk.conversation.who_am_i(&State::Online, &clock)).ends_with("; not sent yet: 1"));
+        assert_eq!(talk.told(delayed(third)), [told], "it begins again");
+    }
+}
+
+#[test]
 fn what_is_turned_away_is_told_with_the_reason_and_counted() {
     let mut talk = talk(TERMINAL);
     talk.conversation.taken(ID, hi(), false);

@@ -1,5 +1,7 @@
 //! Clients that send and hear, at a pace, for a time: what all loads have in common.
 
+mod report;
+
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,8 +11,9 @@ use serde::Serialize;
 use crate::connection::Arrived;
 use crate::fleet::Fleet;
 use crate::flows::Flows;
-use crate::report::{latency_row, row, shortfall_rows};
 use crate::{BenchError, Latency, Process, Progress, Protocol, Target, Usage, Used};
+
+pub use report::{Acknowledged, LoadReport};
 
 /// How long messages that are under way at the end are waited for.
 const DRAIN_LIMIT: Duration = Duration::from_secs(3);
@@ -24,8 +27,13 @@ const TICK: Duration = Duration::from_micros(100);
 /// Messages that an open loop queues before it looks at the sockets and the clock again.
 const DUE_AT_ONCE: u64 = 10_000;
 
-/// Messages that an open loop may have to remember at once; each takes 24 bytes.
-const OPEN_LOOP_LIMIT: u64 = 100_000_000;
+/// Messages that may be under way at once, and their bytes, as far as the generator keeps them: a server that falls behind
+/// must not fill the memory that both live in.
+const UNDER_WAY_LIMIT: usize = 1_000_000;
+const UNDER_WAY_LIMIT_BYTES: usize = 1 << 30;
+
+/// When nothing has come for so long though something is under way, nothing will.
+const SILENCE_LIMIT: Duration = Duration::from_secs(10);
 
 /// When each client sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -88,26 +96,30 @@ pub(crate) fn check(rules: impl IntoIterator<Item = Rule>) -> Result<(), BenchEr
     }
 }
 
+/// How many messages of this size may be under way at once.
+fn under_way_limit(payload_bytes: usize) -> usize {
+    UNDER_WAY_LIMIT.min(UNDER_WAY_LIMIT_BYTES / payload_bytes.max(1))
+}
+
 /// What every load asks of its options.
-pub(crate) fn rules(pace: Pace, timing: &Timing, payload_bytes: usize) -> [Rule; 7] {
+pub(crate) fn rules(pace: Pace, timing: &Timing, payload_bytes: usize, senders: usize) -> [Rule; 7] {
     const LIMIT: Duration = Duration::from_secs(3600);
-    let window = timing.warmup.saturating_add(timing.duration).as_secs();
-    let (in_flight, rate) = match pace {
-        Pace::InFlight(count) => (count, 1),
-        Pace::PerSecond(rate) => (1, rate),
+    let (in_flight, senders, rate) = match pace {
+        Pace::InFlight(count) => (count, senders, 1),
+        Pace::PerSecond(rate) => (1, 1, rate),
     };
     [
+        ("--payload-bytes", "at most 1048576", payload_bytes <= 1 << 20),
         ("--in-flight", "between 1 and 10000", (1..=10_000).contains(&in_flight)),
+        (
+            "--in-flight",
+            "lower: at most a million messages, or 1 GiB of them, may be under way",
+            in_flight.saturating_mul(senders) <= under_way_limit(payload_bytes),
+        ),
         ("--seconds", "above 0 and at most 3600", !timing.duration.is_zero() && timing.duration <= LIMIT),
         ("--warmup-seconds", "at most 3600", timing.warmup <= LIMIT),
         ("--connect-seconds", "at most 3600", timing.connect_limit <= LIMIT),
-        ("--rate", "at least 1", rate > 0),
-        (
-            "--rate",
-            "lower: at most 100 million messages in all",
-            rate.saturating_mul(window) <= OPEN_LOOP_LIMIT,
-        ),
-        ("--payload-bytes", "at most 1048576", payload_bytes <= 1 << 20),
+        ("--rate", "between 1 and 100 million", (1..=100_000_000).contains(&rate)),
     ]
 }
 
@@ -116,6 +128,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) protocol: Protocol,
     pub(crate) pace: Pace,
     pub(crate) timing: Timing,
+    pub(crate) payload_bytes: usize,
     /// By client: whom it hears.
     pub(crate) hears: Vec<Option<usize>>,
     /// Clients that take no part: they read nothing once everybody is connected.
@@ -133,51 +146,6 @@ pub(crate) struct Signals {
     pub(crate) enough: AtomicBool,
 }
 
-/// What was measured.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct LoadReport {
-    /// Clients that sent or heard.
-    pub clients_ready: usize,
-    /// The time measured.
-    pub measured_seconds: f64,
-    /// Messages delivered in that time, counted for each recipient.
-    pub delivered: u64,
-    /// The same per second.
-    pub delivered_per_second: f64,
-    /// Messages sent, warm-up included, that had not come when the run ended, counted for each recipient.
-    pub undelivered: u64,
-    /// Messages that came and were not sent.
-    pub unexpected: u64,
-    /// From sending (closed loop), or from when a message was due (open loop: a generator or server that falls
-    /// behind does not hide it, which is what corrects for coordinated omission), until it was read.
-    pub latency: Latency,
-    /// Of a session's messages: what came back to their senders.
-    pub acknowledged: Option<Acknowledged>,
-    /// What the server used in the measured time, if its process is known.
-    pub server: Option<Used>,
-    /// CPU time of the server for each delivered message, in microseconds.
-    pub server_cpu_us_per_message: Option<f64>,
-    /// What this generator used.
-    pub generator: Used,
-    /// Where the pace was not kept, in words; by that alone nothing is lost.
-    pub late: Vec<String>,
-    /// What was asked for and not reached, in words, the pace included; empty after a good run.
-    pub shortfalls: Vec<String>,
-}
-
-/// What the senders of a session's messages were told.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Acknowledged {
-    /// `Accepted` in the measured time.
-    pub accepted: u64,
-    /// `Rejected`, warm-up included.
-    pub rejected: u64,
-    /// Messages sent, warm-up included, of which nothing was heard until the run ended.
-    pub unanswered: u64,
-    /// Until the `Accepted` was read, as for the deliveries.
-    pub latency: Latency,
-}
-
 /// Drives clients that are connected and know what they send; ends by itself: waiting for the last messages takes at most 3 s.
 pub(crate) fn run(
     plan: Plan<'_>,
@@ -188,7 +156,7 @@ pub(crate) fn run(
     let mut load = Load::new(plan, fleet)?;
     if load.senders.is_empty() {
         let why = "no sender has anybody who hears it".to_owned();
-        let seconds = load.plan.timing.connect_limit.as_secs();
+        let seconds = load.plan.timing.connect_limit.as_secs_f64();
         return Err(BenchError::NobodyConnected { target: target.address, seconds, why });
     }
     match load.plan.pace {
@@ -198,7 +166,7 @@ pub(crate) fn run(
     let generator = Process::this()?;
     let window = load.drive(fleet, target, &generator, progress)?;
     progress.clear();
-    Ok(load.report(fleet, &window))
+    Ok(load.report(fleet, target, &window))
 }
 
 /// CPU time and memory at the two ends of the measured time.
@@ -239,6 +207,12 @@ struct Load<'a> {
     due: u64,
     /// Messages that an open loop should have sent besides, when it last looked.
     behind: u64,
+    /// It could not, as too many were under way.
+    full: bool,
+    /// When something last came.
+    heard_at: Instant,
+    /// Why the load ended before its time, if it did.
+    broken_off: Option<String>,
     measuring: bool,
     unexpected: u64,
 }
@@ -272,6 +246,9 @@ impl<'a> Load<'a> {
             rejected: 0,
             due: 0,
             behind: 0,
+            full: false,
+            heard_at: Instant::now(),
+            broken_off: None,
             measuring: false,
             unexpected: 0,
             plan,
@@ -287,6 +264,7 @@ impl<'a> Load<'a> {
     ) -> Result<Window, BenchError> {
         let Timing { warmup, duration, .. } = self.plan.timing;
         let start = Instant::now();
+        self.heard_at = start;
         if let Pace::InFlight(count) = self.plan.pace {
             for client in self.senders.clone() {
                 self.send(fleet, client, count, start);
@@ -323,13 +301,15 @@ impl<'a> Load<'a> {
         loop {
             let now = Instant::now();
             let enough = || self.plan.signals.is_some_and(|signals| signals.enough.load(Ordering::Acquire));
-            if now >= end || enough() {
+            if now >= end || self.broken_off.is_some() || enough() {
                 return Ok(());
             }
             if let Pace::PerSecond(rate) = self.plan.pace {
                 self.send_due(fleet, rate, start, now);
             }
-            for (client, arrived, at) in turn(fleet, end - now)? {
+            let arrivals = turn(fleet, (end - now).min(SILENCE_LIMIT))?;
+            self.look_for_the_end(fleet, &arrivals, start);
+            for (client, arrived, at) in arrivals {
                 // Once it is gone, nobody knows whom it heard.
                 let sender = self.deliveries.heard_by(client);
                 let completed = self.arrived(client, arrived, at);
@@ -348,13 +328,33 @@ impl<'a> Load<'a> {
         }
     }
 
+    /// A load that nobody is left to make, or that nobody answers, ends before its time.
+    fn look_for_the_end(&mut self, fleet: &Fleet, arrivals: &[(usize, Arrived, Instant)], start: Instant) {
+        let now = Instant::now();
+        if !arrivals.is_empty() || self.outstanding() == 0 {
+            self.heard_at = now;
+        }
+        let lost_some = arrivals.iter().any(|(_, arrived, _)| arrived.closed);
+        if lost_some && !self.senders.iter().any(|sender| fleet.is_ready(*sender)) {
+            let after = (now - start).as_secs_f64();
+            self.broken_off = Some(format!("broken off after {after:.1} s: no sender is connected any more"));
+        } else if now.saturating_duration_since(self.heard_at) >= SILENCE_LIMIT {
+            let (after, silence) = ((now - start).as_secs_f64(), SILENCE_LIMIT.as_secs());
+            let why = format!("nothing has come for {silence} s");
+            self.broken_off = Some(format!("broken off after {after:.1} s: {why}"));
+        }
+    }
+
     /// Sends what is due since the last time; each message counts from when it was due, not from now.
     fn send_due(&mut self, fleet: &mut Fleet, rate: u64, start: Instant, now: Instant) {
         let elapsed_ns = (now - start).as_nanos();
         let due = u64::try_from(elapsed_ns * u128::from(rate) / 1_000_000_000).unwrap_or(u64::MAX);
         let senders = u64::try_from(self.senders.len()).unwrap_or(u64::MAX);
         // A rate beyond what this machine can do must not keep the loop from its end.
-        let stop = due.min(self.due.saturating_add(DUE_AT_ONCE));
+        let room = under_way_limit(self.plan.payload_bytes).saturating_sub(self.deliveries.kept());
+        self.full = room == 0;
+        let room = u64::try_from(room).unwrap_or(u64::MAX);
+        let stop = due.min(self.due.saturating_add(DUE_AT_ONCE.min(room)));
         let mut touched = Vec::new();
         while self.due < stop {
             let turn = usize::try_from(self.due % senders).unwrap_or_default();
@@ -412,7 +412,7 @@ impl<'a> Load<'a> {
     }
 
     #[allow(clippy::cast_precision_loss, reason = "counts of one run are far below 2^52")]
-    fn report(&self, fleet: &Fleet, window: &Window) -> LoadReport {
+    fn report(&self, fleet: &Fleet, target: &Target, window: &Window) -> LoadReport {
         let Window { from, to } = window;
         let measured_seconds = (to.at - from.at).as_secs_f64();
         let delivered = self.deliveries.measured;
@@ -438,13 +438,13 @@ impl<'a> Load<'a> {
             server,
             server_cpu_us_per_message: server.filter(|_| delivered > 0).map(per_message),
             generator: Used::between(from.generator, to.generator),
-            shortfalls: [self.losses(fleet), late.clone()].concat(),
+            shortfalls: [self.losses(fleet, target), late.clone()].concat(),
             late,
         }
     }
 
-    fn losses(&self, fleet: &Fleet) -> Vec<String> {
-        let mut out = Vec::new();
+    fn losses(&self, fleet: &Fleet, target: &Target) -> Vec<String> {
+        let mut out: Vec<String> = target.trouble().into_iter().chain(self.broken_off.clone()).collect();
         let (asked, took_part) = (self.asked, self.took_part);
         if took_part < asked {
             out.push(format!("{took_part} of {asked} clients took part"));
@@ -474,7 +474,11 @@ impl<'a> Load<'a> {
     fn late(&self, measured_seconds: f64) -> Vec<String> {
         let mut out = Vec::new();
         if self.behind > 0 {
-            out.push(format!("the generator is too slow: {} messages were due and not sent", self.behind));
+            let slow = if self.full { "the server" } else { "the generator" };
+            let (behind, under_way) = (self.behind, self.deliveries.kept());
+            out.push(format!(
+                "{slow} is too slow: {behind} messages were due and not sent, and {under_way} under way"
+            ));
         }
         if let Pace::PerSecond(rate) = self.plan.pace {
             // Each message is heard by as many as hear its sender, and the senders take turns.
@@ -494,30 +498,4 @@ fn turn(fleet: &mut Fleet, timeout: Duration) -> Result<Vec<(usize, Arrived, Ins
     let mut arrivals = Vec::new();
     fleet.turn(Some(timeout), |client, arrived, at| arrivals.push((client, arrived, at)))?;
     Ok(arrivals)
-}
-
-/// The rows that every load's table has; what was asked for stands above them.
-impl fmt::Display for LoadReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        row(f, "delivered", format_args!("{} in {:.2} s", self.delivered, self.measured_seconds))?;
-        row(f, "per second", format_args!("{:.0}", self.delivered_per_second))?;
-        latency_row(f, "latency, us", &self.latency)?;
-        if let Some(acknowledged) = &self.acknowledged {
-            row(f, "accepted", format_args!("{}", acknowledged.accepted))?;
-            latency_row(f, "until accepted, us", &acknowledged.latency)?;
-        }
-        match (&self.server, self.server_cpu_us_per_message) {
-            (Some(used), per_message) => {
-                let per_message = per_message.map_or("-".to_owned(), |us| format!("{us:.2}"));
-                row(f, "server CPU, us/message", format_args!("{per_message} ({:.2} s)", used.cpu_seconds))?;
-                let (before, after) = (used.rss_kib_before, used.rss_kib_after);
-                row(f, "server memory, KiB", format_args!("{before} before, {after} after"))?;
-            }
-            (None, _) => {
-                row(f, "server", format_args!("not measured: its process is not known or has ended"))?;
-            }
-        }
-        row(f, "generator CPU, s", format_args!("{:.2}", self.generator.cpu_seconds))?;
-        shortfall_rows(f, &self.shortfalls)
-    }
 }

@@ -1,0 +1,165 @@
+//! Why a participant may not do something, in words for whoever wanted to do it.
+
+use alloc::string::ToString as _;
+use core::fmt;
+
+use crate::{digest::Digest, storage::Role};
+
+/// Why a participant may not do something. As text, it says to the participant what is wrong and, where there is
+/// something, what would be right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Denial {
+    /// It may not write to the group before this time, in milliseconds since 1970-01-01T00:00:00Z.
+    Muted {
+        /// The time.
+        until_ms: i64,
+    },
+    /// Only members of this role and above may.
+    NeedsRole(Role),
+    /// Whom it is about has the same role or a higher one.
+    NotBelow,
+    /// It would take the role of another owner.
+    OtherOwner,
+    /// The message to edit is somebody else's.
+    EditOfOther,
+    /// The message to recall is somebody else's.
+    RecallOfOther,
+    /// There is no message at that place for the participant to change.
+    NoMessage,
+    /// The message was recalled.
+    Recalled,
+    /// Who joins is a member.
+    Joined,
+    /// Who is invited is a member.
+    AlreadyMember,
+    /// Whom it is about is no member.
+    NoMember,
+    /// Who is invited does not exist.
+    NoUser,
+    /// Whom it is about has this role.
+    SameRole,
+    /// The group would have members and no owner.
+    LastOwner,
+    /// Who removes itself from a group leaves it.
+    Oneself,
+    /// A message of this id is in another conversation.
+    OtherConversation,
+}
+
+impl Denial {
+    /// Whether the participant may not do this, whatever is in the log; else it does not fit what is there.
+    #[must_use]
+    pub const fn is_forbidden(self) -> bool {
+        match self {
+            Self::Muted { .. }
+            | Self::NeedsRole(_)
+            | Self::NotBelow
+            | Self::OtherOwner
+            | Self::EditOfOther
+            | Self::RecallOfOther => true,
+            Self::NoMessage
+            | Self::Recalled
+            | Self::Joined
+            | Self::AlreadyMember
+            | Self::NoMember
+            | Self::NoUser
+            | Self::SameRole
+            | Self::LastOwner
+            | Self::Oneself
+            | Self::OtherConversation => false,
+        }
+    }
+
+    /// It is sent on as a code and a text, and nothing else of it is.
+    pub(crate) fn fold(self, digest: &mut Digest<'_>) {
+        digest.flag(self.is_forbidden());
+        digest.text(&self.to_string());
+    }
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Muted { until_ms } => {
+                return write!(f, "you are muted in this group until {}", Utc(*until_ms));
+            }
+            Self::NeedsRole(Role::Member) => "only members of the group may do this",
+            Self::NeedsRole(Role::Admin) => "only admins and owners of the group may do this",
+            Self::NeedsRole(Role::Owner) => "only owners of the group may do this",
+            Self::NotBelow => "you may do this only to members whose role is below yours",
+            Self::OtherOwner => "an owner's role is its own to give up: nobody else changes it",
+            Self::EditOfOther => "only who has said a message edits it",
+            Self::RecallOfOther => {
+                "only who has said a message takes it back, and in a group its admins and owners"
+            }
+            Self::NoMessage => "there is no message at this place that you could change",
+            Self::Recalled => "the message was taken back",
+            Self::Joined => "you are a member already",
+            Self::AlreadyMember => "this user is a member already",
+            Self::NoMember => "this user is no member of the group",
+            Self::NoUser => "there is no such user",
+            Self::SameRole => "this user has that role already",
+            Self::LastOwner => "you are the group's only owner: make another member an owner first",
+            Self::Oneself => "nobody removes themselves: leave the group instead",
+            Self::OtherConversation => "a message of this id is in another conversation",
+        })
+    }
+}
+
+/// A time in milliseconds since 1970-01-01T00:00:00Z, to the minute: the first whole one that is not before it.
+struct Utc(i64);
+
+impl fmt::Display for Utc {
+    /// The date by the algorithm of Howard Hinnant's `civil_from_days`: years begin in March, and repeat after 400.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DAYS_OF_ERA: i64 = 146_097;
+        // From 0000-03-01 to 1970-01-01.
+        const SHIFT_DAYS: i64 = 719_468;
+        let minutes = self.0.div_euclid(60_000) + i64::from(self.0.rem_euclid(60_000) > 0);
+        let (days, minute) = (minutes.div_euclid(1440) + SHIFT_DAYS, minutes.rem_euclid(1440));
+        let (era, day) = (days.div_euclid(DAYS_OF_ERA), days.rem_euclid(DAYS_OF_ERA));
+        let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+        let day = day - (365 * year + year / 4 - year / 100);
+        let march_month = (5 * day + 2) / 153;
+        let day = day - (153 * march_month + 2) / 5 + 1;
+        let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+        let year = era * 400 + year + i64::from(month <= 2);
+        write!(f, "{year:04}-{month:02}-{day:02} {:02}:{:02} UTC", minute / 60, minute % 60)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_muted_is_told_until_when() {
+        let told = |until_ms| Denial::Muted { until_ms }.to_string();
+        assert_eq!(told(0), "you are muted in this group until 1970-01-01 00:00 UTC");
+        // What `date -u -d @SECONDS` says of them.
+        for (seconds, time) in [
+            (951_782_399, "2000-02-29 00:00"),
+            (951_868_799, "2000-03-01 00:00"),
+            (1_798_761_599, "2027-01-01 00:00"),
+            (1_709_210_096, "2024-02-29 12:35"),
+            (4_107_542_400, "2100-03-01 00:00"),
+            (253_402_300_799, "10000-01-01 00:00"),
+        ] {
+            assert_eq!(told(seconds * 1000), alloc::format!("you are muted in this group until {time} UTC"));
+        }
+        // Never before it is over.
+        assert!(told(1).ends_with("1970-01-01 00:01 UTC"));
+        for any in [i64::MAX, i64::MIN, -1] {
+            assert!(told(any).ends_with(" UTC"));
+        }
+    }
+
+    #[test]
+    fn roles_are_named_as_they_are_given() {
+        assert_eq!(
+            Denial::NeedsRole(Role::Admin).to_string(),
+            "only admins and owners of the group may do this"
+        );
+        assert_eq!(Denial::NeedsRole(Role::Owner).to_string(), "only owners of the group may do this");
+    }
+}
