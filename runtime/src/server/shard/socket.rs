@@ -170,7 +170,7 @@ impl Socket {
         while let Some(run) = frames.pop(chain) {
             for frame in run.iter() {
                 let (bytes, counted) = (frames.bytes_of(frame), frames.counted(frame));
-                if written >= bytes.len() {
+                if backlog.frames.is_empty() && written >= bytes.len() {
                     written -= bytes.len();
                     progress += counted;
                 } else {
@@ -286,8 +286,23 @@ mod tests {
         let (stream, _) = listener.accept().unwrap();
         socket2::SockRef::from(&stream).set_send_buffer_size(4096).unwrap();
         stream.set_nonblocking(true).unwrap();
+        peer.set_nonblocking(true).unwrap();
         let place = Place::default();
         (Socket::new(ConnId::new(0, 0), TcpStream::from_std(stream), place), peer)
+    }
+
+    /// What the peer can read now; none at the end.
+    fn some_of(peer: &mut std::net::TcpStream) -> Option<Vec<u8>> {
+        let mut buffer = vec![0; 65_536];
+        match peer.read(&mut buffer) {
+            Ok(0) => None,
+            Ok(read) => Some(buffer[..read].to_vec()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                std::thread::yield_now();
+                Some(Vec::new())
+            }
+            Err(error) => panic!("{error}"),
+        }
     }
 
     fn message(number: usize) -> Frame {
@@ -319,10 +334,8 @@ mod tests {
         progress += turn(&mut socket, 100..110);
         let expected = encoded(0..110);
         let mut read = Vec::new();
-        let mut buffer = vec![0; 65_536];
         while read.len() < expected.len() {
-            let some = peer.read(&mut buffer).unwrap();
-            read.extend_from_slice(&buffer[..some]);
+            read.extend(some_of(&mut peer).unwrap());
             progress += socket.write_backlog();
         }
         assert!(read == expected);
@@ -345,12 +358,8 @@ mod tests {
         let mut expected = encoded(0..1);
         crate::websocket::encode_close(switchboard_engine::CloseReason::GoingAway, &mut expected);
         let mut read = Vec::new();
-        let mut buffer = vec![0; 65_536];
-        loop {
-            match peer.read(&mut buffer).unwrap() {
-                0 => break,
-                some => read.extend_from_slice(&buffer[..some]),
-            }
+        while let Some(some) = some_of(&mut peer) {
+            read.extend(some);
             progress += socket.write_backlog();
         }
         assert!(read == expected);
