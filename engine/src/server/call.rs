@@ -67,8 +67,8 @@ pub(super) fn sent(call: &mut Option<Call>, peer: &UserId, signal: Signal) {
         Signal::End if is_peer => *call = None,
         Signal::End => {}
         Signal::Talk => match call {
-            Some(Call::Rung { .. } | Call::Active(_)) if is_peer => *call = Some(Call::Active(peer.clone())),
-            Some(Call::Calling(_)) if is_peer => {}
+            Some(Call::Rung { .. }) if is_peer => *call = Some(Call::Active(peer.clone())),
+            Some(Call::Calling(_) | Call::Active(_)) if is_peer => {}
             Some(Call::Calling(_) | Call::Rung { .. } | Call::Active(_)) | None => {
                 *call = Some(Call::Calling(peer.clone()));
             }
@@ -83,7 +83,7 @@ pub(super) fn received(call: &mut Option<Call>, peer: &UserId, signal: Signal, n
         Signal::End if is_peer => *call = None,
         Signal::End => {}
         Signal::Talk => match call {
-            Some(Call::Calling(_) | Call::Active(_)) if is_peer => *call = Some(Call::Active(peer.clone())),
+            Some(Call::Calling(_)) if is_peer => *call = Some(Call::Active(peer.clone())),
             Some(Call::Calling(_) | Call::Active(_)) => {}
             Some(Call::Rung { .. }) | None => *call = Some(Call::Rung { peer: peer.clone(), at: now }),
         },

@@ -133,7 +133,11 @@ impl<P: Probe> Server<P> {
     pub(super) fn route(&mut self, conn: ConnId, user: UserKey, bytes: Bytes) {
         let Some(sender) = self.users.get(user).map(|user| user.id.clone()) else { return };
         let Some(glance) = Glance::of(&bytes) else { return self.undecodable(conn) };
-        let mut route = classic::route(&glance, |name| self.users.id_of(name));
+        let mut peer = None;
+        let mut route = classic::route(&glance, |name| {
+            peer = self.users.key(name);
+            self.users.id_of(name, peer)
+        });
         if route == Route::ToCall && self.probe.canary(Canary::SignalToEverybody) {
             route = Route::Broadcast;
         }
@@ -158,15 +162,16 @@ impl<P: Probe> Server<P> {
         };
         match route {
             Route::Heartbeat | Route::Chat(_) => {}
-            Route::Relay(to) => self.relay(conn, user, &sender, &to, (signal, content_type), bytes),
+            Route::Relay(to) => self.relay(conn, user, &sender, (&to, peer), (signal, content_type), bytes),
             Route::ToCall => {
                 let call = self.users.get(user).and_then(|user| user.call.as_ref());
                 let rings_on = self.probe.canary(Canary::RingNeverEnds);
                 let ring_timeout = if rings_on { Duration::MAX } else { self.config.ring_timeout };
                 match call::peer(call, self.now, ring_timeout) {
-                    Some(peer) => {
+                    Some(to) => {
                         self.probe.reached(Rule::SignalToCall);
-                        self.relay(conn, user, &sender, &peer, (signal, content_type), bytes);
+                        let peer = self.users.key(to.as_str());
+                        self.relay(conn, user, &sender, (&to, peer), (signal, content_type), bytes);
                     }
                     None => {
                         self.probe.reached(Rule::SignalWithoutCall);
@@ -206,11 +211,10 @@ impl<P: Probe> Server<P> {
         conn: ConnId,
         user: UserKey,
         sender: &UserId,
-        to: &UserId,
+        (to, peer): (&UserId, Option<UserKey>),
         (signal, content_type): (Option<Signal>, i32),
         bytes: Bytes,
     ) {
-        let peer = self.users.key(to.as_str());
         if let Some(signal) = signal {
             if let Some(user) = self.users.get_mut(user) {
                 call::sent(&mut user.call, to, signal);

@@ -97,9 +97,9 @@ impl Users {
         self.by_user_id.get(id).copied()
     }
 
-    /// The id of this name, if it can be one; that of a user who is here is shared.
-    pub(super) fn id_of(&self, name: &str) -> Option<UserId> {
-        match self.by_id(name) {
+    /// The id of this name, if it can be one; that of a user who is here, at this key, is shared.
+    pub(super) fn id_of(&self, name: &str, key: Option<UserKey>) -> Option<UserId> {
+        match key.and_then(|key| self.users.get(key)) {
             Some(user) => Some(user.id.clone()),
             None => UserId::new(name).ok(),
         }
