@@ -163,7 +163,8 @@ impl<P: Probe> Server<P> {
         for other in others.into_iter().filter(|other| *other != conn) {
             let Some(connection) = self.connections.get_mut(other) else { continue };
             let (since, Some(receipts)) = (connection.since, &mut connection.receipts) else { continue };
-            if since.is_some_and(|since| since >= last_heard) {
+            // In one moment, as while a clock that was set back stands still, either may have been first.
+            if since.is_some_and(|since| since > last_heard) {
                 self.probe.reached(Rule::ReplacedByNewer);
             } else if !self.probe.canary(Canary::LossForgotten) {
                 receipts.forget_missing(&lacks);

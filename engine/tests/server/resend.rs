@@ -87,6 +87,20 @@ fn what_has_arrived_is_not_sent_again() {
 }
 
 #[test]
+fn of_two_that_came_in_one_moment_neither_has_taken_the_place_of_the_other() {
+    let mut world = world();
+    let alice = world.arrives("alice");
+    let (phone, laptop) = (world.arrives("bob"), world.arrives("bob"));
+    world.is_unplugged(phone);
+    says(&mut world, alice, 1..=1);
+    world.passes(secs(60));
+    assert_eq!(world.closed(phone), Some(CloseReason::Idle));
+    assert_eq!((world.hears(laptop).len(), world.store.received("bob", &to("alice"))), (1, 0));
+    let phone = world.connects("bob");
+    assert_eq!(world.hears(phone), ["welcome!", "1"]);
+}
+
+#[test]
 fn a_connection_that_dies_silently_has_lost_what_it_was_sent_since() {
     let mut world = world();
     let (alice, bob) = (world.arrives("alice"), world.arrives("bob"));
@@ -95,6 +109,7 @@ fn a_connection_that_dies_silently_has_lost_what_it_was_sent_since() {
     world.is_unplugged(bob);
     says(&mut world, alice, 2..=3);
     // The browser is back before the server has noticed.
+    world.passes(secs(1));
     let again = world.connects("bob");
     assert_eq!(world.hears(again), ["welcome!", "2", "3"]);
     world.passes(secs(60));

@@ -291,7 +291,10 @@ impl Spec {
 
     /// Whether what a session was told of a user before it has watched others may still be on its way.
     fn is_under_way(&self, conn: ConnKey, former: Former) -> bool {
-        former.until_us + self.limits.bound_us >= self.now_us || !self.is_served(conn, former.until_us)
+        // What is said before the welcome counts with it.
+        let welcomed_us = self.lines[conn as usize].welcomed_us.unwrap_or(self.now_us);
+        let until_us = former.until_us.max(welcomed_us);
+        until_us + self.limits.bound_us >= self.now_us || !self.is_served(conn, until_us)
     }
 
     /// When the store was asked, at the earliest, for what a session hears of a user whom it watches: what was answered

@@ -21,8 +21,17 @@ use crate::{
     world::{RECEIPT_INTERVAL_MS, RECEIPTS},
 };
 
-/// A message that was heard, its number among all that servers have received, and its place in its log.
-type Heard = (MessageKey, u32, u64);
+/// A message that was heard.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    key: MessageKey,
+    /// Among all that servers have received.
+    number: u32,
+    /// Its place in its log.
+    seq: u64,
+    /// It may have been read from there, as the client was catching up.
+    is_read: bool,
+}
 
 /// What is known of receipts. Nothing, in worlds where nothing is sent again.
 #[derive(Clone, Debug, Default)]
@@ -222,16 +231,19 @@ impl Spec {
         if word.received != 1 || !self.is_reached(word.conn, conn, since_us) {
             return;
         }
+        let (is_read, is_well) = (self.may_catch_up(conn, said), self.health.store_was_well(since_us));
         let seq = self.resend.seqs.get(&key).copied().unwrap_or(0);
         let heard = self.resend.heard.entry((conn, word.conn, said.route)).or_default();
-        let again = heard.contains(&(key, word.number, seq));
+        let again = heard.iter().any(|other| (other.key, other.seq) == (key, seq));
         // A store that does not do one after the other what it is asked may have another order than its sender: live, the
         // sender's holds, and what is sent again has the log's.
-        let late = heard.iter().any(|(_, number, other)| *number > word.number && *other > seq);
-        heard.push((key, word.number, seq));
-        // A push that waited for an answer of the store may come after the same message was read from the log, and this
-        // was receipted: once at least, as promised.
-        if again && !self.health.store_was_well(since_us) {
+        // A push that waited for an answer of the store may come after others were read from the log.
+        let is_earlier =
+            |other: &Heard| other.number > word.number && other.seq > seq && (is_well || !other.is_read);
+        let late = heard.iter().any(is_earlier);
+        heard.push(Heard { key, number: word.number, seq, is_read });
+        // And after the same message was, and this was receipted: once at least, as promised.
+        if again && !is_well {
             return;
         }
         if again {

@@ -28,7 +28,9 @@ const SCHEMA: [&str; 3] =
 /// How long a client waits for one that is just closing the same file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A store in one file, which survives the process and the power: what was applied has been synced to the disk.
+/// A store in one file, which survives the process and the power: what was applied has been synced to the disk. How far the
+/// application has taken what it was told ([`Change::Taken`]), if that is all that is applied, survives the process, and is
+/// synced with what is applied next: what the power has taken of it is told again.
 ///
 /// The file belongs to one user at one server, and is locked while a client has it; `FILE-wal` beside it is a
 /// part of it. There is no limit to its size. It is checked from end to end when it is opened, which takes a
@@ -37,6 +39,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct SqliteStore {
     connection: Connection,
     file: PathBuf,
+    /// Whether a commit is synced before it is done.
+    syncs: bool,
 }
 
 impl SqliteStore {
@@ -57,7 +61,7 @@ impl SqliteStore {
             Found::Version(_) => {}
         }
         match prepare(&mut connection) {
-            Ok(None) => Ok(Self { connection, file }),
+            Ok(None) => Ok(Self { connection, file, syncs: true }),
             Ok(Some(damage)) => Err(StoreError::Damaged { file, source: damage.into() }),
             Err(error) => Err(classify(&file, "open", error)),
         }
@@ -163,6 +167,14 @@ impl Store for SqliteStore {
 
     fn apply(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         let failed = self.failed("write");
+        // An application that reads its events one by one would wait for a second sync after each.
+        let syncs = changes.iter().any(|change| !matches!(change, Change::Taken { .. }));
+        if syncs != self.syncs {
+            // In a write-ahead log, NORMAL writes without a sync, and the order in which things become durable is kept.
+            let mode = if syncs { "FULL" } else { "NORMAL" };
+            self.connection.pragma_update(None, "synchronous", mode).map_err(&failed)?;
+            self.syncs = syncs;
+        }
         let transaction = self.connection.transaction().map_err(&failed)?;
         changes.iter().try_for_each(|change| apply(&transaction, change)).map_err(&failed)?;
         transaction.commit().map_err(&failed)
@@ -459,4 +471,27 @@ fn content_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Content> {
 
 fn unreadable(column: usize, error: switchboard_engine::IdError) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_nothing_but_taken_waits_for_the_next_sync() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = SqliteStore::open(folder.path().join("client.db")).unwrap();
+        let bob = || Recipient::User(UserId::new("bob").unwrap());
+        let taken = || Change::Taken { conversation: bob(), epoch: 1, seq: 2 };
+        let skipped = || Change::Skipped { conversation: bob(), epoch: 1, seq: 2 };
+        // PRAGMA synchronous: 1 is NORMAL, 2 is FULL.
+        for (changes, mode) in
+            [(vec![taken()], 1), (vec![taken(), skipped()], 2), (vec![taken()], 1), (vec![skipped()], 2)]
+        {
+            store.apply(&changes).unwrap();
+            let found = store.connection.pragma_query_value(None, "synchronous", |row| row.get(0));
+            assert_eq!(found, Ok(mode), "{changes:?}");
+        }
+        assert_eq!(store.taken().unwrap().len(), 1);
+    }
 }

@@ -22,7 +22,7 @@ use super::{
 use crate::client::{Event, Summary};
 
 use connection::chain;
-use pending::{Delayed, Pending};
+use pending::{Delayed, Pending, REASON_LIMIT_CHARS};
 pub(super) use pending::{Submission, and_more};
 
 /// A line to show, without what depends on where it is shown.
@@ -300,8 +300,16 @@ impl Conversation {
             Event::Rejected { id, text, .. } => {
                 self.lost += 1;
                 self.said_here.remove(&id);
-                let what = self.fate(id).map_or_else(String::new, |(_, said, _)| said.what);
-                vec![Line::Status(format!("not sent: {what}: the server does not take it: {text}"))]
+                let text = short(&text, REASON_LIMIT_CHARS);
+                vec![Line::Status(match self.fate(id) {
+                    Some((_, Submission { what, is_message: false }, _)) => {
+                        format!("not done: {what}: {text}")
+                    }
+                    Some((_, Submission { what, is_message: true }, _)) => {
+                        format!("not sent: {what}: the server does not take it: {text}")
+                    }
+                    None => format!("not sent: the server does not take it: {text}"),
+                })]
             }
             Event::Named { conversation, name } => self.named(&conversation, &name).into_iter().collect(),
             Event::CaughtUp => {
@@ -356,6 +364,8 @@ impl Conversation {
         let what = match (online, last_seen_ms) {
             (true, _) => "is online".to_owned(),
             (false, Some(at_ms)) => format!("is away, last seen {}", clock.time(at_ms)),
+            // Nothing is told of who is a stranger, and who has said nothing to the other is one.
+            (false, None) if self.newest_shown == 0 => return None,
             (false, None) => "is away".to_owned(),
         };
         Some(Line::Status(format!("{user} {what}")))

@@ -58,7 +58,7 @@ const REACH_TIMEOUT: Duration = Duration::from_secs(10);
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long leaving a terminal waits for what was just typed, and then for the close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// The longest wait for the next try: somebody sits there and waits with it.
+/// The longest wait for the next try, to connect or to have something stored: somebody sits there and waits with it.
 const RECONNECT_CAP: Duration = Duration::from_secs(10);
 /// Conversations that are looked at for what is unread, and for marks.
 const SUMMARY_LIMIT: u32 = 100;
@@ -201,6 +201,7 @@ impl Chat {
             .configure(|config| {
                 config.close_timeout = CLOSE_TIMEOUT;
                 config.reconnect.cap = RECONNECT_CAP;
+                config.retry.cap = RECONNECT_CAP;
             })
             .start()
             .await?;

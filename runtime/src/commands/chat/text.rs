@@ -148,7 +148,10 @@ pub(super) fn change(change: &GroupChange, time: impl Fn(i64) -> String) -> Stri
             format!("made {} {role}", user(whom))
         }
         GroupChange::Mute(whom, 0) => format!("let {} write again", user(whom)),
-        GroupChange::Mute(whom, until_ms) => format!("muted {} until {}", user(whom), time(*until_ms)),
+        GroupChange::Mute(whom, until_ms) => {
+            // Times are shown to the minute: the first one that is not before it is over.
+            format!("muted {} until {}", user(whom), time(until_ms.saturating_add(59_999)))
+        }
         GroupChange::Rename(name) => format!("called the group {}", quote(name)),
     }
 }
@@ -267,7 +270,7 @@ mod tests {
             (GroupChange::Invite(carol()), "invited carol"),
             (GroupChange::SetRole(carol(), Role::Admin), "made carol an admin"),
             (GroupChange::Mute(carol(), 0), "let carol write again"),
-            (GroupChange::Mute(carol(), 5), "muted carol until 5"),
+            (GroupChange::Mute(carol(), 5), "muted carol until 60004"),
             (GroupChange::Rename("a\x1b[1m".into()), "called the group \"a␛[1m\""),
         ] {
             assert_eq!(describe(&Content::change(made), |ms| ms.to_string()), words);

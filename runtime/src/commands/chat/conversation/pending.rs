@@ -22,7 +22,7 @@ impl Submission {
 }
 
 /// A reason of the server's is cut to this many characters.
-const REASON_LIMIT_CHARS: usize = 200;
+pub(super) const REASON_LIMIT_CHARS: usize = 200;
 
 #[derive(Debug)]
 pub(super) struct Unaccepted {

@@ -149,6 +149,11 @@ fn what_is_turned_away_is_told_with_the_reason_and_counted() {
     let rejected = Event::Rejected { id: ID, reason, text: "no such group".into() };
     assert_eq!(talk.told(rejected), ["not sent: \"hi\": the server does not take it: no such group"]);
     assert_eq!((talk.conversation.unaccepted(), talk.conversation.lost()), (0, 1));
+    let kick = Submission { what: "removed bob".to_owned(), is_message: false };
+    talk.conversation.taken(ID, kick, false);
+    let rejected =
+        Event::Rejected { id: ID, reason: RejectReason::Conflict, text: "he is\u{1b} no member".into() };
+    assert_eq!(talk.told(rejected), ["not done: removed bob: he is␛ no member"]);
 }
 
 #[test]
@@ -278,6 +283,9 @@ fn whether_the_other_one_is_here_is_told_when_it_changes() {
         online,
         last_seen_ms,
     };
+    assert!(talk.told(presence("bob", false, None)).is_empty(), "of strangers one is told nothing");
+    talk.says(&user("bob"), ID, "bob");
+    assert_eq!(talk.told(presence("bob", true, None)), ["bob is online"]);
     assert_eq!(talk.told(presence("bob", false, None)), ["bob is away"]);
     assert_eq!(talk.told(presence("bob", true, None)), ["bob is online"]);
     assert!(talk.told(presence("bob", true, None)).is_empty());
