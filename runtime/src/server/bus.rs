@@ -106,7 +106,7 @@ impl Bus {
     }
 
     /// A shard is to receive what others publish under a topic from now on.
-    pub fn subscribe(&self, shard: usize, topic: Topic) {
+    pub fn subscribe(&self, shard: usize, topic: &Topic) {
         for subscribers in &self.subscribers {
             *lock(subscribers).entry(topic.clone()).or_default() |= bit(shard);
         }
@@ -208,8 +208,8 @@ mod tests {
         let (bus, inboxes) = Bus::new(3, 8);
         let mut outbox = bus.outbox(0);
         let topic = Topic::User(UserId::new("alice").unwrap());
-        bus.subscribe(0, topic.clone());
-        bus.subscribe(1, topic.clone());
+        bus.subscribe(0, &topic);
+        bus.subscribe(1, &topic);
         bus.publish(&mut outbox, &record(topic.clone()));
         assert_eq!(inboxes.iter().map(|inbox| received(inbox).len()).collect::<Vec<_>>(), [0, 0, 0]);
         bus.send(&mut outbox);

@@ -142,7 +142,7 @@ impl State {
                 },
                 Action::Publish(record) => self.bus.publish(&mut self.outbox, &Carried::Record(record)),
                 Action::Tell(note) => self.bus.publish(&mut self.outbox, &Carried::Note(note)),
-                Action::Subscribe(topic) => self.bus.subscribe(self.index, topic),
+                Action::Subscribe(topic) => self.bus.subscribe(self.index, &topic),
                 Action::Unsubscribe(topic) => self.bus.unsubscribe(self.index, &topic),
                 Action::Stopped => self.is_stopped = true,
             }
