@@ -15,6 +15,8 @@ pub(crate) struct World {
     seq: u64,
     answers: Vec<(Ticket, Answer)>,
     flushes: Vec<(ConnId, u64)>,
+    /// Where frames are encoded, as a shard does: in a buffer that is there.
+    frames: Vec<u8>,
     /// What has been sent, so that nothing of it is left out.
     pub(crate) bytes: usize,
     /// Frames stay in the outboxes until this is called for.
@@ -37,6 +39,7 @@ impl World {
             seq: 0,
             answers: Vec::new(),
             flushes: Vec::new(),
+            frames: Vec::new(),
             bytes: 0,
             keeps: false,
         };
@@ -76,13 +79,15 @@ impl World {
     }
 
     fn step(&mut self, event: Event) {
-        let Self { server, seq, answers, flushes, bytes, .. } = self;
+        let Self { server, seq, answers, flushes, bytes, frames, .. } = self;
         server.handle(Instant::from_nanos(self.now_ns), event);
         while let Some(action) = server.poll_action() {
             #[allow(clippy::wildcard_enum_match_arm, reason = "nothing else happens in these worlds")]
             match action {
                 Action::Send { to, frame } => {
-                    *bytes += websocket::encode(&frame).len();
+                    frames.clear();
+                    websocket::encode(&frame, frames);
+                    *bytes += frames.len();
                     let payload_bytes = frame.payload().len() as u64;
                     flushes.extend(to.iter().map(|conn| (*conn, payload_bytes)));
                 }

@@ -3,13 +3,14 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use switchboard_engine::{Carried, Topic};
-use tokio::sync::Notify;
+
+use super::doorbell::Doorbell;
 
 /// The most shards that one node has: the subscribers of a topic are a set of 64 bits.
 pub const SHARD_LIMIT: usize = 64;
@@ -23,22 +24,28 @@ const GATHERED_LIMIT: usize = 256;
 /// push to that shard's users is lost.
 #[derive(Debug)]
 pub struct Bus {
-    subscribers: RwLock<HashMap<Topic, u64>>,
+    /// Who is interested in what, once for each shard that publishes: what all of them looked at for each message would be in
+    /// none of their caches.
+    subscribers: Vec<Mutex<Subscribers>>,
     queues: Vec<Arc<Queue>>,
     queue_records: usize,
     dropped: AtomicU64,
 }
 
+/// The shards that are interested in a topic, as bits.
+type Subscribers = HashMap<Topic, u64>;
+
 /// What is on its way to one shard.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Queue {
     records: Mutex<VecDeque<Carried>>,
-    arrived: Notify,
+    /// Of the shard, if one waits for them.
+    bell: Option<Arc<Doorbell>>,
 }
 
 impl Queue {
     fn records(&self) -> MutexGuard<'_, VecDeque<Carried>> {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.records)
     }
 }
 
@@ -47,22 +54,12 @@ impl Queue {
 pub struct Inbox(Arc<Queue>);
 
 impl Inbox {
-    /// Moves what has come to `into`, up to so many records.
-    pub fn take(&self, into: &mut Vec<Carried>, limit: usize) {
+    /// Moves what has come to `into`, up to so many records. Whether there are more.
+    pub fn take(&self, into: &mut Vec<Carried>, limit: usize) -> bool {
         let mut records = self.0.records();
         let some = records.len().min(limit);
         into.extend(records.drain(..some));
-    }
-
-    /// Waits until something has come, and takes it. Nothing is lost if the future is dropped.
-    pub async fn receive(&self, into: &mut Vec<Carried>, limit: usize) {
-        loop {
-            self.take(into, limit);
-            if !into.is_empty() {
-                return;
-            }
-            self.0.arrived.notified().await;
-        }
+        !records.is_empty()
     }
 }
 
@@ -84,12 +81,22 @@ impl Outbox {
 
 impl Bus {
     /// A bus with a queue of so many records, at least 1, to each of so many shards, at most [`SHARD_LIMIT`];
-    /// and the receiving ends in the shards' order.
+    /// and the receiving ends in the shards' order, which are to be looked at again and again.
     #[must_use]
     pub fn new(shards: usize, queue_records: usize) -> (Self, Vec<Inbox>) {
-        let queues: Vec<Arc<Queue>> = (0..shards.min(SHARD_LIMIT)).map(|_| Arc::default()).collect();
+        Self::with_bells(std::iter::repeat_n(None, shards), queue_records)
+    }
+
+    /// The same for the shards with these bells, which are rung when something has come.
+    pub(super) fn with_bells(
+        bells: impl Iterator<Item = Option<Arc<Doorbell>>>,
+        queue_records: usize,
+    ) -> (Self, Vec<Inbox>) {
+        let queue = |bell| Arc::new(Queue { records: Mutex::default(), bell });
+        let queues: Vec<Arc<Queue>> = bells.take(SHARD_LIMIT).map(queue).collect();
         let inboxes = queues.iter().map(|queue| Inbox(Arc::clone(queue))).collect();
-        (Self { subscribers: RwLock::default(), queues, queue_records, dropped: AtomicU64::new(0) }, inboxes)
+        let subscribers = queues.iter().map(|_| Mutex::default()).collect();
+        (Self { subscribers, queues, queue_records, dropped: AtomicU64::new(0) }, inboxes)
     }
 
     /// Where a shard gathers what it publishes.
@@ -99,18 +106,21 @@ impl Bus {
     }
 
     /// A shard is to receive what others publish under a topic from now on.
-    pub fn subscribe(&self, shard: usize, topic: Topic) {
-        let mut subscribers = self.subscribers.write().unwrap_or_else(PoisonError::into_inner);
-        *subscribers.entry(topic).or_default() |= bit(shard);
+    pub fn subscribe(&self, shard: usize, topic: &Topic) {
+        for subscribers in &self.subscribers {
+            *lock(subscribers).entry(topic.clone()).or_default() |= bit(shard);
+        }
     }
 
     /// Undoes [`subscribe`](Self::subscribe). What was published before may still come.
     pub fn unsubscribe(&self, shard: usize, topic: &Topic) {
-        let mut subscribers = self.subscribers.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shards) = subscribers.get_mut(topic) {
-            *shards &= !bit(shard);
-            if *shards == 0 {
-                subscribers.remove(topic);
+        for subscribers in &self.subscribers {
+            let mut subscribers = lock(subscribers);
+            if let Some(shards) = subscribers.get_mut(topic) {
+                *shards &= !bit(shard);
+                if *shards == 0 {
+                    subscribers.remove(topic);
+                }
             }
         }
     }
@@ -118,14 +128,14 @@ impl Bus {
     /// Gathers a record or note of a shard for every other shard that is subscribed to its topic; for every other one if
     /// that is [`Topic::Everyone`]. Records of one shard keep their order.
     pub fn publish(&self, outbox: &mut Outbox, carried: &Carried) {
+        let from = outbox.from;
         let interested = match carried.topic() {
             Topic::Everyone => u64::MAX,
             topic @ (Topic::User(_) | Topic::Group(_) | Topic::Presence(_)) => {
-                let subscribers = self.subscribers.read().unwrap_or_else(PoisonError::into_inner);
-                subscribers.get(topic).copied().unwrap_or_default()
+                let subscribers = self.subscribers.get(from).map(lock);
+                subscribers.and_then(|subscribers| subscribers.get(topic).copied()).unwrap_or_default()
             }
         };
-        let from = outbox.from;
         let others = outbox.by_shard.iter_mut().enumerate().filter(|(shard, _)| *shard != from);
         for (_, gathered) in others.filter(|(shard, _)| interested & bit(*shard) != 0) {
             gathered.push(carried.clone());
@@ -136,7 +146,7 @@ impl Bus {
         }
     }
 
-    /// Queues what was gathered, and wakes the shards that had nothing to do.
+    /// Queues what was gathered, and rings for the shards that had nothing queued.
     pub fn send(&self, outbox: &mut Outbox) {
         if outbox.is_empty() {
             return;
@@ -152,8 +162,8 @@ impl Bus {
             let dropped = gathered.len().saturating_sub(room);
             records.extend(gathered.drain(..).take(room));
             drop(records);
-            if was_empty {
-                queue.arrived.notify_one();
+            if let Some(bell) = queue.bell.as_ref().filter(|_| was_empty) {
+                bell.ring();
             }
             if dropped > 0 && self.dropped.fetch_add(dropped as u64, Ordering::Relaxed) == 0 {
                 tracing::warn!("a shard's bus queue is full: live deliveries to it are dropped and counted");
@@ -166,6 +176,10 @@ impl Bus {
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn bit(shard: usize) -> u64 {
@@ -194,8 +208,8 @@ mod tests {
         let (bus, inboxes) = Bus::new(3, 8);
         let mut outbox = bus.outbox(0);
         let topic = Topic::User(UserId::new("alice").unwrap());
-        bus.subscribe(0, topic.clone());
-        bus.subscribe(1, topic.clone());
+        bus.subscribe(0, &topic);
+        bus.subscribe(1, &topic);
         bus.publish(&mut outbox, &record(topic.clone()));
         assert_eq!(inboxes.iter().map(|inbox| received(inbox).len()).collect::<Vec<_>>(), [0, 0, 0]);
         bus.send(&mut outbox);
@@ -230,22 +244,35 @@ mod tests {
         assert_eq!(inboxes.get(1).map(|inbox| received(inbox).len()), Some(GATHERED_LIMIT));
     }
 
-    #[tokio::test]
-    async fn who_waits_is_woken_and_takes_no_more_than_it_wants() {
+    #[test]
+    fn who_takes_no_more_than_it_wants_is_told_that_there_is_more() {
         let (bus, inboxes) = Bus::new(2, 10);
         let inbox = inboxes.get(1).unwrap();
         let mut outbox = bus.outbox(0);
         let mut records = Vec::new();
-        let publish = async {
-            for _ in 0..3 {
-                bus.publish(&mut outbox, &record(Topic::Everyone));
-            }
-            bus.send(&mut outbox);
-        };
-        tokio::join!(inbox.receive(&mut records, 2), publish);
+        for _ in 0..3 {
+            bus.publish(&mut outbox, &record(Topic::Everyone));
+        }
+        bus.send(&mut outbox);
+        assert!(inbox.take(&mut records, 2));
         assert_eq!(records.len(), 2);
-        records.clear();
-        inbox.receive(&mut records, 2).await;
-        assert_eq!(records.len(), 1);
+        assert!(!inbox.take(&mut records, 2));
+        assert_eq!(records.len(), 3);
+    }
+
+    #[test]
+    fn a_shard_is_rung_for_once_until_it_has_looked() {
+        let poll = mio::Poll::new().unwrap();
+        let bell = Arc::new(Doorbell::new(poll.registry()).unwrap());
+        let (bus, inboxes) = Bus::with_bells([None, Some(Arc::clone(&bell))].into_iter(), 10);
+        let mut outbox = bus.outbox(0);
+        let mut send = || {
+            bus.publish(&mut outbox, &record(Topic::Everyone));
+            bus.send(&mut outbox);
+            bell.answer()
+        };
+        assert_eq!([send(), send()], [true, false]);
+        assert_eq!(inboxes.get(1).map(|inbox| received(inbox).len()), Some(2));
+        assert!(send());
     }
 }

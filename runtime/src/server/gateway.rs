@@ -20,11 +20,11 @@ use hyper_util::{
 use switchboard_engine::{Protocol, UserId};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc, watch},
+    sync::{Semaphore, watch},
 };
 
 use super::{
-    shard::{NewConnection, Place, ShardDoor},
+    shard::{Mailbox, NewConnection, Place, ShardDoor},
     write_timeout::WriteTimeout,
 };
 
@@ -45,7 +45,7 @@ pub(super) struct Full;
 #[derive(Debug)]
 pub(super) struct Seat {
     place: Place,
-    shard: mpsc::Sender<NewConnection>,
+    shard: Arc<Mailbox>,
 }
 
 impl Shards {
@@ -60,7 +60,7 @@ impl Shards {
         let count = u64::try_from(self.doors.len()).unwrap_or(1).max(1);
         let index = usize::try_from(hash % count).unwrap_or_default();
         let shard = self.doors.get(index).ok_or(Full)?;
-        Ok(Seat { place: shard.place().ok_or(Full)?, shard: shard.connections() })
+        Ok(Seat { place: shard.place().ok_or(Full)?, shard: shard.mailbox() })
     }
 
     /// How many connections there are.
@@ -169,8 +169,7 @@ pub(super) async fn hand_over(
     };
     match taken {
         Ok((stream, read_ahead)) => {
-            // A shard that has ended takes nothing more, and the socket closes.
-            let _ = shard.send(NewConnection { stream, user, protocol, read_ahead, place }).await;
+            shard.connect(NewConnection { stream, user, protocol, read_ahead, place });
         }
         Err(error) => tracing::warn!(%user, %error, "cannot take over a connection"),
     }

@@ -8,6 +8,7 @@
 //! | `media` | the files |
 
 pub mod bus;
+mod doorbell;
 mod gateway;
 mod http;
 mod shard;
@@ -25,13 +26,13 @@ use self::{
     bus::Bus,
     gateway::{Handshakes, Shards},
     http::Site,
-    shard::{Mail, ShardParts, ShardThread},
+    shard::{Mailbox, Reception, ShardParts, ShardThread},
 };
 use crate::{
     clock::Clock,
     config::{AuthMode, Config},
     media::{MediaOptions, MediaStore},
-    store::{Completions, DataFolder, OpenError, Store, StoreEvent, StoreOptions},
+    store::{Completions, DataFolder, OpenError, Store, StoreOptions},
 };
 
 /// Why a server could not start, or stopped by itself.
@@ -103,14 +104,19 @@ impl Server {
             .and_then(TcpListener::from_std)
             .map_err(|source| ServerError::Listen { address, source })?;
         let count = usize::from(config.shards.max(1));
-        let (senders, store_events): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
-        let store = Store::open(&folder, &store_options(config, count), count, sink(&senders))?;
-        let media = MediaStore::open(&folder, &media_options(config, count), count, sink(&senders))?;
-        let (bus, inboxes) = Bus::new(count, to_usize(config.bus.queue_records));
+        let receptions: Vec<Reception> = (0..count)
+            .map(|_| Reception::new())
+            .collect::<io::Result<_>>()
+            .map_err(|source| ServerError::System { doing: "have a shard wait for sockets", source })?;
+        let mailboxes: Vec<_> = receptions.iter().map(|reception| Arc::clone(&reception.mailbox)).collect();
+        let store = Store::open(&folder, &store_options(config, count), count, sink(&mailboxes))?;
+        let media = MediaStore::open(&folder, &media_options(config, count), count, sink(&mailboxes))?;
+        let bells = mailboxes.iter().map(|mailbox| Some(Arc::clone(mailbox.bell())));
+        let (bus, inboxes) = Bus::with_bells(bells, to_usize(config.bus.queue_records));
         let (bus, clock) = (Arc::new(bus), Clock::start());
         let (ended_sender, ended) = mpsc::channel(count);
         let (mut doors, mut shards) = (Vec::new(), Vec::new());
-        for (index, (store_events, inbox)) in store_events.into_iter().zip(inboxes).enumerate() {
+        for (index, (reception, inbox)) in receptions.into_iter().zip(inboxes).enumerate() {
             let parts = ShardParts {
                 index,
                 config: config.engine(),
@@ -122,8 +128,7 @@ impl Server {
                 media: media.handle(),
                 bus: Arc::clone(&bus),
             };
-            let mail = Mail { inbox, store_events };
-            let (door, thread) = shard::start(parts, mail, ended_sender.clone())
+            let (door, thread) = shard::start(parts, reception, inbox, ended_sender.clone())
                 .map_err(|source| ServerError::System { doing: "start a shard's thread", source })?;
             doors.push(door);
             shards.push(thread);
@@ -163,7 +168,7 @@ impl Server {
     /// # Errors
     /// If a shard failed. The others are stopped in order all the same.
     pub async fn run(self) -> Result<(), ServerError> {
-        let Self { listener, site, handshakes, shutdown_timeout, store, media, mut shards, mut ended, stop } =
+        let Self { listener, site, handshakes, shutdown_timeout, store, media, shards, mut ended, stop } =
             self;
         let routes = http::routes(site);
         let mut failed = None;
@@ -172,7 +177,7 @@ impl Server {
             shard = ended.recv() => failed = shard,
         }
         stop.send_replace(true);
-        shards.iter_mut().for_each(ShardThread::stop);
+        shards.iter().for_each(ShardThread::stop);
         let mut running = shards.len() - usize::from(failed.is_some());
         let all_ended = async {
             while running > 0 && ended.recv().await.is_some() {
@@ -202,11 +207,13 @@ impl Server {
 }
 
 /// The way from a store to the shards. What is on it is bounded by what the engines have outstanding.
-fn sink(shards: &[mpsc::UnboundedSender<StoreEvent>]) -> Box<dyn Completions> {
-    let shards = shards.to_vec();
+fn sink(mailboxes: &[Arc<Mailbox>]) -> Box<dyn Completions> {
+    let mailboxes = mailboxes.to_vec();
     Box::new(move |shard: usize, event| {
         // A shard that has ended waits for nothing.
-        let _ = shards.get(shard).map(|shard| shard.send(event));
+        if let Some(mailbox) = mailboxes.get(shard) {
+            mailbox.store_event(event);
+        }
     })
 }
 

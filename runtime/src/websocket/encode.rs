@@ -1,50 +1,43 @@
 //! From what the engine sends to the bytes on the wire.
 
-use bytes::Bytes;
 use fastwebsockets::{OpCode, Payload};
 use switchboard_engine::{CloseReason, Frame};
 
 /// Two bytes, and eight of a 64-bit length; servers do not mask (RFC 6455 sections 5.1 and 5.2).
 const HEADER_LIMIT_BYTES: usize = 10;
 
-/// Gives header and payload of one unfragmented, unmasked frame, ready to be written to every recipient.
-///
-/// The result owns exactly the bytes of the frame: the payload is copied once, however many receive it.
-#[must_use]
-pub fn encode(frame: &Frame) -> Bytes {
+/// Appends header and payload of one unfragmented, unmasked frame, ready to be written to every recipient.
+pub fn encode(frame: &Frame, out: &mut Vec<u8>) {
     let opcode = match frame {
         Frame::Message(_) => OpCode::Binary,
         Frame::Ping(_) => OpCode::Ping,
         Frame::Pong(_) => OpCode::Pong,
     };
-    encode_payload(opcode, frame.payload())
+    encode_payload(opcode, frame.payload(), out);
 }
 
-/// Gives the close frame with the reason's code and text (RFC 6455 section 5.5.1).
-#[must_use]
-pub fn encode_close(reason: CloseReason) -> Bytes {
+/// Appends the close frame with the reason's code and text (RFC 6455 section 5.5.1).
+pub fn encode_close(reason: CloseReason, out: &mut Vec<u8>) {
     let mut payload = reason.code().to_be_bytes().to_vec();
     payload.extend_from_slice(reason.text().as_bytes());
-    encode_payload(OpCode::Close, &payload)
+    encode_payload(OpCode::Close, &payload, out);
 }
 
-/// Gives the close frame that answers a client's: with the client's code, which RFC 6455 section 5.5.1 calls
+/// Appends the close frame that answers a client's: with the client's code, which RFC 6455 section 5.5.1 calls
 /// typical, or that of a normal end (1000) if the client gave none. Its text is not repeated.
-#[must_use]
-pub fn encode_close_answer(code: Option<u16>) -> Bytes {
-    encode_payload(OpCode::Close, &code.unwrap_or(CloseReason::PeerClosed.code()).to_be_bytes())
+pub fn encode_close_answer(code: Option<u16>, out: &mut Vec<u8>) {
+    encode_payload(OpCode::Close, &code.unwrap_or(CloseReason::PeerClosed.code()).to_be_bytes(), out);
 }
 
-fn encode_payload(opcode: OpCode, payload: &[u8]) -> Bytes {
+fn encode_payload(opcode: OpCode, payload: &[u8], out: &mut Vec<u8>) {
     // RFC 6455 section 5.5; the engine promises it, and a test holds for every CloseReason.
     debug_assert!(!is_control(opcode) || payload.len() <= 125, "a control frame of {} bytes", payload.len());
     let mut header = [0; HEADER_LIMIT_BYTES];
     let header_len =
         fastwebsockets::Frame::new(true, opcode, None, Payload::Borrowed(payload)).fmt_head(&mut header);
-    let mut bytes = Vec::with_capacity(header_len.saturating_add(payload.len()));
-    bytes.extend(header.iter().take(header_len));
-    bytes.extend_from_slice(payload);
-    Bytes::from(bytes)
+    out.reserve(header_len.saturating_add(payload.len()));
+    out.extend_from_slice(header.get(..header_len).unwrap_or_default());
+    out.extend_from_slice(payload);
 }
 
 const fn is_control(opcode: OpCode) -> bool {

@@ -253,10 +253,14 @@ impl Spec {
         }
     }
 
-    /// An application has been told all that its session has heard.
-    pub(crate) fn told_all(&mut self, client: u16) {
+    /// An application has been told all that its session has heard. One that `listens` no more, as it has said goodbye, goes
+    /// by what it hears the next time.
+    pub(crate) fn told_all(&mut self, client: u16, listens: bool) {
         if !self.is_on {
             return;
+        }
+        if !listens {
+            return self.app(client).delays.retain(|_, told| *told);
         }
         let untold = self.app(client).delays.iter().find(|(_, told)| !**told).map(|(id, _)| *id);
         if let Some(id) = untold {

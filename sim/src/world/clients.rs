@@ -250,17 +250,13 @@ impl<T: Sut> World<'_, T> {
         self.spec.hears(key, &frame, &self.check);
         let now = self.client_now();
         if self.devices[client.index()].app.is_some() {
-            // Who says goodbye listens to nothing any more.
             let listens = self.is_connected(client);
             self.app_event(client, link, |link| match frame {
                 Frame::Message(message) => ClientEvent::Received { link, message },
                 Frame::Ping(payload) | Frame::Pong(payload) => ClientEvent::Pinged { link, payload },
             });
             self.pump_app(client);
-            if listens {
-                self.spec.told_all(client.0);
-            }
-            return;
+            return self.spec.told_all(client.0, listens);
         }
         match &mut self.devices[client.index()].engine {
             None => {

@@ -160,7 +160,7 @@ impl Runtime {
 
 impl Side for Runtime {
     fn subscribe(&mut self, shard: usize, topic: Topic) {
-        self.bus.subscribe(shard, topic);
+        self.bus.subscribe(shard, &topic);
     }
 
     fn unsubscribe(&mut self, shard: usize, topic: &Topic) {

@@ -1,169 +1,140 @@
-//! The task of one connection: it waits for its socket, and for nothing else.
+//! From a connection's socket to the engine: what has come is read, cut into messages, and told.
 
-use std::{
-    io,
-    pin::Pin,
-    rc::Rc,
-    task::{Context, Poll, ready},
-};
+use std::io;
 
+use mio::{Registry, Token, event, net::TcpStream};
 use switchboard_engine::{ConnId, Event, PeerFault};
-use tokio::{
-    io::{AsyncRead as _, ReadBuf},
-    net::{TcpStream, tcp::OwnedReadHalf},
-};
 
-use super::{NewConnection, Place, Shard, socket::Ending, state::State};
-use crate::websocket::{Decoder, Incoming};
+use super::{mailbox::NewConnection, socket::Ending, state::State};
+use crate::websocket::Incoming;
 
-/// Starts the task of a new connection.
-pub(super) fn open(shard: &Rc<Shard>, new: NewConnection) {
-    let NewConnection { stream, user, protocol, read_ahead, place } = new;
-    let stream = match TcpStream::from_std(stream) {
-        Ok(stream) => stream,
-        Err(error) => return tracing::warn!(%error, "cannot take over a connection"),
-    };
-    let (read, write) = stream.into_split();
-    let mut state = shard.state();
-    // The gateway has counted the places, so there is a slot.
-    let Some(conn) = state.add(write) else { return };
-    tracing::debug!(%conn, %user, ?protocol, "connected");
-    state.handle(Event::Connected { conn, user, protocol });
-    let mut connection =
-        Connection { shard: Rc::clone(shard), conn, read, decoder: Decoder::default(), place: Some(place) };
-    if !read_ahead.is_empty() {
-        connection.arrived(&mut state, &mut read_ahead.to_vec());
-    }
-    shard.after(&mut state);
-    drop(state);
-    tokio::task::spawn_local(connection);
-}
-
-/// The reading side of one connection, and the whole of what its task keeps: there is one for each idle
-/// connection, so it is a future written by hand, which holds nothing twice.
-struct Connection {
-    shard: Rc<Shard>,
-    conn: ConnId,
-    read: OwnedReadHalf,
-    decoder: Decoder,
-    /// Until it is over.
-    place: Option<Place>,
-}
-
-impl Future for Connection {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        while ready!(self.turn(context)) {}
-        let shard = Rc::clone(&self.shard);
-        let mut state = shard.state();
-        state.receiving_bytes -= self.decoder.pending_bytes();
-        if let Some(place) = self.place.take() {
-            state.remove(self.conn, place);
+impl State {
+    /// Takes a new connection.
+    pub(super) fn open(&mut self, registry: &Registry, new: NewConnection) {
+        let NewConnection { stream, user, protocol, read_ahead, place } = new;
+        let limit = self.limits().connections;
+        // The gateway has counted the places, so there is a slot.
+        let Some(socket) = self.sockets.insert(TcpStream::from_std(stream), place, limit) else { return };
+        let conn = socket.id;
+        if let Err(error) = socket.register(registry) {
+            tracing::warn!(%error, "cannot take over a connection");
+            drop(self.sockets.remove(conn));
+            return;
         }
-        shard.after(&mut state);
-        Poll::Ready(())
+        tracing::debug!(%conn, %user, ?protocol, "connected");
+        self.handle(Event::Connected { conn, user, protocol });
+        if !read_ahead.is_empty() {
+            self.arrived(conn, &mut read_ahead.to_vec());
+        }
     }
-}
 
-impl Connection {
-    /// Waits until something can be read, or written of what waits, and does it. False when it is over.
-    fn turn(&mut self, context: &mut Context<'_>) -> Poll<bool> {
-        let shard = Rc::clone(&self.shard);
-        let mut state = shard.state();
-        let Some(socket) = state.socket(self.conn) else { return Poll::Ready(false) };
+    /// Does what a socket allows: writes what waits, reads what has come.
+    pub(super) fn ready(&mut self, event: &event::Event) {
+        let Token(slot) = event.token();
+        // Whose slot is taken again has one look at its socket for nothing.
+        let Some(socket) = self.sockets.at(slot) else { return };
+        let conn = socket.id;
+        let is_broken = event.is_error() || event.is_write_closed();
+        socket.read_closed |= is_broken || event.is_read_closed();
+        let may_read = (event.is_readable() || socket.read_closed) && !socket.read_again;
+        if socket.is_blocked() && (is_broken || event.is_writable()) {
+            self.write_backlog(conn);
+        }
+        if may_read {
+            self.read(conn);
+        }
+    }
+
+    /// Reads once, as much as the buffer takes: a peer that sends without end gets its turn with the others.
+    pub(super) fn read(&mut self, conn: ConnId) {
+        let Some(socket) = self.sockets.get_mut(conn) else { return };
+        socket.read_again = false;
         if socket.is_over() {
-            return Poll::Ready(false);
+            return;
         }
-        if !socket.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
-            socket.waker = Some(context.waker().clone());
-        }
-        if socket.blocked {
-            match socket.stream().as_ref().poll_write_ready(context) {
-                Poll::Ready(Ok(())) => {
-                    socket.blocked = false;
-                    state.write(self.conn);
-                    shard.after(&mut state);
-                    return Poll::Ready(true);
-                }
-                Poll::Ready(Err(_)) => return Poll::Ready(false),
-                Poll::Pending => {}
+        let mut buffer = std::mem::take(&mut self.buffer);
+        match socket.read(&mut buffer) {
+            Ok(0) => self.end(conn),
+            Ok(read) => {
+                let rest = buffer.len() - read;
+                self.arrived(conn, buffer.get_mut(..read).unwrap_or_default());
+                self.go_on(conn, rest == 0);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.go_on(conn, true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => {
+                tracing::debug!(%conn, %error, "cannot read from a connection");
+                self.end(conn);
             }
         }
-        let mut buffer = state.take_buffer();
-        let read = self.poll_read(context, &mut state, &mut buffer);
-        state.return_buffer(buffer);
-        shard.after(&mut state);
-        read
+        self.buffer = buffer;
     }
 
-    fn poll_read(&mut self, context: &mut Context<'_>, state: &mut State, buffer: &mut [u8]) -> Poll<bool> {
-        let mut read = ReadBuf::new(buffer);
-        match ready!(Pin::new(&mut self.read).poll_read(context, &mut read)) {
-            Ok(()) if read.filled().is_empty() => Poll::Ready(false),
-            Ok(()) => {
-                self.arrived(state, read.filled_mut());
-                Poll::Ready(true)
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Poll::Ready(true),
-            Err(error) => {
-                tracing::debug!(conn = %self.conn, %error, "cannot read from a connection");
-                Poll::Ready(false)
-            }
+    /// A read that has not filled the buffer has taken all there was, and an event will tell of what comes; but for the end, of
+    /// which an event has told already.
+    fn go_on(&mut self, conn: ConnId, is_more: bool) {
+        if let Some(socket) = self.sockets.get_mut(conn)
+            && (is_more || socket.read_closed)
+        {
+            socket.read_again = true;
+            self.read_again.push(conn);
         }
     }
 
     /// Hands the messages in what has arrived to the engine.
-    fn arrived(&mut self, state: &mut State, mut bytes: &mut [u8]) {
-        let (conn, limit) = (self.conn, state.message_limit_bytes());
-        let before = self.decoder.pending_bytes();
+    fn arrived(&mut self, conn: ConnId, mut bytes: &mut [u8]) {
+        let limit = self.limits().message_bytes;
+        let Some(socket) = self.sockets.get_mut(conn) else { return };
+        let mut decoder = std::mem::take(&mut socket.decoder);
+        let before = decoder.pending_bytes();
         loop {
-            let incoming = self.decoder.next(&mut bytes, limit);
-            if !self.is_open(state) {
+            let incoming = decoder.next(&mut bytes, limit);
+            let Some(socket) = self.sockets.get_mut(conn) else { return };
+            if socket.ending != Ending::Open {
                 // The engine is done with the peer: only its close frame still matters.
                 match incoming {
-                    Ok(Some(Incoming::Close(_))) => self.peer_closed(state),
+                    Ok(Some(Incoming::Close(_))) => self.peer_closed(conn),
                     Ok(Some(Incoming::Message(_) | Incoming::Ping(_) | Incoming::Pong(_))) => continue,
                     Ok(None) | Err(_) => {}
                 }
                 break;
             }
             match incoming {
-                Ok(Some(Incoming::Message(message))) => state.handle(Event::Received { conn, message }),
-                Ok(Some(Incoming::Ping(payload))) => state.handle(Event::Ping { conn, payload }),
-                Ok(Some(Incoming::Pong(payload))) => state.handle(Event::Pong { conn, payload }),
+                Ok(Some(Incoming::Message(message))) => self.handle(Event::Received { conn, message }),
+                Ok(Some(Incoming::Ping(payload))) => self.handle(Event::Ping { conn, payload }),
+                Ok(Some(Incoming::Pong(payload))) => self.handle(Event::Pong { conn, payload }),
                 Ok(Some(Incoming::Close(close))) => {
-                    if let Some(socket) = state.socket(conn) {
-                        socket.peer_code = close.map(|close| close.code);
-                    }
-                    state.handle(Event::PeerClosed { conn });
+                    socket.peer_code = close.map(|close| close.code);
+                    self.handle(Event::PeerClosed { conn });
                     break;
                 }
                 Ok(None) => break,
                 Err(fault) => {
-                    state.handle(Event::Misbehaved { conn, fault });
+                    self.handle(Event::Misbehaved { conn, fault });
                     break;
                 }
             }
         }
-        state.receiving_bytes = state.receiving_bytes - before + self.decoder.pending_bytes();
-        if state.receiving_bytes > state.receive_budget_bytes && self.decoder.pending_bytes() > 0 {
-            state.receiving_bytes -= self.decoder.pending_bytes();
-            self.decoder.finish();
-            state.handle(Event::Misbehaved { conn, fault: PeerFault::ReceiveBudget });
+        self.receiving_bytes = self.receiving_bytes - before + decoder.pending_bytes();
+        let is_beyond = self.receiving_bytes > self.receive_budget_bytes && decoder.pending_bytes() > 0;
+        if is_beyond {
+            self.receiving_bytes -= decoder.pending_bytes();
+            decoder.finish();
+        }
+        if let Some(socket) = self.sockets.get_mut(conn) {
+            socket.decoder = decoder;
+        }
+        if is_beyond {
+            self.handle(Event::Misbehaved { conn, fault: PeerFault::ReceiveBudget });
         }
     }
 
-    fn is_open(&self, state: &mut State) -> bool {
-        state.socket(self.conn).is_some_and(|socket| socket.ending == Ending::Open)
-    }
-
-    fn peer_closed(&self, state: &mut State) {
-        if let Some(socket) = state.socket(self.conn)
+    fn peer_closed(&mut self, conn: ConnId) {
+        if let Some(socket) = self.sockets.get_mut(conn)
             && socket.ending == Ending::Closing
         {
             socket.ending = Ending::Closed;
-            socket.wake();
+            self.check_end(conn);
         }
     }
 }

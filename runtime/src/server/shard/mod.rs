@@ -1,26 +1,27 @@
 //! A shard: one thread with its own engine, connections and timers.
 //!
 //! ```text
-//!             readable                        handle          poll_action
-//!   socket ─────────────► connection task ──────────► engine ─────────────► outboxes ──┐
-//!   gateway, store, bus ► mailbox task ─────────────►   │                              │ end of the turn
-//!   deadline ───────────► timer task ───────────────►   └► store, files, bus           ▼
-//!   socket ◄─────────────────────────────────────────────────────────────────── flush task
+//!             readable                       handle          poll_action
+//!   socket ───────────► read, cut ───────────────────► engine ─────────────► frames ───┐
+//!   gateway, store, bus ► mailbox, inbox ────────────►   │                             │ end of the turn
+//!   deadline ────────────────────────────────────────►   └► store, files, bus          ▼
+//!   socket ◄─────────────────────────────────────────────────────────────── one write for each
 //! ```
 //!
-//! All tasks of a shard run on one thread and share one [`State`], so between a frame's arrival and its
-//! recipients' outboxes there is no channel, lock or task switch. The flush task runs after the tasks that
-//! are ready in the same turn: frames that they have for one connection leave in one system call.
+//! The thread is a loop of turns ([`Turns`]): it waits until something has come, does all of it, and writes. There is no task, and
+//! between a frame's arrival and its recipients no channel, lock or wake-up. What a turn has for one connection leaves in one
+//! system call.
 
 mod connection;
+mod frames;
+mod mailbox;
 mod socket;
 mod sockets;
 mod state;
+mod turn;
 
 use std::{
-    cell::{RefCell, RefMut},
     io,
-    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -29,20 +30,15 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use switchboard_engine::{Event, Instant, Protocol, Server, ServerConfig, UserId};
-use tokio::sync::{Notify, mpsc, oneshot};
+use mio::Poll;
+use switchboard_engine::{Server, ServerConfig};
+use tokio::sync::mpsc;
 
-use self::state::State;
+pub(crate) use self::mailbox::{Mailbox, NewConnection};
+use self::{state::State, turn::Turns};
 use super::bus::{Bus, Inbox};
 use crate::clock::Clock;
-use crate::store::{StoreEvent, StoreHandle};
-
-/// Events that the mailbox task takes at a time before the others get their turn.
-const MAIL_PER_TURN: usize = 256;
-
-/// Connections on their way from the gateway to one shard.
-const HANDOVER_QUEUE: usize = 1024;
+use crate::store::StoreHandle;
 
 /// What a shard is made of.
 pub(crate) struct ShardParts {
@@ -58,28 +54,23 @@ pub(crate) struct ShardParts {
     pub(crate) bus: Arc<Bus>,
 }
 
-/// What comes to a shard from other threads, besides connections.
+/// What a shard waits with, and where others leave what is for it; there before the shard is.
 #[derive(Debug)]
-pub(crate) struct Mail {
-    pub(crate) inbox: Inbox,
-    pub(crate) store_events: mpsc::UnboundedReceiver<StoreEvent>,
+pub(crate) struct Reception {
+    poll: Poll,
+    pub(crate) mailbox: Arc<Mailbox>,
 }
 
-/// A WebSocket connection fresh from its handshake.
-#[derive(Debug)]
-pub(crate) struct NewConnection {
-    pub(crate) stream: std::net::TcpStream,
-    pub(crate) user: UserId,
-    /// What was agreed on in the handshake.
-    pub(crate) protocol: Protocol,
-    /// What was read together with the handshake's request.
-    pub(crate) read_ahead: Bytes,
-    /// Counts it among the shard's connections until it is gone.
-    pub(crate) place: Place,
+impl Reception {
+    pub(crate) fn new() -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let mailbox = Arc::new(Mailbox::new(poll.registry())?);
+        Ok(Self { poll, mailbox })
+    }
 }
 
 /// A connection's place among those that its shard may have; given back when it is dropped.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Place {
     taken: Arc<AtomicU32>,
 }
@@ -93,7 +84,7 @@ impl Drop for Place {
 /// The way for new connections to a running shard.
 #[derive(Debug)]
 pub(crate) struct ShardDoor {
-    connections: mpsc::Sender<NewConnection>,
+    mailbox: Arc<Mailbox>,
     taken: Arc<AtomicU32>,
     limit: u32,
 }
@@ -106,9 +97,9 @@ impl ShardDoor {
         (taken < self.limit).then_some(place)
     }
 
-    /// The way for new connections.
-    pub(crate) fn connections(&self) -> mpsc::Sender<NewConnection> {
-        self.connections.clone()
+    /// Where new connections go.
+    pub(crate) fn mailbox(&self) -> Arc<Mailbox> {
+        Arc::clone(&self.mailbox)
     }
 
     /// How many connections the shard has.
@@ -117,24 +108,28 @@ impl ShardDoor {
     }
 }
 
-/// The thread of a shard.
+/// The thread of a shard. Without it, the shard stops.
 #[derive(Debug)]
 pub(crate) struct ShardThread {
-    stop: Option<oneshot::Sender<()>>,
-    thread: thread::JoinHandle<()>,
+    mailbox: Arc<Mailbox>,
+    thread: Option<thread::JoinHandle<()>>,
 }
 
 impl ShardThread {
     /// Asks the shard to close its connections and end. Its end is reported as any other.
-    pub(crate) fn stop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
-        }
+    pub(crate) fn stop(&self) {
+        self.mailbox.stop();
     }
 
     /// Whether the thread, which must have reported its end, ended without a panic.
-    pub(crate) fn ended_well(self) -> bool {
-        self.thread.join().is_ok()
+    pub(crate) fn ended_well(mut self) -> bool {
+        self.thread.take().is_none_or(|thread| thread.join().is_ok())
+    }
+}
+
+impl Drop for ShardThread {
+    fn drop(&mut self) {
+        self.mailbox.stop();
     }
 }
 
@@ -142,179 +137,45 @@ impl ShardThread {
 /// reason.
 pub(crate) fn start(
     parts: ShardParts,
-    mail: Mail,
+    reception: Reception,
+    inbox: Inbox,
     ended: mpsc::Sender<usize>,
 ) -> io::Result<(ShardDoor, ShardThread)> {
-    let (connections, new_connections) = mpsc::channel(HANDOVER_QUEUE);
-    let (stop, stopped) = oneshot::channel();
+    let Reception { poll, mailbox } = reception;
     let limit = parts.config.limits.connections;
+    let own = Arc::clone(&mailbox);
     let thread = thread::Builder::new().name(format!("shard-{}", parts.index)).spawn(move || {
-        let _ended = Ended { shard: parts.index, report: ended };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .build_local(tokio::runtime::LocalOptions::default());
-        match runtime {
-            Ok(runtime) => runtime.block_on(run(parts, mail, new_connections, stopped)),
-            Err(error) => tracing::error!(%error, "cannot start a shard's event loop"),
-        }
+        let _ended = Ended { shard: parts.index, mailbox: Arc::clone(&own), report: ended };
+        run(parts, poll, own, inbox);
     })?;
-    let door = ShardDoor { connections, taken: Arc::default(), limit };
-    Ok((door, ShardThread { stop: Some(stop), thread }))
+    let door = ShardDoor { mailbox: Arc::clone(&mailbox), taken: Arc::default(), limit };
+    Ok((door, ShardThread { mailbox, thread: Some(thread) }))
 }
 
 /// Reports a shard's end, even that by a panic.
 struct Ended {
     shard: usize,
+    mailbox: Arc<Mailbox>,
     report: mpsc::Sender<usize>,
 }
 
 impl Drop for Ended {
     fn drop(&mut self) {
+        self.mailbox.close();
         let _ = self.report.try_send(self.shard);
     }
 }
 
-/// What the tasks of a shard share.
-struct Shard {
-    state: RefCell<State>,
-    /// There is something to flush.
-    flush: Notify,
-    /// The next deadline has moved nearer.
-    deadline: Notify,
-}
-
-impl Shard {
-    fn state(&self) -> RefMut<'_, State> {
-        self.state.borrow_mut()
-    }
-
-    /// Tells the engine what happened, and does what it asks for.
-    fn handle(&self, event: Event) {
-        let mut state = self.state();
-        state.handle(event);
-        self.after(&mut state);
-    }
-
-    /// Wakes the tasks that the last event has given work.
-    fn after(&self, state: &mut State) {
-        if state.wants_flush() {
-            self.flush.notify_one();
-        }
-        if state.deadline_moved() {
-            self.deadline.notify_one();
-        }
-    }
-}
-
-async fn run(
-    parts: ShardParts,
-    mail: Mail,
-    new_connections: mpsc::Receiver<NewConnection>,
-    stop: oneshot::Receiver<()>,
-) {
+fn run(parts: ShardParts, poll: Poll, mailbox: Arc<Mailbox>, inbox: Inbox) {
     let seed = match getrandom::u64() {
         Ok(seed) => seed,
         Err(error) => return tracing::error!(%error, "cannot have a seed from the operating system"),
     };
     let (index, write_delay) = (parts.index, parts.write_delay);
     let engine = Server::new(parts.config.clone(), seed, parts.clock.now());
-    let shard = Rc::new(Shard {
-        state: RefCell::new(State::new(engine, parts)),
-        flush: Notify::new(),
-        deadline: Notify::new(),
-    });
-    tokio::task::spawn_local(flush(Rc::clone(&shard), write_delay));
-    tokio::task::spawn_local(timer(Rc::clone(&shard)));
-    mailbox(&shard, new_connections, mail, stop).await;
-    shard.state().send();
-    tracing::info!(shard = index, "counted: {}", shard.state().summary());
-}
-
-/// Takes what comes from other threads, until the engine has stopped.
-async fn mailbox(
-    shard: &Rc<Shard>,
-    mut connections: mpsc::Receiver<NewConnection>,
-    mail: Mail,
-    mut stop: oneshot::Receiver<()>,
-) {
-    let Mail { inbox, store_events: mut store } = mail;
-    let mut new_connections = Vec::new();
-    let mut store_events = Vec::new();
-    let mut records = Vec::new();
-    let stopped = shard.state().stopped();
-    let mut stopping = false;
-    loop {
-        tokio::select! {
-            () = stopped.notified() => return,
-            // A sender that is gone stops the shard as well as one that says so.
-            _ = &mut stop, if !stopping => {
-                stopping = true;
-                shard.handle(Event::Shutdown);
-            }
-            n = store.recv_many(&mut store_events, MAIL_PER_TURN), if !store.is_closed() || !store.is_empty() => {
-                if n == 0 { continue }
-                store_events.drain(..).for_each(|event| take_store_event(shard, event));
-            }
-            () = inbox.receive(&mut records, MAIL_PER_TURN) => {
-                records.drain(..).for_each(|record| shard.handle(record.into()));
-            }
-            n = connections.recv_many(&mut new_connections, MAIL_PER_TURN), if !connections.is_closed() || !connections.is_empty() => {
-                if n == 0 { continue }
-                new_connections.drain(..).for_each(|new| connection::open(shard, new));
-            }
-        }
-    }
-}
-
-fn take_store_event(shard: &Shard, event: StoreEvent) {
-    match event {
-        StoreEvent::Answers(answers) => {
-            for (ticket, answer) in answers {
-                shard.handle(Event::Answered { ticket, answer });
-            }
-        }
-        StoreEvent::Directory(changes) => {
-            changes.into_iter().for_each(|change| shard.handle(Event::DirectoryChanged(change)));
-        }
-    }
-}
-
-/// Writes at the end of every turn that has put something into outboxes, or so much later.
-async fn flush(shard: Rc<Shard>, delay: Duration) {
-    loop {
-        shard.flush.notified().await;
-        shard.state().send();
-        if !delay.is_zero() {
-            tokio::time::sleep(delay).await;
-        }
-        let mut state = shard.state();
-        state.flush();
-        // What was written may have led to more.
-        state.send();
-        shard.after(&mut state);
-    }
-}
-
-/// Waits for the engine's next deadline.
-async fn timer(shard: Rc<Shard>) {
-    loop {
-        let (deadline, clock) = shard.state().arm();
-        let due = async {
-            match deadline {
-                Some(at) => tokio::time::sleep_until(clock.system(at)).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = due => {
-                let mut state = shard.state();
-                if deadline.is_some_and(|at: Instant| at <= clock.now()) {
-                    state.handle_timeout();
-                }
-                shard.after(&mut state);
-            }
-            () = shard.deadline.notified() => {}
-        }
+    let state = State::new(engine, parts);
+    match Turns::new(poll, mailbox, inbox, write_delay, state).run() {
+        Ok(state) => tracing::info!(shard = index, "counted: {}", state.summary()),
+        Err(error) => tracing::error!(shard = index, %error, "cannot wait for sockets"),
     }
 }

@@ -1,9 +1,9 @@
 //! The sockets of one shard, by slot; the other half of what makes a `ConnId`.
 
+use mio::net::TcpStream;
 use switchboard_engine::ConnId;
-use tokio::net::tcp::OwnedWriteHalf;
 
-use super::socket::Socket;
+use super::{Place, socket::Socket};
 
 /// The table of sockets. A slot's generation grows whenever the slot becomes free.
 #[derive(Debug, Default)]
@@ -20,7 +20,7 @@ struct Slot {
 
 impl Sockets {
     /// Gives a connection its id, unless all slots up to the limit are taken.
-    pub(super) fn insert(&mut self, stream: OwnedWriteHalf, limit: u32) -> Option<ConnId> {
+    pub(super) fn insert(&mut self, stream: TcpStream, taken: Place, limit: u32) -> Option<&mut Socket> {
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
@@ -31,8 +31,12 @@ impl Sockets {
         };
         let place = self.slots.get_mut(slot as usize)?;
         let id = ConnId::new(slot, place.generation);
-        place.socket = Some(Socket::new(id, stream));
-        Some(id)
+        Some(place.socket.insert(Socket::new(id, stream, taken)))
+    }
+
+    /// The connection that has this slot now.
+    pub(super) fn at(&mut self, slot: usize) -> Option<&mut Socket> {
+        self.slots.get_mut(slot)?.socket.as_mut()
     }
 
     pub(super) fn get_mut(&mut self, id: ConnId) -> Option<&mut Socket> {

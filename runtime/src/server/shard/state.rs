@@ -1,20 +1,19 @@
 //! What one shard knows, and the carrying out of what its engine asks for.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use switchboard_engine::{Action, Carried, CloseReason, ConnId, Event, Instant, Request, Server};
-use tokio::{net::tcp::OwnedWriteHalf, sync::Notify};
 
 use super::{
-    Place, ShardParts,
-    socket::{Queues, Socket},
+    ShardParts,
+    frames::{Counted, Frames},
+    socket::Ending,
     sockets::Sockets,
 };
 use crate::{
     clock::Clock,
     server::bus::{Bus, Outbox},
     store::StoreHandle,
-    websocket,
 };
 
 /// The size of the buffer that all connections of a shard are read into.
@@ -23,22 +22,24 @@ const RECEIVE_BUFFER_BYTES: usize = 64 << 10;
 /// The engine of a shard and what it acts on.
 pub(super) struct State {
     engine: Server,
-    sockets: Sockets,
-    queues: Queues,
-    dirty: Vec<ConnId>,
-    /// Sockets that this turn's flush is at; empty between flushes.
-    flushing: Vec<ConnId>,
+    pub(super) sockets: Sockets,
+    /// What is to be written at the end of the turn.
+    frames: Frames,
+    /// Connections of which more can be read than one turn takes.
+    pub(super) read_again: Vec<ConnId>,
+    /// Connections that are over and not forgotten.
+    over: Vec<ConnId>,
     index: usize,
     clock: Clock,
+    /// The time that everything in this part of the turn happens at.
+    now: Instant,
     store: StoreHandle,
     media: StoreHandle,
-    bus: std::sync::Arc<Bus>,
+    bus: Arc<Bus>,
     /// What this turn has published.
     outbox: Outbox,
-    /// The deadline that the timer task waits for.
-    armed: Option<Instant>,
-    stopped: Rc<Notify>,
-    buffer: Box<[u8]>,
+    pub(super) is_stopped: bool,
+    pub(super) buffer: Box<[u8]>,
     /// Bytes of unfinished messages of all connections, and their limit.
     pub(super) receiving_bytes: usize,
     pub(super) receive_budget_bytes: usize,
@@ -49,70 +50,55 @@ impl State {
         Self {
             engine,
             sockets: Sockets::default(),
-            queues: Queues::default(),
-            dirty: Vec::new(),
-            flushing: Vec::new(),
+            frames: Frames::default(),
+            read_again: Vec::new(),
+            over: Vec::new(),
             index: parts.index,
             clock: parts.clock,
+            now: parts.clock.now(),
             store: parts.store,
             media: parts.media,
             outbox: parts.bus.outbox(parts.index),
             bus: parts.bus,
-            armed: None,
-            stopped: Rc::new(Notify::new()),
+            is_stopped: false,
             buffer: vec![0; RECEIVE_BUFFER_BYTES].into_boxed_slice(),
             receiving_bytes: 0,
             receive_budget_bytes: parts.receive_budget_bytes,
         }
     }
 
-    /// Told when the engine has stopped.
-    pub(super) fn stopped(&self) -> Rc<Notify> {
-        Rc::clone(&self.stopped)
+    /// The limits that the engine keeps.
+    pub(super) fn limits(&self) -> &switchboard_engine::Limits {
+        &self.engine.config().limits
     }
 
-    /// The size limit of one message.
-    pub(super) fn message_limit_bytes(&self) -> u64 {
-        self.engine.config().limits.message_bytes
-    }
-
-    /// Lends the receive buffer, until it is given back.
-    pub(super) fn take_buffer(&mut self) -> Box<[u8]> {
-        if self.buffer.is_empty() {
-            return vec![0; RECEIVE_BUFFER_BYTES].into_boxed_slice();
-        }
-        std::mem::take(&mut self.buffer)
-    }
-
-    pub(super) fn return_buffer(&mut self, buffer: Box<[u8]>) {
-        self.buffer = buffer;
-    }
-
-    /// Adds a socket, if there is a slot for it.
-    pub(super) fn add(&mut self, stream: OwnedWriteHalf) -> Option<ConnId> {
-        self.sockets.insert(stream, self.engine.config().limits.connections)
-    }
-
-    pub(super) fn socket(&mut self, conn: ConnId) -> Option<&mut Socket> {
-        self.sockets.get_mut(conn)
-    }
-
-    /// Forgets a connection that is over, and tells the engine.
-    pub(super) fn remove(&mut self, conn: ConnId, place: Place) {
-        self.handle(Event::Disconnected { conn });
-        drop(self.sockets.remove(conn));
-        drop(place);
+    /// Looks at the clock. Asking it for each event would cost more than many an event does.
+    pub(super) fn tick(&mut self) -> Instant {
+        self.now = self.clock.now();
+        self.now
     }
 
     /// Tells the engine what happened, and does what it asks for.
     pub(super) fn handle(&mut self, event: Event) {
-        self.engine.handle(self.clock.now(), event);
+        self.tell(event);
+        if self.frames.is_full() {
+            self.flush();
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.engine.handle(self.now, event);
         self.act();
+    }
+
+    /// The engine's next deadline.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.engine.poll_timeout()
     }
 
     /// Tells the engine that a deadline has come.
     pub(super) fn handle_timeout(&mut self) {
-        self.engine.handle_timeout(self.clock.now());
+        self.engine.handle_timeout(self.now);
         self.act();
     }
 
@@ -120,41 +106,24 @@ impl State {
         while let Some(action) = self.engine.poll_action() {
             match action {
                 Action::Send { to, frame } => {
-                    let bytes = websocket::encode(&frame);
-                    let payload_len = frame.payload().len();
-                    let (mut bytes, mut left) = (Some(bytes), to.len());
+                    let (frame, mut copy) = (self.frames.add(&frame), None);
                     for conn in to {
-                        left -= 1;
-                        // The last one takes the frame: with one recipient, nothing is shared.
-                        let share = if left == 0 { bytes.take() } else { bytes.clone() };
-                        let (Some(frame), Some(socket)) = (share, self.sockets.get_mut(*conn)) else {
-                            continue;
-                        };
-                        if socket.push(frame, payload_len, &mut self.queues) && !socket.dirty {
-                            socket.dirty = true;
-                            self.dirty.push(*conn);
+                        if let Some(socket) = self.sockets.get_mut(*conn) {
+                            socket.push(frame, &mut self.frames, &mut copy);
                         }
                     }
                 }
                 Action::Close { conn, reason } => {
                     if let Some(socket) = self.sockets.get_mut(conn) {
                         tracing::debug!(%conn, %reason, "closing a connection");
-                        let peer_closed = reason == CloseReason::PeerClosed;
-                        let frame = if peer_closed {
-                            websocket::encode_close_answer(socket.peer_code)
-                        } else {
-                            websocket::encode_close(reason)
-                        };
-                        socket.push_close(frame, peer_closed);
-                        if !socket.dirty {
-                            socket.dirty = true;
-                            self.dirty.push(conn);
-                        }
+                        let frame = self.frames.add_close(reason, socket.peer_code);
+                        socket.push_close(frame, &mut self.frames, reason == CloseReason::PeerClosed);
                     }
                 }
                 Action::Abort { conn } => {
                     if let Some(socket) = self.sockets.get_mut(conn) {
-                        socket.abort();
+                        socket.ending = Ending::Aborted;
+                        self.over.push(conn);
                     }
                 }
                 Action::Request { ticket, request } => match request {
@@ -173,9 +142,9 @@ impl State {
                 },
                 Action::Publish(record) => self.bus.publish(&mut self.outbox, &Carried::Record(record)),
                 Action::Tell(note) => self.bus.publish(&mut self.outbox, &Carried::Note(note)),
-                Action::Subscribe(topic) => self.bus.subscribe(self.index, topic),
+                Action::Subscribe(topic) => self.bus.subscribe(self.index, &topic),
                 Action::Unsubscribe(topic) => self.bus.unsubscribe(self.index, &topic),
-                Action::Stopped => self.stopped.notify_one(),
+                Action::Stopped => self.is_stopped = true,
             }
         }
     }
@@ -186,8 +155,9 @@ impl State {
         counted.map(|(name, count)| format!("{name}={count}")).collect::<Vec<_>>().join(" ")
     }
 
-    pub(super) fn wants_flush(&self) -> bool {
-        !self.dirty.is_empty() || !self.outbox.is_empty()
+    /// Whether anything is to be written.
+    pub(super) fn has_frames(&self) -> bool {
+        !self.frames.is_empty()
     }
 
     /// Sends other shards what this turn has published.
@@ -195,38 +165,58 @@ impl State {
         self.bus.send(&mut self.outbox);
     }
 
-    /// Writes what this turn has put into outboxes, and what follows from having written it.
+    /// Writes what this turn has for its connections, and what follows from having written it. One write for each connection: it
+    /// takes more time than all else that a turn does.
     pub(super) fn flush(&mut self) {
-        while !self.dirty.is_empty() {
-            std::mem::swap(&mut self.dirty, &mut self.flushing);
-            while let Some(conn) = self.flushing.pop() {
-                self.write(conn);
-            }
+        let mut next = 0;
+        while let Some(conn) = self.frames.waiting(next) {
+            next += 1;
+            let Some(socket) = self.sockets.get_mut(conn) else { continue };
+            let progress = socket.write(&self.frames);
+            self.written(conn, progress);
+        }
+        self.frames.clear();
+    }
+
+    /// Writes what waits for a connection whose socket has room again.
+    pub(super) fn write_backlog(&mut self, conn: ConnId) {
+        if let Some(socket) = self.sockets.get_mut(conn) {
+            let progress = socket.write_backlog();
+            self.written(conn, progress);
         }
     }
 
-    /// Writes what waits for one connection, and reports what is written.
-    pub(super) fn write(&mut self, conn: ConnId) {
-        let Some(socket) = self.sockets.get_mut(conn) else { return };
-        socket.dirty = false;
-        let progress = socket.write(&mut self.queues);
-        if progress.frames > 0 {
-            let (frames, payload_bytes) = (progress.frames, progress.payload_bytes);
-            self.handle(Event::Flushed { conn, frames, payload_bytes });
+    /// Reports what is written.
+    fn written(&mut self, conn: ConnId, progress: Counted) {
+        self.check_end(conn);
+        let Counted { frames, payload_bytes } = progress;
+        if frames > 0 {
+            self.tell(Event::Flushed { conn, frames, payload_bytes });
         }
     }
 
-    /// Whether the engine has a deadline before the one that the timer task waits for.
-    pub(super) fn deadline_moved(&self) -> bool {
-        match (self.engine.poll_timeout(), self.armed) {
-            (Some(next), Some(armed)) => next < armed,
-            (next, armed) => next.is_some() && armed.is_none(),
+    /// Ends a connection, whatever is not written.
+    pub(super) fn end(&mut self, conn: ConnId) {
+        if let Some(socket) = self.sockets.get_mut(conn) {
+            socket.ending = Ending::Aborted;
+            self.over.push(conn);
         }
     }
 
-    /// The deadline to wait for from now on.
-    pub(super) fn arm(&mut self) -> (Option<Instant>, Clock) {
-        self.armed = self.engine.poll_timeout();
-        (self.armed, self.clock)
+    /// Takes note of it if there is nothing left to do for a connection.
+    pub(super) fn check_end(&mut self, conn: ConnId) {
+        if self.sockets.get_mut(conn).is_some_and(|socket| socket.is_over()) {
+            self.over.push(conn);
+        }
+    }
+
+    /// Forgets connections that are over, and tells the engine.
+    pub(super) fn forget(&mut self) {
+        while let Some(conn) = self.over.pop() {
+            let Some(socket) = self.sockets.get_mut(conn) else { continue };
+            self.receiving_bytes -= std::mem::take(&mut socket.decoder).pending_bytes();
+            self.tell(Event::Disconnected { conn });
+            drop(self.sockets.remove(conn));
+        }
     }
 }

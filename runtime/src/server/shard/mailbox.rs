@@ -1,0 +1,119 @@
+//! What comes to a shard from other threads, besides records of the bus.
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use mio::Registry;
+use switchboard_engine::{Protocol, UserId};
+
+use super::Place;
+use crate::{server::doorbell::Doorbell, store::StoreEvent};
+
+/// A WebSocket connection fresh from its handshake.
+#[derive(Debug)]
+pub(crate) struct NewConnection {
+    pub(crate) stream: std::net::TcpStream,
+    pub(crate) user: UserId,
+    /// What was agreed on in the handshake.
+    pub(crate) protocol: Protocol,
+    /// What was read together with the handshake's request.
+    pub(crate) read_ahead: Bytes,
+    /// Counts it among the shard's connections until it is gone.
+    pub(crate) place: Place,
+}
+
+/// The mailbox of one shard. Whoever puts something into it does not wait, and rings the shard's bell.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    mail: Mutex<Mail>,
+    bell: Arc<Doorbell>,
+}
+
+/// What is in it. Bounded by those who send: each connection has a place, and a store answers what the engine has outstanding.
+#[derive(Debug, Default)]
+struct Mail {
+    connections: VecDeque<NewConnection>,
+    store_events: VecDeque<StoreEvent>,
+    stop: bool,
+    /// The shard has ended: nobody takes anything any more.
+    closed: bool,
+}
+
+/// What a shard takes at a time.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    pub(super) connections: Vec<NewConnection>,
+    pub(super) store_events: Vec<StoreEvent>,
+    /// The shard is to end; told once.
+    pub(super) stop: bool,
+    /// There is more.
+    pub(super) more: bool,
+}
+
+impl Mailbox {
+    /// An empty one, of the shard that waits with this poll.
+    pub(super) fn new(registry: &Registry) -> io::Result<Self> {
+        Ok(Self { mail: Mutex::default(), bell: Arc::new(Doorbell::new(registry)?) })
+    }
+
+    /// The shard's bell.
+    pub(crate) fn bell(&self) -> &Arc<Doorbell> {
+        &self.bell
+    }
+
+    /// Brings a connection. A shard that has ended takes nothing more, and the socket closes.
+    pub(crate) fn connect(&self, new: NewConnection) {
+        self.put(|mail| mail.connections.push_back(new));
+    }
+
+    /// Brings what a store says.
+    pub(crate) fn store_event(&self, event: StoreEvent) {
+        self.put(|mail| mail.store_events.push_back(event));
+    }
+
+    /// Asks the shard to close its connections and end.
+    pub(crate) fn stop(&self) {
+        self.put(|mail| mail.stop = true);
+    }
+
+    fn put(&self, what: impl FnOnce(&mut Mail)) {
+        let mut mail = self.mail();
+        if mail.closed {
+            return;
+        }
+        what(&mut mail);
+        drop(mail);
+        self.bell.ring();
+    }
+
+    /// Takes what is there, up to so many of each kind.
+    pub(super) fn take(&self, into: &mut Taken, limit: usize) {
+        let mut mail = self.mail();
+        let some = mail.connections.len().min(limit);
+        into.connections.extend(mail.connections.drain(..some));
+        let some = mail.store_events.len().min(limit);
+        into.store_events.extend(mail.store_events.drain(..some));
+        into.stop = std::mem::take(&mut mail.stop);
+        into.more = !mail.connections.is_empty() || !mail.store_events.is_empty();
+        if mail.connections.is_empty() {
+            // Thousands come at once after a restart, and then hardly any.
+            mail.connections = VecDeque::new();
+        }
+    }
+
+    /// Throws away what is there, and whatever comes.
+    pub(super) fn close(&self) {
+        let mut mail = self.mail();
+        let left = std::mem::replace(&mut *mail, Mail { closed: true, ..Mail::default() });
+        drop(mail);
+        drop(left);
+    }
+
+    fn mail(&self) -> MutexGuard<'_, Mail> {
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

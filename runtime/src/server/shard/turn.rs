@@ -1,0 +1,143 @@
+//! The loop of a shard: it waits, does everything that has come in the meantime, and writes what follows from it.
+
+use std::{io, sync::Arc, time::Duration};
+
+use mio::{Events, Poll};
+use switchboard_engine::{Event, Instant};
+
+use super::{
+    mailbox::{Mailbox, Taken},
+    state::State,
+};
+use crate::{
+    server::{
+        bus::Inbox,
+        doorbell::{DOORBELL, Doorbell},
+    },
+    store::StoreEvent,
+};
+
+/// Events of sockets that one turn takes.
+const EVENTS: usize = 1024;
+
+/// Events of each other source that one turn takes.
+const MAIL_PER_TURN: usize = 256;
+
+/// A shard at work.
+pub(super) struct Turns {
+    poll: Poll,
+    bell: Arc<Doorbell>,
+    mailbox: Arc<Mailbox>,
+    inbox: Inbox,
+    /// How long frames wait for others.
+    write_delay: Duration,
+    /// When they are to be written, if they wait.
+    write_at: Option<Instant>,
+    state: State,
+}
+
+impl Turns {
+    pub(super) fn new(
+        poll: Poll,
+        mailbox: Arc<Mailbox>,
+        inbox: Inbox,
+        write_delay: Duration,
+        state: State,
+    ) -> Self {
+        let bell = Arc::clone(mailbox.bell());
+        Self { poll, bell, mailbox, inbox, write_delay, write_at: None, state }
+    }
+
+    /// Works until the engine has stopped. Gives what is left, to be looked at.
+    pub(super) fn run(mut self) -> io::Result<State> {
+        let mut events = Events::with_capacity(EVENTS);
+        let (mut taken, mut records) = (Taken::default(), Vec::new());
+        while !self.state.is_stopped {
+            let timeout = if self.bell.lie_down() { self.timeout() } else { Some(Duration::ZERO) };
+            match self.poll.poll(&mut events, timeout) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+            let has_rung = self.bell.answer();
+            let now = self.state.tick();
+            for event in events.iter().filter(|event| event.token() != DOORBELL) {
+                self.state.ready(event);
+            }
+            self.read_again();
+            if has_rung {
+                self.take_mail(&mut taken);
+                self.take_records(&mut records);
+            }
+            if self.state.deadline().is_some_and(|at| at <= now) {
+                self.state.handle_timeout();
+            }
+            self.write(now);
+        }
+        Ok(self.state)
+    }
+
+    /// How long there is nothing to do, if nothing comes.
+    fn timeout(&mut self) -> Option<Duration> {
+        if !self.state.read_again.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let next = [self.state.deadline(), self.write_at].into_iter().flatten().min()?;
+        Some(next.saturating_since(self.state.tick()))
+    }
+
+    fn read_again(&mut self) {
+        for conn in std::mem::take(&mut self.state.read_again) {
+            self.state.read(conn);
+        }
+    }
+
+    fn take_mail(&mut self, taken: &mut Taken) {
+        self.mailbox.take(taken, MAIL_PER_TURN);
+        if taken.more {
+            self.bell.ring();
+        }
+        for event in taken.store_events.drain(..) {
+            match event {
+                StoreEvent::Answers(answers) => answers.into_iter().for_each(|(ticket, answer)| {
+                    self.state.handle(Event::Answered { ticket, answer });
+                }),
+                StoreEvent::Directory(changes) => changes.into_iter().for_each(|change| {
+                    self.state.handle(Event::DirectoryChanged(change));
+                }),
+            }
+        }
+        for new in taken.connections.drain(..) {
+            self.state.open(self.poll.registry(), new);
+        }
+        if taken.stop {
+            self.state.handle(Event::Shutdown);
+        }
+    }
+
+    fn take_records(&mut self, records: &mut Vec<switchboard_engine::Carried>) {
+        if self.inbox.take(records, MAIL_PER_TURN) {
+            self.bell.ring();
+        }
+        records.drain(..).for_each(|record| self.state.handle(record.into()));
+    }
+
+    /// Ends the turn: others get what was published, and connections what they are sent, now or so much later.
+    fn write(&mut self, now: Instant) {
+        self.state.forget();
+        self.state.send();
+        if !self.state.has_frames() {
+            return;
+        }
+        if !self.write_delay.is_zero() && *self.write_at.get_or_insert(now + self.write_delay) > now {
+            return;
+        }
+        self.write_at = None;
+        self.state.tick();
+        // Who is found gone while writing is news for others.
+        while self.state.has_frames() {
+            self.state.flush();
+            self.state.forget();
+        }
+        self.state.send();
+    }
+}
