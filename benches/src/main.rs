@@ -104,7 +104,9 @@ fn explained(error: BenchError, targets: &[Target]) -> Box<dyn Error> {
 }
 
 fn run_peers(args: &PeersArgs, progress: &mut Progress) -> Result<bool, Box<dyn Error>> {
-    let report = peers::run(&args.options()?, progress)?;
+    // A run that is cut off leaves its rounds, for --earlier; whether they can be written is told at the end.
+    let keep = |report: &peers::PeersReport| drop(write_json(args.json.as_deref(), report));
+    let report = peers::run(&args.options()?, progress, keep)?;
     print!("{report}");
     write_json(args.json.as_deref(), &report)?;
     write_svg(args.svg.as_deref(), || report.chart())?;

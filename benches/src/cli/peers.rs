@@ -14,7 +14,7 @@ use super::seconds;
 /// In each round every peer gets every load once, and for each load it is started anew. A peer that cannot be built is
 /// left out, with the reason. One that fails under a load fell short there; runs that fell short do not count. The bars
 /// are what is asked of Switchboard; the command fails if one is missed. Rounds can be run in pieces: --earlier takes in
-/// what was measured before.
+/// what was measured before, and a run that is cut off leaves the rounds that it had done in --json.
 #[derive(Args, Debug)]
 pub(crate) struct PeersArgs {
     /// Which peers, instead of all
@@ -53,7 +53,7 @@ pub(crate) struct PeersArgs {
     /// Take the peers as they were built before
     #[arg(long)]
     no_build: bool,
-    /// Where to write the report as JSON
+    /// Where to write the report as JSON, after each round anew
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
     /// Where to draw the report

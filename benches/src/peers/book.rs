@@ -55,7 +55,7 @@ impl From<LoadReport> for Run {
 }
 
 /// All runs.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Book {
     pages: Vec<Page>,
 }

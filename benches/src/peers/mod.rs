@@ -219,11 +219,15 @@ pub enum Measure {
 const STALL_TURNS: usize = 3;
 
 /// Builds the peers, runs all loads in turns, and ends by itself. A peer that cannot be built is left out, and one that
-/// fails under a load falls short there.
+/// fails under a load falls short there. `after_round` gets what is known by then, as rounds take minutes.
 ///
 /// # Errors
 /// Wrong options, earlier reports that cannot be read or are of other options, or more connections than open files.
-pub fn run(options: &PeersOptions, progress: &mut Progress) -> Result<PeersReport, BenchError> {
+pub fn run(
+    options: &PeersOptions,
+    progress: &mut Progress,
+    mut after_round: impl FnMut(&PeersReport),
+) -> Result<PeersReport, BenchError> {
     options.check()?;
     let mut book = Book::default();
     for file in &options.earlier {
@@ -254,6 +258,7 @@ pub fn run(options: &PeersOptions, progress: &mut Progress) -> Result<PeersRepor
             }
         }
         book.close_round();
+        after_round(&PeersReport::of(options.clone(), book.clone().into_pages(), left_out.clone()));
     }
     progress.prefix("");
     progress.clear();
