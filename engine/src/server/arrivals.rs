@@ -5,8 +5,8 @@ use alloc::boxed::Box;
 use bytes::Bytes;
 
 use super::{
-    Server, connections::Answers, missing::Missing, receipts::Entry, requests::Purpose, timers::Due,
-    users::UserKey,
+    Server, connections::Answers, missing::Missing, receipts::Entry, requests::Purpose, resend::to_usize,
+    timers::Due, users::UserKey,
 };
 use crate::{
     answer::Undone,
@@ -158,6 +158,9 @@ impl<P: Probe> Server<P> {
         if others.iter().all(|other| *other == conn) {
             return;
         }
+        let limits = &self.config.limits;
+        let (limit, limit_logs) =
+            (to_usize(limits.receipts_per_connection), to_usize(limits.resend_conversations));
         let mut lacks = Missing::default();
         receipts.lacks(&mut lacks);
         for other in others.into_iter().filter(|other| *other != conn) {
@@ -167,7 +170,7 @@ impl<P: Probe> Server<P> {
             if since.is_some_and(|since| since > last_heard) {
                 self.probe.reached(Rule::ReplacedByNewer);
             } else if !self.probe.canary(Canary::LossForgotten) {
-                receipts.forget_missing(&lacks);
+                receipts.forget_missing(&lacks, limit, limit_logs);
             }
             self.forget_receipts(other);
         }

@@ -3,10 +3,10 @@
 use alloc::{collections::BTreeSet, vec::Vec};
 
 use super::receipts::Entry;
-use crate::storage::Recipient;
+use crate::{digest::Digest, storage::Recipient};
 
 /// See the module's documentation.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Missing {
     /// They lack what nobody knows.
     unknown: bool,
@@ -29,6 +29,24 @@ impl Missing {
     /// A place is lacking, and all behind it.
     pub(super) fn from(&mut self, entry: Entry) {
         self.from.push(entry);
+    }
+
+    /// Something else is lacking as well. Beyond so many places and logs nobody remembers what.
+    pub(super) fn add(&mut self, other: &Self, limit: usize, limit_logs: usize) {
+        self.unknown |= other.unknown;
+        self.single.extend(other.single.iter().cloned());
+        self.from.extend(other.from.iter().cloned());
+        if self.unknown || self.single.len() > limit || self.from.len() > limit_logs {
+            *self = Self { unknown: true, ..Self::default() };
+        }
+    }
+
+    pub(super) fn fold(&self, digest: &mut Digest<'_>) {
+        digest.flag(self.unknown);
+        digest.len(self.single.len());
+        self.single.iter().for_each(|entry| entry.fold(digest));
+        digest.len(self.from.len());
+        self.from.iter().for_each(|entry| entry.fold(digest));
     }
 
     pub(super) fn has(&self, conversation: &Recipient, epoch: u64, seq: u64) -> bool {

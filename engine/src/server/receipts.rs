@@ -49,6 +49,9 @@ pub(super) struct Receipts {
     lost: Vec<Entry>,
     /// The same of more logs than may be remembered.
     is_all_lost: bool,
+    /// What other connections of the user lacked that ended while this one was behind: it does not count when it is sent to
+    /// this one.
+    lost_by_others: Missing,
     /// How many frames the connection had been sent before its last Ping.
     pinged: u64,
     pub(super) stage: Stage,
@@ -102,6 +105,7 @@ impl Receipts {
             arrived: Vec::new(),
             lost: Vec::new(),
             is_all_lost: false,
+            lost_by_others: Missing::default(),
             pinged: 0,
             stage,
             behind: VecDeque::new(),
@@ -272,6 +276,12 @@ impl Receipts {
         Some(log)
     }
 
+    /// The connection is behind with nothing any more.
+    pub(super) fn in_step(&mut self) {
+        self.stage = Stage::InStep;
+        self.lost_by_others = Missing::default();
+    }
+
     /// The first log has been sent up to this place.
     pub(super) fn sent_up_to(&mut self, seq: u64) {
         if let Some(log) = self.behind.front_mut() {
@@ -304,7 +314,8 @@ impl Receipts {
     pub(super) fn remember(&mut self, position: u64, entry: Entry, limit: usize, limit_logs: usize) -> bool {
         let fits = self.len() < limit;
         if fits {
-            self.sent.push_back(Sent { position, entry, counts: true });
+            let counts = !self.lost_by_others.has(&entry.conversation, entry.epoch, entry.seq);
+            self.sent.push_back(Sent { position, entry, counts });
         } else {
             self.lose(entry, limit_logs);
         }
@@ -401,7 +412,10 @@ impl Receipts {
 
     /// What another connection of the user lacked when it ended counts as missing: it must be sent once more. As long as
     /// this one has not receipted it either, this one lacks it as before.
-    pub(super) fn forget_missing(&mut self, missing: &Missing) {
+    pub(super) fn forget_missing(&mut self, missing: &Missing, limit: usize, limit_logs: usize) {
+        if self.stage != Stage::InStep {
+            self.lost_by_others.add(missing, limit, limit_logs);
+        }
         for Sent { entry, counts, .. } in &mut self.sent {
             *counts &= !missing.has(&entry.conversation, entry.epoch, entry.seq);
         }
@@ -434,6 +448,7 @@ impl Receipts {
         digest.len(self.lost.len());
         self.lost.iter().for_each(|entry| entry.fold(digest));
         digest.flag(self.is_all_lost);
+        self.lost_by_others.fold(digest);
         self.stage.fold(digest);
         digest.len(self.behind.len());
         self.behind.iter().for_each(|log| log.fold(digest));

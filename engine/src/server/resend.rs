@@ -171,7 +171,7 @@ impl<P: Probe> Server<P> {
     /// long.
     fn caught_up(&mut self, conn: ConnId) {
         if let Some(receipts) = self.receipts(conn) {
-            receipts.stage = Stage::InStep;
+            receipts.in_step();
         }
         if self.wants_ping(conn) {
             self.ping(conn);

@@ -87,6 +87,32 @@ fn what_has_arrived_is_not_sent_again() {
 }
 
 #[test]
+fn what_a_device_has_lost_is_not_counted_as_arrived_when_another_one_reads_it_later() {
+    let mut world = world();
+    let alice = world.arrives("alice");
+    let (phone, laptop) = (world.arrives("bob"), world.arrives("bob"));
+    world.is_unplugged(phone);
+    world.is_unplugged(laptop);
+    says(&mut world, alice, 1..=1);
+    world.leaves(laptop);
+    world.passes(secs(1));
+    world.store_holds();
+    let laptop = world.connects("bob");
+    // The phone says goodbye while the laptop has not been sent anything yet.
+    world.passes(secs(1));
+    world.happens(Event::PeerClosed { conn: phone });
+    world.happens(Event::Disconnected { conn: phone });
+    world.store_resumes();
+    world.passes(secs(10));
+    assert_eq!(
+        (world.hears(laptop), world.store.received("bob", &to("alice"))),
+        (vec!["welcome!".into(), "1".into()], 0)
+    );
+    let phone = world.connects("bob");
+    assert_eq!(world.hears(phone), ["welcome!", "1"]);
+}
+
+#[test]
 fn of_two_that_came_in_one_moment_neither_has_taken_the_place_of_the_other() {
     let mut world = world();
     let alice = world.arrives("alice");

@@ -292,8 +292,10 @@ impl Check {
         fan: Fan,
     ) -> usize {
         self.recipients(shard, key, origin, fan);
-        let Self { must, seats, event, .. } = self;
-        must.retain(|conn| seats[*conn as usize].welcomed_by != *event);
+        let Self { must, perhaps, seats, event, .. } = self;
+        let is_early = |conn: &ConnKey| seats[*conn as usize].welcomed_by != *event;
+        perhaps.extend(must.iter().filter(|conn| !is_early(conn)));
+        must.retain(is_early);
         if fan == Fan::Classic { self.must.len() } else { self.excuse_lagging(key) }
     }
 

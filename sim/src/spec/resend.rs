@@ -44,6 +44,8 @@ pub(super) struct Resend {
     /// Users who have had a client that goes on living without answering Pings, or may be taken for one: what it is sent
     /// counts as arrived.
     mute: BTreeSet<u16>,
+    /// By node: when its clock jumped last. What it remembers for some time it may have forgotten.
+    jumped_us: BTreeMap<u16, u64>,
     /// When an engine learnt that a connection is gone, or closed it.
     left_us: BTreeMap<ConnKey, u64>,
     /// By user and message: when a client of the user heard it first.
@@ -88,6 +90,7 @@ impl Spec {
 
     /// A node's clock jumps: whoever has not answered a Ping so far may be thought to have had the time.
     pub(super) fn may_all_be_mute(&mut self, node: u16) {
+        self.resend.jumped_us.insert(node, self.now_us);
         let lines =
             self.lines.iter().enumerate().filter(|(_, line)| line.node == node && line.gone_us.is_none());
         let Resend { is_on, ponged, mute, .. } = &mut self.resend;
@@ -231,6 +234,8 @@ impl Spec {
         if word.received != 1 || !self.is_reached(word.conn, conn, since_us) {
             return;
         }
+        let node = self.lines[conn as usize].node;
+        let has_jumped = self.resend.jumped_us.get(&node).is_some_and(|at_us| *at_us >= since_us);
         let (is_read, is_well) = (self.may_catch_up(conn, said), self.health.store_was_well(since_us));
         let seq = self.resend.seqs.get(&key).copied().unwrap_or(0);
         let heard = self.resend.heard.entry((conn, word.conn, said.route)).or_default();
@@ -242,8 +247,9 @@ impl Spec {
             |other: &Heard| other.number > word.number && other.seq > seq && (is_well || !other.is_read);
         let late = heard.iter().any(is_earlier);
         heard.push(Heard { key, number: word.number, seq, is_read });
-        // And after the same message was, and this was receipted: once at least, as promised.
-        if again && !is_well {
+        // And after the same message was, and this was receipted: once at least, as promised. So may one that was slow on the
+        // bus, at a server whose clock says that nothing of then is on its way.
+        if again && (!is_well || has_jumped) {
             return;
         }
         if again {
