@@ -32,6 +32,8 @@ const OF_RESEND: &[Bug] = &[
     Bug::Engine(Canary::PongCountsTooMuch),
     Bug::Engine(Canary::OneDeviceIsEnough),
     Bug::Engine(Canary::LossForgotten),
+    Bug::Engine(Canary::LaterLossForgotten),
+    Bug::Engine(Canary::FirstTakenForRead),
     Bug::Engine(Canary::LiveOvertakes),
     Bug::Engine(Canary::CaughtUpTwice),
     Bug::Engine(Canary::ResendNotRetried),

@@ -170,7 +170,10 @@ impl<P: Probe> Server<P> {
             if since.is_some_and(|since| since > last_heard) {
                 self.probe.reached(Rule::ReplacedByNewer);
             } else if !self.probe.canary(Canary::LossForgotten) {
-                receipts.forget_missing(&lacks, limit, limit_logs);
+                receipts.forget_missing(&lacks);
+                if !self.probe.canary(Canary::LaterLossForgotten) {
+                    receipts.others_lost(&lacks, limit, limit_logs);
+                }
             }
             self.forget_receipts(other);
         }

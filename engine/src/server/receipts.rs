@@ -2,6 +2,7 @@
 //! known of one connection, without what is done about it.
 
 use alloc::{
+    boxed::Box,
     collections::{BTreeSet, VecDeque},
     vec::Vec,
 };
@@ -51,7 +52,7 @@ pub(super) struct Receipts {
     is_all_lost: bool,
     /// What other connections of the user lacked that ended while this one was behind: it does not count when it is sent to
     /// this one.
-    lost_by_others: Missing,
+    lost_by_others: Option<Box<Missing>>,
     /// How many frames the connection had been sent before its last Ping.
     pinged: u64,
     pub(super) stage: Stage,
@@ -105,7 +106,7 @@ impl Receipts {
             arrived: Vec::new(),
             lost: Vec::new(),
             is_all_lost: false,
-            lost_by_others: Missing::default(),
+            lost_by_others: None,
             pinged: 0,
             stage,
             behind: VecDeque::new(),
@@ -270,7 +271,7 @@ impl Receipts {
     }
 
     /// The first log, which is to be read from where it is.
-    pub(super) fn next_log(&mut self) -> Option<&Behind> {
+    pub(super) fn next_log(&mut self) -> Option<&mut Behind> {
         let log = self.behind.front_mut()?;
         log.begin();
         Some(log)
@@ -279,7 +280,7 @@ impl Receipts {
     /// The connection is behind with nothing any more.
     pub(super) fn in_step(&mut self) {
         self.stage = Stage::InStep;
-        self.lost_by_others = Missing::default();
+        self.lost_by_others = None;
     }
 
     /// The first log has been sent up to this place.
@@ -314,12 +315,17 @@ impl Receipts {
     pub(super) fn remember(&mut self, position: u64, entry: Entry, limit: usize, limit_logs: usize) -> bool {
         let fits = self.len() < limit;
         if fits {
-            let counts = !self.lost_by_others.has(&entry.conversation, entry.epoch, entry.seq);
+            let counts = !self.is_lost_by_others(&entry);
             self.sent.push_back(Sent { position, entry, counts });
         } else {
             self.lose(entry, limit_logs);
         }
         fits
+    }
+
+    fn is_lost_by_others(&self, entry: &Entry) -> bool {
+        let Entry { conversation, epoch, seq } = entry;
+        self.lost_by_others.as_ref().is_some_and(|missing| missing.has(conversation, *epoch, *seq))
     }
 
     fn lose(&mut self, entry: Entry, limit_logs: usize) {
@@ -410,12 +416,16 @@ impl Receipts {
         self.arrived.retain(|a| a.telling.is_some() || a.given_up > 0 || !a.seqs.is_empty());
     }
 
+    /// What another connection of the user lacked when it ended may come to this one later: then, too, it does not count.
+    pub(super) fn others_lost(&mut self, missing: &Missing, limit: usize, limit_logs: usize) {
+        if self.stage != Stage::InStep {
+            self.lost_by_others.get_or_insert_default().add(missing, limit, limit_logs);
+        }
+    }
+
     /// What another connection of the user lacked when it ended counts as missing: it must be sent once more. As long as
     /// this one has not receipted it either, this one lacks it as before.
-    pub(super) fn forget_missing(&mut self, missing: &Missing, limit: usize, limit_logs: usize) {
-        if self.stage != Stage::InStep {
-            self.lost_by_others.add(missing, limit, limit_logs);
-        }
+    pub(super) fn forget_missing(&mut self, missing: &Missing) {
         for Sent { entry, counts, .. } in &mut self.sent {
             *counts &= !missing.has(&entry.conversation, entry.epoch, entry.seq);
         }
@@ -448,7 +458,10 @@ impl Receipts {
         digest.len(self.lost.len());
         self.lost.iter().for_each(|entry| entry.fold(digest));
         digest.flag(self.is_all_lost);
-        self.lost_by_others.fold(digest);
+        digest.flag(self.lost_by_others.is_some());
+        if let Some(missing) = &self.lost_by_others {
+            missing.fold(digest);
+        }
         self.stage.fold(digest);
         digest.len(self.behind.len());
         self.behind.iter().for_each(|log| log.fold(digest));

@@ -156,11 +156,13 @@ impl<P: Probe> Server<P> {
         let Some(reader) = self.user_of(conn) else { return };
         let limits = &self.config.limits;
         let (limit, limit_bytes) = (limits.page_messages, limits.page_bytes);
+        let takes_first_for_read = self.probe.canary(Canary::FirstTakenForRead);
         let Some(receipts) = self.receipts(conn) else { return };
-        let Some(Behind { conversation, next_seq, .. }) = receipts.next_log() else {
-            return self.caught_up(conn);
-        };
-        let (conversation, from_seq) = (conversation.clone(), *next_seq);
+        let Some(log) = receipts.next_log() else { return self.caught_up(conn) };
+        if takes_first_for_read {
+            log.since_seq = 0;
+        }
+        let (conversation, from_seq) = (log.conversation.clone(), log.next_seq);
         let range = Range { reader, conversation, from_seq, backwards: false, limit, limit_bytes };
         self.probe.reached(Rule::ResendRead);
         let ticket = self.request(Purpose::Missed(conn), Request::LoadMessages(Box::new(range)));

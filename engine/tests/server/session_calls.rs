@@ -6,7 +6,7 @@ use switchboard_engine::{Answer, CloseReason, ConnId, Event, ServerConfig};
 use switchboard_proto::v1::{Call, call::Kind, client_frame};
 
 use crate::{
-    harness::{World, secs},
+    harness::{World, narrows, secs},
     session_words::{call, hello_of, signal},
 };
 
@@ -179,6 +179,40 @@ fn of_two_who_ring_each_other_the_smaller_id_lives() {
         }
         assert_eq!(calls(&world), 2);
     }
+}
+
+#[test]
+fn who_has_no_room_to_be_told_that_its_call_gave_way_is_in_no_other() {
+    // The other call rings for a while even if there is no room to say that.
+    let rung = [Some((true, 2)), Some((false, 2)), Some((false, 0)), None];
+    let rings = [Some((true, 2)), Some((false, 0)), None];
+    for (rings_itself, expected) in [(false, &rung[..]), (true, &rings[..])] {
+        let mut outcomes: Vec<_> = (0..100).map(|answers| gave_way_behind(answers, rings_itself)).collect();
+        outcomes.dedup();
+        assert_eq!(outcomes, expected, "rung by the same device: {rings_itself}");
+    }
+}
+
+/// Alice's call gives way while her device does not read, behind so many other answers. Whether she is here still, and how
+/// many calls go on. None, if there was no room for the answers.
+fn gave_way_behind(answers: usize, rings_itself: bool) -> Option<(bool, u64)> {
+    let mut world = with(|config| {
+        config.limits.message_bytes = 1_024;
+        narrows(config, 2_048);
+    });
+    let (alice, bob) = (world.signs_in("alice"), world.signs_in("bob"));
+    world.frame(alice, call(Kind::Ring, 2, "bob"));
+    world.told(alice);
+    world.stops_reading(alice);
+    for _ in 0..answers {
+        world.frame(alice, call(Kind::HangUp, 9, "bob"));
+        if world.closed(alice).is_some() {
+            return None;
+        }
+    }
+    let (who, whom) = if rings_itself { (alice, "bob") } else { (bob, "alice") };
+    world.frame(who, call(Kind::Ring, 1, whom));
+    Some((world.closed(alice).is_none(), calls(&world)))
 }
 
 #[test]

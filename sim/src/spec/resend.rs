@@ -191,6 +191,7 @@ impl Spec {
         if !self.lacks(conn, key, said)
             || is_to_self
             || self.was_recalled(key, said)
+            || !self.is_resent(key, said)
             || self.has_too_many_logs(self.lines[conn as usize].user)
         {
             return;
@@ -223,6 +224,13 @@ impl Spec {
         let log = said.log().and_then(|log| self.logs.newest(log));
         let seq = self.resend.seqs.get(&key).copied();
         log.zip(seq).is_some_and(|(log, seq)| log.versions.recalled_us(seq).is_some())
+    }
+
+    /// Whether a message is one of the newest of its log, which are all that is read of it.
+    fn is_resent(&self, key: MessageKey, said: &Said) -> bool {
+        let log = said.log().and_then(|log| self.logs.newest(log));
+        let seq = self.resend.seqs.get(&key).copied();
+        log.zip(seq).is_none_or(|(log, seq)| seq + self.limits.resend_messages > log.head())
     }
 
     /// A stored message is heard: once over one connection, and not after a later one of its sender and conversation.

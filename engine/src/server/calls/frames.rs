@@ -89,6 +89,10 @@ impl<P: Probe> Server<P> {
                 return self.end_at(conn, call, End::Busy);
             }
             self.hang_up(key, End::Busy, End::Busy);
+            if !self.sessions_of(user).contains(&conn) {
+                // There was no room to tell it so, and it is closed.
+                return;
+            }
         }
         let device = self.connections.get(conn).and_then(|c| c.session.as_ref()).and_then(|s| s.device);
         let leg = Leg {

@@ -343,6 +343,8 @@ impl<P: Probe> Server<P> {
     fn finish_leg(&mut self, key: LegKey, end: End, by: Option<(ConnId, End)>) {
         let Some(leg) = self.calls.legs.try_remove(key) else { return };
         self.calls.by_user.remove(&leg.user);
+        // Before anybody is told: who has no room for it is closed, and its user may be forgotten with it.
+        self.listens_no_more(leg.user.clone());
         if let Some(at) = leg.due {
             self.timers.cancel(at, Due::Call(key));
         }
@@ -360,7 +362,6 @@ impl<P: Probe> Server<P> {
             let end = by.filter(|(by, _)| *by == conn).map_or(end, |(_, end)| end);
             self.send_call(conn, told(end));
         }
-        self.listens_no_more(leg.user.clone());
         // The other side may be here, and be alone from now on.
         if let Some(peer) = self.calls.other_side(&leg) {
             self.plan_leg(peer);

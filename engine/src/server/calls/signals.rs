@@ -101,6 +101,10 @@ impl<P: Probe> Server<P> {
                 return self.pass_noted(NotedCall { from, call: Some(call), ..NotedCall::default() });
             }
             self.hang_up(key, End::Busy, End::Busy);
+            if self.sessions_of(to).is_empty() {
+                // There was no room to tell its device so: it was closed, and was the last.
+                return;
+            }
         }
         let leg = Leg {
             user: to.clone(),

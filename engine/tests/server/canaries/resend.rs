@@ -1,6 +1,6 @@
 //! Bugs in what classic clients that return are sent again.
 
-use switchboard_engine::{Answer, Canary, ConnId};
+use switchboard_engine::{Answer, Canary, ConnId, Event};
 
 use super::{Trial, chat::Chat};
 use crate::harness::{group_text, heartbeat, narrows, text};
@@ -93,6 +93,59 @@ pub(super) const TRIALS: &[Trial] = &[
         sick: "welcome!",
     },
     Trial {
+        canary: Canary::LaterLossForgotten,
+        chat: |chat| {
+            let alice = alice(chat);
+            let (phone, laptop) = (chat.connects("bob"), chat.connects("bob"));
+            chat.passes(25);
+            chat.is_stuck(phone);
+            chat.is_stuck(laptop);
+            says(chat, alice, &["one"]);
+            chat.leaves(laptop);
+            chat.store.holds = true;
+            let _laptop = chat.connects("bob");
+            // The phone leaves while the laptop has not been sent anything yet.
+            chat.leaves(phone);
+            chat.store_resumes();
+            chat.passes(10);
+            let phone = chat.connects("bob");
+            chat.hears(phone)
+        },
+        healthy: "welcome!, one",
+        sick: "welcome!",
+    },
+    Trial {
+        canary: Canary::FirstTakenForRead,
+        chat: |chat| {
+            chat.with(|config| {
+                (config.limits.resend_messages, config.limits.resend_held_bytes) = (10, 0);
+            });
+            let bob = chat.connects("bob");
+            chat.leaves(bob);
+            let (laptop, phone) = (chat.arrives("alice"), chat.arrives("alice"));
+            chat.store.holds = true;
+            let bob = chat.connects("bob");
+            chat.store_answers(0);
+            let Some((ticket, request)) = chat.store.held.pop() else { return String::new() };
+            let nothing_missed = Event::Answered { ticket, answer: chat.store.answer(&request) };
+            chat.says(laptop, text("bob", "first"));
+            chat.says(phone, text("bob", "second"));
+            // The second is answered first, and is all that is read of the log.
+            if chat.store.held.is_empty() {
+                return String::new();
+            }
+            let (ticket, request) = chat.store.held.remove(0);
+            let first_stored = Event::Answered { ticket, answer: chat.store.answer(&request) };
+            chat.store_answers(0);
+            chat.happens(nothing_missed);
+            chat.happens(first_stored);
+            chat.store_resumes();
+            chat.hears(bob)
+        },
+        healthy: "welcome!, first, second",
+        sick: "welcome!, second",
+    },
+    Trial {
         canary: Canary::LiveOvertakes,
         chat: |chat| {
             let alice = alice(chat);
@@ -121,7 +174,7 @@ pub(super) const TRIALS: &[Trial] = &[
             let Some((ticket, request)) = chat.store.held.pop() else { return String::new() };
             let answer = chat.store.answer(&request);
             chat.store_resumes();
-            chat.happens(switchboard_engine::Event::Answered { ticket, answer });
+            chat.happens(Event::Answered { ticket, answer });
             chat.hears(bob)
         },
         healthy: "welcome!, one, two",
