@@ -64,8 +64,8 @@ pub struct ServeArgs {
     /// Threads that serve connections, 1 to 64 [default: 1]
     #[arg(long, value_name = "COUNT")]
     pub shards: Option<String>,
-    /// How users prove who they are: `open` believes `?user=`. To listen on an address that is not a loopback
-    /// address, it must be asked for by name [default: open]
+    /// How users prove who they are: `password` has them log in, `open` believes `?user=`. To listen on an address that
+    /// is not a loopback address, one must be asked for by name [default: open]
     #[arg(long, value_name = "MODE")]
     pub auth: Option<String>,
     /// When a connected user connects again: `all` keeps all connections, `newest-wins` the newest

@@ -325,7 +325,12 @@ fn wrong_text_says_what_is_right_and_why() {
             "invalid socket address syntax in `listen`",
         ),
         ("data", "", "the path of a folder, like \"data\"", "the path is empty in `data`"),
-        ("auth", "opne", "\"open\"", "unknown variant `opne`, expected `open` in `auth`"),
+        (
+            "auth",
+            "opne",
+            "\"open\" or \"password\"",
+            "unknown variant `opne`, expected `open` or `password` in `auth`",
+        ),
         (
             "devices",
             "newest",
@@ -375,8 +380,8 @@ fn all_errors_of_all_layers_are_told_at_once() {
         "error: shards = 0 (FILE, line 1) must be a whole number from 1 to 64\n\
          error: unknown key lisen (FILE, line 2): did you mean listen?\n\
          error: unknown key zzzz (FILE, line 3)\n\
-         error: auth = \"x\" (environment variable SWITCHBOARD_AUTH) must be \"open\"\n  \
-         caused by: unknown variant `x`, expected `open` in `auth`\n\
+         error: auth = \"x\" (environment variable SWITCHBOARD_AUTH) must be \"open\" or \"password\"\n  \
+         caused by: unknown variant `x`, expected `open` or `password` in `auth`\n\
          error: devices = \"y\" (flag --devices) must be \"all\" or \"newest-wins\"\n  \
          caused by: unknown variant `y`, expected `all` or `newest-wins` in `devices`",
     );
@@ -485,9 +490,10 @@ fn elsewhere_open_authentication_must_be_asked_for_by_name() {
             load_all("", &[], &[("listen", listen)]),
             &format!(
                 "error: listen = {listen} (flag --listen) can be reached from other machines, but auth is not \
-                 set, and without it anybody can be any user with `?user=`: listen on a loopback address such \
-                 as 127.0.0.1:8888, or, if all who can reach {listen} are trusted, ask for it with \
-                 auth = \"open\" (--auth open, SWITCHBOARD_AUTH=open)"
+                 set, and without it anybody can be any user with `?user=`: have users log in with \
+                 auth = \"password\" (--auth password), listen on a loopback address such as 127.0.0.1:8888, or, if \
+                 all who can reach {listen} are trusted, ask for it with auth = \"open\" (--auth open, \
+                 SWITCHBOARD_AUTH=open)"
             ),
         );
         let asked = [

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde_json::json;
 use switchboard_engine::{Protocol, UserId};
 
+use super::classic::{self, Desk};
 use super::gateway::{Handshakes, Shards, hand_over};
 use crate::store::StoreHealth;
 use crate::websocket::SESSION_SUBPROTOCOL;
@@ -26,6 +27,7 @@ pub(super) struct Site {
     pub(super) shards: Arc<Shards>,
     pub(super) store: Arc<StoreHealth>,
     pub(super) media: Arc<StoreHealth>,
+    pub(super) desk: Desk,
 }
 
 /// All routes.
@@ -37,6 +39,7 @@ pub(super) fn routes(site: Site) -> Router {
             get(socket).head(async || (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET")])),
         )
         .route("/healthz", get(health))
+        .merge(classic::routes(site.desk.clone()))
         .fallback(async || {
             (StatusCode::NOT_FOUND, "there is nothing here: see /healthz, or /socket.io?user=ID\n")
         })
@@ -59,9 +62,9 @@ struct SocketQuery {
 }
 
 /// `GET /socket.io?user=ID`: the WebSocket, of the session protocol for whoever offers its subprotocol, of the
-/// classic protocol for all others. Any Origin.
+/// classic protocol for all others. Any Origin, if users need not log in.
 ///
-/// 400 for a missing or impossible user or handshake, 426 for another version of WebSocket, 503 when the user's shard has no room.
+/// 401 for who is not logged in as this user, or comes from a page of another origin; 400 for a missing or impossible user or handshake, 426 for another version of WebSocket, 503 when the user's shard has no room.
 async fn socket(
     State(site): State<Site>,
     query: Result<Query<SocketQuery>, QueryRejection>,
@@ -87,6 +90,9 @@ async fn socket(
     }
     if let Err(text) = check_handshake(&request) {
         return bad_request(text);
+    }
+    if let Err(refusal) = site.desk.admit_socket(request.headers(), &user).await {
+        return refusal;
     }
     let Ok(seat) = site.shards.seat(&user) else {
         let headers = [(header::RETRY_AFTER, HeaderValue::from_static("10"))];

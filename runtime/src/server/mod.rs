@@ -6,8 +6,11 @@
 //! | `shard-N` | the connections, timers and engine of one shard |
 //! | `store` | the database |
 //! | `media` | the files |
+//! | `people-N` | users, groups and histories, for HTTP calls |
+//! | `passwords-N` | hashes of passwords |
 
 pub mod bus;
+mod classic;
 mod doorbell;
 mod gateway;
 mod http;
@@ -24,11 +27,13 @@ use tokio::{
 
 use self::{
     bus::Bus,
+    classic::Desk,
     gateway::{Handshakes, Shards},
     http::Site,
     shard::{Mailbox, Reception, ShardParts, ShardThread},
 };
 use crate::{
+    accounts::{Accounts, StartError},
     clock::Clock,
     config::{AuthMode, Config},
     media::{MediaOptions, MediaStore},
@@ -65,6 +70,17 @@ pub enum ServerError {
     },
 }
 
+impl From<StartError> for ServerError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Open(error) => Self::Store(error),
+            StartError::Thread(source) => {
+                Self::System { doing: "start the threads for users and passwords", source }
+            }
+        }
+    }
+}
+
 /// Asks a server to stop.
 #[derive(Clone, Debug)]
 pub struct StopHandle(Arc<watch::Sender<bool>>);
@@ -86,6 +102,7 @@ pub struct Server {
     shutdown_timeout: Duration,
     store: Store,
     media: MediaStore,
+    accounts: Arc<Accounts>,
     shards: Vec<ShardThread>,
     ended: mpsc::Receiver<usize>,
     stop: Arc<watch::Sender<bool>>,
@@ -111,6 +128,7 @@ impl Server {
         let mailboxes: Vec<_> = receptions.iter().map(|reception| Arc::clone(&reception.mailbox)).collect();
         let store = Store::open(&folder, &store_options(config, count), count, sink(&mailboxes))?;
         let media = MediaStore::open(&folder, &media_options(config, count), count, sink(&mailboxes))?;
+        let accounts = Arc::new(Accounts::start(&store, &config.accounts)?);
         let bells = mailboxes.iter().map(|mailbox| Some(Arc::clone(mailbox.bell())));
         let (bus, inboxes) = Bus::with_bells(bells, to_usize(config.bus.queue_records));
         let (bus, clock) = (Arc::new(bus), Clock::start());
@@ -142,10 +160,11 @@ impl Server {
             shards: Arc::new(Shards::new(doors)),
             store: store.health(),
             media: media.health(),
+            desk: Desk::new(config, Arc::clone(&accounts), media.folder()),
         };
         let shutdown_timeout = Duration::from_millis(config.shutdown_timeout_ms);
         let stop = Arc::new(watch::Sender::new(false));
-        Ok(Self { listener, site, handshakes, shutdown_timeout, store, media, shards, ended, stop })
+        Ok(Self { listener, site, handshakes, shutdown_timeout, store, media, accounts, shards, ended, stop })
     }
 
     /// The address that is listened on, with the port that the system chose if that was left to it.
@@ -168,8 +187,18 @@ impl Server {
     /// # Errors
     /// If a shard failed. The others are stopped in order all the same.
     pub async fn run(self) -> Result<(), ServerError> {
-        let Self { listener, site, handshakes, shutdown_timeout, store, media, shards, mut ended, stop } =
-            self;
+        let Self {
+            listener,
+            site,
+            handshakes,
+            shutdown_timeout,
+            store,
+            media,
+            accounts,
+            shards,
+            mut ended,
+            stop,
+        } = self;
         let routes = http::routes(site);
         let mut failed = None;
         tokio::select! {
@@ -196,6 +225,8 @@ impl Server {
         }
         // What the shards have asked for is done before the end, also for those that were cut off.
         let stores = tokio::task::spawn_blocking(move || {
+            // The directory first: the write-ahead log cannot be taken away while others have the database open.
+            accounts.stop();
             media.stop();
             store.stop();
         });
@@ -224,6 +255,8 @@ fn store_options(config: &Config, shards: usize) -> StoreOptions {
     StoreOptions {
         provision: match config.auth {
             AuthMode::Open => true,
+            // Who is written to must have registered.
+            AuthMode::Password => false,
         },
         max_database_bytes: Some(config.store.max_database_bytes).filter(|bytes| *bytes > 0),
         queue_requests: requests,
