@@ -9,7 +9,7 @@ use hyper::Uri;
 use switchboard_engine::{GroupId, Recipient, UserId};
 
 use crate::{
-    client::{ServerUrl, UrlError},
+    client::{ServerUrl, Token, UrlError},
     config::{self, ConfigErrors, Layers, Loaded},
 };
 
@@ -118,6 +118,10 @@ pub struct ChatArgs {
     /// The server
     #[arg(long, default_value = "ws://127.0.0.1:8888", value_parser = ws_url)]
     pub url: Uri,
+    /// The session at a server where users log in: the value of its cookie. Better given by the variable, as other
+    /// processes can see flags
+    #[arg(long, env = crate::config::TOKEN_VARIABLE, hide_env_values = true)]
+    pub token: Option<Token>,
     /// Show so many messages of the past at the beginning [default: 20 at a terminal, 0 in a pipe]
     #[arg(long, value_name = "COUNT")]
     pub history: Option<u32>,

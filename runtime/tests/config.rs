@@ -326,6 +326,12 @@ fn wrong_text_says_what_is_right_and_why() {
         ),
         ("data", "", "the path of a folder, like \"data\"", "the path is empty in `data`"),
         (
+            "allowed_origins",
+            "https://a.example/",
+            "origins like \"https://chat.example\", separated by blanks",
+            "\"https://a.example/\" is not like https://chat.example in `allowed_origins`",
+        ),
+        (
             "auth",
             "opne",
             "\"open\" or \"password\"",
@@ -346,7 +352,7 @@ fn wrong_text_says_what_is_right_and_why() {
     ] {
         assert_error(
             load_all("", &[], &[(key, value)]),
-            &format!("error: {key} = {value:?} (flag --{key}) must be {expected}\n  caused by: {cause}"),
+            &format!("error: {key} = {value:?} (flag --{}) must be {expected}\n  caused by: {cause}", key.replace('_', "-")),
         );
     }
     let error = load_all("log = \"switchboard=loud\"", &[], &[]).unwrap_err();

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use data_encoding::BASE64URL_NOPAD;
+use hyper::header::HeaderValue;
 use sha2::{Digest as _, Sha256};
 
 use crate::store::TokenHash;
@@ -32,6 +33,15 @@ impl Token {
     /// What is stored of it.
     pub(crate) fn hash(&self) -> TokenHash {
         Sha256::digest(self.0.as_bytes()).into()
+    }
+
+    /// The value of an `Authorization` header (RFC 6750 section 2.1), which HTTP libraries are not to show either.
+    pub(crate) fn bearer(&self) -> HeaderValue {
+        // Letters, digits, - and _ are fit for a header.
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", self.0))
+            .unwrap_or_else(|_| HeaderValue::from_static("Bearer"));
+        value.set_sensitive(true);
+        value
     }
 
     /// The secret itself.

@@ -29,7 +29,7 @@ use tokio::{
 };
 
 use super::{
-    classic::Peer,
+    classic::{Admitted, Peer},
     shard::{Mailbox, NewConnection, Place, ShardDoor},
     write_timeout::WriteTimeout,
 };
@@ -60,9 +60,9 @@ impl Shards {
     }
 
     /// Takes a place on the user's shard.
-    pub(super) fn seat(&self, user: &UserId) -> Result<Seat, Full> {
+    pub(super) fn seat(&self, user: &Admitted) -> Result<Seat, Full> {
         // The hash need not resist chosen names: it spreads users over shards, and bounds are per shard.
-        let hash = BuildHasherDefault::<DefaultHasher>::new().hash_one(user.as_str());
+        let hash = BuildHasherDefault::<DefaultHasher>::new().hash_one(user.user().as_str());
         let count = u64::try_from(self.doors.len()).unwrap_or(1).max(1);
         let index = usize::try_from(hash % count).unwrap_or_default();
         let shard = self.doors.get(index).ok_or(Full)?;

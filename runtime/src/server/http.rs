@@ -91,10 +91,11 @@ async fn socket(
     if let Err(text) = check_handshake(&request) {
         return bad_request(text);
     }
-    if let Err(refusal) = site.desk.admit_socket(request.headers(), &user).await {
-        return refusal;
-    }
-    let Ok(seat) = site.shards.seat(&user) else {
+    let admitted = match site.desk.admit_socket(request.headers(), &user).await {
+        Ok(admitted) => admitted,
+        Err(refusal) => return refusal,
+    };
+    let Ok(seat) = site.shards.seat(&admitted) else {
         let headers = [(header::RETRY_AFTER, HeaderValue::from_static("10"))];
         let text = "the server has no room for another connection; try again later\n";
         return (StatusCode::SERVICE_UNAVAILABLE, headers, text).into_response();

@@ -2,7 +2,7 @@
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, Method, header},
+    http::{HeaderMap, Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
@@ -33,6 +33,17 @@ pub(super) enum Caller {
 /// A user for whom the caller may act. Nothing but [`Caller`] makes one.
 #[derive(Clone, Debug)]
 pub(super) struct Actor(UserId);
+
+/// A user whose connection may become a WebSocket. Nothing but [`Desk`] makes one, and without one there is no seat at a
+/// shard.
+#[derive(Clone, Debug)]
+pub(in crate::server) struct Admitted(UserId);
+
+impl Admitted {
+    pub(in crate::server) const fn user(&self) -> &UserId {
+        &self.0
+    }
+}
 
 impl Actor {
     pub(super) const fn user(&self) -> &UserId {
@@ -129,20 +140,34 @@ impl Desk {
         Ok(Caller::User { user: found.user, username: found.username, session: token.hash() })
     }
 
-    /// Whether this request may become a WebSocket of this user.
+    /// Admits a user at once, where whoever says a name is believed.
+    pub(in crate::server) fn believe(&self, user: &UserId) -> Option<Admitted> {
+        match self.rules.auth {
+            AuthMode::Open => Some(Admitted(user.clone())),
+            AuthMode::Password => None,
+        }
+    }
+
+    /// Admits a user if this request may become a WebSocket of it.
     pub(in crate::server) async fn admit_socket(
         &self,
         headers: &HeaderMap,
         user: &UserId,
-    ) -> Result<(), Response> {
-        match self.rules.auth {
-            AuthMode::Open => return Ok(()),
-            AuthMode::Password => {}
+    ) -> Result<Admitted, Response> {
+        if let Some(admitted) = self.believe(user) {
+            return Ok(admitted);
         }
         let is_foreign = !self.rules.is_own_origin(headers);
         let proof = proof(headers);
-        let caller = self.caller(proof, is_foreign).await.map_err(Fault::into_response)?;
-        caller.acts_as(user.as_str()).map(drop).map_err(Fault::into_response)
+        let admitted = self.caller(proof, is_foreign).await.and_then(|caller| caller.acts_as(user.as_str()));
+        match admitted {
+            Ok(actor) => Ok(Admitted(actor.into_user())),
+            // In plain words, as all refusals of a handshake.
+            Err(Fault::Unauthorised(text)) => {
+                Err((StatusCode::UNAUTHORIZED, format!("{text}\n")).into_response())
+            }
+            Err(fault) => Err(fault.into_response()),
+        }
     }
 
     /// From where somebody logs in.

@@ -17,6 +17,8 @@ mod users;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+pub(super) use auth::Admitted;
+
 use axum::{
     Router,
     extract::DefaultBodyLimit,

@@ -97,10 +97,7 @@ impl Directory {
         let conversation = Recipient::User(other.id.clone());
         let mut page = collect(extent, |from_seq| {
             let range = range(reader, &conversation, from_seq, extent);
-            match reads.load_messages(&range)? {
-                Answer::MessagesLoaded(messages) => Ok(Some(messages)),
-                _ => Ok(None),
-            }
+            Ok(loaded(reads.load_messages(&range)?))
         })?;
         let own_name = own.username.unwrap_or_default();
         for message in &mut page {
@@ -126,10 +123,9 @@ fn group_page(
     let mut name = Box::default();
     let mut page = collect(extent, |from_seq| {
         let messages = match reader {
-            Some(reader) => match reads.load_messages(&range(reader, &conversation, from_seq, extent))? {
-                Answer::MessagesLoaded(messages) => Some(messages),
-                _ => None,
-            },
+            Some(reader) => {
+                loaded(reads.load_messages(&range(reader, &conversation, from_seq, extent))?)
+            }
             None => reads.load_whole_group(group, from_seq, extent.limit, extent.limit_bytes)?,
         };
         if let Some(messages) = &messages {
@@ -153,6 +149,11 @@ fn group_page(
         };
     }
     Ok(page)
+}
+
+/// The part that was read; none for who may not read it.
+fn loaded(answer: Answer) -> Option<Messages> {
+    if let Answer::MessagesLoaded(messages) = answer { Some(messages) } else { None }
 }
 
 fn range(reader: &UserId, conversation: &Recipient, from_seq: u64, extent: Extent) -> Range {
