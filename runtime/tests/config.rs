@@ -352,7 +352,10 @@ fn wrong_text_says_what_is_right_and_why() {
     ] {
         assert_error(
             load_all("", &[], &[(key, value)]),
-            &format!("error: {key} = {value:?} (flag --{}) must be {expected}\n  caused by: {cause}", key.replace('_', "-")),
+            &format!(
+                "error: {key} = {value:?} (flag --{}) must be {expected}\n  caused by: {cause}",
+                key.replace('_', "-")
+            ),
         );
     }
     let error = load_all("log = \"switchboard=loud\"", &[], &[]).unwrap_err();

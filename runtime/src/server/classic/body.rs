@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::{body::Body, extract::Query, extract::rejection::QueryRejection};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 
 use super::{Desk, answer::Fault};
@@ -15,11 +15,11 @@ impl Desk {
     /// A request's JSON.
     pub(super) async fn json<T: DeserializeOwned>(&self, body: Body) -> Result<T, Fault> {
         let limit_bytes = self.rules.http.body_bytes;
-        let limited = Limited::new(body, usize::try_from(limit_bytes).unwrap_or(usize::MAX));
         let time = Duration::from_millis(self.rules.http.body_timeout_ms);
-        let bytes = match tokio::time::timeout(time, limited.collect()).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+        let limit = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
+        let bytes = match tokio::time::timeout(time, collect(body, limit)).await {
+            Ok(Ok(Some(bytes))) => bytes,
+            Ok(Ok(None)) => {
                 return Err(Fault::refused(format!("the request has more than {limit_bytes} bytes")));
             }
             Ok(Err(error)) => return Err(Fault::refused(format!("the request broke off: {error}"))),
@@ -31,6 +31,26 @@ impl Desk {
             Fault::refused(format!("the request's JSON cannot be read: {error}"))
         })
     }
+}
+
+/// How many times its limit of a body is read, when it has more: who still sends when the connection ends may
+/// not see the answer.
+const PATIENCE: usize = 4;
+
+/// A body of at most so many bytes; none if it has more.
+async fn collect(mut body: Body, limit: usize) -> Result<Option<Vec<u8>>, axum::Error> {
+    let (mut bytes, mut count) = (Vec::new(), 0_usize);
+    while let Some(frame) = body.frame().await {
+        // Trailers are of no interest.
+        let Ok(data) = frame?.into_data() else { continue };
+        count = count.saturating_add(data.len());
+        if count <= limit {
+            bytes.extend_from_slice(&data);
+        } else if count > limit.saturating_mul(PATIENCE) {
+            break;
+        }
+    }
+    Ok(Some(bytes).filter(|_| count <= limit))
 }
 
 /// The value of a query's name, in whatever letters it is written; empty if it is missing.

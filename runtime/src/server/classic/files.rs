@@ -37,10 +37,16 @@ pub(super) async fn upload(
 ) -> Answer {
     let _place = desk.uploads.try_acquire().map_err(|_| Fault::Busy)?;
     let multipart = Multipart::from_request(request, &()).await;
-    let multipart =
+    let mut multipart =
         multipart.map_err(|error| Fault::refused(format!("the upload: {}", error.body_text())))?;
     let time = Duration::from_millis(desk.rules.http.upload_timeout_ms);
-    let received = tokio::time::timeout(time, receive(&desk, &caller, multipart)).await;
+    let received = tokio::time::timeout(time, async {
+        let received = receive(&desk, &caller, &mut multipart).await;
+        // Who still sends when the connection ends may not see the answer. The body's limit holds here, too.
+        while let Ok(Some(_)) = in_time(&desk, multipart.next_field()).await {}
+        received
+    });
+    let received = received.await;
     let (part, actor) = received.map_err(|_| Fault::refused("the upload took too long"))??;
     let stored = blocking(move || part.finish(FileKind::Image)).await?;
     let (name, media) = (stored.name.clone(), desk.media.clone());
@@ -63,7 +69,11 @@ pub(super) async fn upload(
 }
 
 /// Has a file written while it comes. What is returned is not kept until it is finished.
-async fn receive(desk: &Desk, caller: &Caller, mut multipart: Multipart) -> Result<(PartFile, Actor), Fault> {
+async fn receive(
+    desk: &Desk,
+    caller: &Caller,
+    multipart: &mut Multipart,
+) -> Result<(PartFile, Actor), Fault> {
     let (mut file, mut id) = (None, None);
     while let Some(mut field) = in_time(desk, multipart.next_field()).await? {
         match field.name() {

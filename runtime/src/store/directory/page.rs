@@ -123,9 +123,7 @@ fn group_page(
     let mut name = Box::default();
     let mut page = collect(extent, |from_seq| {
         let messages = match reader {
-            Some(reader) => {
-                loaded(reads.load_messages(&range(reader, &conversation, from_seq, extent))?)
-            }
+            Some(reader) => loaded(reads.load_messages(&range(reader, &conversation, from_seq, extent))?),
             None => reads.load_whole_group(group, from_seq, extent.limit, extent.limit_bytes)?,
         };
         if let Some(messages) = &messages {
