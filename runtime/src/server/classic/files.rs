@@ -104,7 +104,7 @@ async fn receive_file(desk: &Desk, field: &mut Field<'_>) -> Result<PartFile, Fa
     }
     drop(parts);
     let written = writer.await.map_err(|error| Fault::Broken(error.to_string()))?;
-    written.map_err(fault)
+    written.map_err(|error| fault(&error))
 }
 
 /// A thread that writes the parts of a file as they come, until there are no more. It gives the file, which is gone when
@@ -150,15 +150,15 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, MediaError> + Send + 'static,
 ) -> Result<T, Fault> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Fault::Broken(error.to_string()))?.map_err(fault)
+    done.map_err(|error| Fault::Broken(error.to_string()))?.map_err(|error| fault(&error))
 }
 
-fn fault(error: MediaError) -> Fault {
+fn fault(error: &MediaError) -> Fault {
     match error {
         MediaError::Empty | MediaError::MalformedDataUrl => Fault::refused(error.to_string()),
         MediaError::WrongKind => Fault::refused("the file is no picture that is known here"),
         MediaError::Name(_) | MediaError::Disk { .. } => {
-            let source = std::error::Error::source(&error).map(ToString::to_string);
+            let source = std::error::Error::source(error).map(ToString::to_string);
             Fault::Broken(format!("{error}: {}", source.unwrap_or_default()))
         }
     }
