@@ -25,12 +25,12 @@ use hyper_util::{
 use switchboard_engine::{Protocol, UserId};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::{Semaphore, oneshot, watch},
 };
 
 use super::{
     classic::{Admitted, Peer},
-    shard::{Mailbox, NewConnection, Place, ShardDoor},
+    shard::{Mailbox, NewConnection, Place, Question, ShardDoor},
     write_timeout::WriteTimeout,
 };
 
@@ -69,9 +69,39 @@ impl Shards {
         Ok(Seat { place: shard.place().ok_or(Full)?, shard: shard.mailbox() })
     }
 
+    /// How many connections each shard has.
+    pub(super) fn connections(&self) -> impl Iterator<Item = u64> {
+        self.doors.iter().map(|shard| u64::from(shard.connected()))
+    }
+
+    /// Whether no shard has a place for another connection.
+    pub(super) fn are_full(&self) -> bool {
+        self.doors.iter().all(ShardDoor::is_full)
+    }
+
+    /// Asks every shard something, and gives the answers in the shards' order: none of one that has not answered after so long.
+    pub(super) async fn ask<T>(
+        &self,
+        question: impl Fn(oneshot::Sender<T>) -> Question,
+        patience: Duration,
+    ) -> Vec<Option<T>> {
+        let mut waiting = Vec::new();
+        for shard in &self.doors {
+            let (sender, answer) = oneshot::channel();
+            shard.mailbox().ask(question(sender));
+            waiting.push(answer);
+        }
+        let until = tokio::time::Instant::now() + patience;
+        let mut answers = Vec::new();
+        for answer in waiting {
+            answers.push(tokio::time::timeout_at(until, answer).await.ok().and_then(Result::ok));
+        }
+        answers
+    }
+
     /// How many connections there are.
     pub(super) fn connected(&self) -> u64 {
-        self.doors.iter().map(|shard| u64::from(shard.connected())).sum()
+        self.connections().sum()
     }
 }
 
@@ -103,6 +133,11 @@ pub(super) struct Handshakes {
 impl Handshakes {
     pub(super) fn new(timeout: Duration, concurrent: usize) -> Self {
         Self { timeout, places: Arc::new(Semaphore::new(concurrent)), concurrent }
+    }
+
+    /// How many connections are no WebSockets yet.
+    pub(super) fn taken(&self) -> u64 {
+        self.concurrent.saturating_sub(self.places.available_permits()) as u64
     }
 
     /// Whether so many places are taken that none is kept for a peer that may ask again.
