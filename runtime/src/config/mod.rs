@@ -335,6 +335,8 @@ pub struct Http {
     pub uploads: u32,
     /// How long an upload may take. Default 120,000.
     pub upload_timeout_ms: u64,
+    /// Members of a group that are listed at most. Default 5,000; at least 1.
+    pub members: u32,
     /// Messages that a page of a history has at most. Default 500; at least 1.
     pub page_messages: u32,
     /// Bytes of their content, unless there is only one. Default 1 MiB; 1 to 1 GiB.
@@ -373,6 +375,7 @@ impl Default for Http {
             upload_bytes: 16 << 20,
             uploads: 16,
             upload_timeout_ms: 120_000,
+            members: 5_000,
             page_messages: 500,
             page_bytes: 1 << 20,
         }

@@ -175,10 +175,11 @@ async fn lists_have_their_limits() {
         passwords(config);
         config.accounts.friends = 1;
         config.limits.groups_per_user = 1;
+        config.http.members = 1;
     });
     let mut alice = Browser::registered(&server, "alice").await;
     let mut bob = Browser::registered(&server, "bob").await;
-    let _carol = Browser::registered(&server, "carol").await;
+    let carol = Browser::registered(&server, "carol").await;
     let path = format!("/group/{}", alice.uuid);
     alice.post(&path, &json!({"name": "one"})).await.data();
     let limit = "there are 1 groups already, which is the limit";
@@ -188,6 +189,9 @@ async fn lists_have_their_limits() {
     let group = bob.get(&bobs).await.data()[0]["uuid"].as_str().unwrap().to_owned();
     let join = format!("/group/join/{}/{group}", alice.uuid);
     assert_eq!(alice.post(&join, &json!({})).await.refusal(), limit);
+    let mut carol = carol;
+    carol.post(&format!("/group/join/{}/{group}", carol.uuid.clone()), &json!({})).await.data();
+    assert_eq!(carol.get(&format!("/group/user/{group}")).await.data().as_array().unwrap().len(), 1);
     alice.post("/friend", &json!({"uuid": alice.uuid, "friendUsername": "bob"})).await.data();
     let refusal =
         alice.post("/friend", &json!({"uuid": alice.uuid, "friendUsername": "carol"})).await.refusal();

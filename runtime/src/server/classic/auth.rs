@@ -111,6 +111,11 @@ struct Proof {
     is_cookie: bool,
 }
 
+/// The session that a request has with it, whether it is one or not.
+pub(super) fn session_in(headers: &HeaderMap) -> Option<TokenHash> {
+    proof(headers).map(|proof| proof.token.hash())
+}
+
 /// Answers who is nobody, and tells the handlers who everybody else is.
 pub(super) async fn admit(State(desk): State<Desk>, mut request: Request, next: Next) -> Response {
     let proof = proof(request.headers());

@@ -88,6 +88,7 @@ pub(super) async fn members(
     group: Result<Path<String>, PathRejection>,
 ) -> Answer {
     let group = group_id(&text(group)?)?;
+    let limit = desk.rules.http.members;
     let members = desk
         .accounts
         .directory(move |directory| {
@@ -96,7 +97,7 @@ pub(super) async fn members(
             {
                 return Err(DirectoryError::GroupNotOpen);
             }
-            directory.members_of(&group)
+            directory.first_members_of(&group, limit)
         })
         .await??;
     let member = |member: Member| {

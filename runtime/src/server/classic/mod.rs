@@ -1,10 +1,8 @@
-//! The HTTP calls of the classic front-end: [docs/http.md] says what each takes and gives.
+//! The HTTP calls of the classic front-end: docs/http.md says what each takes and gives.
 //!
 //! Every request goes the same way: [`answer::cors`], then [`auth::admit`], which finds out who asks, then its handler. A
 //! handler acts for nobody of whom [`auth::Caller`] has not made an [`auth::Actor`], and what takes one cannot be called
 //! without it.
-//!
-//! [docs/http.md]: https://github.com/switchboard/switchboard/blob/main/docs/http.md
 
 mod answer;
 mod auth;

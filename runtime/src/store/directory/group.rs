@@ -201,14 +201,22 @@ impl Directory {
     /// # Errors
     /// If there is no such group, or the database fails.
     pub fn members_of(&self, group: &GroupId) -> Result<Vec<Member>> {
+        self.first_members_of(group, u32::MAX)
+    }
+
+    /// So many members of a group at the most, oldest user first.
+    ///
+    /// # Errors
+    /// If there is no such group, or the database fails.
+    pub fn first_members_of(&self, group: &GroupId, limit: u32) -> Result<Vec<Member>> {
         let group = existing_group(&self.connection, group)?;
         let mut statement = self.connection.prepare(
             "SELECT users.uuid, users.username, users.avatar, members.role, members.joined_at_ms,
                     members.muted_until_ms
              FROM members JOIN users ON users.id = user_id
-             WHERE group_id = ?1 AND last_seq IS NULL ORDER BY user_id",
+             WHERE group_id = ?1 AND last_seq IS NULL ORDER BY user_id LIMIT ?2",
         )?;
-        let mut rows = statement.query([group])?;
+        let mut rows = statement.query([group, i64::from(limit)])?;
         let mut members = Vec::new();
         while let Some(row) = rows.next()? {
             members.push(Member {
