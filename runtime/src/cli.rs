@@ -9,7 +9,7 @@ use hyper::Uri;
 use switchboard_engine::{GroupId, Recipient, UserId};
 
 use crate::{
-    client::{ServerUrl, UrlError},
+    client::{ServerUrl, Token, UrlError},
     config::{self, ConfigErrors, Layers, Loaded},
 };
 
@@ -71,8 +71,8 @@ pub struct ServeArgs {
     /// Threads that serve connections, 1 to 64 [default: 1]
     #[arg(long, value_name = "COUNT")]
     pub shards: Option<String>,
-    /// How users prove who they are: `open` believes `?user=`. To listen on an address that is not a loopback
-    /// address, it must be asked for by name [default: open]
+    /// How users prove who they are: `password` has them log in, `open` believes `?user=`. To listen on an address that
+    /// is not a loopback address, one must be asked for by name [default: open]
     #[arg(long, value_name = "MODE")]
     pub auth: Option<String>,
     /// When a connected user connects again: `all` keeps all connections, `newest-wins` the newest
@@ -125,6 +125,10 @@ pub struct ChatArgs {
     /// The server
     #[arg(long, default_value = "ws://127.0.0.1:8888", value_parser = ws_url)]
     pub url: Uri,
+    /// The session at a server where users log in: the value of its cookie. Better given by the variable, as other
+    /// processes can see flags
+    #[arg(long, env = crate::config::TOKEN_VARIABLE, hide_env_values = true)]
+    pub token: Option<Token>,
     /// Show so many messages of the past at the beginning [default: 20 at a terminal, 0 in a pipe]
     #[arg(long, value_name = "COUNT")]
     pub history: Option<u32>,

@@ -1,5 +1,6 @@
 //! The Switchboard chat server: sockets, HTTP, store and bus around the engine.
 
+mod accounts;
 pub mod cli;
 pub mod client;
 mod clock;

@@ -159,6 +159,7 @@ fn chat_is_with_a_user_or_with_a_group() {
             to,
             group,
             url: url.parse().unwrap(),
+            token: None,
             history: None,
             store: None,
         })

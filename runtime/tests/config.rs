@@ -114,7 +114,7 @@ fn every_key_can_be_set_by_its_variable() {
             names += 1;
         }
     }
-    assert_eq!(names, 69);
+    assert_eq!(names, 95);
 }
 
 #[test]
@@ -325,7 +325,18 @@ fn wrong_text_says_what_is_right_and_why() {
             "invalid socket address syntax in `listen`",
         ),
         ("data", "", "the path of a folder, like \"data\"", "the path is empty in `data`"),
-        ("auth", "opne", "\"open\"", "unknown variant `opne`, expected `open` in `auth`"),
+        (
+            "allowed_origins",
+            "https://a.example/",
+            "origins like \"https://chat.example\", separated by blanks",
+            "\"https://a.example/\" is not like https://chat.example in `allowed_origins`",
+        ),
+        (
+            "auth",
+            "opne",
+            "\"open\" or \"password\"",
+            "unknown variant `opne`, expected `open` or `password` in `auth`",
+        ),
         (
             "devices",
             "newest",
@@ -341,7 +352,10 @@ fn wrong_text_says_what_is_right_and_why() {
     ] {
         assert_error(
             load_all("", &[], &[(key, value)]),
-            &format!("error: {key} = {value:?} (flag --{key}) must be {expected}\n  caused by: {cause}"),
+            &format!(
+                "error: {key} = {value:?} (flag --{}) must be {expected}\n  caused by: {cause}",
+                key.replace('_', "-")
+            ),
         );
     }
     let error = load_all("log = \"switchboard=loud\"", &[], &[]).unwrap_err();
@@ -375,8 +389,8 @@ fn all_errors_of_all_layers_are_told_at_once() {
         "error: shards = 0 (FILE, line 1) must be a whole number from 1 to 64\n\
          error: unknown key lisen (FILE, line 2): did you mean listen?\n\
          error: unknown key zzzz (FILE, line 3)\n\
-         error: auth = \"x\" (environment variable SWITCHBOARD_AUTH) must be \"open\"\n  \
-         caused by: unknown variant `x`, expected `open` in `auth`\n\
+         error: auth = \"x\" (environment variable SWITCHBOARD_AUTH) must be \"open\" or \"password\"\n  \
+         caused by: unknown variant `x`, expected `open` or `password` in `auth`\n\
          error: devices = \"y\" (flag --devices) must be \"all\" or \"newest-wins\"\n  \
          caused by: unknown variant `y`, expected `all` or `newest-wins` in `devices`",
     );
@@ -485,9 +499,10 @@ fn elsewhere_open_authentication_must_be_asked_for_by_name() {
             load_all("", &[], &[("listen", listen)]),
             &format!(
                 "error: listen = {listen} (flag --listen) can be reached from other machines, but auth is not \
-                 set, and without it anybody can be any user with `?user=`: listen on a loopback address such \
-                 as 127.0.0.1:8888, or, if all who can reach {listen} are trusted, ask for it with \
-                 auth = \"open\" (--auth open, SWITCHBOARD_AUTH=open)"
+                 set, and without it anybody can be any user with `?user=`: have users log in with \
+                 auth = \"password\" (--auth password), listen on a loopback address such as 127.0.0.1:8888, or, if \
+                 all who can reach {listen} are trusted, ask for it with auth = \"open\" (--auth open, \
+                 SWITCHBOARD_AUTH=open)"
             ),
         );
         let asked = [

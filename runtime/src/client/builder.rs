@@ -14,7 +14,7 @@ use super::{
     store::{MemoryStore, Store, StoreError, StoreThread},
     task::Task,
 };
-use crate::websocket::SESSION_SUBPROTOCOL;
+use crate::{accounts::Token, websocket::SESSION_SUBPROTOCOL};
 
 /// Commands that may wait for the client's task; then callers wait.
 const WAITING_COMMANDS: usize = 64;
@@ -46,6 +46,7 @@ pub struct ClientBuilder<S = MemoryStore> {
     store: S,
     events: QueueLimits,
     connect: bool,
+    token: Option<Token>,
 }
 
 impl ClientBuilder {
@@ -56,6 +57,7 @@ impl ClientBuilder {
             store: MemoryStore::default(),
             events: QueueLimits { events: EVENT_LIMIT, bytes: EVENT_LIMIT_BYTES },
             connect: true,
+            token: None,
         }
     }
 }
@@ -63,8 +65,15 @@ impl ClientBuilder {
 impl<S: Store> ClientBuilder<S> {
     /// Where the client keeps what it has to know after a restart. Default: a [`MemoryStore`] of its own.
     pub fn store<T: Store>(self, store: T) -> ClientBuilder<T> {
-        let Self { server, config, events, connect, .. } = self;
-        ClientBuilder { server, config, store, events, connect }
+        let Self { server, config, events, connect, token, .. } = self;
+        ClientBuilder { server, config, store, events, connect, token }
+    }
+
+    /// The session of the user at a server where users log in: the value of its cookie. Default: none, for servers that
+    /// believe everybody.
+    pub fn token(mut self, token: Token) -> Self {
+        self.token = Some(token);
+        self
     }
 
     /// What a new device is told of what was said before it came: in each conversation that there is until it has
@@ -104,7 +113,7 @@ impl<S: Store> ClientBuilder<S> {
     /// # Errors
     /// If the configuration is not valid, the store cannot be used, or there are no random numbers.
     pub async fn start(self) -> Result<(Client, Events), StartError> {
-        let Self { server, mut config, store, events, connect } = self;
+        let Self { server, mut config, store, events, connect, token } = self;
         config.validate().map_err(StartError::Config)?;
         let seed = getrandom::u64().map_err(StartError::Random)?;
         let mut device_id = [0; 16];
@@ -119,7 +128,7 @@ impl<S: Store> ClientBuilder<S> {
         if !resume.cursors.is_empty() {
             config.history = History::All;
         }
-        let target = Target { server, user: user.clone(), subprotocol: Some(SESSION_SUBPROTOCOL) };
+        let target = Target { server, user: user.clone(), subprotocol: Some(SESSION_SUBPROTOCOL), token };
         let driver = Driver::new(target, |now| Session::new(config, seed, now, resume));
 
         let (to_task, commands) = mpsc::channel(WAITING_COMMANDS);

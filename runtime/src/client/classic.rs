@@ -11,6 +11,7 @@ use super::{
     driver::{Driver, Told},
     link::{LinkError, Target},
 };
+use crate::accounts::Token;
 
 /// What a classic client tells its application.
 #[derive(Debug)]
@@ -46,7 +47,13 @@ impl Classic {
     /// each client its own.
     #[must_use]
     pub fn new(config: ClientConfig, server: ServerUrl, seed: u64) -> Self {
-        let target = Target { server, user: config.user.clone(), subprotocol: None };
+        Self::with_token(config, server, None, seed)
+    }
+
+    /// As [`Classic::new`], at a server where users log in: with their session.
+    #[must_use]
+    pub fn with_token(config: ClientConfig, server: ServerUrl, token: Option<Token>, seed: u64) -> Self {
+        let target = Target { server, user: config.user.clone(), subprotocol: None, token };
         Self { driver: Driver::new(target, |now| Client::new(config, seed, now)) }
     }
 

@@ -10,7 +10,10 @@ use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::{
     Request, Response, StatusCode,
     body::Incoming,
-    header::{CONNECTION, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE},
+    header::{
+        AUTHORIZATION, CONNECTION, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+        UPGRADE,
+    },
 };
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -104,7 +107,7 @@ pub(super) struct Connected {
 
 /// Opens a WebSocket. Takes as long as the network does: the caller sets the time limit.
 pub(super) async fn connect(target: &Target) -> Result<Connected, ConnectError> {
-    let Target { server, user, subprotocol } = target;
+    let Target { server, user, subprotocol, token } = target;
     let address = server.authority();
     let handshake_failed =
         |source: hyper::Error| ConnectError::Handshake { address: server.authority(), source };
@@ -122,6 +125,9 @@ pub(super) async fn connect(target: &Target) -> Result<Connected, ConnectError> 
         .header(SEC_WEBSOCKET_VERSION, "13");
     if let Some(subprotocol) = subprotocol {
         request = request.header(SEC_WEBSOCKET_PROTOCOL, *subprotocol);
+    }
+    if let Some(token) = token {
+        request = request.header(AUTHORIZATION, token.bearer());
     }
     let request = request
         .body(Empty::<Bytes>::new())

@@ -17,6 +17,7 @@ use super::{
     reader::{Arrival, ReadError, Reader},
     writer::{Flushed, Writer},
 };
+use crate::accounts::Token;
 
 /// Messages that may be read ahead of the machine; then reading waits, and with it the server.
 const READ_AHEAD: usize = 16;
@@ -31,6 +32,8 @@ pub(super) struct Target {
     pub(super) user: UserId,
     /// The WebSocket subprotocol to insist on; the classic protocol has none.
     pub(super) subprotocol: Option<&'static str>,
+    /// The session at a server where users log in.
+    pub(super) token: Option<Token>,
 }
 
 /// Why a link ended, in more detail than the machine needs.

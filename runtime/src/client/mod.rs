@@ -69,6 +69,7 @@ mod store;
 mod task;
 mod writer;
 
+pub use crate::accounts::{Token, TokenError};
 pub use address::{ServerUrl, UrlError};
 pub use builder::{ClientBuilder, StartError};
 pub use classic::{Classic, ClassicEvent};

@@ -62,9 +62,9 @@ pub enum ConfigError {
     /// `auth` is not set, and the address is not a loopback address.
     #[error(
         "listen = {listen} ({origin}) can be reached from other machines, but auth is not set, and without it \
-         anybody can be any user with `?user=`: listen on a loopback address such as 127.0.0.1:8888, or, if \
-         all who can reach {listen} are trusted, ask for it with auth = \"open\" (--auth open, \
-         SWITCHBOARD_AUTH=open)"
+         anybody can be any user with `?user=`: have users log in with auth = \"password\" (--auth password), \
+         listen on a loopback address such as 127.0.0.1:8888, or, if all who can reach {listen} are trusted, \
+         ask for it with auth = \"open\" (--auth open, SWITCHBOARD_AUTH=open)"
     )]
     AuthNotChosen {
         /// The address.

@@ -44,7 +44,9 @@ pub(super) const KEYS: &[Key] = &[
     key("metrics_listen", Rule::Text("\"off\", or an IP address and a port, like \"127.0.0.1:9888\"")),
     key("data", Rule::Text("the path of a folder, like \"data\"")),
     key("shards", Rule::Integer(1, 64)),
-    key("auth", Rule::Text("\"open\"")),
+    key("auth", Rule::Text("\"open\" or \"password\"")),
+    key("allowed_origins", Rule::Text("origins like \"https://chat.example\", separated by blanks")),
+    key("proxy", Rule::Text("\"none\" or \"trusted\"")),
     key("devices", Rule::Text("\"all\" or \"newest-wins\"")),
     key("presence", Rule::Text("\"on\" or \"off\"")),
     key("log", Rule::Text("a log filter, like \"info\" or \"info,switchboard=debug\"")),
@@ -109,6 +111,30 @@ pub(super) const KEYS: &[Key] = &[
     key("store.commit_interval_us", Rule::Integer(0, 1_000_000)),
     key("store.max_database_bytes", Rule::Integer(0, 1 << 50)),
     key("bus.queue_records", SLOTS),
+    key("accounts.threads", Rule::Integer(1, 64)),
+    key("accounts.waiting", SLOTS),
+    key("accounts.hashes", Rule::Integer(1, 64)),
+    key("accounts.hashes_waiting", SLOTS),
+    key("accounts.name_bytes", Rule::Integer(1, 1_024)),
+    key("accounts.email_bytes", Rule::Integer(1, 1_024)),
+    key("accounts.notice_bytes", Rule::Integer(1, 65_536)),
+    key("accounts.password_least_bytes", Rule::Integer(1, 64)),
+    key("accounts.password_bytes", Rule::Integer(64, 4_096)),
+    key("accounts.friends", COUNT),
+    key("accounts.session_hours", Rule::Integer(1, 87_600)),
+    key("accounts.sessions_per_user", COUNT),
+    key("accounts.login_burst", COUNT),
+    key("accounts.login_interval_ms", TIME_MS),
+    key("accounts.address_burst", COUNT),
+    key("accounts.address_interval_ms", TIME_MS),
+    key("accounts.login_entries", SLOTS),
+    key("http.body_bytes", Rule::Integer(1_024, 16 << 20)),
+    key("http.body_timeout_ms", TIME_MS),
+    key("http.upload_bytes", Rule::Integer(1, 1 << 30)),
+    key("http.uploads", SLOTS),
+    key("http.upload_timeout_ms", TIME_MS),
+    key("http.page_messages", COUNT),
+    key("http.page_bytes", Rule::Integer(1, 1 << 30)),
 ];
 
 const fn key(name: &'static str, rule: Rule) -> Key {
@@ -143,7 +169,10 @@ pub(super) fn is_section(name: &str) -> bool {
 /// The key of a field of the engine's configuration; durations have their unit in the key.
 pub(super) fn of_engine_field(field: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| {
-        let name = key.parts().1;
+        let (section, name) = key.parts();
+        if matches!(section, Some("accounts" | "http")) {
+            return false;
+        }
         name == field || name.strip_suffix("_ms") == Some(field)
     })
 }

@@ -11,10 +11,13 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::error::{ConfigError, ConfigErrors};
 use super::key::{self, Key, Rule};
-use super::{Config, show};
+use super::{AuthMode, Config, Proxy, show};
 
 /// The variable that names the file if `--config` does not.
 pub const CONFIG_VARIABLE: &str = "SWITCHBOARD_CONFIG";
+
+/// The variable that has a client's session in it, and is no setting of a server.
+pub const TOKEN_VARIABLE: &str = "SWITCHBOARD_TOKEN";
 
 /// What every variable of ours begins with.
 const PREFIX: &str = "SWITCHBOARD_";
@@ -83,9 +86,17 @@ impl Loaded {
         if is_loopback(self.config.listen) {
             return Vec::new();
         }
-        vec![format!(
-            "auth = \"open\" ({auth}): anybody who can reach {listen} can be any user with `?user=`"
-        )]
+        match self.config.auth {
+            AuthMode::Open => vec![format!(
+                "auth = \"open\" ({auth}): anybody who can reach {listen} can be any user with `?user=`"
+            )],
+            AuthMode::Password => match self.config.proxy {
+                Proxy::Trusted => Vec::new(),
+                Proxy::None => vec![format!(
+                    "passwords come to {listen} without TLS: let a proxy that speaks it be in front of this server"
+                )],
+            },
+        }
     }
 
     /// The configuration as TOML, with a comment beside each value saying where it came from. Loaded as a
@@ -185,7 +196,7 @@ impl Loader {
             layers.environment.iter().map(|(name, value)| (name, value)).collect();
         for (name, value) in environment {
             let name = name.to_string_lossy();
-            if !name.starts_with(PREFIX) || name == CONFIG_VARIABLE {
+            if !name.starts_with(PREFIX) || name == CONFIG_VARIABLE || name == TOKEN_VARIABLE {
                 continue;
             }
             let Some(key) = key::KEYS.iter().find(|key| key.variable() == name) else {

@@ -20,7 +20,7 @@ use switchboard_engine as engine;
 
 pub use error::{ConfigError, ConfigErrors};
 pub(crate) use load::is_loopback;
-pub use load::{CONFIG_VARIABLE, Layers, Loaded, Origin, load};
+pub use load::{CONFIG_VARIABLE, Layers, Loaded, Origin, TOKEN_VARIABLE, load};
 
 /// How a Switchboard server runs. Each field says which values [`load`] takes; numbers in names that end in
 /// `_ms` are milliseconds, in `_bytes` bytes.
@@ -41,6 +41,12 @@ pub struct Config {
     /// How a user proves who they are. Default `open`, which [`load`] refuses on an address that is not a
     /// loopback address unless some layer asked for it by name.
     pub auth: AuthMode,
+    /// Web sites of other origins whose pages may use sessions here, like `https://chat.example`, separated by blanks.
+    /// Default: none.
+    #[serde(deserialize_with = "origins")]
+    pub allowed_origins: String,
+    /// Whether what a proxy says of where requests come from is believed. Default `none`.
+    pub proxy: Proxy,
     /// What happens when a connected user connects again. Default: the engine's.
     pub devices: Devices,
     /// Whether it is known who is here, and kept when users were last. Default `on`.
@@ -68,6 +74,10 @@ pub struct Config {
     pub store: Store,
     /// The bus between shards.
     pub bus: Bus,
+    /// Users, and who is logged in.
+    pub accounts: Accounts,
+    /// Requests that are no WebSockets.
+    pub http: Http,
 }
 
 /// How a user proves who they are.
@@ -76,6 +86,18 @@ pub struct Config {
 pub enum AuthMode {
     /// They need not: `?user=` is believed. For development, and behind a proxy that sets it.
     Open,
+    /// They log in with a password, and have a session.
+    Password,
+}
+
+/// Whether a proxy is in front of the server, which alone can reach it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Proxy {
+    /// There is none, or what it says is not believed.
+    None,
+    /// The last address in its `X-Forwarded-For` is who asks.
+    Trusted,
 }
 
 /// What happens when a connected user connects again.
@@ -259,6 +281,104 @@ pub struct Bus {
     pub queue_records: u32,
 }
 
+/// Section `accounts`: users, and who is logged in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Accounts {
+    /// Threads that work on users, groups and histories for HTTP calls. Default 2; 1 to 64.
+    pub threads: u32,
+    /// Calls that wait for these threads; more are answered 503. Default 1,024; 1 to 16,777,216.
+    pub waiting: u32,
+    /// Passwords that are hashed at once; each takes 19 MiB. Default 2; 1 to 64.
+    pub hashes: u32,
+    /// Passwords that wait to be hashed; more are answered 503. Default 64; 1 to 16,777,216.
+    pub hashes_waiting: u32,
+    /// Bytes of a user name, and of a nickname. Default 64; 1 to 1,024.
+    pub name_bytes: u32,
+    /// Bytes of an e-mail address. Default 254, the longest that there is (RFC 5321); 1 to 1,024.
+    pub email_bytes: u32,
+    /// Bytes of a group's notice. Default 1,024; 1 to 65,536.
+    pub notice_bytes: u32,
+    /// Bytes that a password has at least. Default 8 (NIST SP 800-63B); 1 to 64.
+    pub password_least_bytes: u32,
+    /// Bytes that a password has at most. Default 256; 64 to 4,096.
+    pub password_bytes: u32,
+    /// Friends in one user's list. Default 2,000; at least 1.
+    pub friends: u32,
+    /// How long a session lasts. Default 720, 30 days; 1 to 87,600.
+    pub session_hours: u32,
+    /// Sessions of one user; the oldest ones end. Default 32; at least 1.
+    pub sessions_per_user: u32,
+    /// Wrong passwords of one user at once, after a pause. Default 10; at least 1.
+    pub login_burst: u32,
+    /// Then one each time this has passed. Default 6,000.
+    pub login_interval_ms: u64,
+    /// Logins and registrations from one address (of IPv6: one network of 64 bits) at once, after a pause. Default 100; at least 1.
+    pub address_burst: u32,
+    /// Then one each time this has passed. Default 1,000.
+    pub address_interval_ms: u64,
+    /// Users and addresses, each, that are counted by themselves; all others are counted together. Default 65,536.
+    pub login_entries: u32,
+}
+
+/// Section `http`: requests that are no WebSockets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// Bytes of a request's JSON. Default 65,536; 1,024 to 16 MiB.
+    pub body_bytes: u32,
+    /// How long JSON may take to come, and how long an upload may pause. Default 10,000.
+    pub body_timeout_ms: u64,
+    /// Bytes of an uploaded file. Default 16 MiB; 1 to 1 GiB.
+    pub upload_bytes: u64,
+    /// Uploads at once; more are answered 503. Default 16; at least 1.
+    pub uploads: u32,
+    /// How long an upload may take. Default 120,000.
+    pub upload_timeout_ms: u64,
+    /// Messages that a page of a history has at most. Default 500; at least 1.
+    pub page_messages: u32,
+    /// Bytes of their content, unless there is only one. Default 1 MiB; 1 to 1 GiB.
+    pub page_bytes: u64,
+}
+
+impl Default for Accounts {
+    fn default() -> Self {
+        Self {
+            threads: 2,
+            waiting: 1_024,
+            hashes: 2,
+            hashes_waiting: 64,
+            name_bytes: 64,
+            email_bytes: 254,
+            notice_bytes: 1_024,
+            password_least_bytes: 8,
+            password_bytes: 256,
+            friends: 2_000,
+            session_hours: 720,
+            sessions_per_user: 32,
+            login_burst: 10,
+            login_interval_ms: 6_000,
+            address_burst: 100,
+            address_interval_ms: 1_000,
+            login_entries: 65_536,
+        }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            body_bytes: 65_536,
+            body_timeout_ms: 10_000,
+            upload_bytes: 16 << 20,
+            uploads: 16,
+            upload_timeout_ms: 120_000,
+            page_messages: 500,
+            page_bytes: 1 << 20,
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -267,6 +387,8 @@ impl Default for Config {
             data: PathBuf::from("data"),
             shards: 1,
             auth: AuthMode::Open,
+            allowed_origins: String::new(),
+            proxy: Proxy::None,
             devices: engine::ServerConfig::default().devices.into(),
             presence: Presence::On,
             log: "info".to_owned(),
@@ -279,6 +401,8 @@ impl Default for Config {
             limits: Limits::default(),
             store: Store::default(),
             bus: Bus::default(),
+            accounts: Accounts::default(),
+            http: Http::default(),
         }
     }
 }
@@ -503,6 +627,21 @@ fn filter<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D
             Err(serde::de::Error::custom(format!("{error}{cause}")))
         }
     }
+}
+
+/// Takes origins only if each is one, as browsers write them (RFC 6454 section 6.2).
+fn origins<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    for origin in text.split_whitespace() {
+        let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        let is_host = |host: &str| {
+            !host.is_empty() && host.bytes().all(|b| b.is_ascii_graphic() && !b"/?#@,*\"".contains(&b))
+        };
+        if !host.is_some_and(is_host) {
+            return Err(serde::de::Error::custom(format!("{origin:?} is not like https://chat.example")));
+        }
+    }
+    Ok(text)
 }
 
 /// Takes a path only if it is one: an empty variable is a slip, not the working directory.

@@ -53,12 +53,86 @@ pub struct MediaFile {
     pub kind: FileKind,
 }
 
+/// Where a file is, and what it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// Its path.
+    pub path: PathBuf,
+    /// The value of `Content-Type`.
+    pub content_type: &'static str,
+    /// What it is.
+    pub kind: FileKind,
+}
+
+/// A file that comes in parts. Dropped before it is finished, nothing is left of it. Its calls block on the disk.
+#[derive(Debug)]
+pub struct PartFile {
+    folder: MediaFolder,
+    stem: String,
+    path: PathBuf,
+    file: File,
+    /// The first bytes, which say what it is.
+    head: Vec<u8>,
+    is_kept: bool,
+}
+
+/// Bytes that say what a file is; the longest signature is within them.
+const HEAD_BYTES: usize = 8 << 10;
+
+impl PartFile {
+    /// Appends to it.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn write(&mut self, part: &[u8]) -> Result<(), MediaError> {
+        let missing = HEAD_BYTES.saturating_sub(self.head.len());
+        self.head.extend(part.iter().take(missing));
+        self.file.write_all(part).map_err(disk("write", &self.path))
+    }
+
+    /// Makes it a file with a name, if its first bytes say that it is of this kind.
+    ///
+    /// # Errors
+    /// If it is refused (see [`MediaError::is_refusal`]), or the disk fails; then nothing is left of it.
+    pub fn finish(mut self, wanted: FileKind) -> Result<StoredFile, MediaError> {
+        if self.head.is_empty() {
+            return Err(MediaError::Empty);
+        }
+        // Without a suffix: what the client says of it does not count.
+        let file_type = kind::classify(&self.head, "");
+        if file_type.kind != wanted {
+            return Err(MediaError::WrongKind);
+        }
+        self.file.sync_all().map_err(disk("sync", &self.path))?;
+        let name = format!("{}.{}", self.stem, file_type.extension);
+        let whole = self.folder.path.join(&name);
+        fs::rename(&self.path, &whole).map_err(disk("rename", &self.path))?;
+        self.path = whole;
+        self.folder.sync()?;
+        self.is_kept = true;
+        Ok(StoredFile { name: name.into(), kind: file_type.kind })
+    }
+}
+
+impl Drop for PartFile {
+    fn drop(&mut self) {
+        if !self.is_kept
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            tracing::warn!(%error, path = %self.path.display(), "cannot remove what is left of an upload");
+        }
+    }
+}
+
 /// Why a file was not stored.
 #[derive(Debug, thiserror::Error)]
 pub enum MediaError {
     /// There is nothing in it.
     #[error("the file is empty")]
     Empty,
+    /// It is of a kind that is not wanted.
+    #[error("the file is of another kind than is wanted here")]
+    WrongKind,
     /// The `data:` URL is none (RFC 2397).
     #[error("the data: URL is malformed")]
     MalformedDataUrl,
@@ -87,7 +161,7 @@ impl MediaError {
     #[must_use]
     pub const fn is_refusal(&self) -> bool {
         match self {
-            Self::Empty | Self::MalformedDataUrl => true,
+            Self::Empty | Self::WrongKind | Self::MalformedDataUrl => true,
             Self::Name(_) | Self::Disk { .. } => false,
         }
     }
@@ -139,22 +213,51 @@ impl MediaFolder {
         Ok(StoredFile { name: name.into(), kind: file_type.kind })
     }
 
+    /// Begins a file that comes in parts.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn begin(&self) -> Result<PartFile, MediaError> {
+        let stem = random_name()?;
+        let path = self.path.join(format!("{stem}.{PART}"));
+        let file =
+            OpenOptions::new().write(true).create_new(true).open(&path).map_err(disk("create", &path))?;
+        Ok(PartFile { folder: self.clone(), stem, path, file, head: Vec::new(), is_kept: false })
+    }
+
+    /// Where the file is that was stored under a name, and what it is; none if that is no such name. Whether there is such a
+    /// file is not looked at. No name leads out of the folder.
+    #[must_use]
+    pub fn locate(&self, name: &str) -> Option<Located> {
+        let (stem, extension) = name.split_once('.')?;
+        let ours = stem.len() == NAME_DIGITS && stem.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let file_type = kind::by_extension(extension).filter(|_| ours)?;
+        let path = self.path.join(name);
+        Some(Located { path, content_type: file_type.content_type, kind: file_type.kind })
+    }
+
+    /// Removes a file that nobody is to be told of.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        self.locate(name).map_or(Ok(()), |located| fs::remove_file(located.path))
+    }
+
     /// Opens a file by the name that it was stored under; none if that is no such name, or there is no such
     /// file. No name leads out of the folder.
     ///
     /// # Errors
     /// If there is such a file and it cannot be opened.
     pub fn open_file(&self, name: &str) -> io::Result<Option<MediaFile>> {
-        let Some((stem, extension)) = name.split_once('.') else { return Ok(None) };
-        let ours = stem.len() == NAME_DIGITS && stem.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        let (true, Some(file_type)) = (ours, kind::by_extension(extension)) else { return Ok(None) };
-        let file = match File::open(self.path.join(name)) {
+        let Some(Located { path, content_type, kind }) = self.locate(name) else { return Ok(None) };
+        let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
         let size_bytes = file.metadata()?.len();
-        Ok(Some(MediaFile { file, size_bytes, content_type: file_type.content_type, kind: file_type.kind }))
+        Ok(Some(MediaFile { file, size_bytes, content_type, kind }))
     }
 
     /// Writes something, and takes it away again.

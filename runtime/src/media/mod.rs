@@ -14,7 +14,7 @@ use std::time::Duration;
 use switchboard_engine::{Answer, FileUpload, Request};
 
 pub(crate) use folder::is_part;
-pub use folder::{MEDIA_FOLDER, MediaError, MediaFile, MediaFolder, StoredFile};
+pub use folder::{Located, MEDIA_FOLDER, MediaError, MediaFile, MediaFolder, PartFile, StoredFile};
 
 use crate::store::{Completions, DataFolder, Load, OpenError, Shared, StoreEvent, StoreHandle, StoreHealth};
 

@@ -12,7 +12,12 @@ use std::{
 
 use axum::Router;
 use bytes::Bytes;
-use hyper::{server::conn::http1, upgrade::Upgraded};
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service as _, service_fn},
+    upgrade::Upgraded,
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -24,6 +29,7 @@ use tokio::{
 };
 
 use super::{
+    classic::{Admitted, Peer},
     shard::{Mailbox, NewConnection, Place, Question, ShardDoor},
     write_timeout::WriteTimeout,
 };
@@ -54,9 +60,9 @@ impl Shards {
     }
 
     /// Takes a place on the user's shard.
-    pub(super) fn seat(&self, user: &UserId) -> Result<Seat, Full> {
+    pub(super) fn seat(&self, user: &Admitted) -> Result<Seat, Full> {
         // The hash need not resist chosen names: it spreads users over shards, and bounds are per shard.
-        let hash = BuildHasherDefault::<DefaultHasher>::new().hash_one(user.as_str());
+        let hash = BuildHasherDefault::<DefaultHasher>::new().hash_one(user.user().as_str());
         let count = u64::try_from(self.doors.len()).unwrap_or(1).max(1);
         let index = usize::try_from(hash % count).unwrap_or_default();
         let shard = self.doors.get(index).ok_or(Full)?;
@@ -158,7 +164,7 @@ pub(super) async fn accept(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let connection = serve(stream, routes.clone(), handshakes.timeout);
+                let connection = serve(stream, peer, routes.clone(), handshakes.timeout);
                 let mut stop = stop.clone();
                 tokio::spawn(async move {
                     let _place = place;
@@ -179,13 +185,23 @@ pub(super) async fn accept(
     }
 }
 
-async fn serve(stream: TcpStream, routes: Router, timeout: Duration) -> Result<(), hyper::Error> {
+async fn serve(
+    stream: TcpStream,
+    peer: std::net::SocketAddr,
+    routes: Router,
+    timeout: Duration,
+) -> Result<(), hyper::Error> {
     // Small frames leave at once; a failure only makes them slower.
     let _ = stream.set_nodelay(true);
+    let routes = TowerToHyperService::new(routes);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        routes.call(request)
+    });
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(timeout)
-        .serve_connection(TokioIo::new(WriteTimeout::new(stream, timeout)), TowerToHyperService::new(routes))
+        .serve_connection(TokioIo::new(WriteTimeout::new(stream, timeout)), service)
         .with_upgrades()
         .await
 }

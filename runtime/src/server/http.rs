@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tracing::Instrument as _;
 
 use super::{
+    classic::{self, Desk},
     gateway::{Full, Handshakes, Shards, hand_over},
     metrics::Metrics,
     operators,
@@ -33,6 +34,7 @@ pub(super) struct Site {
     pub(super) shards: Arc<Shards>,
     pub(super) store: Arc<StoreHealth>,
     pub(super) media: Arc<StoreHealth>,
+    pub(super) desk: Desk,
     pub(super) metrics: Arc<Metrics>,
     /// Whether figures are shown on the address of the sockets.
     pub(super) shows_metrics: bool,
@@ -60,6 +62,7 @@ pub(super) fn routes(site: Site) -> Router {
         .route("/healthz", get(operators::health))
         .route("/readyz", get(operators::ready))
         .route("/metrics", get(operators::local_metrics))
+        .merge(classic::routes(site.desk.clone()))
         .fallback(async || {
             (StatusCode::NOT_FOUND, "there is nothing here: see /healthz, or /socket.io?user=ID\n")
         })
@@ -83,9 +86,9 @@ struct SocketQuery {
 }
 
 /// `GET /socket.io?user=ID`: the WebSocket, of the session protocol for whoever offers its subprotocol, of the
-/// classic protocol for all others. Any Origin.
+/// classic protocol for all others. Any Origin, if users need not log in.
 ///
-/// 400 for a missing or impossible user or handshake, 426 for another version of WebSocket, 503 when the user's shard has no room.
+/// 401 for who is not logged in as this user, or comes from a page of another origin; 400 for a missing or impossible user or handshake, 426 for another version of WebSocket, 503 when the user's shard has no room.
 async fn socket(
     State(site): State<Site>,
     query: Result<Query<SocketQuery>, QueryRejection>,
@@ -112,7 +115,11 @@ async fn socket(
     if let Err(text) = check_handshake(&request) {
         return bad_request(text);
     }
-    let seat = if *site.drain.borrow() { Err(Full) } else { site.shards.seat(&user) };
+    let admitted = match site.desk.admit_socket(request.headers(), &user).await {
+        Ok(admitted) => admitted,
+        Err(refusal) => return refusal,
+    };
+    let seat = if *site.drain.borrow() { Err(Full) } else { site.shards.seat(&admitted) };
     let Ok(seat) = seat else {
         let headers = [(header::RETRY_AFTER, HeaderValue::from_static("10"))];
         let text = "the server has no room for another connection; try again later\n";

@@ -6,8 +6,11 @@
 //! | `shard-N` | the connections, timers and engine of one shard |
 //! | `store` | the database |
 //! | `media` | the files |
+//! | `people-N` | users, groups and histories, for HTTP calls |
+//! | `passwords-N` | hashes of passwords |
 
 pub mod bus;
+mod classic;
 mod doorbell;
 mod gateway;
 mod http;
@@ -27,6 +30,7 @@ use tokio::{
 
 use self::{
     bus::Bus,
+    classic::Desk,
     gateway::{Handshakes, Shards},
     http::Site,
     metrics::{Metrics, Requests},
@@ -34,6 +38,7 @@ use self::{
     shard::{Mailbox, Reception, ShardParts, ShardThread},
 };
 use crate::{
+    accounts::{Accounts, StartError},
     clock::Clock,
     config::{AuthMode, Config, is_loopback},
     histogram::Histogram,
@@ -71,6 +76,17 @@ pub enum ServerError {
     },
 }
 
+impl From<StartError> for ServerError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Open(error) => Self::Store(error),
+            StartError::Thread(source) => {
+                Self::System { doing: "start the threads for users and passwords", source }
+            }
+        }
+    }
+}
+
 /// Connections at once on the address for figures: a few tools ask there.
 const OPERATORS: usize = 32;
 
@@ -99,6 +115,7 @@ pub struct Server {
     shutdown_timeout: Duration,
     store: Store,
     media: MediaStore,
+    accounts: Arc<Accounts>,
     shards: Vec<ShardThread>,
     ended: mpsc::Receiver<usize>,
     stop: Arc<watch::Sender<bool>>,
@@ -123,6 +140,7 @@ impl Server {
         let mailboxes: Vec<_> = receptions.iter().map(|reception| Arc::clone(&reception.mailbox)).collect();
         let store = Store::open(&folder, &store_options(config, count), count, sink(&mailboxes))?;
         let media = MediaStore::open(&folder, &media_options(config, count), count, sink(&mailboxes))?;
+        let accounts = Arc::new(Accounts::start(&store, &config.accounts)?);
         let bells = mailboxes.iter().map(|mailbox| Some(Arc::clone(mailbox.bell())));
         let (bus, inboxes) = Bus::with_bells(bells, to_usize(config.bus.queue_records));
         let (bus, clock) = (Arc::new(bus), Clock::start());
@@ -157,6 +175,7 @@ impl Server {
             shards: Arc::clone(&doors),
             store: store.health(),
             media: media.health(),
+            desk: Desk::new(config, Arc::clone(&accounts), media.folder()),
             shows_metrics: operators.is_none() && is_loopback(config.listen),
             log: Arc::new(RequestLog::new(Arc::clone(&requests))),
             stop: stop.subscribe(),
@@ -182,6 +201,7 @@ impl Server {
             shutdown_timeout: Duration::from_millis(config.shutdown_timeout_ms),
             store,
             media,
+            accounts,
             shards,
             ended,
             stop,
@@ -235,6 +255,7 @@ impl Server {
             shutdown_timeout: self.shutdown_timeout,
             store: self.store,
             media: self.media,
+            accounts: self.accounts,
             shards: self.shards,
             ended: self.ended,
             stop: self.stop,
@@ -255,6 +276,7 @@ struct Life {
     shutdown_timeout: Duration,
     store: Store,
     media: MediaStore,
+    accounts: Arc<Accounts>,
     shards: Vec<ShardThread>,
     ended: mpsc::Receiver<usize>,
     stop: Arc<watch::Sender<bool>>,
@@ -264,7 +286,17 @@ struct Life {
 impl Life {
     /// Waits until the server is to stop or a part fails, and stops all parts in order.
     async fn live(self) -> Result<(), ServerError> {
-        let Self { shutdown_notice, shutdown_timeout, store, media, shards, mut ended, stop, drain } = self;
+        let Self {
+            shutdown_notice,
+            shutdown_timeout,
+            store,
+            media,
+            accounts,
+            shards,
+            mut ended,
+            stop,
+            drain,
+        } = self;
         let mut asked = stop.subscribe();
         let noticed = async {
             // The sender is here, so the wait ends with the signal.
@@ -297,6 +329,8 @@ impl Life {
         }
         // What the shards have asked for is done before the end, also for those that were cut off.
         let stores = tokio::task::spawn_blocking(move || {
+            // The directory first: the write-ahead log cannot be taken away while others have the database open.
+            accounts.stop();
             media.stop();
             store.stop();
         });
@@ -340,6 +374,8 @@ fn store_options(config: &Config, shards: usize) -> StoreOptions {
     StoreOptions {
         provision: match config.auth {
             AuthMode::Open => true,
+            // Who is written to must have registered.
+            AuthMode::Password => false,
         },
         max_database_bytes: Some(config.store.max_database_bytes).filter(|bytes| *bytes > 0),
         queue_requests: requests,

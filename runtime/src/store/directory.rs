@@ -1,20 +1,28 @@
 //! Users, groups and histories, on a connection of their own.
 
+mod account;
+mod friends;
 mod group;
 mod history;
+mod page;
+mod session;
 
 use std::fmt;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
-use switchboard_engine::{GroupId, IdError, UserId};
+use switchboard_engine::{Denial, GroupId, IdError, UserId};
 
 use super::Shared;
 use super::groups;
 use super::log::now_ms;
 
+pub use account::{AccountChange, Credentials, NewAccount};
+pub use friends::Friend;
 pub use group::{Group, Member, NewGroup};
 pub use history::{Conversation, ConversationInfo, StoredMessage};
+pub use page::{PageOf, PastMessage};
+pub use session::{NewSession, SessionUser, TokenHash};
 
 /// The directory of users and groups, and what their conversations hold; see [`Store::directory`] and
 /// [`Directory::open`].
@@ -55,6 +63,29 @@ pub enum DirectoryError {
     /// There is no such group.
     #[error("there is no group {0}")]
     NoSuchGroup(GroupId),
+    /// There is no such user, by name.
+    #[error("there is no user called {0:?}")]
+    NoSuchName(String),
+    /// There is no such group, or not for this user.
+    #[error("there is no such group, or it is not open to you")]
+    GroupNotOpen,
+    /// The group's rules refuse it.
+    #[error("{0}")]
+    Denied(Denial),
+    /// Whom to befriend is oneself.
+    #[error("nobody needs oneself as a friend")]
+    OwnFriend,
+    /// Whom to befriend is a friend.
+    #[error("{0:?} is among your friends already")]
+    FriendAlready(String),
+    /// There are as many as there may be.
+    #[error("there are {limit} {what} already, which is the limit")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many there may be.
+        limit: u32,
+    },
     /// The database has an id in it that is none.
     #[error("the database has an id in it that is none of ours")]
     ForeignId(#[source] IdError),
@@ -133,30 +164,7 @@ impl Directory {
     /// # Errors
     /// If the id or the name is taken, or the database fails.
     pub fn create_user(&mut self, new: &NewUser) -> Result<()> {
-        self.change(|transaction, now_ms| {
-            if find_user(transaction, &new.id)?.is_some() {
-                return Err(DirectoryError::UserExists(new.id.clone()));
-            }
-            let taken = "SELECT EXISTS (SELECT 1 FROM users WHERE username = ?1)";
-            if transaction.query_row(taken, [&new.username], |row| row.get(0))? {
-                return Err(DirectoryError::UsernameTaken(new.username.clone()));
-            }
-            transaction.execute(
-                "INSERT INTO users (uuid, username, nickname, email, avatar, password_hash,
-                                    created_at_ms, updated_at_ms)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)",
-                params![
-                    new.id.as_str(),
-                    new.username,
-                    new.nickname,
-                    new.email,
-                    new.avatar,
-                    new.password_hash,
-                    now_ms
-                ],
-            )?;
-            Ok(())
-        })
+        self.change(|transaction, now_ms| insert_user(transaction, new, now_ms))
     }
 
     /// Gives a user another picture, by its file name; returns whether it is another one.
@@ -207,6 +215,31 @@ impl Directory {
         }
         Ok(value)
     }
+}
+
+fn insert_user(connection: &Connection, new: &NewUser, now_ms: i64) -> Result<()> {
+    if find_user(connection, &new.id)?.is_some() {
+        return Err(DirectoryError::UserExists(new.id.clone()));
+    }
+    let taken = "SELECT EXISTS (SELECT 1 FROM users WHERE username = ?1)";
+    if connection.query_row(taken, [&new.username], |row| row.get(0))? {
+        return Err(DirectoryError::UsernameTaken(new.username.clone()));
+    }
+    connection.execute(
+        "INSERT INTO users (uuid, username, nickname, email, avatar, password_hash,
+                            created_at_ms, updated_at_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)",
+        params![
+            new.id.as_str(),
+            new.username,
+            new.nickname,
+            new.email,
+            new.avatar,
+            new.password_hash,
+            now_ms
+        ],
+    )?;
+    Ok(())
 }
 
 fn find_user(connection: &Connection, user: &UserId) -> Result<Option<i64>> {

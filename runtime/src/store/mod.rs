@@ -60,8 +60,9 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 pub use directory::{
-    Conversation, ConversationInfo, Directory, DirectoryError, Group, Member, NewGroup, NewUser,
-    StoredMessage, User,
+    AccountChange, Conversation, ConversationInfo, Credentials, Directory, DirectoryError, Friend, Group,
+    Member, NewAccount, NewGroup, NewSession, NewUser, PageOf, PastMessage, SessionUser, StoredMessage,
+    TokenHash, User,
 };
 pub use epochs::renew_epochs;
 pub use handle::{Completions, StoreEvent, StoreHandle};

@@ -109,7 +109,27 @@ impl<'c> Reads<'c> {
         Ok(Answer::HeadsLoaded { heads, next: None })
     }
 
-    fn load_messages(&mut self, range: &Range) -> rusqlite::Result<Answer> {
+    /// A part of a group's log for who may read everything, backwards; none if there is no such group.
+    pub(super) fn load_whole_group(
+        &mut self,
+        group: &GroupId,
+        from_seq: u64,
+        limit: u32,
+        limit_bytes: u64,
+    ) -> rusqlite::Result<Option<Messages>> {
+        let select = "SELECT id, name FROM groups WHERE uuid = ?1";
+        let read = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get(1)?));
+        let found = self.connection.query_row(select, [group.as_str()], read).optional()?;
+        let Some((number, group_name)) = found else { return Ok(None) };
+        let mut whole = Messages { epoch: 0, head_seq: 0, first_seq: 1, messages: Vec::new(), group_name };
+        if let Some(log) = self.group_log.query_row([number], readable).optional()? {
+            whole.head_seq = log.head_seq.unsigned_abs();
+            whole.messages = self.page((from_seq, true), (limit, limit_bytes), &log, 1)?;
+        }
+        Ok(Some(whole))
+    }
+
+    pub(super) fn load_messages(&mut self, range: &Range) -> rusqlite::Result<Answer> {
         let mut group_name = Box::default();
         let (log, first_seq) = match &range.conversation {
             Recipient::User(other) => (self.direct_log(&range.reader, other)?, 1_i64),
@@ -145,34 +165,36 @@ impl<'c> Reads<'c> {
         if let Some(log) = log.filter(|log| log.head_seq > 0) {
             messages.epoch = log.epoch.cast_unsigned();
             messages.head_seq = log.head_seq.unsigned_abs();
-            messages.messages = self.messages(range, &log, first_seq)?;
+            let extent = (range.limit, range.limit_bytes);
+            messages.messages = self.page((range.from_seq, range.backwards), extent, &log, first_seq)?;
         }
         Ok(Answer::MessagesLoaded(messages))
     }
 
-    fn messages(
+    fn page(
         &mut self,
-        range: &Range,
+        (from_seq, backwards): (u64, bool),
+        (limit, limit_bytes): (u32, u64),
         log: &Readable,
         first_seq: i64,
     ) -> rusqlite::Result<Vec<StoredMessage>> {
-        let from = i64::try_from(range.from_seq).unwrap_or(i64::MAX);
-        let (statement, low, high) = match (range.backwards, from) {
+        let from = i64::try_from(from_seq).unwrap_or(i64::MAX);
+        let (statement, low, high) = match (backwards, from) {
             (false, from) => (&mut self.forwards, from.max(first_seq), log.head_seq),
             (true, 0) => (&mut self.backwards, first_seq, log.head_seq),
             (true, from) => (&mut self.backwards, first_seq, from.min(log.head_seq)),
         };
-        let mut rows = statement.query(params![log.id, low, high, range.limit, log.head_seq])?;
+        let mut rows = statement.query(params![log.id, low, high, limit, log.head_seq])?;
         let (mut messages, mut bytes) = (Vec::new(), 0_u64);
         while let Some(row) = rows.next()? {
             let texts = row.get_ref(4)?.as_str()?.len() + row.get_ref(5)?.as_str()?.len();
             bytes = bytes.saturating_add(u64::try_from(texts).unwrap_or(u64::MAX));
-            if bytes > range.limit_bytes && !messages.is_empty() {
+            if bytes > limit_bytes && !messages.is_empty() {
                 break;
             }
             messages.push(message(row)?);
         }
-        if range.backwards {
+        if backwards {
             messages.reverse();
         }
         Ok(messages)

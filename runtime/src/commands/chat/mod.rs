@@ -195,7 +195,11 @@ impl Chat {
         let at_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
         let kept = args.store.is_some();
         let history = args.history.unwrap_or(if at_terminal { HISTORY_MESSAGES } else { 0 });
-        let (client, events) = Client::builder(server, args.user.clone())
+        let mut builder = Client::builder(server, args.user.clone());
+        if let Some(token) = args.token.clone() {
+            builder = builder.token(token);
+        }
+        let (client, events) = builder
             .store(store)
             .history(History::Latest(history))
             .configure(|config| {

@@ -1,10 +1,10 @@
 //! Groups and their members.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use switchboard_engine::{GroupChange, GroupId, Role, UserId};
+use switchboard_engine::{GroupChange, GroupId, Refusal, Role, UserId};
 
 use super::super::groups;
-use super::{Directory, DirectoryError, Result, existing_user, user_id};
+use super::{Directory, DirectoryError, Result, existing_user, find_user, user_id};
 
 /// A group to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,19 +59,8 @@ impl Directory {
     /// # Errors
     /// If the id is taken, the name is none, the owner does not exist, or the database fails.
     pub fn create_group(&mut self, new: &NewGroup) -> Result<()> {
-        let create = GroupChange::Create { name: new.name.as_str().into(), invite_only: new.invite_only };
-        if GroupChange::decode(&create.encode()).is_none() {
-            return Err(DirectoryError::GroupName);
-        }
-        self.change(|transaction, now_ms| {
-            if groups::find(transaction, &new.id)?.is_some() {
-                return Err(DirectoryError::GroupExists(new.id.clone()));
-            }
-            let owner = existing_user(transaction, &new.owner)?;
-            let names = (&*new.name, &*new.notice);
-            let group = groups::make(transaction, &new.id, names, owner, new.invite_only, now_ms)?;
-            enter(transaction, group, &create, (owner, None), now_ms)
-        })
+        let create = creation(new)?;
+        self.change(|transaction, now_ms| found(transaction, new, &create, now_ms))
     }
 
     /// Makes a user a member of a group, invited or not, as if the user had joined; returns whether it was none. A new
@@ -95,6 +84,69 @@ impl Directory {
             }
             Ok(true)
         })
+    }
+
+    /// Makes a user a member of a group if the group's rules let it join uninvited.
+    ///
+    /// # Errors
+    /// If there is no such user, no such group or none that is open to it, it is a member, it is in so many groups
+    /// already, or the database fails.
+    pub fn join_open(&mut self, group: &GroupId, user: &UserId, limit: u32) -> Result<()> {
+        self.change(|transaction, now_ms| {
+            let number = existing_user(transaction, user)?;
+            let found = groups::find(transaction, group)?;
+            let facts = found.map(|group| groups::facts(transaction, group)).transpose()?;
+            let own =
+                found.map(|group| groups::membership(transaction, group, number)).transpose()?.flatten();
+            match GroupChange::Join.judge(user, facts, own, None) {
+                Ok(()) => {}
+                Err(Refusal::NoSuchGroup) => return Err(DirectoryError::GroupNotOpen),
+                Err(Refusal::Denied(denial)) => return Err(DirectoryError::Denied(denial)),
+            }
+            let group = found.ok_or(DirectoryError::GroupNotOpen)?;
+            check_room(transaction, number, limit)?;
+            enter(transaction, group, &GroupChange::Join, (number, None), now_ms)
+        })
+    }
+
+    /// Creates a group as [`Directory::create_group`], unless its owner is in so many already.
+    ///
+    /// # Errors
+    /// As there, and if the owner is in too many.
+    pub fn found_group(&mut self, new: &NewGroup, limit: u32) -> Result<()> {
+        let create = creation(new)?;
+        self.change(|transaction, now_ms| {
+            let owner = existing_user(transaction, &new.owner)?;
+            check_room(transaction, owner, limit)?;
+            found(transaction, new, &create, now_ms)
+        })
+    }
+
+    /// Whether a user is a member of a group now; not if there is none.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn is_member(&self, group: &GroupId, user: &UserId) -> Result<bool> {
+        let (group, user) = (groups::find(&self.connection, group)?, find_user(&self.connection, user)?);
+        let (Some(group), Some(user)) = (group, user) else { return Ok(false) };
+        Ok(groups::membership(&self.connection, group, user)?.is_some())
+    }
+
+    /// The group of this name; of several, the oldest. Of groups that are not open, only one that the user is a member
+    /// of.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn group_named(&self, name: &str, member: Option<&UserId>) -> Result<Option<Group>> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT uuid, id, name, notice, created_at_ms FROM groups
+             WHERE name = ?1 AND (invite_only = 0 OR EXISTS (
+                 SELECT 1 FROM members CROSS JOIN users ON users.id = members.user_id
+                 WHERE members.group_id = groups.id AND users.uuid = ?2 AND last_seq IS NULL))
+             ORDER BY id LIMIT 1",
+        )?;
+        let found = groups(statement.query(params![name, member.map(UserId::as_str)])?)?;
+        Ok(found.into_iter().next())
     }
 
     /// Makes a user no member of a group any more, as if the user had left; returns whether it was one. A group keeps
@@ -170,6 +222,32 @@ impl Directory {
         }
         Ok(members)
     }
+}
+
+/// The first entry of a group's log.
+fn creation(new: &NewGroup) -> Result<GroupChange> {
+    let create = GroupChange::Create { name: new.name.as_str().into(), invite_only: new.invite_only };
+    match GroupChange::decode(&create.encode()) {
+        Some(_) => Ok(create),
+        None => Err(DirectoryError::GroupName),
+    }
+}
+
+fn found(transaction: &Transaction<'_>, new: &NewGroup, create: &GroupChange, now_ms: i64) -> Result<()> {
+    if groups::find(transaction, &new.id)?.is_some() {
+        return Err(DirectoryError::GroupExists(new.id.clone()));
+    }
+    let owner = existing_user(transaction, &new.owner)?;
+    let names = (&*new.name, &*new.notice);
+    let group = groups::make(transaction, &new.id, names, owner, new.invite_only, now_ms)?;
+    enter(transaction, group, create, (owner, None), now_ms)
+}
+
+/// Refuses one more group for who is in as many as a user may be.
+fn check_room(transaction: &Transaction<'_>, user: i64, limit: u32) -> Result<()> {
+    let count = "SELECT count(*) FROM members WHERE user_id = ?1 AND last_seq IS NULL";
+    let count: i64 = transaction.prepare_cached(count)?.query_row([user], |row| row.get(0))?;
+    if count >= i64::from(limit) { Err(DirectoryError::TooMany { what: "groups", limit }) } else { Ok(()) }
 }
 
 /// Appends a change to a group's log, and makes it.

@@ -1,0 +1,299 @@
+//! Who asks, and for whom it may act: every request comes by here.
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, Method, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use switchboard_engine::UserId;
+
+use super::{Desk, Peer, answer::Fault};
+use crate::{
+    accounts::{Token, Visitor},
+    config::{AuthMode, Proxy},
+    store::TokenHash,
+};
+
+/// The cookie that has a session's token.
+const COOKIE: &str = "switchboard_session";
+
+const LOG_IN: &str = "log in first";
+const ANOTHER: &str = "you are logged in as another user";
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub(super) enum Caller {
+    /// Whoever it says, with open authentication.
+    Anyone,
+    /// The user of a session.
+    User { user: UserId, username: Option<String>, session: TokenHash },
+}
+
+/// A user for whom the caller may act. Nothing but [`Caller`] makes one.
+#[derive(Clone, Debug)]
+pub(super) struct Actor(UserId);
+
+/// A user whose connection may become a WebSocket. Nothing but [`Desk`] makes one, and without one there is no seat at a
+/// shard.
+#[derive(Clone, Debug)]
+pub(in crate::server) struct Admitted(UserId);
+
+impl Admitted {
+    pub(in crate::server) const fn user(&self) -> &UserId {
+        &self.0
+    }
+}
+
+impl Actor {
+    pub(super) const fn user(&self) -> &UserId {
+        &self.0
+    }
+
+    pub(super) fn into_user(self) -> UserId {
+        self.0
+    }
+}
+
+impl Caller {
+    /// The user whom a call names, if the caller may act for it.
+    pub(super) fn acts_as(&self, id: &str) -> Result<Actor, Fault> {
+        let named = UserId::new(id).map_err(|error| Fault::refused(format!("the user's id: {error}")));
+        match self {
+            Self::Anyone => named.map(Actor),
+            // An id that is none is another one as well.
+            Self::User { user, .. } if user.as_str() == id => Ok(Actor(user.clone())),
+            Self::User { .. } => Err(Fault::Unauthorised(ANOTHER)),
+        }
+    }
+
+    /// As [`Caller::acts_as`], for a call that names a user by name. With open authentication it is still to be looked
+    /// up.
+    pub(super) fn is_called(&self, name: &str) -> Result<Option<Actor>, Fault> {
+        match self {
+            Self::Anyone => Ok(None),
+            Self::User { user, username, .. } if username.as_deref() == Some(name) => {
+                Ok(Some(Actor(user.clone())))
+            }
+            Self::User { .. } => Err(Fault::Unauthorised(ANOTHER)),
+        }
+    }
+
+    /// With open authentication, a user that was looked up by its name.
+    pub(super) fn believed(&self, user: UserId) -> Result<Actor, Fault> {
+        match self {
+            Self::Anyone => Ok(Actor(user)),
+            Self::User { .. } => Err(Fault::Unauthorised(ANOTHER)),
+        }
+    }
+
+    /// The user of the session; none with open authentication, where a call that names nobody is anybody's.
+    pub(super) const fn user(&self) -> Option<&UserId> {
+        match self {
+            Self::Anyone => None,
+            Self::User { user, .. } => Some(user),
+        }
+    }
+
+    /// The session.
+    pub(super) const fn session(&self) -> Option<TokenHash> {
+        match self {
+            Self::Anyone => None,
+            Self::User { session, .. } => Some(*session),
+        }
+    }
+}
+
+/// What a request proves itself with.
+struct Proof {
+    token: Token,
+    /// A browser has put it there by itself, whichever page has asked.
+    is_cookie: bool,
+}
+
+/// Answers who is nobody, and tells the handlers who everybody else is.
+pub(super) async fn admit(State(desk): State<Desk>, mut request: Request, next: Next) -> Response {
+    let proof = proof(request.headers());
+    // A page of another site could have a browser send this, and not see the answer.
+    let may_change = desk.rules.is_own_origin(request.headers());
+    let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
+    match desk.caller(proof, changes && !may_change).await {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(fault) => fault.into_response(),
+    }
+}
+
+impl Desk {
+    async fn caller(&self, proof: Option<Proof>, is_foreign: bool) -> Result<Caller, Fault> {
+        match self.rules.auth {
+            AuthMode::Open => return Ok(Caller::Anyone),
+            AuthMode::Password => {}
+        }
+        let Proof { token, is_cookie } = proof.ok_or(Fault::Unauthorised(LOG_IN))?;
+        if is_cookie && is_foreign {
+            return Err(Fault::Unauthorised("pages of this origin may not act here: see allowed_origins"));
+        }
+        let found = self.accounts.session(&token).await?.ok_or(Fault::Unauthorised(LOG_IN))?;
+        Ok(Caller::User { user: found.user, username: found.username, session: token.hash() })
+    }
+
+    /// Admits a user at once, where whoever says a name is believed.
+    pub(in crate::server) fn believe(&self, user: &UserId) -> Option<Admitted> {
+        match self.rules.auth {
+            AuthMode::Open => Some(Admitted(user.clone())),
+            AuthMode::Password => None,
+        }
+    }
+
+    /// Admits a user if this request may become a WebSocket of it.
+    pub(in crate::server) async fn admit_socket(
+        &self,
+        headers: &HeaderMap,
+        user: &UserId,
+    ) -> Result<Admitted, Response> {
+        if let Some(admitted) = self.believe(user) {
+            return Ok(admitted);
+        }
+        let is_foreign = !self.rules.is_own_origin(headers);
+        let proof = proof(headers);
+        let admitted = self.caller(proof, is_foreign).await.and_then(|caller| caller.acts_as(user.as_str()));
+        match admitted {
+            Ok(actor) => Ok(Admitted(actor.into_user())),
+            // In plain words, as all refusals of a handshake.
+            Err(Fault::Unauthorised(text)) => {
+                Err((StatusCode::UNAUTHORIZED, format!("{text}\n")).into_response())
+            }
+            Err(fault) => Err(fault.into_response()),
+        }
+    }
+
+    /// From where somebody logs in.
+    pub(super) fn visitor(&self, peer: Peer, headers: &HeaderMap) -> Visitor {
+        let forwarded = match self.rules.proxy {
+            Proxy::None => None,
+            // What is before the last one, the client may have written itself.
+            Proxy::Trusted => headers
+                .get_all("x-forwarded-for")
+                .iter()
+                .next_back()
+                .and_then(|value| value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()),
+        };
+        let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+        Visitor {
+            address: forwarded.unwrap_or_else(|| peer.0.ip()),
+            user_agent: user_agent.unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// The header that gives a browser its session, or takes it away; none for a page of another origin, which could
+    /// log its visitor in as somebody else.
+    pub(super) fn set_cookie(&self, headers: &HeaderMap, token: Option<&Token>) -> Option<String> {
+        if !self.rules.is_own_origin(headers) {
+            return None;
+        }
+        let seconds = if token.is_some() { self.accounts.session_seconds() } else { 0 };
+        let value = token.map(Token::expose).unwrap_or_default();
+        // TLS ends at a proxy, if it is spoken at all.
+        let is_secure = headers
+            .get("x-forwarded-proto")
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"https"));
+        let secure = if is_secure { "; Secure" } else { "" };
+        Some(format!("{COOKIE}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"))
+    }
+}
+
+impl super::Rules {
+    /// Whether a request comes from no page (RFC 6454 section 7), from one of this server, or from one that may.
+    fn is_own_origin(&self, headers: &HeaderMap) -> bool {
+        let Some(origin) = headers.get(header::ORIGIN) else { return true };
+        let Ok(origin) = origin.to_str() else { return false };
+        let origin = origin.to_ascii_lowercase();
+        if self.allowed_origins.contains(&origin) {
+            return true;
+        }
+        let (host, port) = match (origin.strip_prefix("http://"), origin.strip_prefix("https://")) {
+            (Some(host), _) => (host, ":80"),
+            (None, Some(host)) => (host, ":443"),
+            (None, None) => return false,
+        };
+        let Some(own) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else { return false };
+        let own = own.to_ascii_lowercase();
+        host.strip_suffix(port).unwrap_or(host) == own.strip_suffix(port).unwrap_or(&own)
+    }
+}
+
+/// The token in a request, if there is one: what a program says goes before what a browser does.
+fn proof(headers: &HeaderMap) -> Option<Proof> {
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
+        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().parse().ok())?
+    });
+    if let Some(token) = bearer {
+        return Some(Proof { token, is_cookie: false });
+    }
+    // RFC 6265 section 4.2.1.
+    let pairs = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = pairs.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let token = pairs.find(|(name, _)| *name == COOKIE)?.1.parse().ok()?;
+    Some(Proof { token, is_cookie: true })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Http;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (header::HeaderName::from_static(name), value.parse().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn the_own_origin_and_those_that_are_listed_may_act() {
+        let rules = super::super::Rules {
+            auth: AuthMode::Password,
+            proxy: Proxy::None,
+            allowed_origins: vec!["https://chat.example".to_owned()],
+            groups_per_user: 1,
+            http: Http::default(),
+        };
+        for (host, origin, is_own) in [
+            ("127.0.0.1:8888", "http://127.0.0.1:8888", true),
+            ("127.0.0.1:8888", "http://127.0.0.1:9999", false),
+            ("Chat.Home", "http://chat.home", true),
+            ("chat.home", "http://chat.home:80", true),
+            ("chat.home", "https://chat.home:443", true),
+            ("chat.home", "https://chat.home", true),
+            ("chat.home", "https://evil.chat.home", false),
+            ("chat.home", "https://chat.home.evil", false),
+            ("chat.home", "null", false),
+            ("chat.home", "https://chat.example", true),
+            ("chat.home", "http://chat.example", false),
+        ] {
+            let headers = headers(&[("host", host), ("origin", origin)]);
+            assert_eq!(rules.is_own_origin(&headers), is_own, "{host} {origin}");
+        }
+        assert!(rules.is_own_origin(&headers(&[("host", "chat.home")])));
+    }
+
+    #[test]
+    fn a_token_is_found_in_either_place() {
+        let token = "x".repeat(43);
+        let cookie = format!("a=b; {COOKIE}={token}; c=d");
+        for (name, value, found) in [
+            ("cookie", cookie.as_str(), Some(true)),
+            ("cookie", "switchboard_session=short", None),
+            ("cookie", "", None),
+            ("authorization", &format!("bearer {token}"), Some(false)),
+            ("authorization", &format!("Basic {token}"), None),
+        ] {
+            let proof = proof(&headers(&[(name, value)]));
+            assert_eq!(proof.map(|proof| proof.is_cookie), found, "{name}: {value}");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Files that come and go.
+
+use std::time::Duration;
+
+use axum::{
+    Extension,
+    body::{Body, Bytes},
+    extract::{
+        FromRequest as _, Multipart, Path, Request, State,
+        multipart::{Field, MultipartError},
+        rejection::PathRejection,
+    },
+    http::{HeaderValue, StatusCode, header},
+    response::IntoResponse as _,
+};
+use switchboard_engine::{FileKind, ID_LIMIT_BYTES};
+use tokio::{sync::mpsc, task::JoinHandle};
+use tower::ServiceExt as _;
+use tower_http::services::ServeFile;
+
+use super::{
+    Desk,
+    answer::{Answer, Fault, done},
+    auth::{Actor, Caller},
+    users::text,
+};
+use crate::media::{MediaError, MediaFolder, PartFile};
+
+/// Parts of a file that wait for the disk.
+const WAITING_PARTS: usize = 4;
+
+/// `POST /file`: a picture, which becomes its user's avatar.
+pub(super) async fn upload(
+    State(desk): State<Desk>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Answer {
+    let _place = desk.uploads.try_acquire().map_err(|_| Fault::Busy)?;
+    let multipart = Multipart::from_request(request, &()).await;
+    let mut multipart =
+        multipart.map_err(|error| Fault::refused(format!("the upload: {}", error.body_text())))?;
+    let time = Duration::from_millis(desk.rules.http.upload_timeout_ms);
+    let received = tokio::time::timeout(time, async {
+        let received = receive(&desk, &caller, &mut multipart).await;
+        // Who still sends when the connection ends may not see the answer. The body's limit holds here, too.
+        while let Ok(Some(_)) = in_time(&desk, multipart.next_field()).await {}
+        received
+    });
+    let received = received.await;
+    let (part, actor) = received.map_err(|_| Fault::refused("the upload took too long"))??;
+    let stored = blocking(move || part.finish(FileKind::Image)).await?;
+    let (name, media) = (stored.name.clone(), desk.media.clone());
+    let changed = desk
+        .accounts
+        .directory(move |directory| {
+            let set = directory.set_avatar(actor.user(), &name);
+            if set.is_err() {
+                // Nobody was told of it.
+                let _ = media.remove(&name);
+            }
+            set
+        })
+        .await;
+    if changed.is_err() {
+        let _ = desk.media.remove(&stored.name);
+    }
+    changed??;
+    done(&stored.name)
+}
+
+/// Has a file written while it comes. What is returned is not kept until it is finished.
+async fn receive(
+    desk: &Desk,
+    caller: &Caller,
+    multipart: &mut Multipart,
+) -> Result<(PartFile, Actor), Fault> {
+    let (mut file, mut id) = (None, None);
+    while let Some(mut field) = in_time(desk, multipart.next_field()).await? {
+        match field.name() {
+            Some("file") if file.is_none() => file = Some(receive_file(desk, &mut field).await?),
+            Some("uuid") if id.is_none() => id = Some(short_text(desk, &mut field).await?),
+            Some("file" | "uuid") => return Err(Fault::refused("the upload has file or uuid twice")),
+            // What else there is, is passed over.
+            Some(_) | None => {}
+        }
+    }
+    let actor = caller.acts_as(&id.ok_or_else(|| Fault::refused("the upload has no uuid"))?)?;
+    let file: PartFile = file.ok_or_else(|| Fault::refused("the upload has no file"))?;
+    Ok((file, actor))
+}
+
+async fn receive_file(desk: &Desk, field: &mut Field<'_>) -> Result<PartFile, Fault> {
+    let limit = desk.rules.http.upload_bytes;
+    let (parts, writer) = write(desk.media.clone());
+    let mut bytes = 0_u64;
+    while let Some(part) = in_time(desk, field.chunk()).await? {
+        bytes = bytes.saturating_add(u64::try_from(part.len()).unwrap_or(u64::MAX));
+        if bytes > limit {
+            return Err(Fault::refused(format!("the file has more than {limit} bytes")));
+        }
+        if parts.send(part).await.is_err() {
+            break;
+        }
+    }
+    drop(parts);
+    let written = writer.await.map_err(|error| Fault::Broken(error.to_string()))?;
+    written.map_err(|error| fault(&error))
+}
+
+/// A thread that writes the parts of a file as they come, until there are no more. It gives the file, which is gone when
+/// nobody takes it.
+fn write(media: MediaFolder) -> (mpsc::Sender<Bytes>, JoinHandle<Result<PartFile, MediaError>>) {
+    let (sender, mut parts) = mpsc::channel::<Bytes>(WAITING_PARTS);
+    let writer = tokio::task::spawn_blocking(move || {
+        let mut file = media.begin()?;
+        while let Some(part) = parts.blocking_recv() {
+            file.write(&part)?;
+        }
+        Ok(file)
+    });
+    (sender, writer)
+}
+
+async fn short_text(desk: &Desk, field: &mut Field<'_>) -> Result<String, Fault> {
+    let mut bytes = Vec::new();
+    while let Some(part) = in_time(desk, field.chunk()).await? {
+        bytes.extend(part);
+        if bytes.len() > ID_LIMIT_BYTES {
+            return Err(Fault::refused(format!("the uuid has more than {ID_LIMIT_BYTES} bytes")));
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| Fault::refused("the uuid is not UTF-8"))
+}
+
+/// The next part of an upload, which must not be waited for too long.
+async fn in_time<T>(desk: &Desk, next: impl Future<Output = Result<T, MultipartError>>) -> Result<T, Fault> {
+    let time = Duration::from_millis(desk.rules.http.body_timeout_ms);
+    match tokio::time::timeout(time, next).await {
+        Ok(Ok(next)) => Ok(next),
+        Ok(Err(error)) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            let limit = desk.rules.http.upload_bytes;
+            Err(Fault::refused(format!("the upload is too large: a file may have {limit} bytes")))
+        }
+        Ok(Err(error)) => Err(Fault::refused(format!("the upload cannot be read: {}", error.body_text()))),
+        Err(_) => Err(Fault::refused("the upload stopped coming")),
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, MediaError> + Send + 'static,
+) -> Result<T, Fault> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Fault::Broken(error.to_string()))?.map_err(|error| fault(&error))
+}
+
+fn fault(error: &MediaError) -> Fault {
+    match error {
+        MediaError::Empty | MediaError::MalformedDataUrl => Fault::refused(error.to_string()),
+        MediaError::WrongKind => Fault::refused("the file is no picture that is known here"),
+        MediaError::Name(_) | MediaError::Disk { .. } => {
+            let source = std::error::Error::source(error).map(ToString::to_string);
+            Fault::Broken(format!("{error}: {}", source.unwrap_or_default()))
+        }
+    }
+}
+
+/// `GET /file/:name`: the bytes, or a range of them (RFC 9110 section 14).
+pub(super) async fn download(
+    State(desk): State<Desk>,
+    name: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Answer {
+    let name = text(name).map_err(|_| Fault::NoFile)?;
+    let located = desk.media.locate(&name).ok_or(Fault::NoFile)?;
+    let (parts, _) = request.into_parts();
+    let served = ServeFile::new(located.path).oneshot(Request::from_parts(parts, Body::empty())).await;
+    let mut response = match served {
+        Ok(response) if response.status() == StatusCode::NOT_FOUND => return Err(Fault::NoFile),
+        Ok(response) => response.into_response(),
+        Err(never) => match never {},
+    };
+    let headers = response.headers_mut();
+    // A browser takes it for what its first bytes said when it came, and shows nothing but pictures, sounds and films.
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(located.content_type));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let sandbox = HeaderValue::from_static("default-src 'none'; sandbox");
+    headers.insert(header::CONTENT_SECURITY_POLICY, sandbox);
+    let disposition = match located.kind {
+        FileKind::Image | FileKind::Audio | FileKind::Video => "inline",
+        FileKind::Other => "attachment",
+    };
+    headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static(disposition));
+    // Names are never used twice; with sessions, no cache in between may keep it.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=86400, immutable"));
+    Ok(response)
+}

@@ -1,0 +1,21 @@
+//! The HTTP calls of the classic front-end, against a real server: the shape of each, what bad input gets, who may do
+//! what, and a front-end's whole way.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests may fail loudly"
+)]
+
+mod bad_input;
+mod contract;
+mod files;
+#[path = "../server/harness.rs"]
+#[allow(dead_code, reason = "the server's tests have more use for it")]
+mod harness;
+mod http;
+mod journey;
+mod rights;
+mod sessions;
