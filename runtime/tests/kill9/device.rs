@@ -129,6 +129,11 @@ impl Device {
         self.lock().open == 0
     }
 
+    /// How much it knows of all conversations.
+    pub(crate) fn known(&self) -> u64 {
+        self.lock().views.values().map(|view| view.entries.len() as u64).sum()
+    }
+
     /// Whether it knows as much of a conversation as there is.
     pub(crate) fn has(&self, conversation: &Conversation, log: &[Entry]) -> bool {
         let Some(conversation) = self.seen_from_here(conversation) else { return true };

@@ -100,14 +100,18 @@ fn variable(name: &str, default: u64) -> u64 {
     }
 }
 
-/// Waits until this gives something.
-pub(crate) fn until<T>(what: impl Fn() -> String, mut check: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+/// Waits until this gives something, for as long as it goes on: a slow disk takes its time, and what has stopped is named.
+fn until<T>(what: impl Fn() -> String, goes_on: impl Fn() -> u64, mut check: impl FnMut() -> Option<T>) -> T {
+    let (mut state, mut deadline) = (goes_on(), Instant::now() + PATIENCE);
     loop {
         if let Some(value) = check() {
             return value;
         }
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {}", what());
+        let now = goes_on();
+        if now != state {
+            (state, deadline) = (now, Instant::now() + PATIENCE);
+        }
+        assert!(Instant::now() < deadline, "nothing more for {PATIENCE:?}: {}", what());
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -182,11 +186,11 @@ impl World {
         }
         let Self { ledger, devices, .. } = &*self;
         let what = |goal: u64| move || format!("{goal} acknowledgements; there are {}", ledger.accepted());
-        until(what(at), || (ledger.accepted() >= at).then_some(()));
+        until(what(at), || ledger.accepted(), || (ledger.accepted() >= at).then_some(()));
         if let Some(device) = devices.get(cut_off) {
             device.order(Order::Crash);
         }
-        until(what(goal), || (ledger.accepted() >= goal).then_some(()));
+        until(what(goal), || ledger.accepted(), || (ledger.accepted() >= goal).then_some(()));
         server.kill();
         serve(&self.data, &address.to_string())
     }
@@ -201,8 +205,10 @@ impl World {
                 .collect::<Vec<_>>()
                 .join("; ")
         };
+        let known = || self.devices.iter().map(Device::known).sum::<u64>();
         until(
             || format!("all said: {}", waiting()),
+            || self.ledger.accepted() + known(),
             || {
                 let done = self.devices.iter().all(Device::is_done);
                 (done && self.talkers.iter().all(classic::Talker::is_done)).then_some(())
@@ -210,6 +216,7 @@ impl World {
         );
         until(
             || format!("all told: {}", waiting()),
+            known,
             || {
                 // What classic clients said last may be on its way into the log while this is read.
                 let (before, after) = (logs(&self.data), logs(&self.data));

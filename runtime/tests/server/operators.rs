@@ -69,7 +69,8 @@ async fn figures_tell_what_has_happened_on_each_shard() {
     assert!(sum("switchboard_store_commits_total") >= 1.0);
     assert!(sum("switchboard_flush_seconds_count") >= 12.0, "{text}");
     assert!(sum("switchboard_store_answer_seconds_count") >= 12.0);
-    assert_eq!(sum("switchboard_bus_records_total"), sum("switchboard_bus_seconds_count"));
+    // What is on its way to a shard is counted, and not how long it takes.
+    assert!(sum("switchboard_bus_records_total") >= sum("switchboard_bus_seconds_count"));
     assert_eq!(samples["switchboard_http_requests_total{status=\"1xx\"}"], 2.0);
     for shard in 0..2 {
         for (name, _) in Stats::default().iter() {
