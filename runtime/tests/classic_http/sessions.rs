@@ -96,4 +96,11 @@ async fn a_program_connects_with_a_token() {
     let mut bob = bob;
     let query = format!("Uuid={}&FriendUsername=alice&MessageType=1", bob.uuid);
     assert_eq!(bob.history(&query).await[0]["content"], "hello");
+    // What it edits is read as it has left it, and what it recalls is not read any more.
+    for (entry, read) in [(Content::edit(1, "hallo"), &["hallo"][..]), (Content::recall(1), &[])] {
+        let submitted = client.submit(Recipient::User(user(&bob.uuid)), entry).await.unwrap();
+        soon("the entry is stored", submitted).await.unwrap();
+        let page = bob.history(&query).await;
+        assert_eq!(page.iter().map(|message| message["content"].as_str().unwrap()).collect::<Vec<_>>(), read);
+    }
 }

@@ -7,16 +7,23 @@ use std::{
         Arc,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
+    thread::JoinHandle,
     time::Duration,
 };
 
 use switchboard::client::{Classic, ClassicEvent};
 use switchboard_engine::{Body, ClientConfig, GroupId, Notification, Outgoing, Target};
+use tokio::time::MissedTickBehavior;
 
 use crate::{GROUP, user};
 
+/// Messages that the client is given before the first of them is sent; it takes 1,024.
+const QUEUE: u32 = 500;
+
 #[derive(Debug)]
 pub(crate) struct Talker {
+    name: &'static str,
+    thread: JoinHandle<()>,
     to_say: Arc<AtomicU32>,
     unsent: Arc<AtomicU64>,
 }
@@ -24,12 +31,14 @@ pub(crate) struct Talker {
 impl Talker {
     pub(crate) fn start(name: &'static str, server: SocketAddr) -> Self {
         let (to_say, unsent) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU64::new(0)));
-        let talker = Self { to_say: Arc::clone(&to_say), unsent: Arc::clone(&unsent) };
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(talk(name, server, &to_say, &unsent));
+        let thread = std::thread::spawn({
+            let (to_say, unsent) = (Arc::clone(&to_say), Arc::clone(&unsent));
+            move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(talk(name, server, &to_say, &unsent));
+            }
         });
-        talker
+        Self { name, thread, to_say, unsent }
     }
 
     pub(crate) fn say(&self, messages: u32) {
@@ -38,6 +47,7 @@ impl Talker {
     }
 
     pub(crate) fn is_done(&self) -> bool {
+        assert!(!self.thread.is_finished(), "{} has died", self.name);
         self.unsent.load(Ordering::SeqCst) == 0
     }
 }
@@ -51,19 +61,22 @@ async fn talk(name: &str, server: SocketAddr, to_say: &AtomicU32, unsent: &Atomi
     config.idle_timeout = Duration::from_millis(1_000);
     let mut client = Classic::new(config, format!("ws://{server}").parse().unwrap(), 1);
     client.connect();
-    let mut number = 0;
+    let (mut number, mut queued) = (0, 0);
     let mut turn = tokio::time::interval(Duration::from_millis(10));
+    turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             event = client.next() => match event {
                 ClassicEvent::Notification(Notification::Flushed { .. } | Notification::Dropped { .. }) => {
                     unsent.fetch_sub(1, Ordering::SeqCst);
+                    queued -= 1;
                 }
                 ClassicEvent::Notification(_) | ClassicEvent::LinkEnded(_) => {}
             },
-            _ = turn.tick(), if to_say.load(Ordering::SeqCst) > 0 => {
+            _ = turn.tick(), if queued < QUEUE && to_say.load(Ordering::SeqCst) > 0 => {
                 to_say.fetch_sub(1, Ordering::SeqCst);
                 number += 1;
+                queued += 1;
                 let to = match number % 2 {
                     0 => Target::User(user("alice")),
                     _ => Target::Group(GroupId::new(GROUP).unwrap()),
