@@ -267,7 +267,7 @@ pub struct Store {
     /// A batch takes no further request once it holds this many bytes. Default 16 MiB; 1 to 1 TiB.
     pub batch_bytes: u64,
     /// Between the begins of two commits lies at least this time, in microseconds, so that under load one sync
-    /// carries more. What comes after a pause is committed at once. Default 5,000; 0 to 1 s.
+    /// carries more. What comes after a pause is committed at once. Default 10,000; 0 to 1 s.
     pub commit_interval_us: u32,
     /// Size of the database at which messages are refused; 0 is no limit. Default 0; to 1 PiB.
     pub max_database_bytes: u64,
@@ -521,7 +521,7 @@ impl Default for Store {
         Self {
             batch_messages: 1_024,
             batch_bytes: 16 << 20,
-            commit_interval_us: 5_000,
+            commit_interval_us: 10_000,
             max_database_bytes: 0,
         }
     }

@@ -242,6 +242,36 @@ fn marks_are_kept_with_their_log_and_unread_messages_counted() {
 }
 
 #[test]
+fn marks_that_come_before_the_first_entry_of_their_log_count_with_it() {
+    both(|again| {
+        let marked = |epoch, own, read| Change::Marked {
+            conversation: with("bob"),
+            epoch,
+            own,
+            marks: Marks { delivered: read, read },
+        };
+        let mut store = again();
+        store.open(&user("alice"), DEVICE).unwrap();
+        // Of a log that has gone meanwhile, too.
+        store.apply(&[marked(8, true, 7), marked(8, false, 7), marked(9, true, 2), marked(9, false, 1)]).unwrap();
+        let older = Change::Older { conversation: with("bob"), epoch: 9, messages: vec![said(1, "one")] };
+        store.apply(&[older]).unwrap();
+        assert_eq!(store.conversations(9).unwrap(), [], "as good as unknown");
+        drop(store);
+        let mut store = again();
+        let resume = store.open(&user("alice"), DEVICE).unwrap();
+        assert_eq!((resume.cursors, resume.marks), (vec![], vec![]));
+        store.apply(&[said(1, "one"), said(2, "two"), said(3, "three")].map(next)).unwrap();
+        let Summary { own, peer, unread, .. } = store.conversations(1).unwrap().remove(0);
+        assert_eq!((own.read, peer.read, unread), (2, 1, 1));
+        // Another log has other marks.
+        store.apply(&[told(&with("bob"), 10, 1)]).unwrap();
+        let Summary { own, peer, .. } = store.conversations(1).unwrap().remove(0);
+        assert_eq!((own.read, peer.read), (0, 0));
+    });
+}
+
+#[test]
 fn a_group_is_called_what_was_told_last() {
     both(|again| {
         let mut store = again();

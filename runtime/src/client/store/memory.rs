@@ -50,6 +50,7 @@ struct Memory {
 #[derive(Debug, Default)]
 struct Log {
     epoch: u64,
+    /// 0: nothing but its marks is known.
     cursor: u64,
     /// The move that set the cursor.
     moved: u64,
@@ -103,7 +104,11 @@ impl Memory {
                 self.moved(conversation, *epoch, *seq);
             }
             Change::Marked { conversation, epoch, own, marks } => {
-                if let Some(log) = self.logs.get_mut(conversation).filter(|log| log.epoch == *epoch) {
+                let log = self.logs.entry(conversation.clone()).or_default();
+                if log.cursor == 0 && log.epoch != *epoch {
+                    *log = Log { epoch: *epoch, ..Log::default() };
+                }
+                if log.epoch == *epoch {
                     *(if *own { &mut log.own } else { &mut log.peer }) = *marks;
                 }
             }
@@ -136,13 +141,16 @@ impl Memory {
     fn moved(&mut self, conversation: &Recipient, epoch: u64, seq: u64) -> &mut Log {
         self.moves += 1;
         let log = self.logs.entry(conversation.clone()).or_default();
+        if log.epoch != epoch {
+            (log.own, log.peer) = (Marks::default(), Marks::default());
+        }
         (log.epoch, log.cursor, log.moved) = (epoch, seq, self.moves);
         log
     }
 
-    /// Those that moved last first.
+    /// Those of which something was told, that moved last first.
     fn by_move(&self) -> Vec<(&Recipient, &Log)> {
-        let mut logs: Vec<_> = self.logs.iter().collect();
+        let mut logs: Vec<_> = self.logs.iter().filter(|(_, log)| log.cursor > 0).collect();
         logs.sort_unstable_by_key(|(_, log)| std::cmp::Reverse(log.moved));
         logs
     }
@@ -187,7 +195,7 @@ impl Store for MemoryStore {
                 own: log.own,
                 peer: log.peer,
             };
-            let marks = memory.logs.iter().map(marks).collect();
+            let marks = memory.logs.iter().filter(|(_, log)| log.cursor > 0).map(marks).collect();
             let submits = memory.submits.clone();
             Ok((Resume { device_id, cursors, marks, submits }, memory.openings))
         })?;

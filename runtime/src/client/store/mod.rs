@@ -142,8 +142,9 @@ pub enum Change {
         /// The place.
         seq: u64,
     },
-    /// Marks of the conversation are there now: this user's own, or those of the other one. They mean nothing if the
-    /// conversation's cursor has another epoch; the server tells them again then.
+    /// Marks of the conversation are there now: this user's own, or those of the other one. They may come before anything
+    /// else of its log, and count with what follows. They mean nothing if the conversation's cursor has another epoch; the
+    /// server tells them again then.
     Marked {
         /// The conversation.
         conversation: Recipient,

@@ -150,7 +150,7 @@ impl Store for SqliteStore {
             }
         };
         let logs = "SELECT is_group, peer, epoch, seq, own_delivered, own_read, peer_delivered, peer_read
-                    FROM logs ORDER BY moved DESC";
+                    FROM logs WHERE seq > 0 ORDER BY moved DESC";
         let logs = self.all(logs, [], |row| {
             let (conversation, epoch) = (conversation_at(row, 0)?, u64_at(row, 2)?);
             let cursor = LogCursor { conversation: conversation.clone(), epoch, seq: u64_at(row, 3)? };
@@ -231,7 +231,7 @@ impl Store for SqliteStore {
                               AND messages.peer = logs.peer AND messages.seq > own_read
                               AND NOT own AND NOT is_recalled AND subject = x''),
                           coalesce((SELECT name FROM group_names WHERE is_group AND group_names.peer = logs.peer), '')
-                      FROM logs ORDER BY moved DESC LIMIT ?1";
+                      FROM logs WHERE seq > 0 ORDER BY moved DESC LIMIT ?1";
         let summaries = self.all(select, [limit], |row| {
             Ok(Summary {
                 conversation: conversation_at(row, 0)?,
@@ -287,16 +287,27 @@ fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()>
         }
         Change::Skipped { conversation, epoch, seq } => moved(transaction, conversation, *epoch, *seq)?,
         Change::Marked { conversation, epoch, own, marks } => {
-            let update = if *own {
-                "UPDATE logs SET own_delivered = ?4, own_read = ?5
-                 WHERE is_group = ?1 AND peer = ?2 AND epoch = ?3"
+            // They may come before anything else of the log; one of place 0 has nothing but them.
+            let upsert = if *own {
+                "INSERT INTO logs (is_group, peer, epoch, seq, moved, own_delivered, own_read)
+                 VALUES (?1, ?2, ?3, 0, 0, ?4, ?5)
+                 ON CONFLICT DO UPDATE SET epoch = excluded.epoch,
+                     own_delivered = excluded.own_delivered, own_read = excluded.own_read,
+                     peer_delivered = iif(epoch = excluded.epoch, peer_delivered, 0),
+                     peer_read = iif(epoch = excluded.epoch, peer_read, 0)
+                 WHERE epoch = excluded.epoch OR seq = 0"
             } else {
-                "UPDATE logs SET peer_delivered = ?4, peer_read = ?5
-                 WHERE is_group = ?1 AND peer = ?2 AND epoch = ?3"
+                "INSERT INTO logs (is_group, peer, epoch, seq, moved, peer_delivered, peer_read)
+                 VALUES (?1, ?2, ?3, 0, 0, ?4, ?5)
+                 ON CONFLICT DO UPDATE SET epoch = excluded.epoch,
+                     peer_delivered = excluded.peer_delivered, peer_read = excluded.peer_read,
+                     own_delivered = iif(epoch = excluded.epoch, own_delivered, 0),
+                     own_read = iif(epoch = excluded.epoch, own_read, 0)
+                 WHERE epoch = excluded.epoch OR seq = 0"
             };
             let (is_group, peer) = key(conversation);
             let [epoch, delivered, read] = [*epoch, marks.delivered, marks.read].map(u64::cast_signed);
-            transaction.prepare_cached(update)?.execute(params![is_group, peer, epoch, delivered, read])?;
+            transaction.prepare_cached(upsert)?.execute(params![is_group, peer, epoch, delivered, read])?;
         }
         Change::Named { conversation, name } => call(transaction, conversation, name)?,
         Change::Taken { conversation, epoch, seq } => {
@@ -318,7 +329,7 @@ fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()>
         Change::Older { conversation, epoch, messages } => {
             let (is_group, peer) = key(conversation);
             let known: Option<i64> = transaction
-                .prepare_cached("SELECT epoch FROM logs WHERE is_group = ?1 AND peer = ?2")?
+                .prepare_cached("SELECT epoch FROM logs WHERE is_group = ?1 AND peer = ?2 AND seq > 0")?
                 .query_row((is_group, peer), |row| row.get(0))
                 .optional()?;
             if known == Some(epoch.cast_signed()) {
@@ -346,7 +357,11 @@ fn moved(
     let (is_group, peer) = key(conversation);
     let upsert = "INSERT INTO logs (is_group, peer, epoch, seq, moved)
                   VALUES (?1, ?2, ?3, ?4, (SELECT coalesce(max(moved), 0) + 1 FROM logs))
-                  ON CONFLICT DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq, moved = excluded.moved";
+                  ON CONFLICT DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq, moved = excluded.moved,
+                      own_delivered = iif(epoch = excluded.epoch, own_delivered, 0),
+                      own_read = iif(epoch = excluded.epoch, own_read, 0),
+                      peer_delivered = iif(epoch = excluded.epoch, peer_delivered, 0),
+                      peer_read = iif(epoch = excluded.epoch, peer_read, 0)";
     let params = params![is_group, peer, epoch.cast_signed(), seq.cast_signed()];
     transaction.prepare_cached(upsert)?.execute(params)?;
     Ok(())
