@@ -1,13 +1,16 @@
 //! From a listening socket to a shard: accepting, HTTP, and the WebSocket handshake.
 //!
-//! HTTP is spoken on the gateway's thread. After a handshake the plain socket is taken back from the HTTP
-//! layer, with what was read ahead, and handed to the shard that its user hashes to.
+//! All of it is done on the gateway's thread. What a connection begins with is read here; a usual handshake is answered at once, and
+//! everything else goes to the HTTP layer. After a handshake there, the plain socket is taken back from it, with
+//! what was read ahead. Either way it is handed to the shard that its user hashes to.
 
 use std::{
     hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
     io,
+    net::SocketAddr,
+    os::fd::AsFd,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::Router;
@@ -17,19 +20,29 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use rustix::net::{RecvFlags, SendFlags, SocketFlags, acceptfrom_with, recv, send};
 use switchboard_engine::{Protocol, UserId};
 use tokio::{
+    io::Interest,
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
 
 use super::{
+    handshake::{self, Usual},
+    http::{self, Site},
     shard::{Mailbox, NewConnection, Place, ShardDoor},
     write_timeout::WriteTimeout,
 };
 
 /// How long accepting rests after an error that another try cannot help, such as too many open files.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// Connections that are accepted before others of the gateway's tasks have their turn.
+const ACCEPTED_AT_ONCE: usize = 64;
+
+/// What is read at once of what a connection begins with; a usual handshake has some hundred bytes.
+const USUAL_BYTES: usize = 4096;
 
 /// The ways to all shards.
 #[derive(Debug)]
@@ -70,7 +83,7 @@ impl Shards {
 }
 
 /// Opens the listening socket.
-pub(super) fn listen(address: std::net::SocketAddr) -> io::Result<std::net::TcpListener> {
+pub(super) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let domain = socket2::Domain::for_address(address);
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
     // A restarted server finds the port free although old connections linger in TIME_WAIT.
@@ -106,53 +119,153 @@ impl Handshakes {
 }
 
 /// Accepts connections until it is told to stop.
-pub(super) async fn accept(
-    listener: TcpListener,
-    routes: Router,
-    handshakes: Handshakes,
-    mut stop: watch::Receiver<bool>,
-) {
+pub(super) async fn accept(listener: TcpListener, site: Site, mut stop: watch::Receiver<bool>) {
+    let gateway = Gateway { routes: http::routes(site.clone()), site, stop: stop.clone() };
+    let places = &gateway.site.handshakes.places;
     loop {
         let accepted = async {
-            let place = Arc::clone(&handshakes.places).acquire_owned().await;
-            (place, listener.accept().await)
+            let place = Arc::clone(places).acquire_owned().await;
+            let (stream, peer) = listener.accept().await?;
+            io::Result::Ok((place, stream.into_std()?, Some(peer)))
         };
-        let (place, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             accepted = accepted => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                let connection = serve(stream, routes.clone(), handshakes.timeout);
-                let mut stop = stop.clone();
-                tokio::spawn(async move {
-                    let _place = place;
-                    tokio::select! {
-                        // Whoever is still at its handshake is not told: it tries again elsewhere.
-                        _ = stop.wait_for(|stop| *stop) => {}
-                        served = connection => if let Err(error) = served {
-                            tracing::debug!(%peer, %error, "a connection ended before it was a WebSocket");
-                        },
-                    }
-                });
-            }
+            Ok((place, stream, peer)) => gateway.take(place.ok(), stream, peer),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_REST).await;
+                continue;
             }
         }
+        // Whoever else has come is taken from the kernel without the runtime, which would begin to wait for each of them.
+        for _ in 0..ACCEPTED_AT_ONCE {
+            let Ok(place) = Arc::clone(places).try_acquire_owned() else { break };
+            // An error is met again above.
+            let Ok((stream, peer)) = acceptfrom_with(&listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)
+            else {
+                break;
+            };
+            gateway.take(Some(place), stream.into(), peer.and_then(|peer| peer.try_into().ok()));
+        }
+        tokio::task::yield_now().await;
     }
 }
 
-async fn serve(stream: TcpStream, routes: Router, timeout: Duration) -> Result<(), hyper::Error> {
-    // Small frames leave at once; a failure only makes them slower.
-    let _ = stream.set_nodelay(true);
+/// What becomes of connections until they are WebSockets.
+struct Gateway {
+    site: Site,
+    routes: Router,
+    stop: watch::Receiver<bool>,
+}
+
+impl Gateway {
+    /// Takes a connection, which has a place among the handshakes.
+    fn take(
+        &self,
+        place: Option<OwnedSemaphorePermit>,
+        stream: std::net::TcpStream,
+        peer: Option<SocketAddr>,
+    ) {
+        let ended = move |error: io::Error| {
+            tracing::debug!(?peer, %error, "a connection ended before it was a WebSocket");
+        };
+        // Small frames leave at once; a failure only makes them slower.
+        let _ = stream.set_nodelay(true);
+        // In a storm most have asked before they are accepted: they need no task.
+        let asked = match hear(&stream, &self.site.shards) {
+            Ok(Heard::Usual(entrance)) => return entrance.open(stream).unwrap_or_else(ended),
+            Ok(Heard::Else(ahead)) => Some(ahead),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Err(error) => return ended(error),
+        };
+        let connection = serve(stream, asked, self.site.clone(), self.routes.clone());
+        let mut stop = self.stop.clone();
+        tokio::spawn(async move {
+            let _place = place;
+            tokio::select! {
+                // Whoever is still at its handshake is not told: it tries again elsewhere.
+                _ = stop.wait_for(|stop| *stop) => {}
+                served = connection => served.unwrap_or_else(ended),
+            }
+        });
+    }
+}
+
+/// Answers a connection that has asked for this, or for nothing yet.
+async fn serve(
+    stream: std::net::TcpStream,
+    asked: Option<Bytes>,
+    site: Site,
+    routes: Router,
+) -> io::Result<()> {
+    let (timeout, begin) = (site.handshakes.timeout, Instant::now());
+    let stream = TcpStream::from_std(stream)?;
+    let ahead = match asked {
+        Some(ahead) => ahead,
+        None => {
+            let first = stream.async_io(Interest::READABLE, || hear(&stream, &site.shards));
+            match tokio::time::timeout(timeout, first).await?? {
+                Heard::Usual(entrance) => return entrance.open(stream.into_std()?),
+                Heard::Else(ahead) => ahead,
+            }
+        }
+    };
     http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(timeout)
-        .serve_connection(TokioIo::new(WriteTimeout::new(stream, timeout)), TowerToHyperService::new(routes))
+        .header_read_timeout(timeout.saturating_sub(begin.elapsed()))
+        .serve_connection(
+            TokioIo::new(WriteTimeout::new(stream, ahead, timeout)),
+            TowerToHyperService::new(routes),
+        )
         .with_upgrades()
         .await
+        .map_err(io::Error::other)
+}
+
+/// What a connection has begun with.
+enum Heard {
+    /// A usual handshake, for which there is room.
+    Usual(Entrance),
+    /// Something else, which the HTTP layer is to read.
+    Else(Bytes),
+}
+
+/// The way in of a usual handshake.
+struct Entrance {
+    usual: Usual,
+    read_ahead: Bytes,
+    seat: Seat,
+}
+
+/// Reads what has come, once. `WouldBlock` if nothing has.
+fn hear(stream: impl AsFd, shards: &Shards) -> io::Result<Heard> {
+    let mut buffer = [0; USUAL_BYTES];
+    let (read, _) = recv(stream, &mut buffer, RecvFlags::empty())?;
+    let bytes = buffer.get(..read).unwrap_or_default();
+    if let Some(usual) = handshake::read(bytes)
+        && let Ok(seat) = shards.seat(&usual.user)
+    {
+        let read_ahead = Bytes::copy_from_slice(bytes.get(usual.head_bytes..).unwrap_or_default());
+        return Ok(Heard::Usual(Entrance { usual, read_ahead, seat }));
+    }
+    Ok(Heard::Else(Bytes::copy_from_slice(bytes)))
+}
+
+impl Entrance {
+    /// Answers, and hands the connection to its shard.
+    fn open(self, stream: std::net::TcpStream) -> io::Result<()> {
+        let Self { usual: Usual { user, protocol, answer, .. }, read_ahead, seat: Seat { place, shard } } =
+            self;
+        // There is room for it: nothing was sent before.
+        if send(&stream, answer.as_bytes(), SendFlags::NOSIGNAL)? < answer.len() {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        shard.connect(NewConnection { stream, user, protocol, read_ahead, place });
+        Ok(())
+    }
 }
 
 /// Hands a connection to its shard as soon as the HTTP layer has sent the answer to its handshake.

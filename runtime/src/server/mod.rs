@@ -10,6 +10,7 @@
 pub mod bus;
 mod doorbell;
 mod gateway;
+mod handshake;
 mod http;
 mod shard;
 mod write_timeout;
@@ -82,7 +83,6 @@ impl StopHandle {
 pub struct Server {
     listener: TcpListener,
     site: Site,
-    handshakes: Handshakes,
     shutdown_timeout: Duration,
     store: Store,
     media: MediaStore,
@@ -138,14 +138,14 @@ impl Server {
             to_usize(config.handshake.concurrent),
         );
         let site = Site {
-            handshakes: handshakes.clone(),
+            handshakes,
             shards: Arc::new(Shards::new(doors)),
             store: store.health(),
             media: media.health(),
         };
         let shutdown_timeout = Duration::from_millis(config.shutdown_timeout_ms);
         let stop = Arc::new(watch::Sender::new(false));
-        Ok(Self { listener, site, handshakes, shutdown_timeout, store, media, shards, ended, stop })
+        Ok(Self { listener, site, shutdown_timeout, store, media, shards, ended, stop })
     }
 
     /// The address that is listened on, with the port that the system chose if that was left to it.
@@ -168,12 +168,10 @@ impl Server {
     /// # Errors
     /// If a shard failed. The others are stopped in order all the same.
     pub async fn run(self) -> Result<(), ServerError> {
-        let Self { listener, site, handshakes, shutdown_timeout, store, media, shards, mut ended, stop } =
-            self;
-        let routes = http::routes(site);
+        let Self { listener, site, shutdown_timeout, store, media, shards, mut ended, stop } = self;
         let mut failed = None;
         tokio::select! {
-            () = gateway::accept(listener, routes, handshakes, stop.subscribe()) => {}
+            () = gateway::accept(listener, site, stop.subscribe()) => {}
             shard = ended.recv() => failed = shard,
         }
         stop.send_replace(true);

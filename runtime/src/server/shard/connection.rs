@@ -41,6 +41,17 @@ impl State {
             self.write_backlog(conn);
         }
         if may_read {
+            self.read_in_turn(conn);
+        }
+    }
+
+    /// Reads at once from a peer that is there; who has gone waits until those who are there have been heard.
+    fn read_in_turn(&mut self, conn: ConnId) {
+        let Some(socket) = self.sockets.get_mut(conn) else { return };
+        if socket.read_closed {
+            socket.read_again = true;
+            self.going.push_back(conn);
+        } else {
             self.read(conn);
         }
     }
@@ -73,9 +84,11 @@ impl State {
     /// A read that has not filled the buffer has taken all there was, and an event will tell of what comes; but for the end, of
     /// which an event has told already.
     fn go_on(&mut self, conn: ConnId, is_more: bool) {
-        if let Some(socket) = self.sockets.get_mut(conn)
-            && (is_more || socket.read_closed)
-        {
+        let Some(socket) = self.sockets.get_mut(conn) else { return };
+        if socket.read_closed {
+            socket.read_again = true;
+            self.going.push_back(conn);
+        } else if is_more {
             socket.read_again = true;
             self.read_again.push(conn);
         }

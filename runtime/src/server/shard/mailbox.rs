@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use mio::Registry;
-use switchboard_engine::{Protocol, UserId};
+use switchboard_engine::{Event, Protocol, UserId};
 
 use super::Place;
 use crate::{server::doorbell::Doorbell, store::StoreEvent};
@@ -47,11 +47,26 @@ struct Mail {
 #[derive(Debug, Default)]
 pub(super) struct Taken {
     pub(super) connections: Vec<NewConnection>,
-    pub(super) store_events: Vec<StoreEvent>,
+    /// What the stores say, one by one. They say much at once, so what is not done in one turn stays here.
+    pub(super) answers: VecDeque<Event>,
     /// The shard is to end; told once.
     pub(super) stop: bool,
     /// There is more.
     pub(super) more: bool,
+}
+
+impl Taken {
+    fn unpack(&mut self, event: StoreEvent) {
+        match event {
+            StoreEvent::Answers(answers) => {
+                let answered = answers.into_iter().map(|(ticket, answer)| Event::Answered { ticket, answer });
+                self.answers.extend(answered);
+            }
+            StoreEvent::Directory(changes) => {
+                self.answers.extend(changes.into_iter().map(Event::DirectoryChanged));
+            }
+        }
+    }
 }
 
 impl Mailbox {
@@ -90,15 +105,19 @@ impl Mailbox {
         self.bell.ring();
     }
 
-    /// Takes what is there, up to so many of each kind.
-    pub(super) fn take(&self, into: &mut Taken, limit: usize) {
+    /// Takes up to so many connections, and what the stores say until there are so many answers.
+    pub(super) fn take(&self, into: &mut Taken, connections: usize, answers: usize) {
         let mut mail = self.mail();
-        let some = mail.connections.len().min(limit);
+        let some = mail.connections.len().min(connections);
         into.connections.extend(mail.connections.drain(..some));
-        let some = mail.store_events.len().min(limit);
-        into.store_events.extend(mail.store_events.drain(..some));
+        while into.answers.len() < answers
+            && let Some(event) = mail.store_events.pop_front()
+        {
+            into.unpack(event);
+        }
         into.stop = std::mem::take(&mut mail.stop);
-        into.more = !mail.connections.is_empty() || !mail.store_events.is_empty();
+        into.more =
+            !mail.connections.is_empty() || !mail.store_events.is_empty() || into.answers.len() > answers;
         if mail.connections.is_empty() {
             // Thousands come at once after a restart, and then hardly any.
             mail.connections = VecDeque::new();

@@ -1,6 +1,6 @@
 //! What one shard knows, and the carrying out of what its engine asks for.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use switchboard_engine::{Action, Carried, CloseReason, ConnId, Event, Instant, Request, Server};
 
@@ -27,6 +27,8 @@ pub(super) struct State {
     frames: Frames,
     /// Connections of which more can be read than one turn takes.
     pub(super) read_again: Vec<ConnId>,
+    /// Connections whose peers have gone, and may have left something to read.
+    pub(super) going: VecDeque<ConnId>,
     /// Connections that are over and not forgotten.
     over: Vec<ConnId>,
     index: usize,
@@ -52,6 +54,7 @@ impl State {
             sockets: Sockets::default(),
             frames: Frames::default(),
             read_again: Vec::new(),
+            going: VecDeque::new(),
             over: Vec::new(),
             index: parts.index,
             clock: parts.clock,

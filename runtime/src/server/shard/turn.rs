@@ -1,6 +1,6 @@
 //! The loop of a shard: it waits, does everything that has come in the meantime, and writes what follows from it.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
 use mio::{Events, Poll};
 use switchboard_engine::{Event, Instant};
@@ -9,19 +9,23 @@ use super::{
     mailbox::{Mailbox, Taken},
     state::State,
 };
-use crate::{
-    server::{
-        bus::Inbox,
-        doorbell::{DOORBELL, Doorbell},
-    },
-    store::StoreEvent,
+use crate::server::{
+    bus::Inbox,
+    doorbell::{DOORBELL, Doorbell},
 };
 
 /// Events of sockets that one turn takes.
 const EVENTS: usize = 1024;
 
-/// Events of each other source that one turn takes.
-const MAIL_PER_TURN: usize = 256;
+/// Records of other shards that one turn takes.
+const RECORDS_PER_TURN: usize = 256;
+
+/// New connections, answers of the store, and connections whose peers have gone, that one turn takes. Each is as much work as a few
+/// messages, after a restart thousands of them come at once, and those who are connected wait until the turn is over. A place
+/// that is left is worth more than one that is taken, so more go than come.
+const COMING_PER_TURN: usize = 128;
+const ANSWERS_PER_TURN: usize = 128;
+const GOING_PER_TURN: usize = 256;
 
 /// A shard at work.
 pub(super) struct Turns {
@@ -64,6 +68,7 @@ impl Turns {
                 self.state.ready(event);
             }
             self.read_again();
+            self.read_ends();
             if has_rung {
                 self.take_mail(&mut taken);
                 self.take_records(&mut records);
@@ -78,7 +83,7 @@ impl Turns {
 
     /// How long there is nothing to do, if nothing comes.
     fn timeout(&mut self) -> Option<Duration> {
-        if !self.state.read_again.is_empty() {
+        if !self.state.read_again.is_empty() || !self.state.going.is_empty() {
             return Some(Duration::ZERO);
         }
         let next = [self.state.deadline(), self.write_at].into_iter().flatten().min()?;
@@ -91,20 +96,26 @@ impl Turns {
         }
     }
 
+    /// Reads what is left to read of peers that have gone.
+    fn read_ends(&mut self) {
+        for _ in 0..GOING_PER_TURN {
+            let Some(conn) = self.state.going.pop_front() else { break };
+            self.state.read(conn);
+        }
+        if self.state.going.is_empty() {
+            // Thousands go at once when a network fails, and then hardly any.
+            self.state.going = VecDeque::new();
+        }
+    }
+
     fn take_mail(&mut self, taken: &mut Taken) {
-        self.mailbox.take(taken, MAIL_PER_TURN);
+        self.mailbox.take(taken, COMING_PER_TURN, ANSWERS_PER_TURN);
         if taken.more {
             self.bell.ring();
         }
-        for event in taken.store_events.drain(..) {
-            match event {
-                StoreEvent::Answers(answers) => answers.into_iter().for_each(|(ticket, answer)| {
-                    self.state.handle(Event::Answered { ticket, answer });
-                }),
-                StoreEvent::Directory(changes) => changes.into_iter().for_each(|change| {
-                    self.state.handle(Event::DirectoryChanged(change));
-                }),
-            }
+        for _ in 0..ANSWERS_PER_TURN {
+            let Some(event) = taken.answers.pop_front() else { break };
+            self.state.handle(event);
         }
         for new in taken.connections.drain(..) {
             self.state.open(self.poll.registry(), new);
@@ -115,7 +126,7 @@ impl Turns {
     }
 
     fn take_records(&mut self, records: &mut Vec<switchboard_engine::Carried>) {
-        if self.inbox.take(records, MAIL_PER_TURN) {
+        if self.inbox.take(records, RECORDS_PER_TURN) {
             self.bell.ring();
         }
         records.drain(..).for_each(|record| self.state.handle(record.into()));
