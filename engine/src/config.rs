@@ -3,6 +3,11 @@
 use core::fmt;
 use core::time::Duration;
 
+/// A limit, to compare a length with.
+pub(crate) fn to_usize(limit: u32) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
 /// How a [`Server`](crate::Server) behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerConfig {

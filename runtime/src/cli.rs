@@ -20,6 +20,7 @@ Examples:
   SWITCHBOARD_LIMITS_MESSAGE_BYTES=1048576 switchboard config
   switchboard group create friends --owner alice
   switchboard chat --user alice --to bob
+  switchboard backup /backups/monday
 
 The configuration's layers, each overriding the one before: defaults, the file, environment variables
 (limits.message_bytes is SWITCHBOARD_LIMITS_MESSAGE_BYTES), flags. `switchboard config` prints every key.
@@ -44,6 +45,12 @@ pub enum Command {
     Group(GroupArgs),
     /// Look after the store of a server that does not run.
     Store(StoreArgs),
+    /// Copy the database and the uploaded files to a new folder, whether a server runs on them or not.
+    Backup(BackupArgs),
+    /// Look at everything that `serve` needs, and say what is wrong and what to do about it.
+    Doctor(ServeArgs),
+    /// Ask the server that runs with this configuration on this machine whether it is well.
+    Health(ServeArgs),
     /// Print the configuration that `serve` would run with, and where each value comes from.
     Config(ServeArgs),
 }
@@ -155,6 +162,30 @@ pub struct GroupArgs {
 
 impl GroupArgs {
     /// The configuration of the server whose groups are meant.
+    ///
+    /// # Errors
+    /// All that is wrong with any layer: see [`config::load`].
+    pub fn load(&self) -> Result<Loaded, ConfigErrors> {
+        ServeArgs { config: self.config.clone(), data: self.data.clone(), ..ServeArgs::default() }.load()
+    }
+}
+
+/// What to copy, and where to.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct BackupArgs {
+    /// The folder to make; there must be none of this name
+    #[arg(value_name = "FOLDER")]
+    pub target: PathBuf,
+    /// Configuration file of the server, in TOML; otherwise the one that $SWITCHBOARD_CONFIG names, if any
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Data folder of the server [default: data]
+    #[arg(long, value_name = "FOLDER")]
+    pub data: Option<String>,
+}
+
+impl BackupArgs {
+    /// The configuration of the server whose data is meant.
     ///
     /// # Errors
     /// All that is wrong with any layer: see [`config::load`].

@@ -5,6 +5,7 @@ pub mod client;
 mod clock;
 pub mod commands;
 pub mod config;
+mod histogram;
 pub mod logging;
 pub mod media;
 pub mod server;

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use switchboard::cli::{self, Command, ServeArgs};
-use switchboard::commands::{self, ChatError, GroupError, StoreError};
+use switchboard::commands::{self, BackupError, ChatError, GroupError, HealthError, StoreError};
 use switchboard::config::{ConfigErrors, Loaded};
 use switchboard::logging::{self, LoggingError};
 use switchboard::server::ServerError;
@@ -28,6 +28,12 @@ enum Failure {
     Store(#[from] StoreError),
     #[error(transparent)]
     Chat(#[from] ChatError),
+    #[error("cannot back up")]
+    Backup(#[from] BackupError),
+    #[error(transparent)]
+    Health(#[from] HealthError),
+    #[error("{0} of these are wrong")]
+    Wrong(usize),
     #[error("cannot write to the standard output")]
     Output(#[source] std::io::Error),
 }
@@ -40,6 +46,9 @@ impl Failure {
             | Self::Server(_)
             | Self::Group(_)
             | Self::Store(_)
+            | Self::Backup(_)
+            | Self::Wrong(_)
+            | Self::Health(_)
             | Self::Output(_)
             | Self::Chat(_) => ExitCode::FAILURE,
         }
@@ -52,6 +61,9 @@ impl Failure {
             | Self::Server(_)
             | Self::Group(_)
             | Self::Store(_)
+            | Self::Backup(_)
+            | Self::Wrong(_)
+            | Self::Health(_)
             | Self::Output(_)
             | Self::Chat(_) => self,
         };
@@ -81,6 +93,19 @@ fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Store(args) => {
             let text = commands::store(&args.load()?.config.data, &args.command)?;
+            std::io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)
+        }
+        Command::Backup(args) => {
+            let text = commands::backup(&args.load()?.config.data, &args.target)?;
+            std::io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)
+        }
+        Command::Doctor(args) => {
+            let (text, wrong) = commands::doctor(&args);
+            std::io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)?;
+            if wrong == 0 { Ok(()) } else { Err(Failure::Wrong(wrong)) }
+        }
+        Command::Health(args) => {
+            let text = commands::health(&args.load()?.config)?;
             std::io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)
         }
         Command::Config(args) => {

@@ -35,7 +35,18 @@ fn help_names_the_commands_and_gives_examples() {
     let output = run(&["--help"], &[]);
     assert_eq!(output.status.code(), Some(0));
     let help = text(&output.stdout);
-    for part in ["serve", "chat", "group", "store", "config", "Examples:", "Exit codes:"] {
+    for part in [
+        "serve",
+        "chat",
+        "group",
+        "store",
+        "backup",
+        "doctor",
+        "health",
+        "config",
+        "Examples:",
+        "Exit codes:",
+    ] {
         assert!(help.contains(part), "{help}");
     }
 }

@@ -114,7 +114,7 @@ fn every_key_can_be_set_by_its_variable() {
             names += 1;
         }
     }
-    assert_eq!(names, 67);
+    assert_eq!(names, 69);
 }
 
 #[test]
@@ -503,6 +503,17 @@ fn elsewhere_open_authentication_must_be_asked_for_by_name() {
             );
         }
     }
+}
+
+#[test]
+fn the_address_for_figures_is_off_or_any_address() {
+    for (text, expected) in [("off", None), ("192.0.2.1:9", Some(([192, 0, 2, 1], 9).into()))] {
+        let loaded = error_of_file(&format!("metrics_listen = \"{text}\"")).unwrap();
+        assert_eq!(loaded.config.metrics_listen, expected);
+        assert_eq!(error_of_file(&loaded.to_toml()).unwrap().config, loaded.config);
+    }
+    let error = error_of_file("metrics_listen = \"9888\"").map(|loaded| loaded.config).unwrap_err();
+    assert!(error.contains("must be \"off\", or an IP address and a port"), "{error}");
 }
 
 #[test]

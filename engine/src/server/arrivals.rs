@@ -5,11 +5,12 @@ use alloc::boxed::Box;
 use bytes::Bytes;
 
 use super::{
-    Server, connections::Answers, missing::Missing, receipts::Entry, requests::Purpose, resend::to_usize,
-    timers::Due, users::UserKey,
+    Server, connections::Answers, missing::Missing, receipts::Entry, requests::Purpose, timers::Due,
+    users::UserKey,
 };
 use crate::{
     answer::Undone,
+    config::to_usize,
     id::{ConnId, Ticket},
     probe::{Canary, Probe, Rule},
     storage::{Answer, Request},

@@ -5,47 +5,48 @@ use core::fmt;
 use super::{Server, connections::Phase, session::Session, users::Load};
 use crate::{config::FRAME_COST_BYTES, id::ConnId, probe::Probe};
 
-/// How much of everything there is at the moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Gauges {
-    /// Connections, closing ones included.
-    pub connections: u64,
-    /// Users with an open connection, or with something left to route.
-    pub users: u64,
-    /// Groups with such a user.
-    pub groups: u64,
-    /// Messages that wait for the store.
-    pub pending: u64,
-    /// Bytes of those, and of messages that wait for their user to be loaded.
-    pub pending_bytes: u64,
-    /// Requests that wait for an answer.
-    pub requests: u64,
-    /// Of those, ones about who was here and who may know that, or ring somebody, and about what classic clients have missed.
-    pub asides: u64,
-    /// Deadlines.
-    pub timers: u64,
-    /// Frames between the engine and the network.
-    pub unflushed: u64,
-    /// Frames held back for a newer one to replace them.
-    pub held: u64,
-    /// Of the connections, those that speak the session protocol and are not closing.
-    pub sessions: u64,
-    /// Of those, ones to which nothing is pushed as they read too slowly.
-    pub lagging: u64,
-    /// Parts of logs that sessions wait for.
-    pub fetches: u64,
-    /// Conversations whose marks are on their way into the store, each counted for each of the sessions.
-    pub marks: u64,
-    /// Cursors that are kept while heads are loaded.
-    pub cursors: u64,
-    /// Users that sessions watch, each counted for each of its watchers.
-    pub watches: u64,
-    /// Users who are watched.
-    pub watched: u64,
-    /// Users who have left, and of whom nobody has been told so yet.
-    pub away: u64,
-    /// Sides of calls.
-    pub calls: u64,
+crate::stats::figures! {
+    /// How much of everything there is at the moment.
+    pub struct Gauges {
+        /// Connections, closing ones included.
+        connections,
+        /// Users with an open connection, or with something left to route.
+        users,
+        /// Groups with a user who has an open connection, or something left to route.
+        groups,
+        /// Messages that wait for the store.
+        pending,
+        /// Bytes of messages that wait for the store, or for their user to be loaded.
+        pending_bytes,
+        /// Requests that wait for an answer.
+        requests,
+        /// Of those, ones about who was here and who may know that, or ring somebody, and about what classic clients have missed.
+        asides,
+        /// Deadlines.
+        timers,
+        /// Frames between the engine and the network.
+        unflushed,
+        /// Frames held back for a newer one to replace them.
+        held,
+        /// Of the connections, those that speak the session protocol and are not closing.
+        sessions,
+        /// Of those, ones to which nothing is pushed as they read too slowly.
+        lagging,
+        /// Parts of logs that sessions wait for.
+        fetches,
+        /// Conversations whose marks are on their way into the store, each counted for each of the sessions.
+        marks,
+        /// Cursors that are kept while heads are loaded.
+        cursors,
+        /// Users that sessions watch, each counted for each of its watchers.
+        watches,
+        /// Users who are watched.
+        watched,
+        /// Users who have left, and of whom nobody has been told so yet.
+        away,
+        /// Sides of calls.
+        calls,
+    }
 }
 
 /// A broken invariant: a bug in the engine.

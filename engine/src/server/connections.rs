@@ -8,12 +8,16 @@ use super::{
     outbox::Outbox,
     rate::Meter,
     receipts::{Entry, Receipts},
-    resend::to_usize,
     session::Session,
     stage::Stage,
     users::{UserKey, Users},
 };
-use crate::{config::Limits, digest::Digest, id::ConnId, time::Instant};
+use crate::{
+    config::{Limits, to_usize},
+    digest::Digest,
+    id::ConnId,
+    time::Instant,
+};
 
 /// One connection.
 #[derive(Clone, Debug)]

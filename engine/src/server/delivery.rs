@@ -15,7 +15,6 @@ use super::{
     letter::Letter,
     outbox::StreamOutcome,
     receipts::{Entry, Fate},
-    resend::to_usize,
     timers::{Due, Timers},
     users::{User, UserKey},
 };
@@ -23,7 +22,7 @@ use crate::{
     action::{Action, Frame},
     bus::{Note, Record, Topic},
     close::CloseReason,
-    config::ServerConfig,
+    config::{ServerConfig, to_usize},
     id::{ConnId, UserId},
     probe::{Canary, Probe, Rule},
     stats::Stats,

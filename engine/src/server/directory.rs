@@ -9,6 +9,7 @@ use crate::{
     action::Action,
     answer::Undone,
     bus::Topic,
+    config::to_usize,
     id::{ConnId, GroupId, Ticket},
     probe::{Canary, Probe, Rule},
     storage::{Answer, DirectoryChange, DirectoryChangeKind, Request, UserProfile},
@@ -136,7 +137,7 @@ impl<P: Probe> Server<P> {
     }
 
     fn join(&mut self, user: UserKey, group: &GroupId) {
-        let limit = usize::try_from(self.config.limits.groups_per_user).unwrap_or(usize::MAX);
+        let limit = to_usize(self.config.limits.groups_per_user);
         let known = self.users.group_key(group.as_str());
         let full = |user: &User| {
             user.groups.len() >= limit && !known.is_some_and(|group| user.groups.contains(&group))

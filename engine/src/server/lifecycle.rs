@@ -17,7 +17,7 @@ use crate::{
     action::{Action, Frame},
     bus::Topic,
     close::CloseReason,
-    config::DevicePolicy,
+    config::{DevicePolicy, to_usize},
     event::Protocol,
     id::{ConnId, UserId},
     probe::{Canary, Probe, Rule},
@@ -82,7 +82,7 @@ impl<P: Probe> Server<P> {
                 (self.config.limits.connections_per_user.max(1), CloseReason::TooManyDevices)
             }
         };
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let limit = to_usize(limit);
         let Some(conns) = self.users.get(user).map(|user| &user.conns) else { return };
         let mut excess: Vec<ConnId> = conns.iter().take(conns.len().saturating_sub(limit)).copied().collect();
         if self.probe.canary(Canary::TakeoverClosesNewest) {
@@ -299,7 +299,7 @@ impl<P: Probe> Server<P> {
                 self.leave_departed(&mut early);
             }
             let Some(user) = self.users.get_mut(key) else { return };
-            let limit = usize::try_from(self.config.limits.pending_per_connection).unwrap_or(usize::MAX);
+            let limit = to_usize(self.config.limits.pending_per_connection);
             for message in early {
                 if user.departed.len() < limit && !self.probe.canary(Canary::EarlyLost) {
                     self.probe.reached(Rule::EarlyDeparted);

@@ -4,7 +4,11 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::{config::FRAME_COST_BYTES, digest::Digest, id::UserId};
+use crate::{
+    config::{FRAME_COST_BYTES, to_usize},
+    digest::Digest,
+    id::UserId,
+};
 
 /// The frames between the engine's actions and the network, by number and size.
 #[derive(Clone, Debug, Default)]
@@ -107,7 +111,7 @@ impl Outbox {
                 }
             }
             None => {
-                let free = self.streams.len() < usize::try_from(limit_streams).unwrap_or(usize::MAX);
+                let free = self.streams.len() < to_usize(limit_streams);
                 if !free || !self.push(frame.len(), limit_bytes) {
                     return StreamOutcome::Dropped;
                 }

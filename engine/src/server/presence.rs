@@ -15,6 +15,7 @@ use super::{Server, requests::Purpose, session::frames, timers::Due, users::User
 use crate::{
     answer::Undone,
     bus::Topic,
+    config::to_usize,
     digest::Digest,
     hash::{Lookup, OrderedSet, SeededState},
     id::{ConnId, Ticket, UserId},
@@ -228,7 +229,7 @@ impl<P: Probe> Server<P> {
         if self.presence.away_by_id.contains_key(&id) {
             return;
         }
-        if self.presence.away.len() >= usize::try_from(self.config.limits.connections).unwrap_or(usize::MAX) {
+        if self.presence.away.len() >= to_usize(self.config.limits.connections) {
             self.probe.reached(Rule::SeenSkipped);
             self.stats.seen_skipped += 1;
             return self.has_gone(&id, 0);

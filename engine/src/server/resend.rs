@@ -22,6 +22,7 @@ use super::{
 use crate::{
     action::Frame,
     answer::Undone,
+    config::to_usize,
     id::{ConnId, UserId},
     probe::{Canary, Probe, Rule},
     storage::{Answer, Head, Messages, Range, Received, Recipient, Request, StoredMessage, Subject},
@@ -394,8 +395,4 @@ fn resent_form(user: &UserId, of: &Recipient, message: StoredMessage, probe: &im
     let mut message = classic::message_of(&sender, to, is_group, (*avatar).to_owned(), content);
     message.from_username = String::from(sender_name);
     if is_group { classic::group_form(message, probe) } else { classic::encode(&message) }
-}
-
-pub(super) fn to_usize(number: u32) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
 }

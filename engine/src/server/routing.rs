@@ -22,6 +22,7 @@ use crate::{
     action::Frame,
     bus::{Record, Topic},
     close::CloseReason,
+    config::to_usize,
     id::{ConnId, MessageId, UserId},
     probe::{Canary, Probe, Rule},
     storage::{Place, Recipient},
@@ -49,8 +50,7 @@ impl<P: Probe> Server<P> {
             Phase::Loading { early, .. } => {
                 let limits = &self.config.limits;
                 let bytes = self.early_bytes + message.len() as u64;
-                let full =
-                    early.len() >= usize::try_from(limits.pending_per_connection).unwrap_or(usize::MAX);
+                let full = early.len() >= to_usize(limits.pending_per_connection);
                 if full || bytes > limits.pending_bytes {
                     self.probe.reached(Rule::EarlyFull);
                     self.stats.refused_pending += 1;

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     bus::{Record, Topic},
     close::CloseReason,
+    config::to_usize,
     id::{ConnId, MessageId, Ticket, UserId},
     probe::{Canary, Probe, Rule},
     storage::{Answer, FileUpload, NewMessage, Place, Recipient, Request},
@@ -100,7 +101,7 @@ impl<P: Probe> Server<P> {
         };
         if let Some(key) = known {
             let waiting = self.pipelines.get(key)?.entries.len();
-            let has_room = waiting < usize::try_from(limits.pending_per_connection).ok()?;
+            let has_room = waiting < to_usize(limits.pending_per_connection);
             return (has_room || unlimited).then_some(key);
         }
         let pipeline = Pipeline { origin: conn, sender: sender.clone(), entries: VecDeque::new() };

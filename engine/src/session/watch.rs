@@ -6,7 +6,7 @@ use core::fmt;
 use bytes::Bytes;
 
 use super::{Session, SessionNotification, wire};
-use crate::{client::length, digest::Digest, id::UserId, time::Instant};
+use crate::{client::length, config::to_usize, digest::Digest, id::UserId, time::Instant};
 
 /// What an id takes in a frame beside itself.
 const TAG_BYTES: u64 = 8;
@@ -88,7 +88,7 @@ impl Session {
             return None;
         }
         self.stats.watches += 1;
-        let limit = usize::try_from(self.terms.watches).unwrap_or(usize::MAX);
+        let limit = to_usize(self.terms.watches);
         // Half of what the server reads, so that the rest of the frame has room for certain.
         let mut room_bytes = self.terms.message_bytes / 2;
         let fits = |user: &&UserId| {

@@ -1,11 +1,17 @@
 //! What the commands of the binary do.
 
+mod backup;
 mod chat;
+mod doctor;
 mod group;
+mod health;
 mod serve;
 mod store;
 
+pub use backup::{BackupError, backup};
 pub use chat::{ChatError, InputError, OutputClosed, chat};
+pub use doctor::doctor;
 pub use group::{GroupError, group};
+pub use health::{HealthError, health};
 pub use serve::serve;
 pub use store::{StoreError, store};

@@ -41,6 +41,7 @@ impl fmt::Display for Rule {
 /// All keys, in the order of the sample file.
 pub(super) const KEYS: &[Key] = &[
     key("listen", Rule::Text("an IP address and a port, like \"127.0.0.1:8888\" or \"[::1]:8888\"")),
+    key("metrics_listen", Rule::Text("\"off\", or an IP address and a port, like \"127.0.0.1:9888\"")),
     key("data", Rule::Text("the path of a folder, like \"data\"")),
     key("shards", Rule::Integer(1, 64)),
     key("auth", Rule::Text("\"open\"")),
@@ -49,6 +50,7 @@ pub(super) const KEYS: &[Key] = &[
     key("log", Rule::Text("a log filter, like \"info\" or \"info,switchboard=debug\"")),
     key("log_format", Rule::Text("\"text\" or \"json\"")),
     key("shutdown_timeout_ms", Rule::Integer(0, DAY_MS)),
+    key("shutdown_notice_ms", Rule::Integer(0, DAY_MS)),
     key("write_delay_ms", Rule::Integer(0, 1_000)),
     key("handshake.timeout_ms", TIME_MS),
     key("handshake.concurrent", COUNT),

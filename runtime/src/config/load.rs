@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
@@ -69,10 +70,17 @@ impl Loaded {
         self.origins.get(key).cloned().unwrap_or(Origin::Default)
     }
 
+    /// The keys that some layer has set, in the order of the sample file, with their values as TOML and where these came from.
+    pub fn settings(&self) -> Vec<(&'static str, String, Origin)> {
+        let set =
+            |key: &'static Key| Some((key.name, show::value(self, key), self.origins.get(key.name)?.clone()));
+        key::KEYS.iter().filter_map(set).collect()
+    }
+
     /// What is allowed but should be known: one line each, for the log.
     pub fn warnings(&self) -> Vec<String> {
         let (listen, auth) = (self.config.listen, self.origin("auth"));
-        if is_loopback(&self.config) {
+        if is_loopback(self.config.listen) {
             return Vec::new();
         }
         vec![format!(
@@ -299,7 +307,7 @@ fn contradiction(loaded: &Loaded) -> Option<ConfigError> {
     if config.limits.receive_budget_bytes < config.limits.message_bytes.saturating_add(1024) {
         return Some(broken(loaded, "receive_budget_bytes", "at least message_bytes and 1024 more"));
     }
-    if !is_loopback(config) && loaded.origin("auth") == Origin::Default {
+    if !is_loopback(config.listen) && loaded.origin("auth") == Origin::Default {
         return Some(ConfigError::AuthNotChosen { listen: config.listen, origin: loaded.origin("listen") });
     }
     None
@@ -322,8 +330,8 @@ fn broken(loaded: &Loaded, field: &str, rule: &str) -> ConfigError {
 }
 
 /// Whether only this machine can reach the address, also if IPv4 is written as IPv6 (RFC 4291, 2.5.5.2).
-fn is_loopback(config: &Config) -> bool {
-    config.listen.ip().to_canonical().is_loopback()
+pub(crate) fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
 }
 
 fn line_of(text: &str, offset: usize) -> usize {

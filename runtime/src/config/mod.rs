@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use switchboard_engine as engine;
 
 pub use error::{ConfigError, ConfigErrors};
+pub(crate) use load::is_loopback;
 pub use load::{CONFIG_VARIABLE, Layers, Loaded, Origin, load};
 
 /// How a Switchboard server runs. Each field says which values [`load`] takes; numbers in names that end in
@@ -28,6 +29,10 @@ pub use load::{CONFIG_VARIABLE, Layers, Loaded, Origin, load};
 pub struct Config {
     /// Address and port for WebSockets and HTTP. Default 127.0.0.1:8888; port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// Address and port for figures, readiness and health alone, for operators. Default `off`: figures are then shown on
+    /// `listen`, if that is a loopback address.
+    #[serde(with = "optional_address")]
+    pub metrics_listen: Option<SocketAddr>,
     /// Folder of the database and of uploaded files. Default `data`, in the working directory.
     #[serde(deserialize_with = "folder")]
     pub data: PathBuf,
@@ -47,6 +52,9 @@ pub struct Config {
     pub log_format: LogFormat,
     /// How long a shutdown waits for connections to close, in milliseconds. Default 10,000; 0 to a day.
     pub shutdown_timeout_ms: u64,
+    /// How long `/readyz` says that the server stops before anything else follows from that, in milliseconds. Default 0; 0 to a
+    /// day.
+    pub shutdown_notice_ms: u64,
     /// How long frames wait for others to the same connections, in milliseconds: fewer and larger writes, for that much latency.
     /// Default 0, which writes at the end of the turn; at most 1,000.
     pub write_delay_ms: u32,
@@ -255,6 +263,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8888)),
+            metrics_listen: None,
             data: PathBuf::from("data"),
             shards: 1,
             auth: AuthMode::Open,
@@ -263,6 +272,7 @@ impl Default for Config {
             log: "info".to_owned(),
             log_format: LogFormat::Text,
             shutdown_timeout_ms: 10_000,
+            shutdown_notice_ms: 0,
             write_delay_ms: 0,
             handshake: Handshake::default(),
             timeouts: Timeouts::default(),
@@ -499,4 +509,30 @@ fn filter<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D
 fn folder<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     let path = PathBuf::deserialize(deserializer)?;
     if path.as_os_str().is_empty() { Err(serde::de::Error::custom("the path is empty")) } else { Ok(path) }
+}
+
+/// An address that may be `off`.
+mod optional_address {
+    use std::net::SocketAddr;
+
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    const OFF: &str = "off";
+
+    pub(super) fn serialize<S: Serializer>(
+        address: &Option<SocketAddr>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match address {
+            Some(address) => serializer.collect_str(address),
+            None => serializer.serialize_str(OFF),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<SocketAddr>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text == OFF { Ok(None) } else { text.parse().map(Some).map_err(D::Error::custom) }
+    }
 }

@@ -77,6 +77,11 @@ pub enum MediaError {
     },
 }
 
+/// Whether this is a file that is not yet whole.
+pub(crate) fn is_part(path: &Path) -> bool {
+    path.extension() == Some(OsStr::new(PART))
+}
+
 impl MediaError {
     /// Whether the file itself is at fault, so that trying again is of no use.
     #[must_use]
@@ -95,7 +100,7 @@ impl MediaFolder {
         fs::create_dir_all(&path)?;
         for entry in fs::read_dir(&path)? {
             let entry = entry?.path();
-            if entry.extension() == Some(OsStr::new(PART)) {
+            if is_part(&entry) {
                 fs::remove_file(entry)?;
             }
         }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use switchboard_engine::{Answer, FileUpload, Request};
 
+pub(crate) use folder::is_part;
 pub use folder::{MEDIA_FOLDER, MediaError, MediaFile, MediaFolder, StoredFile};
 
 use crate::store::{Completions, DataFolder, Load, OpenError, Shared, StoreEvent, StoreHandle, StoreHealth};
@@ -88,6 +89,11 @@ impl MediaStore {
         StoreHandle::new(Arc::clone(&self.shared))
     }
 
+    /// What the thread shares with those who ask.
+    pub(crate) fn part(&self) -> (&'static str, Arc<Shared>) {
+        ("media", Arc::clone(&self.shared))
+    }
+
     /// The files, for whoever may block.
     #[must_use]
     pub fn folder(&self) -> MediaFolder {
@@ -143,6 +149,7 @@ fn run(shared: &Shared, folder: &MediaFolder) {
                 | Request::StoreReceived(_)
                 | Request::LoadUnreceived { .. } => Answer::Failed,
             };
+            shared.figures.answered(std::iter::once((&job, &answer)));
             // Before the shard knows: what it asks next must find its place in the queue.
             shared.queue.done(Load { requests: 1, bytes: job.bytes });
             shared.complete(job.shard, StoreEvent::Answers(vec![(job.ticket, answer)]));

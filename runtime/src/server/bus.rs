@@ -6,11 +6,13 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
 use switchboard_engine::{Carried, Topic};
 
 use super::doorbell::Doorbell;
+use crate::histogram::{Histogram, Observed};
 
 /// The most shards that one node has: the subscribers of a topic are a set of 64 bits.
 pub const SHARD_LIMIT: usize = 64;
@@ -29,7 +31,6 @@ pub struct Bus {
     subscribers: Vec<Mutex<Subscribers>>,
     queues: Vec<Arc<Queue>>,
     queue_records: usize,
-    dropped: AtomicU64,
 }
 
 /// The shards that are interested in a topic, as bits.
@@ -38,14 +39,61 @@ type Subscribers = HashMap<Topic, u64>;
 /// What is on its way to one shard.
 #[derive(Debug)]
 struct Queue {
-    records: Mutex<VecDeque<Carried>>,
+    waiting: Mutex<Waiting>,
     /// Of the shard, if one waits for them.
     bell: Option<Arc<Doorbell>>,
+    queued: AtomicU64,
+    dropped: AtomicU64,
+    /// How long records waited.
+    latency: Histogram,
+}
+
+/// Records in their order, and when how many of them came.
+#[derive(Debug, Default)]
+struct Waiting {
+    records: VecDeque<Carried>,
+    arrivals: VecDeque<(Instant, usize)>,
+}
+
+/// What there is to say of the way to one shard.
+#[derive(Clone, Debug)]
+pub(super) struct BusFigures {
+    /// Records that are waiting.
+    pub(super) waiting: u64,
+    /// Records that were queued since the start.
+    pub(super) queued: u64,
+    /// Records that found the queue full since the start.
+    pub(super) dropped: u64,
+    /// How long records waited until they were taken.
+    pub(super) latency: Observed,
 }
 
 impl Queue {
-    fn records(&self) -> MutexGuard<'_, VecDeque<Carried>> {
-        lock(&self.records)
+    fn new(bell: Option<Arc<Doorbell>>) -> Self {
+        Self {
+            waiting: Mutex::default(),
+            bell,
+            queued: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            latency: Histogram::of_times(),
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        lock(&self.waiting)
+    }
+
+    /// So many records, the first ones, are taken.
+    fn taken(&self, arrivals: &mut VecDeque<(Instant, usize)>, mut count: usize) {
+        let now = Instant::now();
+        while let Some((at, left)) = arrivals.front_mut().filter(|_| count > 0) {
+            let some = count.min(*left);
+            self.latency.time(now.saturating_duration_since(*at), some as u64);
+            (count, *left) = (count - some, *left - some);
+            if *left == 0 {
+                arrivals.pop_front();
+            }
+        }
     }
 }
 
@@ -56,9 +104,13 @@ pub struct Inbox(Arc<Queue>);
 impl Inbox {
     /// Moves what has come to `into`, up to so many records. Whether there are more.
     pub fn take(&self, into: &mut Vec<Carried>, limit: usize) -> bool {
-        let mut records = self.0.records();
+        let mut waiting = self.0.waiting();
+        let Waiting { records, arrivals } = &mut *waiting;
         let some = records.len().min(limit);
         into.extend(records.drain(..some));
+        if some > 0 {
+            self.0.taken(arrivals, some);
+        }
         !records.is_empty()
     }
 }
@@ -92,11 +144,11 @@ impl Bus {
         bells: impl Iterator<Item = Option<Arc<Doorbell>>>,
         queue_records: usize,
     ) -> (Self, Vec<Inbox>) {
-        let queue = |bell| Arc::new(Queue { records: Mutex::default(), bell });
-        let queues: Vec<Arc<Queue>> = bells.take(SHARD_LIMIT).map(queue).collect();
+        let queues: Vec<Arc<Queue>> =
+            bells.take(SHARD_LIMIT).map(|bell| Arc::new(Queue::new(bell))).collect();
         let inboxes = queues.iter().map(|queue| Inbox(Arc::clone(queue))).collect();
         let subscribers = queues.iter().map(|_| Mutex::default()).collect();
-        (Self { subscribers, queues, queue_records, dropped: AtomicU64::new(0) }, inboxes)
+        (Self { subscribers, queues, queue_records }, inboxes)
     }
 
     /// Where a shard gathers what it publishes.
@@ -152,20 +204,27 @@ impl Bus {
             return;
         }
         outbox.gathered = 0;
+        let now = Instant::now();
         for (queue, gathered) in self.queues.iter().zip(&mut outbox.by_shard) {
             if gathered.is_empty() {
                 continue;
             }
-            let mut records = queue.records();
+            let mut waiting = queue.waiting();
+            let Waiting { records, arrivals } = &mut *waiting;
             let was_empty = records.is_empty();
             let room = self.queue_records.max(1).saturating_sub(records.len());
             let dropped = gathered.len().saturating_sub(room);
+            let queued = gathered.len() - dropped;
             records.extend(gathered.drain(..).take(room));
-            drop(records);
+            if queued > 0 {
+                arrivals.push_back((now, queued));
+            }
+            drop(waiting);
+            queue.queued.fetch_add(queued as u64, Ordering::Relaxed);
             if let Some(bell) = queue.bell.as_ref().filter(|_| was_empty) {
                 bell.ring();
             }
-            if dropped > 0 && self.dropped.fetch_add(dropped as u64, Ordering::Relaxed) == 0 {
+            if dropped > 0 && queue.dropped.fetch_add(dropped as u64, Ordering::Relaxed) == 0 {
                 tracing::warn!("a shard's bus queue is full: live deliveries to it are dropped and counted");
             }
         }
@@ -174,7 +233,18 @@ impl Bus {
     /// Records that found a shard's queue full since the start.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.queues.iter().map(|queue| queue.dropped.load(Ordering::Relaxed)).sum()
+    }
+
+    /// What there is to say of the way to each shard.
+    pub(super) fn figures(&self) -> Vec<BusFigures> {
+        let figures = |queue: &Arc<Queue>| BusFigures {
+            waiting: queue.waiting().records.len() as u64,
+            queued: queue.queued.load(Ordering::Relaxed),
+            dropped: queue.dropped.load(Ordering::Relaxed),
+            latency: queue.latency.observed(),
+        };
+        self.queues.iter().map(figures).collect()
     }
 }
 
@@ -258,6 +328,22 @@ mod tests {
         assert_eq!(records.len(), 2);
         assert!(!inbox.take(&mut records, 2));
         assert_eq!(records.len(), 3);
+    }
+
+    #[test]
+    fn each_record_is_counted_when_it_comes_and_when_it_is_taken() {
+        let (bus, inboxes) = Bus::new(2, 3);
+        let mut outbox = bus.outbox(0);
+        for _ in 0..2 {
+            bus.publish(&mut outbox, &record(Topic::Everyone));
+            bus.publish(&mut outbox, &record(Topic::Everyone));
+            bus.send(&mut outbox);
+        }
+        inboxes.get(1).unwrap().take(&mut Vec::new(), 2);
+        let figures = bus.figures();
+        let of = |shard: usize| figures.get(shard).unwrap();
+        assert_eq!((of(0).queued, of(0).latency.count), (0, 0));
+        assert_eq!((of(1).queued, of(1).dropped, of(1).waiting, of(1).latency.count), (3, 1, 1, 2));
     }
 
     #[test]

@@ -25,13 +25,13 @@ use switchboard_engine::{Protocol, UserId};
 use tokio::{
     io::Interest,
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch},
 };
 
 use super::{
     handshake::{self, Usual},
-    http::{self, Site},
-    shard::{Mailbox, NewConnection, Place, ShardDoor},
+    http::Site,
+    shard::{Mailbox, NewConnection, Place, Question, ShardDoor},
     write_timeout::WriteTimeout,
 };
 
@@ -76,9 +76,39 @@ impl Shards {
         Ok(Seat { place: shard.place().ok_or(Full)?, shard: shard.mailbox() })
     }
 
+    /// How many connections each shard has.
+    pub(super) fn connections(&self) -> impl Iterator<Item = u64> {
+        self.doors.iter().map(|shard| u64::from(shard.connected()))
+    }
+
+    /// Whether no shard has a place for another connection.
+    pub(super) fn are_full(&self) -> bool {
+        self.doors.iter().all(ShardDoor::is_full)
+    }
+
+    /// Asks every shard something, and gives the answers in the shards' order: none of one that has not answered after so long.
+    pub(super) async fn ask<T>(
+        &self,
+        question: impl Fn(oneshot::Sender<T>) -> Question,
+        patience: Duration,
+    ) -> Vec<Option<T>> {
+        let mut waiting = Vec::new();
+        for shard in &self.doors {
+            let (sender, answer) = oneshot::channel();
+            shard.mailbox().ask(question(sender));
+            waiting.push(answer);
+        }
+        let until = tokio::time::Instant::now() + patience;
+        let mut answers = Vec::new();
+        for answer in waiting {
+            answers.push(tokio::time::timeout_at(until, answer).await.ok().and_then(Result::ok));
+        }
+        answers
+    }
+
     /// How many connections there are.
     pub(super) fn connected(&self) -> u64 {
-        self.doors.iter().map(|shard| u64::from(shard.connected())).sum()
+        self.connections().sum()
     }
 }
 
@@ -112,16 +142,27 @@ impl Handshakes {
         Self { timeout, places: Arc::new(Semaphore::new(concurrent)), concurrent }
     }
 
+    /// How many connections are no WebSockets yet.
+    pub(super) fn taken(&self) -> u64 {
+        self.concurrent.saturating_sub(self.places.available_permits()) as u64
+    }
+
     /// Whether so many places are taken that none is kept for a peer that may ask again.
     pub(super) fn are_scarce(&self) -> bool {
         self.places.available_permits() < self.concurrent.div_ceil(2)
     }
 }
 
-/// Accepts connections until it is told to stop.
-pub(super) async fn accept(listener: TcpListener, site: Site, mut stop: watch::Receiver<bool>) {
-    let gateway = Gateway { routes: http::routes(site.clone()), site, stop: stop.clone() };
-    let places = &gateway.site.handshakes.places;
+/// Accepts connections until it is told to stop. With a site, WebSockets are among them.
+pub(super) async fn accept(
+    listener: TcpListener,
+    site: Option<Site>,
+    routes: Router,
+    handshakes: Handshakes,
+    mut stop: watch::Receiver<bool>,
+) {
+    let gateway = Gateway { site, routes, timeout: handshakes.timeout, stop: stop.clone() };
+    let places = &handshakes.places;
     loop {
         let accepted = async {
             let place = Arc::clone(places).acquire_owned().await;
@@ -156,8 +197,9 @@ pub(super) async fn accept(listener: TcpListener, site: Site, mut stop: watch::R
 
 /// What becomes of connections until they are WebSockets.
 struct Gateway {
-    site: Site,
+    site: Option<Site>,
     routes: Router,
+    timeout: Duration,
     stop: watch::Receiver<bool>,
 }
 
@@ -175,13 +217,13 @@ impl Gateway {
         // Small frames leave at once; a failure only makes them slower.
         let _ = stream.set_nodelay(true);
         // In a storm most have asked before they are accepted: they need no task.
-        let asked = match hear(&stream, &self.site.shards) {
+        let asked = match hear(&stream, self.site.as_ref()) {
             Ok(Heard::Usual(entrance)) => return entrance.open(stream).unwrap_or_else(ended),
             Ok(Heard::Else(ahead)) => Some(ahead),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
             Err(error) => return ended(error),
         };
-        let connection = serve(stream, asked, self.site.clone(), self.routes.clone());
+        let connection = serve(stream, asked, self.site.clone(), self.routes.clone(), self.timeout);
         let mut stop = self.stop.clone();
         tokio::spawn(async move {
             let _place = place;
@@ -198,15 +240,16 @@ impl Gateway {
 async fn serve(
     stream: std::net::TcpStream,
     asked: Option<Bytes>,
-    site: Site,
+    site: Option<Site>,
     routes: Router,
+    timeout: Duration,
 ) -> io::Result<()> {
-    let (timeout, begin) = (site.handshakes.timeout, Instant::now());
+    let begin = Instant::now();
     let stream = TcpStream::from_std(stream)?;
     let ahead = match asked {
         Some(ahead) => ahead,
         None => {
-            let first = stream.async_io(Interest::READABLE, || hear(&stream, &site.shards));
+            let first = stream.async_io(Interest::READABLE, || hear(&stream, site.as_ref()));
             match tokio::time::timeout(timeout, first).await?? {
                 Heard::Usual(entrance) => return entrance.open(stream.into_std()?),
                 Heard::Else(ahead) => ahead,
@@ -236,20 +279,23 @@ enum Heard {
 /// The way in of a usual handshake.
 struct Entrance {
     usual: Usual,
+    answer: String,
     read_ahead: Bytes,
     seat: Seat,
 }
 
 /// Reads what has come, once. `WouldBlock` if nothing has.
-fn hear(stream: impl AsFd, shards: &Shards) -> io::Result<Heard> {
+fn hear(stream: impl AsFd, site: Option<&Site>) -> io::Result<Heard> {
     let mut buffer = [0; USUAL_BYTES];
     let (read, _) = recv(stream, &mut buffer, RecvFlags::empty())?;
     let bytes = buffer.get(..read).unwrap_or_default();
-    if let Some(usual) = handshake::read(bytes)
-        && let Ok(seat) = shards.seat(&usual.user)
+    if let Some(site) = site.filter(|site| !site.is_draining())
+        && let Some(usual) = handshake::read(bytes)
+        && let Ok(seat) = site.shards.seat(&usual.user)
     {
+        let answer = usual.answer(&site.log.answered_usual());
         let read_ahead = Bytes::copy_from_slice(bytes.get(usual.head_bytes..).unwrap_or_default());
-        return Ok(Heard::Usual(Entrance { usual, read_ahead, seat }));
+        return Ok(Heard::Usual(Entrance { usual, answer, read_ahead, seat }));
     }
     Ok(Heard::Else(Bytes::copy_from_slice(bytes)))
 }
@@ -257,7 +303,7 @@ fn hear(stream: impl AsFd, shards: &Shards) -> io::Result<Heard> {
 impl Entrance {
     /// Answers, and hands the connection to its shard.
     fn open(self, stream: std::net::TcpStream) -> io::Result<()> {
-        let Self { usual: Usual { user, protocol, answer, .. }, read_ahead, seat: Seat { place, shard } } =
+        let Self { usual: Usual { user, protocol, .. }, answer, read_ahead, seat: Seat { place, shard } } =
             self;
         // There is room for it: nothing was sent before.
         if send(&stream, answer.as_bytes(), SendFlags::NOSIGNAL)? < answer.len() {

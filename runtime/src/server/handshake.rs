@@ -26,8 +26,8 @@ pub(super) struct Usual {
     pub(super) head_bytes: usize,
     pub(super) user: UserId,
     pub(super) protocol: Protocol,
-    /// What it is answered with.
-    pub(super) answer: String,
+    /// What proves that it was read (RFC 6455 section 4.2.2).
+    accept: String,
 }
 
 /// Reads a request. None if all of it is not there, and for every other one that is not usual.
@@ -51,7 +51,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<Usual> {
         && version? == b"13";
     let key = key.filter(|key| is_right && is_key(key))?;
     let protocol = offered(subprotocols.and_then(|list| str::from_utf8(list).ok()).into_iter());
-    Some(Usual { head_bytes, user, protocol, answer: answer(key, protocol) })
+    Some(Usual { head_bytes, user, protocol, accept: accept(key) })
 }
 
 /// The headers that matter. Each is there once, or not at all.
@@ -108,17 +108,23 @@ pub(super) fn is_key(key: &[u8]) -> bool {
     key.strip_suffix(b"==").is_some_and(|digits| digits.len() == 22 && digits.iter().all(is_digit))
 }
 
-/// RFC 6455 section 4.2.2. The subprotocol is named if one is spoken.
-fn answer(key: &[u8], protocol: Protocol) -> String {
-    let accept = BASE64.encode(&Sha1::new().chain_update(key).chain_update(MAGIC).finalize());
-    let (begin, name, end) = match protocol {
-        Protocol::Session => ("sec-websocket-protocol: ", SESSION_SUBPROTOCOL, "\r\n"),
-        Protocol::Classic => ("", "", ""),
-    };
-    format!(
-        "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
-         sec-websocket-accept: {accept}\r\n{begin}{name}{end}\r\n"
-    )
+fn accept(key: &[u8]) -> String {
+    BASE64.encode(&Sha1::new().chain_update(key).chain_update(MAGIC).finalize())
+}
+
+impl Usual {
+    /// What it is answered with. The subprotocol is named if one is spoken.
+    pub(super) fn answer(&self, request_id: &str) -> String {
+        let (begin, name, end) = match self.protocol {
+            Protocol::Session => ("sec-websocket-protocol: ", SESSION_SUBPROTOCOL, "\r\n"),
+            Protocol::Classic => ("", "", ""),
+        };
+        let accept = &self.accept;
+        format!(
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+             sec-websocket-accept: {accept}\r\n{begin}{name}{end}x-request-id: {request_id}\r\n\r\n"
+        )
+    }
 }
 
 #[cfg(test)]
@@ -130,12 +136,12 @@ mod tests {
 
     #[test]
     fn the_example_of_the_rfc_is_answered() {
-        let Usual { head_bytes, user, protocol, answer } =
-            read(&[REQUEST.as_bytes(), b"more"].concat()).unwrap();
-        assert_eq!((head_bytes, user.as_str(), protocol), (REQUEST.len(), "alice", Protocol::Classic));
+        let usual = read(&[REQUEST.as_bytes(), b"more"].concat()).unwrap();
+        let Usual { head_bytes, user, protocol, .. } = &usual;
+        assert_eq!((*head_bytes, user.as_str(), *protocol), (REQUEST.len(), "alice", Protocol::Classic));
         let expected = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
-            sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
-        assert_eq!(answer, expected);
+            sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nx-request-id: 7\r\n\r\n";
+        assert_eq!(usual.answer("7"), expected);
     }
 
     #[test]
@@ -143,9 +149,8 @@ mod tests {
         let offer = format!("Sec-WebSocket-Protocol: chat, {SESSION_SUBPROTOCOL}\r\n\r\n");
         let usual = read(REQUEST.replace("\r\n\r\n", &format!("\r\n{offer}")).as_bytes()).unwrap();
         assert_eq!(usual.protocol, Protocol::Session);
-        assert!(
-            usual.answer.ends_with(&format!("\r\nsec-websocket-protocol: {SESSION_SUBPROTOCOL}\r\n\r\n"))
-        );
+        let named = format!("\r\nsec-websocket-protocol: {SESSION_SUBPROTOCOL}\r\n");
+        assert!(usual.answer("7").contains(&named));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Router,
     extract::{Query, Request, State, rejection::QueryRejection},
     http::{HeaderValue, StatusCode, Version, header},
     middleware,
@@ -12,12 +12,17 @@ use axum::{
 };
 use fastwebsockets::WebSocketError;
 use serde::Deserialize;
-use serde_json::json;
 use switchboard_engine::{Protocol, UserId};
 
+use tokio::sync::watch;
+use tracing::Instrument as _;
+
 use super::{
-    gateway::{Handshakes, Shards, hand_over},
+    gateway::{Full, Handshakes, Shards, hand_over},
     handshake::{is_key, offered},
+    metrics::Metrics,
+    operators,
+    request_log::{self, RequestLog},
 };
 use crate::store::StoreHealth;
 use crate::websocket::SESSION_SUBPROTOCOL;
@@ -29,6 +34,25 @@ pub(super) struct Site {
     pub(super) shards: Arc<Shards>,
     pub(super) store: Arc<StoreHealth>,
     pub(super) media: Arc<StoreHealth>,
+    pub(super) metrics: Arc<Metrics>,
+    /// Whether figures are shown on the address of the sockets.
+    pub(super) shows_metrics: bool,
+    pub(super) log: Arc<RequestLog>,
+    /// Whether the server was asked to stop.
+    pub(super) stop: watch::Receiver<bool>,
+    /// Whether its shards were told.
+    pub(super) drain: watch::Receiver<bool>,
+}
+
+impl Site {
+    pub(super) fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    /// Whether nobody is taken any more.
+    pub(super) fn is_draining(&self) -> bool {
+        *self.drain.borrow()
+    }
 }
 
 /// All routes.
@@ -39,11 +63,14 @@ pub(super) fn routes(site: Site) -> Router {
             "/socket.io",
             get(socket).head(async || (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET")])),
         )
-        .route("/healthz", get(health))
+        .route("/healthz", get(operators::health))
+        .route("/readyz", get(operators::ready))
+        .route("/metrics", get(operators::local_metrics))
         .fallback(async || {
             (StatusCode::NOT_FOUND, "there is nothing here: see /healthz, or /socket.io?user=ID\n")
         })
         .layer(middleware::map_response_with_state(site.clone(), spare_places))
+        .layer(middleware::from_fn_with_state(Arc::clone(&site.log), request_log::log))
         .with_state(site)
 }
 
@@ -91,7 +118,8 @@ async fn socket(
     if let Err(text) = check_handshake(&request) {
         return bad_request(text);
     }
-    let Ok(seat) = site.shards.seat(&user) else {
+    let seat = if site.is_draining() { Err(Full) } else { site.shards.seat(&user) };
+    let Ok(seat) = seat else {
         let headers = [(header::RETRY_AFTER, HeaderValue::from_static("10"))];
         let text = "the server has no room for another connection; try again later\n";
         return (StatusCode::SERVICE_UNAVAILABLE, headers, text).into_response();
@@ -105,7 +133,7 @@ async fn socket(
                 let name = HeaderValue::from_static(SESSION_SUBPROTOCOL);
                 response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, name);
             }
-            tokio::spawn(hand_over(upgrade, user, protocol, seat));
+            tokio::spawn(hand_over(upgrade, user, protocol, seat).in_current_span());
             response.map(axum::body::Body::new)
         }
         // RFC 6455 section 4.2.2 has the answer name the versions that the server speaks.
@@ -131,21 +159,6 @@ fn check_handshake(request: &Request) -> Result<(), &'static str> {
         return Err("the WebSocket handshake is wrong: Sec-WebSocket-Key must be 16 bytes in base64");
     }
     Ok(())
-}
-
-/// `GET /healthz`: 200 when everything works, 503 with the reason when the store or the file store fails.
-async fn health(State(site): State<Site>) -> Response {
-    let store = site.store.failure().map(|failure| failure.text);
-    let files = site.media.failure().map(|failure| failure.text);
-    let ok = store.is_none() && files.is_none();
-    let connections = site.shards.connected();
-    let body = json!({
-        "status": if ok { "ok" } else { "failing" },
-        "store": store.map_or_else(|| "ok".to_owned(), |text| format!("failing: {text}")),
-        "files": files.map_or_else(|| "ok".to_owned(), |text| format!("failing: {text}")),
-        "connections": connections,
-    });
-    (if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(body)).into_response()
 }
 
 fn bad_request(text: &str) -> Response {

@@ -12,10 +12,13 @@ mod doorbell;
 mod gateway;
 mod handshake;
 mod http;
+mod metrics;
+mod operators;
+mod request_log;
 mod shard;
 mod write_timeout;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::pending, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use switchboard_engine as engine;
 use tokio::{
@@ -27,11 +30,14 @@ use self::{
     bus::Bus,
     gateway::{Handshakes, Shards},
     http::Site,
+    metrics::{Metrics, Requests},
+    request_log::RequestLog,
     shard::{Mailbox, Reception, ShardParts, ShardThread},
 };
 use crate::{
     clock::Clock,
-    config::{AuthMode, Config},
+    config::{AuthMode, Config, is_loopback},
+    histogram::Histogram,
     media::{MediaOptions, MediaStore},
     store::{Completions, DataFolder, OpenError, Store, StoreOptions},
 };
@@ -66,6 +72,9 @@ pub enum ServerError {
     },
 }
 
+/// Connections at once on the address for figures: a few tools ask there.
+const OPERATORS: usize = 32;
+
 /// Asks a server to stop.
 #[derive(Clone, Debug)]
 pub struct StopHandle(Arc<watch::Sender<bool>>);
@@ -82,13 +91,19 @@ impl StopHandle {
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
+    /// The address for figures, if it is another one.
+    operators: Option<TcpListener>,
     site: Site,
+    handshakes: Handshakes,
+    handshake_timeout: Duration,
+    shutdown_notice: Duration,
     shutdown_timeout: Duration,
     store: Store,
     media: MediaStore,
     shards: Vec<ShardThread>,
     ended: mpsc::Receiver<usize>,
     stop: Arc<watch::Sender<bool>>,
+    drain: watch::Sender<bool>,
 }
 
 impl Server {
@@ -99,10 +114,8 @@ impl Server {
     /// If the store cannot be opened, the address not be listened on, or a thread not be started.
     pub fn start(config: &Config) -> Result<Self, ServerError> {
         let folder = DataFolder::lock(&config.data)?;
-        let address = config.listen;
-        let listener = gateway::listen(address)
-            .and_then(TcpListener::from_std)
-            .map_err(|source| ServerError::Listen { address, source })?;
+        let listener = listen(config.listen)?;
+        let operators = config.metrics_listen.map(listen).transpose()?;
         let count = usize::from(config.shards.max(1));
         let receptions: Vec<Reception> = (0..count)
             .map(|_| Reception::new())
@@ -115,8 +128,10 @@ impl Server {
         let (bus, inboxes) = Bus::with_bells(bells, to_usize(config.bus.queue_records));
         let (bus, clock) = (Arc::new(bus), Clock::start());
         let (ended_sender, ended) = mpsc::channel(count);
-        let (mut doors, mut shards) = (Vec::new(), Vec::new());
+        let (mut doors, mut shards, mut latencies) = (Vec::new(), Vec::new(), Vec::new());
         for (index, (reception, inbox)) in receptions.into_iter().zip(inboxes).enumerate() {
+            let latency = Arc::new(Histogram::of_times());
+            latencies.push(Arc::clone(&latency));
             let parts = ShardParts {
                 index,
                 config: config.engine(),
@@ -127,25 +142,52 @@ impl Server {
                 store: store.handle(),
                 media: media.handle(),
                 bus: Arc::clone(&bus),
+                latency,
             };
             let (door, thread) = shard::start(parts, reception, inbox, ended_sender.clone())
                 .map_err(|source| ServerError::System { doing: "start a shard's thread", source })?;
             doors.push(door);
             shards.push(thread);
         }
-        let handshakes = Handshakes::new(
-            Duration::from_millis(config.handshake.timeout_ms),
-            to_usize(config.handshake.concurrent),
-        );
+        let handshake_timeout = Duration::from_millis(config.handshake.timeout_ms);
+        let handshakes = Handshakes::new(handshake_timeout, to_usize(config.handshake.concurrent));
+        let (doors, requests) = (Arc::new(Shards::new(doors)), Arc::<Requests>::default());
+        let (stop, drain) = (Arc::new(watch::Sender::new(false)), watch::Sender::new(false));
         let site = Site {
-            handshakes,
-            shards: Arc::new(Shards::new(doors)),
+            handshakes: handshakes.clone(),
+            shards: Arc::clone(&doors),
             store: store.health(),
             media: media.health(),
+            shows_metrics: operators.is_none() && is_loopback(config.listen),
+            log: Arc::new(RequestLog::new(Arc::clone(&requests))),
+            stop: stop.subscribe(),
+            drain: drain.subscribe(),
+            metrics: Arc::new(Metrics {
+                shards: doors,
+                latencies,
+                stores: store.parts().into_iter().chain([media.part()]).collect(),
+                bus,
+                handshakes: handshakes.clone(),
+                requests,
+                data: config.data.clone(),
+                turn: tokio::sync::Mutex::default(),
+            }),
         };
-        let shutdown_timeout = Duration::from_millis(config.shutdown_timeout_ms);
-        let stop = Arc::new(watch::Sender::new(false));
-        Ok(Self { listener, site, shutdown_timeout, store, media, shards, ended, stop })
+        Ok(Self {
+            listener,
+            operators,
+            site,
+            handshakes,
+            handshake_timeout,
+            shutdown_notice: Duration::from_millis(config.shutdown_notice_ms),
+            shutdown_timeout: Duration::from_millis(config.shutdown_timeout_ms),
+            store,
+            media,
+            shards,
+            ended,
+            stop,
+            drain,
+        })
     }
 
     /// The address that is listened on, with the port that the system chose if that was left to it.
@@ -153,8 +195,15 @@ impl Server {
     /// # Errors
     /// If the system does not know it.
     pub fn local_addr(&self) -> Result<SocketAddr, ServerError> {
-        let failed = |source| ServerError::System { doing: "find out the own address", source };
-        self.listener.local_addr().map_err(failed)
+        self.listener.local_addr().map_err(unknown_address)
+    }
+
+    /// The address that figures are served on, if it is another one.
+    ///
+    /// # Errors
+    /// If the system does not know it.
+    pub fn metrics_addr(&self) -> Result<Option<SocketAddr>, ServerError> {
+        self.operators.as_ref().map(|listener| listener.local_addr().map_err(unknown_address)).transpose()
     }
 
     /// A way to stop the server from elsewhere.
@@ -168,13 +217,69 @@ impl Server {
     /// # Errors
     /// If a shard failed. The others are stopped in order all the same.
     pub async fn run(self) -> Result<(), ServerError> {
-        let Self { listener, site, shutdown_timeout, store, media, shards, mut ended, stop } = self;
+        let Self { listener, operators, site, handshakes, handshake_timeout, .. } = self;
+        let over = watch::Sender::new(false);
+        // It is told until the end that the server stops: who asks over HTTP is answered.
+        let own = Handshakes::new(handshake_timeout, OPERATORS);
+        let for_operators = async {
+            if let Some(listener) = operators {
+                gateway::accept(listener, None, operators::routes(site.clone()), own, over.subscribe()).await;
+            }
+        };
+        let routes = http::routes(site.clone());
+        let for_all = gateway::accept(listener, Some(site.clone()), routes, handshakes, over.subscribe());
+        let serving = async {
+            tokio::join!(for_all, for_operators);
+            pending::<Infallible>().await
+        };
+        let life = Life {
+            shutdown_notice: self.shutdown_notice,
+            shutdown_timeout: self.shutdown_timeout,
+            store: self.store,
+            media: self.media,
+            shards: self.shards,
+            ended: self.ended,
+            stop: self.stop,
+            drain: self.drain,
+        };
+        let result = tokio::select! {
+            result = life.live() => result,
+            never = serving => match never {},
+        };
+        over.send_replace(true);
+        result
+    }
+}
+
+/// What a server is beside what it serves on its addresses.
+struct Life {
+    shutdown_notice: Duration,
+    shutdown_timeout: Duration,
+    store: Store,
+    media: MediaStore,
+    shards: Vec<ShardThread>,
+    ended: mpsc::Receiver<usize>,
+    stop: Arc<watch::Sender<bool>>,
+    drain: watch::Sender<bool>,
+}
+
+impl Life {
+    /// Waits until the server is to stop or a part fails, and stops all parts in order.
+    async fn live(self) -> Result<(), ServerError> {
+        let Self { shutdown_notice, shutdown_timeout, store, media, shards, mut ended, stop, drain } = self;
+        let mut asked = stop.subscribe();
+        let noticed = async {
+            // The sender is here, so the wait ends with the signal.
+            let _ = asked.wait_for(|stop| *stop).await;
+            tokio::time::sleep(shutdown_notice).await;
+        };
         let mut failed = None;
         tokio::select! {
-            () = gateway::accept(listener, site, stop.subscribe()) => {}
+            () = noticed => {}
             shard = ended.recv() => failed = shard,
         }
         stop.send_replace(true);
+        drain.send_replace(true);
         shards.iter().for_each(ShardThread::stop);
         let mut running = shards.len() - usize::from(failed.is_some());
         let all_ended = async {
@@ -202,6 +307,21 @@ impl Server {
         }
         failed.map_or(Ok(()), |shard| Err(ServerError::ShardFailed { shard }))
     }
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, ServerError> {
+    gateway::listen(address)
+        .and_then(TcpListener::from_std)
+        .map_err(|source| ServerError::Listen { address, source })
+}
+
+/// Whether an address can be listened on.
+pub(crate) fn can_listen(address: SocketAddr) -> io::Result<()> {
+    gateway::listen(address).map(drop)
+}
+
+fn unknown_address(source: io::Error) -> ServerError {
+    ServerError::System { doing: "find out the own address", source }
 }
 
 /// The way from a store to the shards. What is on it is bounded by what the engines have outstanding.

@@ -4,11 +4,14 @@ use std::fmt;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use switchboard_engine::{Answer, DirectoryChange, FileSource, Request, Ticket};
 
 use super::health::StoreHealth;
 use super::queue::{Load, Queue};
+use crate::histogram::Histogram;
 
 /// What a request counts in a queue beyond its texts and bytes.
 const REQUEST_COST_BYTES: usize = 256;
@@ -85,8 +88,9 @@ impl StoreHandle {
             | Request::LoadUnreceived { .. } => &self.shared,
         };
         let bytes = size_bytes(&request);
-        let job = Job { shard, ticket, bytes, request };
+        let job = Job { shard, ticket, bytes, since: Instant::now(), request };
         if shard >= shared.shards || shared.queue.push(job, bytes).is_err() {
+            shared.figures.rejected.fetch_add(1, Ordering::Relaxed);
             shared.sink.complete(shard, StoreEvent::Answers(vec![(ticket, Answer::Failed)]));
         }
     }
@@ -96,8 +100,62 @@ impl StoreHandle {
 pub(crate) struct Shared {
     pub(crate) queue: Queue<Job>,
     pub(crate) health: Arc<StoreHealth>,
+    pub(crate) figures: StoreFigures,
     sink: Arc<dyn Completions>,
     pub(crate) shards: usize,
+}
+
+/// What the thread of a store has done.
+#[derive(Debug)]
+pub(crate) struct StoreFigures {
+    /// From a request to its answer.
+    pub(crate) answers: Histogram,
+    /// Requests that the thread could not carry out.
+    pub(crate) failed: AtomicU64,
+    /// Requests for which the queue had no room.
+    pub(crate) rejected: AtomicU64,
+    /// How long transactions took that were committed.
+    pub(crate) commits: Histogram,
+    /// How many requests these had.
+    pub(crate) batches: Histogram,
+    /// Transactions that were rolled back.
+    pub(crate) commits_failed: AtomicU64,
+}
+
+impl Default for StoreFigures {
+    fn default() -> Self {
+        Self {
+            answers: Histogram::of_times(),
+            failed: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
+            commits: Histogram::of_times(),
+            batches: Histogram::of_counts(),
+            commits_failed: AtomicU64::new(0),
+        }
+    }
+}
+
+impl StoreFigures {
+    /// A transaction of so many requests took so long, and was committed or not.
+    pub(crate) fn committed(&self, time: Duration, requests: usize, is_committed: bool) {
+        if is_committed {
+            self.commits.time(time, 1);
+            self.batches.observe(requests as u64, 1);
+        } else {
+            self.commits_failed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Requests have their answers now.
+    pub(crate) fn answered<'j>(&self, answers: impl Iterator<Item = (&'j Job, &'j Answer)>) {
+        let now = Instant::now();
+        for (job, answer) in answers {
+            self.answers.time(now.saturating_duration_since(job.since), 1);
+            if matches!(answer, Answer::Failed | Answer::Full) {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
 }
 
 /// A request on its way.
@@ -106,12 +164,26 @@ pub(crate) struct Job {
     pub(crate) shard: usize,
     pub(crate) ticket: Ticket,
     pub(crate) bytes: usize,
+    /// When it was submitted.
+    pub(crate) since: Instant,
     pub(crate) request: Request,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("health", &self.health).finish_non_exhaustive()
+    }
 }
 
 impl Shared {
     pub(crate) fn new(shards: usize, limit: Load, sink: impl Into<Arc<dyn Completions>>) -> Self {
-        Self { queue: Queue::new(limit), health: Arc::default(), sink: sink.into(), shards }
+        Self {
+            queue: Queue::new(limit),
+            health: Arc::default(),
+            figures: StoreFigures::default(),
+            sink: sink.into(),
+            shards,
+        }
     }
 
     /// What two threads of one store share with their handles: one that writes, and one that reads. The
@@ -176,6 +248,7 @@ impl Replies {
     pub(crate) fn hand_over(&mut self, shared: &Shared, batch: &[Job], answers: &mut Vec<Answer>) {
         debug_assert_eq!(batch.len(), answers.len(), "each request has one answer");
         let bytes = batch.iter().map(|job| job.bytes).sum();
+        shared.figures.answered(batch.iter().zip(answers.iter()));
         for (job, answer) in batch.iter().zip(answers.drain(..)) {
             // Handles let through only what is a shard's.
             if let Some(answers) = self.by_shard.get_mut(job.shard) {

@@ -40,6 +40,7 @@ mod epochs;
 mod groups;
 mod handle;
 mod health;
+mod inspect;
 mod log;
 mod mark;
 mod open;
@@ -65,6 +66,7 @@ pub use directory::{
 pub use epochs::renew_epochs;
 pub use handle::{Completions, StoreEvent, StoreHandle};
 pub use health::{Failure, StoreHealth};
+pub use inspect::Inspector;
 pub use mark::MARK_FILE;
 pub use open::{DATABASE_FILE, DataFolder, LOCK_FILE, OpenError};
 pub use switchboard_engine::Role;
@@ -198,6 +200,11 @@ impl Store {
     #[must_use]
     pub fn health(&self) -> Arc<StoreHealth> {
         Arc::clone(&self.shared.health)
+    }
+
+    /// What the threads share with those who ask, by name: for those who watch the store.
+    pub(crate) fn parts(&self) -> [(&'static str, Arc<Shared>); 2] {
+        [("writer", Arc::clone(&self.shared)), ("reader", Arc::clone(&self.reader))]
     }
 
     /// Opens the directory on a connection of its own; its changes reach the shards at once.

@@ -46,7 +46,7 @@ const MIGRATIONS: [&str; 8] = [
 ];
 
 /// The number of the newest schema: how many migrations there are.
-const SCHEMA_VERSION: i32 = 8;
+pub(crate) const SCHEMA_VERSION: i32 = 8;
 
 fn migrations() -> Migrations<'static> {
     MIGRATIONS.into_iter().map(M::up).collect()
@@ -187,6 +187,12 @@ pub(crate) fn open_shared(folder: &Path) -> Result<Connection, OpenError> {
     // Whoever holds the lock may have brought the database to the newest schema meanwhile, so look again.
     drop(database);
     open_locked(&DataFolder::lock(folder)?)
+}
+
+/// Opens the database of a folder that a server may be using, and leaves its schema as it is; gives the schema.
+pub(crate) fn open_as_it_is(folder: &Path) -> Result<(Connection, i32), OpenError> {
+    let Database { connection, version, .. } = Database::open(folder)?;
+    Ok((connection, version))
 }
 
 /// Opens the database of a folder for reading only. It has to be of the newest schema.

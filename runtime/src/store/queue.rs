@@ -71,6 +71,11 @@ impl<T> Queue<T> {
         Ok(())
     }
 
+    /// What waits, and what was taken and is not answered.
+    pub(crate) fn outstanding(&self) -> Load {
+        self.lock().outstanding
+    }
+
     /// Makes the taker look around, even if nothing is waiting.
     pub(crate) fn poke(&self) {
         let mut state = self.lock();

@@ -117,8 +117,10 @@ impl Worker {
     /// One transaction, and its answers.
     fn commit_batch(&mut self, log: &mut Log<'_>, batch: &[Job]) {
         self.answers.clear();
-        let shared = Arc::clone(&self.shared);
-        match shared.guard("storing messages", || self.try_batch(log, batch)) {
+        let (shared, began) = (Arc::clone(&self.shared), Instant::now());
+        let done = shared.guard("storing messages", || self.try_batch(log, batch));
+        shared.figures.committed(began.elapsed(), batch.len(), matches!(done, Some(Ok(_))));
+        match done {
             Some(Ok(true)) => shared.health.recover(),
             Some(Ok(false)) => {}
             Some(Err(error)) => {
@@ -222,8 +224,13 @@ mod tests {
 
     fn jobs(bytes: &[usize]) -> Vec<Job> {
         let user = UserId::new("alice").unwrap();
-        let job =
-            |&bytes| Job { shard: 0, ticket: Ticket(0), bytes, request: Request::LoadUser(user.clone()) };
+        let job = |&bytes| Job {
+            shard: 0,
+            ticket: Ticket(0),
+            bytes,
+            since: Instant::now(),
+            request: Request::LoadUser(user.clone()),
+        };
         bytes.iter().map(job).collect()
     }
 

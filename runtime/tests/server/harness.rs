@@ -40,6 +40,8 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 /// after they have gone.
 pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
+    /// The address for figures, if it is another one.
+    pub(crate) metrics: Option<SocketAddr>,
     folder: TempDir,
     stop: StopHandle,
     thread: Option<JoinHandle<Result<(), ServerError>>>,
@@ -60,12 +62,13 @@ impl TestServer {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let server = Server::start(&config)?;
-                sender.send((server.local_addr()?, server.stop_handle())).unwrap();
+                let addresses = (server.local_addr()?, server.metrics_addr()?);
+                sender.send((addresses, server.stop_handle())).unwrap();
                 server.run().await
             })
         });
-        let (address, stop) = started.recv_timeout(PATIENCE).expect("the server starts");
-        Self { address, folder, stop, thread: Some(thread) }
+        let ((address, metrics), stop) = started.recv_timeout(PATIENCE).expect("the server starts");
+        Self { address, metrics, folder, stop, thread: Some(thread) }
     }
 
     /// A server with so many shards, and defaults.

@@ -8,6 +8,8 @@
 //! | `calls` | calls of sessions, between shards |
 //! | `wire` | framing, closing, signs of life |
 //! | `http` | the handshake and what else is asked of the port |
+//! | `operators` | figures, readiness, and what is logged of requests |
+//! | `upkeep` | `switchboard backup` and `switchboard doctor` beside a server that runs |
 //! | `hostile` | clients that flood, stall and storm |
 //! | `lifecycle` | signals, and servers that cannot start |
 //! | `durability` | kill -9 and a full disk |
@@ -30,10 +32,12 @@ mod hostile;
 mod http;
 mod interop;
 mod lifecycle;
+mod operators;
 mod presence;
 mod process;
 mod raw;
 mod resend;
 mod session;
 mod shards;
+mod upkeep;
 mod wire;

@@ -36,6 +36,11 @@ pub(crate) fn group(data: &Path, args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Runs another command of the binary with these settings.
+pub(crate) fn command(args: &[&str], settings: &[(&str, &str)]) -> Output {
+    binary().args(args).envs(settings.iter().copied()).output().unwrap()
+}
+
 /// A server that cannot start: its exit status, and what it says.
 pub(crate) fn cannot_serve(data: &Path, listen: &str) -> Output {
     let mut child = serve(data, listen, &[]).spawn().unwrap();

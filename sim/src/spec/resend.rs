@@ -303,10 +303,16 @@ impl Spec {
                     && entries.versions.recalled_us(seq).is_none()
                     && seq + self.limits.resend_messages > entries.head()
                     && self.reads(peer, user, seq);
-                // Who is in too many groups is sent nothing live of some, and what another device was sent again
-                // was lost by nobody.
-                let before =
-                    before.filter(|_| !matches!(peer, Peer::Group(_)) || !self.limits.groups_are_limited);
+                // Who is in too many groups is sent nothing live of some, nor what comes before the server has heard of
+                // a join, and what another device was sent again was lost by nobody.
+                let was_live = |group: u16| {
+                    let since_us = self.words[entry.key as usize].received_us;
+                    !self.limits.groups_are_limited && self.health.was_member(group, user, since_us)
+                };
+                let before = before.filter(|_| match peer {
+                    Peer::User(_) => true,
+                    Peer::Group(group) => entry.key != NO_MESSAGE && was_live(group),
+                });
                 if is_due && self.is_missed(conn, before, entry.key, entry.at_us) {
                     missed = missed.or(Some(entry.key));
                 }

@@ -23,6 +23,7 @@ use super::{Server, requests::Purpose, session, shutdown::Stopping, timers::Due,
 use crate::{
     action::Frame,
     bus::Topic,
+    config::to_usize,
     digest::Digest,
     hash::{Lookup, SeededState},
     id::{ConnId, Ticket, UserId},
@@ -243,7 +244,7 @@ impl Leg {
 impl<P: Probe> Server<P> {
     /// Adds a leg to a user who has none, if there is room. Returns its place.
     fn add_leg(&mut self, mut leg: Leg) -> Option<LegKey> {
-        let limit = usize::try_from(self.config.limits.calls).unwrap_or(usize::MAX);
+        let limit = to_usize(self.config.limits.calls);
         if self.calls.legs.len() >= limit {
             self.probe.reached(Rule::CallsFull);
             self.stats.calls_refused += 1;

@@ -8,6 +8,7 @@ use super::frames;
 use crate::{
     action::Frame,
     answer::Undone,
+    config::to_usize,
     digest::Digest,
     id::{ConnId, Ticket},
     probe::{Canary, Probe, Rule},
@@ -48,7 +49,7 @@ impl<P: Probe> Server<P> {
         };
         let limits = &self.config.limits;
         let open = self.connections.get(conn).and_then(|c| c.session.as_ref()).map_or(0, |s| s.fetches.len());
-        if open >= usize::try_from(limits.fetches_per_connection).unwrap_or(usize::MAX) {
+        if open >= to_usize(limits.fetches_per_connection) {
             self.probe.reached(Rule::FetchBusy);
             self.stats.refused_fetches += 1;
             return self.unfetched(conn, fetch.fetch_id, RejectCode::Busy, "too many fetches are open");

@@ -8,6 +8,7 @@ use super::frames;
 use crate::{
     action::Frame,
     answer::Undone,
+    config::to_usize,
     digest::Digest,
     id::{ConnId, Ticket},
     probe::{Canary, Probe, Rule},
@@ -114,7 +115,7 @@ impl<P: Probe> Server<P> {
         if self.stop_heads(conn) {
             self.probe.reached(Rule::HeadsReplaced);
         }
-        let limit = usize::try_from(self.config.limits.cursors_per_hello).unwrap_or(usize::MAX);
+        let limit = to_usize(self.config.limits.cursors_per_hello);
         if cursors.len() > limit {
             self.probe.reached(Rule::CursorsOverLimit);
         }
@@ -193,7 +194,7 @@ impl<P: Probe> Server<P> {
 
     /// Sends heads in frames of bounded size.
     fn send_heads(&mut self, conn: ConnId, heads: &[Head], last: bool) {
-        let limit = usize::try_from(self.config.limits.heads_per_frame.max(1)).unwrap_or(usize::MAX);
+        let limit = to_usize(self.config.limits.heads_per_frame.max(1));
         let mut chunks = heads.chunks(limit).peekable();
         if chunks.peek().is_none() && last {
             self.deliver_to_conn(conn, Frame::Message(frames::heads(&[], true)));

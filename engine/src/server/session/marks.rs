@@ -8,6 +8,7 @@ use super::frames;
 use crate::{
     answer::Undone,
     bus::Topic,
+    config::to_usize,
     digest::Digest,
     id::{ConnId, Ticket, UserId},
     probe::{Canary, Probe, Rule},
@@ -57,7 +58,7 @@ impl<P: Probe> Server<P> {
             self.stats.refused_marks += 1;
             return;
         };
-        let limit = usize::try_from(self.config.limits.marks_per_connection).unwrap_or(usize::MAX);
+        let limit = to_usize(self.config.limits.marks_per_connection);
         let Some(session) = self.connections.get_mut(conn).and_then(|c| c.session.as_mut()) else { return };
         if let Some(marking) = session.markings.iter_mut().find(|other| other.conversation == conversation) {
             self.probe.reached(Rule::MarkWaits);

@@ -7,6 +7,7 @@ use switchboard_proto::v1::Watch;
 use super::frames;
 use crate::{
     answer::Undone,
+    config::to_usize,
     digest::Digest,
     id::{ConnId, Ticket, UserId},
     probe::{Canary, Probe, Rule},
@@ -104,7 +105,7 @@ impl<P: Probe> Server<P> {
     /// A session names the users that it wants to be told of, in place of those before.
     pub(super) fn watch(&mut self, conn: ConnId, watch: &Watch) {
         let named = watch.users.len();
-        let mut limit = usize::try_from(self.config.limits.watches).unwrap_or(usize::MAX);
+        let mut limit = to_usize(self.config.limits.watches);
         if self.probe.canary(Canary::WatchUnlimited) {
             limit = usize::MAX;
         }

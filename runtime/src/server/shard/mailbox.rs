@@ -8,7 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use mio::Registry;
-use switchboard_engine::{Event, Protocol, UserId};
+use switchboard_engine::{Event, Gauges, Protocol, Stats, UserId};
+use tokio::sync::oneshot;
 
 use super::Place;
 use crate::{server::doorbell::Doorbell, store::StoreEvent};
@@ -26,6 +27,22 @@ pub(crate) struct NewConnection {
     pub(crate) place: Place,
 }
 
+/// What a shard is asked by those who watch it. It answers within its next turn.
+#[derive(Debug)]
+pub(crate) enum Question {
+    /// Whether it goes on.
+    Alive(oneshot::Sender<()>),
+    /// What it has counted, and what there is: takes time in proportion to its connections.
+    Figures(oneshot::Sender<Figures>),
+}
+
+/// What a shard's engine has counted, and how much of everything there is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Figures {
+    pub(crate) stats: Stats,
+    pub(crate) gauges: Gauges,
+}
+
 /// The mailbox of one shard. Whoever puts something into it does not wait, and rings the shard's bell.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
@@ -33,11 +50,13 @@ pub(crate) struct Mailbox {
     bell: Arc<Doorbell>,
 }
 
-/// What is in it. Bounded by those who send: each connection has a place, and a store answers what the engine has outstanding.
+/// What is in it. Bounded by those who send: each connection has a place, and a store answers what the engine has outstanding,
+/// and each question is that of one HTTP request.
 #[derive(Debug, Default)]
 struct Mail {
     connections: VecDeque<NewConnection>,
     store_events: VecDeque<StoreEvent>,
+    questions: Vec<Question>,
     stop: bool,
     /// The shard has ended: nobody takes anything any more.
     closed: bool,
@@ -49,6 +68,7 @@ pub(super) struct Taken {
     pub(super) connections: Vec<NewConnection>,
     /// What the stores say, one by one. They say much at once, so what is not done in one turn stays here.
     pub(super) answers: VecDeque<Event>,
+    pub(super) questions: Vec<Question>,
     /// The shard is to end; told once.
     pub(super) stop: bool,
     /// There is more.
@@ -90,6 +110,11 @@ impl Mailbox {
         self.put(|mail| mail.store_events.push_back(event));
     }
 
+    /// Asks something. A shard that has ended answers nothing, and drops the way to answer.
+    pub(crate) fn ask(&self, question: Question) {
+        self.put(|mail| mail.questions.push(question));
+    }
+
     /// Asks the shard to close its connections and end.
     pub(crate) fn stop(&self) {
         self.put(|mail| mail.stop = true);
@@ -115,6 +140,7 @@ impl Mailbox {
         {
             into.unpack(event);
         }
+        into.questions.append(&mut mail.questions);
         into.stop = std::mem::take(&mut mail.stop);
         into.more =
             !mail.connections.is_empty() || !mail.store_events.is_empty() || into.answers.len() > answers;

@@ -34,10 +34,11 @@ use mio::Poll;
 use switchboard_engine::{Server, ServerConfig};
 use tokio::sync::mpsc;
 
-pub(crate) use self::mailbox::{Mailbox, NewConnection};
+pub(crate) use self::mailbox::{Figures, Mailbox, NewConnection, Question};
 use self::{state::State, turn::Turns};
 use super::bus::{Bus, Inbox};
 use crate::clock::Clock;
+use crate::histogram::Histogram;
 use crate::store::StoreHandle;
 
 /// What a shard is made of.
@@ -52,6 +53,8 @@ pub(crate) struct ShardParts {
     pub(crate) store: StoreHandle,
     pub(crate) media: StoreHandle,
     pub(crate) bus: Arc<Bus>,
+    /// From the turn in which frames came about to their having been written.
+    pub(crate) latency: Arc<Histogram>,
 }
 
 /// What a shard waits with, and where others leave what is for it; there before the shard is.
@@ -100,6 +103,11 @@ impl ShardDoor {
     /// Where new connections go.
     pub(crate) fn mailbox(&self) -> Arc<Mailbox> {
         Arc::clone(&self.mailbox)
+    }
+
+    /// Whether there is no place left.
+    pub(crate) fn is_full(&self) -> bool {
+        self.connected() >= self.limit
     }
 
     /// How many connections the shard has.

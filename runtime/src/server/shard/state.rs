@@ -7,11 +7,13 @@ use switchboard_engine::{Action, Carried, CloseReason, ConnId, Event, Instant, R
 use super::{
     ShardParts,
     frames::{Counted, Frames},
+    mailbox::{Figures, Question},
     socket::Ending,
     sockets::Sockets,
 };
 use crate::{
     clock::Clock,
+    histogram::Histogram,
     server::bus::{Bus, Outbox},
     store::StoreHandle,
 };
@@ -40,6 +42,9 @@ pub(super) struct State {
     bus: Arc<Bus>,
     /// What this turn has published.
     outbox: Outbox,
+    /// Frames that the ends of turns have written since that was last observed.
+    flushed: u64,
+    latency: Arc<Histogram>,
     pub(super) is_stopped: bool,
     pub(super) buffer: Box<[u8]>,
     /// Bytes of unfinished messages of all connections, and their limit.
@@ -63,6 +68,8 @@ impl State {
             media: parts.media,
             outbox: parts.bus.outbox(parts.index),
             bus: parts.bus,
+            flushed: 0,
+            latency: parts.latency,
             is_stopped: false,
             buffer: vec![0; RECEIVE_BUFFER_BYTES].into_boxed_slice(),
             receiving_bytes: 0,
@@ -176,9 +183,32 @@ impl State {
             next += 1;
             let Some(socket) = self.sockets.get_mut(conn) else { continue };
             let progress = socket.write(&self.frames);
+            self.flushed += u64::from(progress.frames);
             self.written(conn, progress);
         }
         self.frames.clear();
+    }
+
+    /// Takes note of how long the frames took that are written by now, counted from then: one look at the clock for all of them.
+    pub(super) fn observe_latency(&mut self, since: Instant) {
+        let frames = std::mem::take(&mut self.flushed);
+        if frames > 0 {
+            let now = self.tick();
+            self.latency.time(now.saturating_since(since), frames);
+        }
+    }
+
+    /// Answers who watches the shard. Who has stopped waiting is not told.
+    pub(super) fn answer(&self, question: Question) {
+        match question {
+            Question::Alive(answer) => {
+                let _ = answer.send(());
+            }
+            Question::Figures(answer) => {
+                let (stats, gauges) = (*self.engine.stats(), self.engine.gauges());
+                let _ = answer.send(Figures { stats, gauges });
+            }
+        }
     }
 
     /// Writes what waits for a connection whose socket has room again.

@@ -37,6 +37,8 @@ pub(super) struct Turns {
     write_delay: Duration,
     /// When they are to be written, if they wait.
     write_at: Option<Instant>,
+    /// The turn in which the first of the frames came about that are not written.
+    since: Option<Instant>,
     state: State,
 }
 
@@ -49,7 +51,7 @@ impl Turns {
         state: State,
     ) -> Self {
         let bell = Arc::clone(mailbox.bell());
-        Self { poll, bell, mailbox, inbox, write_delay, write_at: None, state }
+        Self { poll, bell, mailbox, inbox, write_delay, write_at: None, since: None, state }
     }
 
     /// Works until the engine has stopped. Gives what is left, to be looked at.
@@ -120,6 +122,9 @@ impl Turns {
         for new in taken.connections.drain(..) {
             self.state.open(self.poll.registry(), new);
         }
+        for question in taken.questions.drain(..) {
+            self.state.answer(question);
+        }
         if taken.stop {
             self.state.handle(Event::Shutdown);
         }
@@ -136,8 +141,10 @@ impl Turns {
     fn write(&mut self, now: Instant) {
         self.state.forget();
         self.state.send();
+        let since = *self.since.get_or_insert(now);
         if !self.state.has_frames() {
-            return;
+            self.since = None;
+            return self.state.observe_latency(since);
         }
         if !self.write_delay.is_zero() && *self.write_at.get_or_insert(now + self.write_delay) > now {
             return;
@@ -149,6 +156,8 @@ impl Turns {
             self.state.flush();
             self.state.forget();
         }
+        self.since = None;
+        self.state.observe_latency(since);
         self.state.send();
     }
 }

@@ -1,0 +1,97 @@
+//! Each HTTP request has an id, which its answer and its lines in the log bear.
+
+use std::{
+    fmt::Write as _,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderName, HeaderValue},
+    middleware::Next,
+    response::Response,
+};
+use tracing::Instrument as _;
+
+use super::metrics::Requests;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// How much of a path is logged.
+const PATH_LIMIT_BYTES: usize = 200;
+
+/// What makes up ids, and counts what was answered.
+#[derive(Debug)]
+pub(super) struct RequestLog {
+    /// Tells this run of the server from others.
+    run: u32,
+    next: AtomicU64,
+    began: Instant,
+    /// The second of the last warning, counted from the start.
+    warned: AtomicU64,
+    requests: Arc<Requests>,
+}
+
+impl RequestLog {
+    pub(super) fn new(requests: Arc<Requests>) -> Self {
+        // An id is a name and no secret: without randomness it is one still.
+        let run = getrandom::u32().unwrap_or_default();
+        Self {
+            run,
+            next: AtomicU64::new(1),
+            began: Instant::now(),
+            warned: AtomicU64::new(u64::MAX),
+            requests,
+        }
+    }
+
+    fn next_id(&self) -> String {
+        let mut id = String::new();
+        let _ = write!(id, "{:08x}-{:x}", self.run, self.next.fetch_add(1, Ordering::Relaxed));
+        id
+    }
+
+    /// Takes note of a usual handshake, which is answered without the HTTP layer, and gives its id.
+    pub(super) fn answered_usual(&self) -> String {
+        let id = self.next_id();
+        let status = 101_u16;
+        self.requests.count(status);
+        tracing::debug!(id, method = "GET", path = "/socket.io", status, "answered a request");
+        id
+    }
+
+    /// Whether a warning may be logged: one in a second, as peers decide how many there are.
+    fn may_warn(&self) -> bool {
+        let second = self.began.elapsed().as_secs();
+        self.warned.swap(second, Ordering::Relaxed) != second
+    }
+}
+
+/// Answers a request within a span that has its id, and logs one line for it: a warning if the server is at fault, and otherwise for
+/// who debugs. The query stays out of it, and headers do: they may have secrets in them.
+pub(super) async fn log(State(log): State<Arc<RequestLog>>, request: Request, next: Next) -> Response {
+    let (id, began) = (log.next_id(), Instant::now());
+    let method = request.method().clone();
+    let path = request.uri().path();
+    let path = path.get(..PATH_LIMIT_BYTES).unwrap_or(path).to_owned();
+    let span = tracing::info_span!("request", id);
+    let mut response = next.run(request).instrument(span.clone()).await;
+    let status = response.status().as_u16();
+    log.requests.count(status);
+    let duration_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+    span.in_scope(|| {
+        if status >= 500 && log.may_warn() {
+            tracing::warn!(%method, path, status, duration_us, "answered a request");
+        } else {
+            tracing::debug!(%method, path, status, duration_us, "answered a request");
+        }
+    });
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
