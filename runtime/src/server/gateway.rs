@@ -1,13 +1,16 @@
 //! From a listening socket to a shard: accepting, HTTP, and the WebSocket handshake.
 //!
-//! HTTP is spoken on the gateway's thread. After a handshake the plain socket is taken back from the HTTP
-//! layer, with what was read ahead, and handed to the shard that its user hashes to.
+//! All of it is done on the gateway's thread. What a connection begins with is read here; a usual handshake is answered at once, and
+//! everything else goes to the HTTP layer. After a handshake there, the plain socket is taken back from it, with
+//! what was read ahead. Either way it is handed to the shard that its user hashes to.
 
 use std::{
     hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
     io,
+    net::SocketAddr,
+    os::fd::AsFd,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::Router;
@@ -22,20 +25,30 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use rustix::net::{RecvFlags, SendFlags, SocketFlags, acceptfrom_with, recv, send};
 use switchboard_engine::{Protocol, UserId};
 use tokio::{
+    io::Interest,
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, oneshot, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch},
 };
 
 use super::{
     classic::{Admitted, Peer},
+    handshake::{self, Usual},
+    http::Site,
     shard::{Mailbox, NewConnection, Place, Question, ShardDoor},
     write_timeout::WriteTimeout,
 };
 
 /// How long accepting rests after an error that another try cannot help, such as too many open files.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// Connections that are accepted before others of the gateway's tasks have their turn.
+const ACCEPTED_AT_ONCE: usize = 64;
+
+/// What is read at once of what a connection begins with; a usual handshake has some hundred bytes.
+const USUAL_BYTES: usize = 4096;
 
 /// The ways to all shards.
 #[derive(Debug)]
@@ -106,7 +119,7 @@ impl Shards {
 }
 
 /// Opens the listening socket.
-pub(super) fn listen(address: std::net::SocketAddr) -> io::Result<std::net::TcpListener> {
+pub(super) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let domain = socket2::Domain::for_address(address);
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
     // A restarted server finds the port free although old connections linger in TIME_WAIT.
@@ -146,53 +159,109 @@ impl Handshakes {
     }
 }
 
-/// Accepts connections until it is told to stop.
+/// Accepts connections until it is told to stop. With a site, WebSockets are among them.
 pub(super) async fn accept(
     listener: TcpListener,
+    site: Option<Site>,
     routes: Router,
     handshakes: Handshakes,
     mut stop: watch::Receiver<bool>,
 ) {
+    let gateway = Gateway { site, routes, timeout: handshakes.timeout, stop: stop.clone() };
+    let places = &handshakes.places;
     loop {
         let accepted = async {
-            let place = Arc::clone(&handshakes.places).acquire_owned().await;
-            (place, listener.accept().await)
+            let place = Arc::clone(places).acquire_owned().await;
+            let (stream, peer) = listener.accept().await?;
+            io::Result::Ok((place, stream.into_std()?, peer))
         };
-        let (place, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             accepted = accepted => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                let connection = serve(stream, peer, routes.clone(), handshakes.timeout);
-                let mut stop = stop.clone();
-                tokio::spawn(async move {
-                    let _place = place;
-                    tokio::select! {
-                        // Whoever is still at its handshake is not told: it tries again elsewhere.
-                        _ = stop.wait_for(|stop| *stop) => {}
-                        served = connection => if let Err(error) = served {
-                            tracing::debug!(%peer, %error, "a connection ended before it was a WebSocket");
-                        },
-                    }
-                });
-            }
+            Ok((place, stream, peer)) => gateway.take(place.ok(), stream, peer),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_REST).await;
+                continue;
             }
         }
+        // Whoever else has come is taken from the kernel without the runtime, which would begin to wait for each of them.
+        for _ in 0..ACCEPTED_AT_ONCE {
+            let Ok(place) = Arc::clone(places).try_acquire_owned() else { break };
+            // An error is met again above.
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            let Ok((stream, Some(peer))) = acceptfrom_with(&listener, flags) else { break };
+            let Ok(peer) = SocketAddr::try_from(peer) else { break };
+            gateway.take(Some(place), stream.into(), peer);
+        }
+        tokio::task::yield_now().await;
     }
 }
 
-async fn serve(
-    stream: TcpStream,
-    peer: std::net::SocketAddr,
+/// What becomes of connections until they are WebSockets.
+struct Gateway {
+    site: Option<Site>,
     routes: Router,
     timeout: Duration,
-) -> Result<(), hyper::Error> {
-    // Small frames leave at once; a failure only makes them slower.
-    let _ = stream.set_nodelay(true);
+    stop: watch::Receiver<bool>,
+}
+
+impl Gateway {
+    /// Takes a connection, which has a place among the handshakes.
+    fn take(
+        &self,
+        place: Option<OwnedSemaphorePermit>,
+        stream: std::net::TcpStream,
+        peer: SocketAddr,
+    ) {
+        let ended = move |error: io::Error| {
+            tracing::debug!(%peer, %error, "a connection ended before it was a WebSocket");
+        };
+        // Small frames leave at once; a failure only makes them slower.
+        let _ = stream.set_nodelay(true);
+        // In a storm most have asked before they are accepted: they need no task.
+        let asked = match hear(&stream, self.site.as_ref()) {
+            Ok(Heard::Usual(entrance)) => return entrance.open(stream).unwrap_or_else(ended),
+            Ok(Heard::Else(ahead)) => Some(ahead),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Err(error) => return ended(error),
+        };
+        let connection = serve(stream, peer, asked, self.site.clone(), self.routes.clone(), self.timeout);
+        let mut stop = self.stop.clone();
+        tokio::spawn(async move {
+            let _place = place;
+            tokio::select! {
+                // Whoever is still at its handshake is not told: it tries again elsewhere.
+                _ = stop.wait_for(|stop| *stop) => {}
+                served = connection => served.unwrap_or_else(ended),
+            }
+        });
+    }
+}
+
+/// Answers a connection that has asked for this, or for nothing yet.
+async fn serve(
+    stream: std::net::TcpStream,
+    peer: SocketAddr,
+    asked: Option<Bytes>,
+    site: Option<Site>,
+    routes: Router,
+    timeout: Duration,
+) -> io::Result<()> {
+    let begin = Instant::now();
+    let stream = TcpStream::from_std(stream)?;
+    let ahead = match asked {
+        Some(ahead) => ahead,
+        None => {
+            let first = stream.async_io(Interest::READABLE, || hear(&stream, site.as_ref()));
+            match tokio::time::timeout(timeout, first).await?? {
+                Heard::Usual(entrance) => return entrance.open(stream.into_std()?),
+                Heard::Else(ahead) => ahead,
+            }
+        }
+    };
     let routes = TowerToHyperService::new(routes);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
@@ -200,10 +269,59 @@ async fn serve(
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(timeout)
-        .serve_connection(TokioIo::new(WriteTimeout::new(stream, timeout)), service)
+        .header_read_timeout(timeout.saturating_sub(begin.elapsed()))
+        .serve_connection(TokioIo::new(WriteTimeout::new(stream, ahead, timeout)), service)
         .with_upgrades()
         .await
+        .map_err(io::Error::other)
+}
+
+/// What a connection has begun with.
+enum Heard {
+    /// A usual handshake, for which there is room.
+    Usual(Entrance),
+    /// Something else, which the HTTP layer is to read.
+    Else(Bytes),
+}
+
+/// The way in of a usual handshake.
+struct Entrance {
+    usual: Usual,
+    answer: String,
+    read_ahead: Bytes,
+    seat: Seat,
+}
+
+/// Reads what has come, once. `WouldBlock` if nothing has.
+fn hear(stream: impl AsFd, site: Option<&Site>) -> io::Result<Heard> {
+    let mut buffer = [0; USUAL_BYTES];
+    let (read, _) = recv(stream, &mut buffer, RecvFlags::empty())?;
+    let bytes = buffer.get(..read).unwrap_or_default();
+    if let Some(site) = site.filter(|site| !site.is_draining())
+        && let Some(usual) = handshake::read(bytes)
+        // Who has to log in is let in by the HTTP layer.
+        && let Some(admitted) = site.desk.believe(&usual.user)
+        && let Ok(seat) = site.shards.seat(&admitted)
+    {
+        let answer = usual.answer(&site.log.answered_usual());
+        let read_ahead = Bytes::copy_from_slice(bytes.get(usual.head_bytes..).unwrap_or_default());
+        return Ok(Heard::Usual(Entrance { usual, answer, read_ahead, seat }));
+    }
+    Ok(Heard::Else(Bytes::copy_from_slice(bytes)))
+}
+
+impl Entrance {
+    /// Answers, and hands the connection to its shard.
+    fn open(self, stream: std::net::TcpStream) -> io::Result<()> {
+        let Self { usual: Usual { user, protocol, .. }, answer, read_ahead, seat: Seat { place, shard } } =
+            self;
+        // There is room for it: nothing was sent before.
+        if send(&stream, answer.as_bytes(), SendFlags::NOSIGNAL)? < answer.len() {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        shard.connect(NewConnection { stream, user, protocol, read_ahead, place });
+        Ok(())
+    }
 }
 
 /// Hands a connection to its shard as soon as the HTTP layer has sent the answer to its handshake.

@@ -20,6 +20,7 @@ use tracing::Instrument as _;
 use super::{
     classic::{self, Desk},
     gateway::{Full, Handshakes, Shards, hand_over},
+    handshake::{is_key, offered},
     metrics::Metrics,
     operators,
     request_log::{self, RequestLog},
@@ -48,6 +49,11 @@ pub(super) struct Site {
 impl Site {
     pub(super) fn is_stopping(&self) -> bool {
         *self.stop.borrow()
+    }
+
+    /// Whether nobody is taken any more.
+    pub(super) fn is_draining(&self) -> bool {
+        *self.drain.borrow()
     }
 }
 
@@ -119,13 +125,14 @@ async fn socket(
         Ok(admitted) => admitted,
         Err(refusal) => return refusal,
     };
-    let seat = if *site.drain.borrow() { Err(Full) } else { site.shards.seat(&admitted) };
+    let seat = if site.is_draining() { Err(Full) } else { site.shards.seat(&admitted) };
     let Ok(seat) = seat else {
         let headers = [(header::RETRY_AFTER, HeaderValue::from_static("10"))];
         let text = "the server has no room for another connection; try again later\n";
         return (StatusCode::SERVICE_UNAVAILABLE, headers, text).into_response();
     };
-    let protocol = offered(&request);
+    let subprotocols = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL);
+    let protocol = offered(subprotocols.iter().filter_map(|list| list.to_str().ok()));
     match fastwebsockets::upgrade::upgrade(&mut request) {
         Ok((mut response, upgrade)) => {
             // RFC 6455 section 4.2.2 has the answer name the one that is spoken, and none if there is none.
@@ -146,13 +153,6 @@ async fn socket(
     }
 }
 
-/// The protocol to speak: sessions', if it is among the subprotocols offered, in one header or several.
-fn offered(request: &Request) -> Protocol {
-    let headers = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL);
-    let mut names = headers.iter().filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(','));
-    if names.any(|name| name.trim() == SESSION_SUBPROTOCOL) { Protocol::Session } else { Protocol::Classic }
-}
-
 /// What RFC 6455 section 4.2.1 demands of a handshake and the library does not look at.
 fn check_handshake(request: &Request) -> Result<(), &'static str> {
     if request.version() != Version::HTTP_11 {
@@ -161,11 +161,8 @@ fn check_handshake(request: &Request) -> Result<(), &'static str> {
     if !request.headers().contains_key(header::HOST) {
         return Err("the WebSocket handshake is wrong: there is no Host header");
     }
-    // Sixteen bytes in base64: 22 characters and two signs of padding (RFC 4648 section 4).
     let key = request.headers().get(header::SEC_WEBSOCKET_KEY).map(|key| key.as_bytes());
-    let digits = key.and_then(|key| key.strip_suffix(b"==")).filter(|digits| digits.len() == 22);
-    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
-    if !digits.is_some_and(|digits| digits.iter().all(is_digit)) {
+    if !key.is_some_and(is_key) {
         return Err("the WebSocket handshake is wrong: Sec-WebSocket-Key must be 16 bytes in base64");
     }
     Ok(())

@@ -13,6 +13,7 @@ pub mod bus;
 mod classic;
 mod doorbell;
 mod gateway;
+mod handshake;
 mod http;
 mod metrics;
 mod operators;
@@ -242,10 +243,11 @@ impl Server {
         let own = Handshakes::new(handshake_timeout, OPERATORS);
         let for_operators = async {
             if let Some(listener) = operators {
-                gateway::accept(listener, operators::routes(site.clone()), own, over.subscribe()).await;
+                gateway::accept(listener, None, operators::routes(site.clone()), own, over.subscribe()).await;
             }
         };
-        let for_all = gateway::accept(listener, http::routes(site.clone()), handshakes, over.subscribe());
+        let routes = http::routes(site.clone());
+        let for_all = gateway::accept(listener, Some(site.clone()), routes, handshakes, over.subscribe());
         let serving = async {
             tokio::join!(for_all, for_operators);
             pending::<Infallible>().await

@@ -55,6 +55,15 @@ impl RequestLog {
         id
     }
 
+    /// Takes note of a usual handshake, which is answered without the HTTP layer, and gives its id.
+    pub(super) fn answered_usual(&self) -> String {
+        let id = self.next_id();
+        let status = 101_u16;
+        self.requests.count(status);
+        tracing::debug!(id, method = "GET", path = "/socket.io", status, "answered a request");
+        id
+    }
+
     /// Whether a warning may be logged: one in a second, as peers decide how many there are.
     fn may_warn(&self) -> bool {
         let second = self.began.elapsed().as_secs();

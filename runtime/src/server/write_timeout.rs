@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::{Buf as _, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -21,14 +22,16 @@ use tokio::{
 #[derive(Debug)]
 pub(super) struct WriteTimeout {
     stream: TcpStream,
+    /// What was read from it before, and comes first.
+    ahead: Bytes,
     timeout: Duration,
     /// Runs while the kernel takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl WriteTimeout {
-    pub(super) const fn new(stream: TcpStream, timeout: Duration) -> Self {
-        Self { stream, timeout, stalled: None }
+    pub(super) const fn new(stream: TcpStream, ahead: Bytes, timeout: Duration) -> Self {
+        Self { stream, ahead, timeout, stalled: None }
     }
 
     pub(super) fn into_inner(self) -> TcpStream {
@@ -58,6 +61,11 @@ impl AsyncRead for WriteTimeout {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.ahead.has_remaining() {
+            let some = self.ahead.len().min(buffer.remaining());
+            buffer.put_slice(&self.ahead.split_to(some));
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }

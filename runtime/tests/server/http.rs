@@ -59,6 +59,32 @@ async fn with_many_places_taken_none_is_kept_for_another_request() {
     third.has_ended().await;
 }
 
+/// The usual handshake in one piece is answered without the HTTP layer, and one in two pieces by it.
+#[tokio::test]
+async fn a_handshake_that_comes_in_pieces_is_answered_like_one_that_comes_whole() {
+    let server = TestServer::with_shards(1);
+    let classic = upgrade_request("alice");
+    let offer = "Upgrade: WebSocket\r\nSec-WebSocket-Protocol: chat, switchboard.v1\r\n";
+    for request in [classic.clone(), classic.replace("Upgrade: WebSocket\r\n", offer)] {
+        let mut answers = Vec::new();
+        for first in [0, 1, request.len() / 2, request.len() - 1] {
+            let (first, rest) = request.split_at(first);
+            let mut raw = Raw::connect(server.address).await;
+            raw.write(first.as_bytes()).await;
+            // Nothing may be read of the rest before the first piece was.
+            let taken = first.is_empty() || health(server.address).await.0 == 200;
+            assert!(taken);
+            raw.write(rest.as_bytes()).await;
+            let mut response = raw.response().await;
+            response.headers.retain(|(name, _)| name != "date" && name != "x-request-id");
+            response.headers.sort();
+            answers.push((response.status, response.headers));
+        }
+        assert_eq!(answers[0].0, 101);
+        assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+    }
+}
+
 #[tokio::test]
 async fn every_id_that_is_possible_connects() {
     let server = TestServer::with_shards(2);
