@@ -210,12 +210,7 @@ struct Gateway {
 
 impl Gateway {
     /// Takes a connection, which has a place among the handshakes.
-    fn take(
-        &self,
-        place: Option<OwnedSemaphorePermit>,
-        stream: std::net::TcpStream,
-        peer: SocketAddr,
-    ) {
+    fn take(&self, place: Option<OwnedSemaphorePermit>, stream: std::net::TcpStream, peer: SocketAddr) {
         let ended = move |error: io::Error| {
             tracing::debug!(%peer, %error, "a connection ended before it was a WebSocket");
         };

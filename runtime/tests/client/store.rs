@@ -253,7 +253,9 @@ fn marks_that_come_before_the_first_entry_of_their_log_count_with_it() {
         let mut store = again();
         store.open(&user("alice"), DEVICE).unwrap();
         // Of a log that has gone meanwhile, too.
-        store.apply(&[marked(8, true, 7), marked(8, false, 7), marked(9, true, 2), marked(9, false, 1)]).unwrap();
+        store
+            .apply(&[marked(8, true, 7), marked(8, false, 7), marked(9, true, 2), marked(9, false, 1)])
+            .unwrap();
         let older = Change::Older { conversation: with("bob"), epoch: 9, messages: vec![said(1, "one")] };
         store.apply(&[older]).unwrap();
         assert_eq!(store.conversations(9).unwrap(), [], "as good as unknown");
