@@ -112,15 +112,7 @@ pub struct Server {
     site: Site,
     handshakes: Handshakes,
     handshake_timeout: Duration,
-    shutdown_notice: Duration,
-    shutdown_timeout: Duration,
-    store: Store,
-    media: MediaStore,
-    accounts: Arc<Accounts>,
-    shards: Vec<ShardThread>,
-    ended: mpsc::Receiver<usize>,
-    stop: Arc<watch::Sender<bool>>,
-    drain: watch::Sender<bool>,
+    life: Life,
 }
 
 impl Server {
@@ -198,15 +190,17 @@ impl Server {
             site,
             handshakes,
             handshake_timeout,
-            shutdown_notice: Duration::from_millis(config.shutdown_notice_ms),
-            shutdown_timeout: Duration::from_millis(config.shutdown_timeout_ms),
-            store,
-            media,
-            accounts,
-            shards,
-            ended,
-            stop,
-            drain,
+            life: Life {
+                shutdown_notice: Duration::from_millis(config.shutdown_notice_ms),
+                shutdown_timeout: Duration::from_millis(config.shutdown_timeout_ms),
+                store,
+                media,
+                accounts,
+                shards,
+                ended,
+                stop,
+                drain,
+            },
         })
     }
 
@@ -229,7 +223,7 @@ impl Server {
     /// A way to stop the server from elsewhere.
     #[must_use]
     pub fn stop_handle(&self) -> StopHandle {
-        StopHandle(Arc::clone(&self.stop))
+        StopHandle(Arc::clone(&self.life.stop))
     }
 
     /// Serves until it is stopped, or a part fails.
@@ -237,7 +231,7 @@ impl Server {
     /// # Errors
     /// If a shard failed. The others are stopped in order all the same.
     pub async fn run(self) -> Result<(), ServerError> {
-        let Self { listener, operators, site, handshakes, handshake_timeout, .. } = self;
+        let Self { listener, operators, site, handshakes, handshake_timeout, life } = self;
         let over = watch::Sender::new(false);
         // It is told until the end that the server stops: who asks over HTTP is answered.
         let own = Handshakes::new(handshake_timeout, OPERATORS);
@@ -252,17 +246,6 @@ impl Server {
             tokio::join!(for_all, for_operators);
             pending::<Infallible>().await
         };
-        let life = Life {
-            shutdown_notice: self.shutdown_notice,
-            shutdown_timeout: self.shutdown_timeout,
-            store: self.store,
-            media: self.media,
-            accounts: self.accounts,
-            shards: self.shards,
-            ended: self.ended,
-            stop: self.stop,
-            drain: self.drain,
-        };
         let result = tokio::select! {
             result = life.live() => result,
             never = serving => match never {},
@@ -273,6 +256,7 @@ impl Server {
 }
 
 /// What a server is beside what it serves on its addresses.
+#[derive(Debug)]
 struct Life {
     shutdown_notice: Duration,
     shutdown_timeout: Duration,
