@@ -19,6 +19,13 @@ pub mod v1 {
     include!("generated/switchboard.v1.rs");
 }
 
+/// Recordings: package `switchboard.recording.v1`, what the engine of one shard was told.
+#[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub)]
+#[rustfmt::skip]
+pub mod recording {
+    include!("generated/switchboard.recording.v1.rs");
+}
+
 mod glance;
 
 pub use glance::Glance;

@@ -1,14 +1,19 @@
 //! The committed code is the one that the schemas give.
 use std::{env, fs, path::Path};
 
-const FILES: [&str; 2] = ["protocol.rs", "switchboard.v1.rs"];
+const FILES: [&str; 3] = ["protocol.rs", "switchboard.recording.v1.rs", "switchboard.v1.rs"];
 
 #[test]
 fn generated_code_matches_the_schemas() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let schemas = root.join("proto");
     let descriptors = protox::compile(
-        ["classic.proto", "switchboard/v1/session.proto", "switchboard/v1/note.proto"],
+        [
+            "classic.proto",
+            "switchboard/v1/session.proto",
+            "switchboard/v1/note.proto",
+            "switchboard/recording/v1/recording.proto",
+        ],
         [&schemas],
     )
     .expect("valid schemas");
