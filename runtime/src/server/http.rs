@@ -19,7 +19,7 @@ use tracing::Instrument as _;
 
 use super::{
     access::Desk,
-    classic,
+    api, classic,
     gateway::{Full, Handshakes, Shards, hand_over},
     handshake::{is_key, offered},
     metrics::Metrics,
@@ -70,6 +70,7 @@ pub(super) fn routes(site: Site) -> Router {
         .route("/readyz", get(operators::ready))
         .route("/metrics", get(operators::local_metrics))
         .merge(classic::routes(site.desk.clone()))
+        .merge(api::routes(site.desk.clone()))
         .fallback(async || {
             (StatusCode::NOT_FOUND, "there is nothing here: see /healthz, or /socket.io?user=ID\n")
         })
