@@ -77,7 +77,8 @@ pub struct ServeArgs {
     /// is not a loopback address, one must be asked for by name [default: open]
     #[arg(long, value_name = "MODE")]
     pub auth: Option<String>,
-    /// Folder of a built front-end to serve to browsers, with an index.html in it [default: off]
+    /// Folder of a built front-end to serve to browsers, with an index.html in it; `off` serves none, `built-in` a small page
+    /// to try the server with [default: built-in]
     #[arg(long = "static", value_name = "FOLDER")]
     pub front_end: Option<String>,
     /// When a connected user connects again: `all` keeps all connections, `newest-wins` the newest

@@ -270,7 +270,7 @@ fn front_end(report: &mut Report, config: &Config) {
         (Ok(()), FrontEnd::Folder(folder)) => {
             report.add(Level::Good, what, format!("{} has an index.html", folder.display()));
         }
-        (Ok(()), FrontEnd::Off) => {}
+        (Ok(()), FrontEnd::BuiltIn | FrontEnd::Off) => {}
     }
 }
 

@@ -60,7 +60,7 @@ impl Default for Config {
             auth: AuthMode::Open,
             allowed_origins: String::new(),
             proxy: Proxy::None,
-            front_end: FrontEnd::Off,
+            front_end: FrontEnd::BuiltIn,
             devices: engine::ServerConfig::default().devices.into(),
             presence: Presence::On,
             log: "info".to_owned(),

@@ -4,11 +4,14 @@ use std::{convert::Infallible, path::PathBuf, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
+const BUILT_IN: &str = "built-in";
 const OFF: &str = "off";
 
 /// What browsers are served beside the calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FrontEnd {
+    /// A small page, to try the server with.
+    BuiltIn,
     /// Nothing.
     Off,
     /// What is in this folder.
@@ -20,6 +23,7 @@ impl FromStr for FrontEnd {
 
     fn from_str(text: &str) -> Result<Self, Infallible> {
         Ok(match text {
+            BUILT_IN => Self::BuiltIn,
             OFF => Self::Off,
             path => Self::Folder(path.into()),
         })
@@ -29,6 +33,7 @@ impl FromStr for FrontEnd {
 impl Serialize for FrontEnd {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
+            Self::BuiltIn => serializer.serialize_str(BUILT_IN),
             Self::Off => serializer.serialize_str(OFF),
             Self::Folder(path) => path.serialize(serializer),
         }

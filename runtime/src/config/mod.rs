@@ -51,7 +51,7 @@ pub struct Config {
     pub allowed_origins: String,
     /// Whether what a proxy says of where requests come from is believed. Default `none`.
     pub proxy: Proxy,
-    /// What browsers are served beside the calls: key `static`. Default `off`.
+    /// What browsers are served beside the calls: key `static`. Default `built-in`.
     #[serde(rename = "static")]
     pub front_end: FrontEnd,
     /// What happens when a connected user connects again. Default: the engine's.

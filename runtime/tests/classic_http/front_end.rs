@@ -180,6 +180,33 @@ async fn without_one_there_is_nothing() {
     assert!(reply.body.starts_with(b"there is nothing here"));
 }
 
+#[tokio::test]
+async fn a_page_of_our_own_is_there_to_try_a_server_with() {
+    let open: fn(&mut Config) = |_| {};
+    for adjust in [open, passwords] {
+        let server = TestServer::start(adjust);
+        let mut browser = Browser::new(&server);
+        for (path, kind) in [
+            ("/", "text/html; charset=utf-8"),
+            ("/page.js", "text/javascript; charset=utf-8"),
+            ("/wire.js", "text/javascript; charset=utf-8"),
+            ("/page.css", "text/css; charset=utf-8"),
+            ("/page.svg", "image/svg+xml"),
+        ] {
+            let reply = get(&mut browser, path, &[BROWSER]).await;
+            assert_eq!((reply.status, reply.header("content-type")), (200, Some(kind)), "{path}");
+            assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
+            assert_eq!(reply.header("cache-control"), Some("no-cache"));
+            let policy = reply.header("content-security-policy").unwrap();
+            assert!(policy.starts_with("default-src 'none'; script-src 'self';"), "{policy}");
+            assert!(policy.contains("frame-ancestors 'none'") && !policy.contains("unsafe"), "{policy}");
+        }
+        for path in ["/login", "/page", "/page.js/", "/favicon.ico"] {
+            assert_eq!(get(&mut browser, path, &[BROWSER]).await.status, 404, "{path}");
+        }
+    }
+}
+
 fn refusal(front_end: &Path) -> String {
     let data = tempfile::tempdir().unwrap();
     let config = Config {

@@ -1,7 +1,8 @@
-//! What browsers are served beside the calls: a front-end that others have built, from a folder.
+//! What browsers are served beside the calls: a front-end that others have built, from a folder, or a small page of our own.
 //!
 //! It is asked last: every route goes before it, and so does every path that begins as one.
 
+mod built_in;
 mod folder;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ const OF_ROUTES: [&str; 10] =
 /// What browsers are served.
 #[derive(Clone, Debug)]
 pub(super) enum FrontEnd {
+    BuiltIn,
     Off,
     Folder(Arc<Folder>),
 }
@@ -33,6 +35,7 @@ impl FrontEnd {
     /// Looks whether it is there.
     pub(super) fn open(config: &config::FrontEnd) -> Result<Self, FrontEndError> {
         match config {
+            config::FrontEnd::BuiltIn => Ok(Self::BuiltIn),
             config::FrontEnd::Off => Ok(Self::Off),
             config::FrontEnd::Folder(path) => Ok(Self::Folder(Arc::new(Folder::open(path)?))),
         }
@@ -46,6 +49,7 @@ impl FrontEnd {
         };
         let found = match (self, asked) {
             (Self::Off, _) | (_, None) => None,
+            (Self::BuiltIn, Some(asked)) => built_in::answer(&asked),
             (Self::Folder(folder), Some(asked)) => Arc::clone(folder).answer(asked, request).await,
         };
         found.unwrap_or_else(nothing)
