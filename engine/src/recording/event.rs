@@ -1,0 +1,331 @@
+//! Events in recordings.
+
+use alloc::{string::String, vec::Vec};
+
+use bytes::Bytes;
+use switchboard_proto::{encoding, recording as wire};
+
+use super::{StepError, answer};
+use crate::{
+    bus::{Note, Record, Topic},
+    event::{Audience, Event, PeerFault, Protocol, Revocation, Whose},
+    id::{ConnId, GroupId, MessageId, Ticket, UserId},
+    storage::{DirectoryChange, DirectoryChangeKind},
+};
+
+/// Numbers of fields of a `Step`, and of what is frequent in it.
+mod tag {
+    pub(super) const AFTER: u32 = 1;
+    pub(super) const RECEIVED: u32 = 3;
+    pub(super) const FLUSHED: u32 = 8;
+    pub(super) const CONN: u32 = 1;
+    pub(super) const PAYLOAD: u32 = 2;
+    pub(super) const FRAMES: u32 = 2;
+    pub(super) const PAYLOAD_BYTES: u32 = 3;
+    pub(super) const SLOT: u32 = 1;
+    pub(super) const GENERATION: u32 = 2;
+}
+
+/// Encodes what nearly all steps of a busy server are, with their lengths, and without a message in between. Whether it
+/// was such a one.
+pub(super) fn encode_frequent(after_ns: u64, event: &Event, into: &mut Vec<u8>) -> bool {
+    match event {
+        Event::Received { conn, message } => {
+            let body_len = conn_field_len(*conn) + bytes_len(tag::PAYLOAD, message);
+            begin(after_ns, tag::RECEIVED, body_len, into);
+            conn_field(*conn, into);
+            if !message.is_empty() {
+                encoding::bytes::encode(tag::PAYLOAD, message, into);
+            }
+            true
+        }
+        Event::Flushed { conn, frames, payload_bytes } => {
+            let body_len = conn_field_len(*conn)
+                + number_len(tag::FRAMES, (*frames).into())
+                + number_len(tag::PAYLOAD_BYTES, *payload_bytes);
+            begin(after_ns, tag::FLUSHED, body_len, into);
+            conn_field(*conn, into);
+            number(tag::FRAMES, (*frames).into(), into);
+            number(tag::PAYLOAD_BYTES, *payload_bytes, into);
+            true
+        }
+        Event::Connected { .. }
+        | Event::Ping { .. }
+        | Event::Pong { .. }
+        | Event::Misbehaved { .. }
+        | Event::PeerClosed { .. }
+        | Event::Disconnected { .. }
+        | Event::Answered { .. }
+        | Event::Published(_)
+        | Event::Told(_)
+        | Event::DirectoryChanged(_)
+        | Event::Revoked { .. }
+        | Event::Announced { .. }
+        | Event::Shutdown => false,
+    }
+}
+
+/// The length of a step, its time, and the head of its body.
+fn begin(after_ns: u64, tag: u32, body_len: usize, into: &mut Vec<u8>) {
+    let body = encoding::key_len(tag) + varint_len(body_len) + body_len;
+    encoding::encode_varint(to_u64(number_len(self::tag::AFTER, after_ns) + body), into);
+    number(self::tag::AFTER, after_ns, into);
+    encoding::encode_key(tag, encoding::WireType::LengthDelimited, into);
+    encoding::encode_varint(to_u64(body_len), into);
+}
+
+fn conn_len(conn: ConnId) -> usize {
+    number_len(tag::SLOT, conn.slot().into()) + number_len(tag::GENERATION, conn.generation().into())
+}
+
+fn conn_field_len(conn: ConnId) -> usize {
+    let len = conn_len(conn);
+    encoding::key_len(tag::CONN) + varint_len(len) + len
+}
+
+fn conn_field(conn: ConnId, into: &mut Vec<u8>) {
+    encoding::encode_key(tag::CONN, encoding::WireType::LengthDelimited, into);
+    encoding::encode_varint(to_u64(conn_len(conn)), into);
+    number(tag::SLOT, conn.slot().into(), into);
+    number(tag::GENERATION, conn.generation().into(), into);
+}
+
+fn bytes_len(tag: u32, bytes: &Bytes) -> usize {
+    if bytes.is_empty() { 0 } else { encoding::bytes::encoded_len(tag, bytes) }
+}
+
+/// Zero is not written.
+fn number_len(tag: u32, number: u64) -> usize {
+    if number == 0 { 0 } else { encoding::uint64::encoded_len(tag, &number) }
+}
+
+fn number(tag: u32, number: u64, into: &mut Vec<u8>) {
+    if number > 0 {
+        encoding::uint64::encode(tag, &number, into);
+    }
+}
+
+fn varint_len(len: usize) -> usize {
+    encoding::encoded_len_varint(to_u64(len))
+}
+
+fn to_u64(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}
+
+pub(super) fn wired(event: &Event) -> wire::step::Body {
+    use wire::step::Body;
+    let message = |conn: &ConnId, payload: &Bytes| wire::Message {
+        conn: Some(wired_conn(*conn)),
+        payload: payload.clone(),
+    };
+    match event {
+        Event::Connected { conn, user, protocol } => Body::Connected(wire::Connected {
+            conn: Some(wired_conn(*conn)),
+            user: user.as_str().into(),
+            session: *protocol == Protocol::Session,
+        }),
+        Event::Received { conn, message: payload } => Body::Received(message(conn, payload)),
+        Event::Ping { conn, payload } => Body::Ping(message(conn, payload)),
+        Event::Pong { conn, payload } => Body::Pong(message(conn, payload)),
+        Event::Misbehaved { conn, fault } => Body::Misbehaved(wire::Misbehaved {
+            conn: Some(wired_conn(*conn)),
+            fault: wired_fault(*fault).into(),
+        }),
+        Event::PeerClosed { conn } => Body::PeerClosed(wired_conn(*conn)),
+        Event::Flushed { conn, frames, payload_bytes } => Body::Flushed(wire::Flushed {
+            conn: Some(wired_conn(*conn)),
+            frames: *frames,
+            payload_bytes: *payload_bytes,
+        }),
+        Event::Disconnected { conn } => Body::Disconnected(wired_conn(*conn)),
+        Event::Answered { ticket, answer } => {
+            Body::Answered(wire::Answered { ticket: ticket.0, answer: Some(answer::wired(answer)) })
+        }
+        Event::Published(Record { topic, stored, message }) => Body::Published(wire::Record {
+            topic: Some(wired_topic(topic)),
+            message_id: stored.map(|(id, _)| Bytes::copy_from_slice(&id.0)).unwrap_or_default(),
+            place: stored.map(|(_, place)| answer::wired_place(place)),
+            message: message.clone(),
+        }),
+        Event::Told(Note { topic, note }) => {
+            Body::Told(wire::Note { topic: Some(wired_topic(topic)), note: note.clone() })
+        }
+        Event::DirectoryChanged(DirectoryChange { revision, user, kind }) => {
+            use wire::directory_change::Kind;
+            Body::DirectoryChanged(wire::DirectoryChange {
+                revision: *revision,
+                user: user.as_str().into(),
+                kind: Some(match kind {
+                    DirectoryChangeKind::Joined(group) => Kind::Joined(group.as_str().into()),
+                    DirectoryChangeKind::Left(group) => Kind::Left(group.as_str().into()),
+                    DirectoryChangeKind::Avatar(name) => Kind::Avatar(String::from(&**name)),
+                }),
+            })
+        }
+        Event::Revoked { whose, why } => Body::Revoked(wire::Revoked {
+            whose: Some(match whose {
+                Whose::Connection(conn) => wire::revoked::Whose::Conn(wired_conn(*conn)),
+                Whose::User(user) => wire::revoked::Whose::User(user.as_str().into()),
+            }),
+            why: wired_revocation(*why).into(),
+        }),
+        Event::Announced { to, text } => Body::Announced(wire::Announced {
+            user: match to {
+                Audience::User(user) => user.as_str().into(),
+                Audience::Everyone => String::new(),
+            },
+            text: String::from(&**text),
+        }),
+        Event::Shutdown => Body::Shutdown(wire::Empty {}),
+    }
+}
+
+const fn wired_fault(fault: PeerFault) -> wire::PeerFault {
+    match fault {
+        PeerFault::Framing => wire::PeerFault::Framing,
+        PeerFault::TextMessage => wire::PeerFault::TextMessage,
+        PeerFault::InvalidUtf8 => wire::PeerFault::InvalidUtf8,
+        PeerFault::MessageTooLarge => wire::PeerFault::MessageTooLarge,
+        PeerFault::ReceiveBudget => wire::PeerFault::ReceiveBudget,
+    }
+}
+
+const fn wired_revocation(why: Revocation) -> wire::Revocation {
+    match why {
+        Revocation::SignedOut => wire::Revocation::SignedOut,
+        Revocation::Banned => wire::Revocation::Banned,
+        Revocation::Administrator => wire::Revocation::Administrator,
+    }
+}
+
+const fn wired_conn(conn: ConnId) -> wire::Conn {
+    wire::Conn { slot: conn.slot(), generation: conn.generation() }
+}
+
+fn wired_topic(topic: &Topic) -> wire::Topic {
+    use wire::topic::Of;
+    wire::Topic {
+        of: Some(match topic {
+            Topic::Everyone => Of::Everyone(wire::Empty {}),
+            Topic::User(user) => Of::User(user.as_str().into()),
+            Topic::Group(group) => Of::Group(group.as_str().into()),
+            Topic::Presence(user) => Of::Presence(user.as_str().into()),
+        }),
+    }
+}
+
+/// The event of a step that is neither a time-out nor digests.
+pub(super) fn read(body: wire::step::Body) -> Result<Event, StepError> {
+    use wire::step::Body;
+    Ok(match body {
+        Body::Connected(connected) => Event::Connected {
+            conn: conn(connected.conn)?,
+            user: user(&connected.user)?,
+            protocol: if connected.session { Protocol::Session } else { Protocol::Classic },
+        },
+        Body::Received(message) => {
+            Event::Received { conn: conn(message.conn)?, message: message.payload }
+        }
+        Body::Ping(message) => Event::Ping { conn: conn(message.conn)?, payload: message.payload },
+        Body::Pong(message) => Event::Pong { conn: conn(message.conn)?, payload: message.payload },
+        Body::Misbehaved(misbehaved) => {
+            Event::Misbehaved { conn: conn(misbehaved.conn)?, fault: fault(misbehaved.fault())? }
+        }
+        Body::PeerClosed(closed) => Event::PeerClosed { conn: conn(Some(closed))? },
+        Body::Flushed(flushed) => Event::Flushed {
+            conn: conn(flushed.conn)?,
+            frames: flushed.frames,
+            payload_bytes: flushed.payload_bytes,
+        },
+        Body::Disconnected(gone) => Event::Disconnected { conn: conn(Some(gone))? },
+        Body::Answered(answered) => Event::Answered {
+            ticket: Ticket(answered.ticket),
+            answer: answer::read(answered.answer.ok_or(StepError::Unknown)?)?,
+        },
+        Body::Published(record) => Event::Published(Record {
+            topic: topic(record.topic)?,
+            stored: match record.place {
+                Some(place) => Some((message_id(&record.message_id)?, answer::place(place))),
+                None => None,
+            },
+            message: record.message,
+        }),
+        Body::Told(note) => Event::Told(Note { topic: topic(note.topic)?, note: note.note }),
+        Body::DirectoryChanged(change) => {
+            use wire::directory_change::Kind;
+            Event::DirectoryChanged(DirectoryChange {
+                revision: change.revision,
+                user: user(&change.user)?,
+                kind: match change.kind.ok_or(StepError::Unknown)? {
+                    Kind::Joined(id) => DirectoryChangeKind::Joined(group(&id)?),
+                    Kind::Left(id) => DirectoryChangeKind::Left(group(&id)?),
+                    Kind::Avatar(name) => DirectoryChangeKind::Avatar(name.into()),
+                },
+            })
+        }
+        Body::Revoked(revoked) => Event::Revoked {
+            why: revocation(revoked.why())?,
+            whose: match revoked.whose.ok_or(StepError::Unknown)? {
+                wire::revoked::Whose::Conn(of) => Whose::Connection(conn(Some(of))?),
+                wire::revoked::Whose::User(id) => Whose::User(user(&id)?),
+            },
+        },
+        Body::Announced(announced) => Event::Announced {
+            to: if announced.user.is_empty() {
+                Audience::Everyone
+            } else {
+                Audience::User(user(&announced.user)?)
+            },
+            text: announced.text.into(),
+        },
+        Body::Shutdown(wire::Empty {}) => Event::Shutdown,
+        Body::Timeout(wire::Empty {}) | Body::Digests(_) => return Err(StepError::Garbled),
+    })
+}
+
+fn fault(fault: wire::PeerFault) -> Result<PeerFault, StepError> {
+    Ok(match fault {
+        wire::PeerFault::Unspecified => return Err(StepError::Unknown),
+        wire::PeerFault::Framing => PeerFault::Framing,
+        wire::PeerFault::TextMessage => PeerFault::TextMessage,
+        wire::PeerFault::InvalidUtf8 => PeerFault::InvalidUtf8,
+        wire::PeerFault::MessageTooLarge => PeerFault::MessageTooLarge,
+        wire::PeerFault::ReceiveBudget => PeerFault::ReceiveBudget,
+    })
+}
+
+fn revocation(why: wire::Revocation) -> Result<Revocation, StepError> {
+    Ok(match why {
+        wire::Revocation::Unspecified => return Err(StepError::Unknown),
+        wire::Revocation::SignedOut => Revocation::SignedOut,
+        wire::Revocation::Banned => Revocation::Banned,
+        wire::Revocation::Administrator => Revocation::Administrator,
+    })
+}
+
+fn conn(conn: Option<wire::Conn>) -> Result<ConnId, StepError> {
+    conn.map(|conn| ConnId::new(conn.slot, conn.generation)).ok_or(StepError::Missing("which connection"))
+}
+
+fn topic(topic: Option<wire::Topic>) -> Result<Topic, StepError> {
+    use wire::topic::Of;
+    Ok(match topic.and_then(|topic| topic.of).ok_or(StepError::Missing("whom it concerns"))? {
+        Of::Everyone(wire::Empty {}) => Topic::Everyone,
+        Of::User(id) => Topic::User(user(&id)?),
+        Of::Group(id) => Topic::Group(group(&id)?),
+        Of::Presence(id) => Topic::Presence(user(&id)?),
+    })
+}
+
+pub(super) fn user(id: &str) -> Result<UserId, StepError> {
+    UserId::new(id).map_err(|_| StepError::Wrong("the id of a user"))
+}
+
+pub(super) fn group(id: &str) -> Result<GroupId, StepError> {
+    GroupId::new(id).map_err(|_| StepError::Wrong("the id of a group"))
+}
+
+pub(super) fn message_id(bytes: &[u8]) -> Result<MessageId, StepError> {
+    bytes.try_into().map(MessageId).map_err(|_| StepError::Wrong("the id of a message"))
+}
