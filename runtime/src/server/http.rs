@@ -18,7 +18,8 @@ use tokio::sync::watch;
 use tracing::Instrument as _;
 
 use super::{
-    classic::{self, Desk},
+    access::Desk,
+    classic,
     gateway::{Full, Handshakes, Shards, hand_over},
     handshake::{is_key, offered},
     metrics::Metrics,
@@ -123,7 +124,7 @@ async fn socket(
     }
     let admitted = match site.desk.admit_socket(request.headers(), &user).await {
         Ok(admitted) => admitted,
-        Err(refusal) => return refusal,
+        Err(refusal) => return classic::refuse_socket(refusal),
     };
     let seat = if site.is_draining() { Err(Full) } else { site.shards.seat(&admitted) };
     let Ok(seat) = seat else {

@@ -9,6 +9,7 @@
 //! | `people-N` | users, groups and histories, for HTTP calls |
 //! | `passwords-N` | hashes of passwords |
 
+mod access;
 pub mod bus;
 mod classic;
 mod doorbell;
@@ -30,8 +31,8 @@ use tokio::{
 };
 
 use self::{
+    access::Desk,
     bus::Bus,
-    classic::Desk,
     gateway::{Handshakes, Shards},
     http::Site,
     metrics::{Metrics, Requests},

@@ -19,9 +19,8 @@ use tower::ServiceExt as _;
 use tower_http::services::ServeFile;
 
 use super::{
-    Desk,
+    super::access::{Actor, Caller, Desk},
     answer::{Answer, Fault, done},
-    auth::{Actor, Caller},
     users::text,
 };
 use crate::media::{MediaError, MediaFolder, PartFile};
