@@ -6,6 +6,7 @@ mod group;
 mod history;
 mod page;
 mod session;
+mod standing;
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,7 +23,8 @@ pub use friends::Friend;
 pub use group::{Group, Member, NewGroup};
 pub use history::{Conversation, ConversationInfo, StoredMessage};
 pub use page::{PageOf, PastMessage};
-pub use session::{NewSession, SessionUser, TokenHash};
+pub use session::{NewSession, SessionInfo, SessionUser, TokenHash};
+pub use standing::{Account, AccountRole, Ban, Ended, EndedLogins, Standing};
 
 /// The directory of users and groups, and what their conversations hold; see [`Store::directory`] and
 /// [`Directory::open`].
@@ -72,6 +74,9 @@ pub enum DirectoryError {
     /// The group's rules refuse it.
     #[error("{0}")]
     Denied(Denial),
+    /// The user is banned.
+    #[error("{0}")]
+    Banned(Ban),
     /// Whom to befriend is oneself.
     #[error("nobody needs oneself as a friend")]
     OwnFriend,

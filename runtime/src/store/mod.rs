@@ -60,9 +60,9 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 pub use directory::{
-    AccountChange, Conversation, ConversationInfo, Credentials, Directory, DirectoryError, Friend, Group,
-    Member, NewAccount, NewGroup, NewSession, NewUser, PageOf, PastMessage, SessionUser, StoredMessage,
-    TokenHash, User,
+    Account, AccountChange, AccountRole, Ban, Conversation, ConversationInfo, Credentials, Directory,
+    DirectoryError, Ended, EndedLogins, Friend, Group, Member, NewAccount, NewGroup, NewSession, NewUser,
+    PageOf, PastMessage, SessionInfo, SessionUser, Standing, StoredMessage, TokenHash, User,
 };
 pub use epochs::renew_epochs;
 pub use handle::{Completions, StoreEvent, StoreHandle};

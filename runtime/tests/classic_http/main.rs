@@ -11,6 +11,7 @@
 
 mod bad_input;
 mod contract;
+mod ends;
 mod files;
 #[path = "../server/harness.rs"]
 #[allow(dead_code, reason = "the server's tests have more use for it")]
