@@ -19,7 +19,8 @@ use tracing::Instrument as _;
 
 use super::{
     access::Desk,
-    classic,
+    api, classic,
+    front_end::FrontEnd,
     gateway::{Full, Handshakes, Shards, hand_over},
     handshake::{is_key, offered},
     metrics::Metrics,
@@ -37,6 +38,7 @@ pub(super) struct Site {
     pub(super) store: Arc<StoreHealth>,
     pub(super) media: Arc<StoreHealth>,
     pub(super) desk: Desk,
+    pub(super) front_end: FrontEnd,
     pub(super) metrics: Arc<Metrics>,
     /// Whether figures are shown on the address of the sockets.
     pub(super) shows_metrics: bool,
@@ -70,9 +72,8 @@ pub(super) fn routes(site: Site) -> Router {
         .route("/readyz", get(operators::ready))
         .route("/metrics", get(operators::local_metrics))
         .merge(classic::routes(site.desk.clone()))
-        .fallback(async || {
-            (StatusCode::NOT_FOUND, "there is nothing here: see /healthz, or /socket.io?user=ID\n")
-        })
+        .merge(api::routes(site.desk.clone()))
+        .fallback(async |State(site): State<Site>, request: Request| site.front_end.answer(request).await)
         .layer(middleware::map_response_with_state(site.clone(), spare_places))
         .layer(middleware::from_fn_with_state(Arc::clone(&site.log), request_log::log))
         .with_state(site)

@@ -11,10 +11,12 @@
 //! | `passwords-N` | hashes of passwords |
 
 mod access;
+pub(crate) mod api;
 mod authority;
 pub mod bus;
 mod classic;
 mod doorbell;
+mod front_end;
 mod gateway;
 mod handshake;
 mod http;
@@ -27,6 +29,7 @@ mod write_timeout;
 
 use std::{convert::Infallible, future::pending, io, net::SocketAddr, sync::Arc, time::Duration};
 
+pub use front_end::FrontEndError;
 use switchboard_engine as engine;
 use tokio::{
     net::TcpListener,
@@ -37,6 +40,7 @@ pub use self::authority::{Authority, AuthorityError, NOTICE_BYTES};
 use self::{
     access::Desk,
     bus::Bus,
+    front_end::FrontEnd,
     gateway::{Handshakes, Shards},
     http::Site,
     login_watch::{LoginWatch, LoginWatchError},
@@ -67,6 +71,9 @@ pub enum ServerError {
         /// What the system says.
         source: io::Error,
     },
+    /// There is no front-end where one is said to be.
+    #[error("cannot serve a front-end (static)")]
+    FrontEnd(#[from] FrontEndError),
     /// The system refused something that a server needs.
     #[error("cannot {doing}")]
     System {
@@ -138,6 +145,7 @@ impl Server {
     /// # Errors
     /// If the store cannot be opened, the address not be listened on, or a thread not be started.
     pub fn start(config: &Config) -> Result<Self, ServerError> {
+        let front_end = FrontEnd::open(&config.front_end)?;
         let folder = DataFolder::lock(&config.data)?;
         let listener = listen(config.listen)?;
         let operators = config.metrics_listen.map(listen).transpose()?;
@@ -186,6 +194,7 @@ impl Server {
             shards: Arc::clone(&doors),
             store: store.health(),
             media: media.health(),
+            front_end,
             desk: Desk::new(config, Arc::clone(&accounts), media.folder(), authority.clone()),
             shows_metrics: operators.is_none() && is_loopback(config.listen),
             log: Arc::new(RequestLog::new(Arc::clone(&requests))),
@@ -359,6 +368,11 @@ fn listen(address: SocketAddr) -> Result<TcpListener, ServerError> {
     gateway::listen(address)
         .and_then(TcpListener::from_std)
         .map_err(|source| ServerError::Listen { address, source })
+}
+
+/// Whether there is a front-end where one is said to be.
+pub(crate) fn check_front_end(config: &Config) -> Result<(), FrontEndError> {
+    FrontEnd::open(&config.front_end).map(drop)
 }
 
 /// Whether an address can be listened on.

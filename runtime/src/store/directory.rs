@@ -6,6 +6,7 @@ mod group;
 mod history;
 mod page;
 mod session;
+mod signed_in;
 mod standing;
 
 use std::fmt;
@@ -23,7 +24,8 @@ pub use friends::Friend;
 pub use group::{Group, Member, NewGroup};
 pub use history::{Conversation, ConversationInfo, StoredMessage};
 pub use page::{PageOf, PastMessage};
-pub use session::{NewSession, SessionInfo, SessionUser, TokenHash};
+pub use session::{NewSession, SessionUser, TokenHash};
+pub use signed_in::{SessionId, SignedIn, session_id};
 pub use standing::{Account, AccountRole, Ban, Ended, EndedLogins, Standing};
 
 /// The directory of users and groups, and what their conversations hold; see [`Store::directory`] and

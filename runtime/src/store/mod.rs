@@ -62,7 +62,8 @@ use rusqlite::Connection;
 pub use directory::{
     Account, AccountChange, AccountRole, Ban, Conversation, ConversationInfo, Credentials, Directory,
     DirectoryError, Ended, EndedLogins, Friend, Group, Member, NewAccount, NewGroup, NewSession, NewUser,
-    PageOf, PastMessage, SessionInfo, SessionUser, Standing, StoredMessage, TokenHash, User,
+    PageOf, PastMessage, SessionId, SessionUser, SignedIn, Standing, StoredMessage, TokenHash, User,
+    session_id,
 };
 pub use epochs::renew_epochs;
 pub use handle::{Completions, StoreEvent, StoreHandle};

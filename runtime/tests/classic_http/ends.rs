@@ -72,8 +72,8 @@ async fn what_another_process_ends_is_noticed() {
     let alice = Browser::registered(&server, "alice").await;
     let mut socket = alice.socket().await;
     let mut directory = server.directory();
-    let session = directory.sessions(&user(&alice.uuid)).unwrap().remove(0);
-    assert!(directory.end_session_of(&user(&alice.uuid), &session.token_hash).unwrap());
+    let session = directory.signed_in(&user(&alice.uuid), None, 10).unwrap().remove(0);
+    assert!(directory.end_session_of(&user(&alice.uuid), session.id).unwrap());
     assert_closed(&socket.closed().await, ENDED);
     assert_eq!(alice.socket_status(&alice.uuid, &[]).await, 401);
 }

@@ -13,6 +13,7 @@ mod bad_input;
 mod contract;
 mod ends;
 mod files;
+mod front_end;
 #[path = "../server/harness.rs"]
 #[allow(dead_code, reason = "the server's tests have more use for it")]
 mod harness;

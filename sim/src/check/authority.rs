@@ -69,7 +69,8 @@ impl Check {
     pub(super) fn tells_classic_notice(&mut self, shard: usize, to: &[ConnId], view: &View<'_>) {
         let of = self.cause.authority.notice.as_ref().map(|notice| notice.user);
         let expected = of.flatten().map_or_else(String::new, |user| format!("u{user}"));
-        let plain = (view.username, view.to, view.content_type, view.message_type) == ("System", &expected, 1, 1);
+        let plain =
+            (view.username, view.to, view.content_type, view.message_type) == ("System", &expected, 1, 1);
         if !plain || !view.kind.is_empty() || !view.file.is_empty() {
             self.fail("protocol", |_| format!("something else is said as the server: {view:?}"));
         }
@@ -88,9 +89,13 @@ impl Check {
             let (is_for, again) = (notice.user.is_none_or(|of| of == user), notice.told.contains(&conn));
             notice.told.push(conn);
             if !is_for {
-                self.fail("no-leak", |check| format!("{} is told what the server says to another", check.name(conn)));
+                self.fail("no-leak", |check| {
+                    format!("{} is told what the server says to another", check.name(conn))
+                });
             } else if again {
-                self.fail("exactly-once", |check| format!("{} is told twice by the server", check.name(conn)));
+                self.fail("exactly-once", |check| {
+                    format!("{} is told twice by the server", check.name(conn))
+                });
             }
         }
     }
@@ -107,10 +112,14 @@ impl Check {
         }
         let counted = (stats.revoked - before.revoked, stats.announced - before.announced);
         if counted != (deed.revoked.len() as u64, u64::from(deed.notice.is_some())) {
-            self.fail("accounting", |_| format!("{counted:?} are counted of what those do who run the server"));
+            self.fail("accounting", |_| {
+                format!("{counted:?} are counted of what those do who run the server")
+            });
         }
         if deed.is_late && stats.stale_events != before.stale_events + 1 {
-            self.fail("accounting", |_| "a connection is closed that was closing, and nobody counts".to_owned());
+            self.fail("accounting", |_| {
+                "a connection is closed that was closing, and nobody counts".to_owned()
+            });
         }
         let Some(notice) = deed.notice else { return };
         let needed = notice.text.len() as u64 + NOTICE_BYTES + FRAME_COST_BYTES;
@@ -120,7 +129,9 @@ impl Check {
             let is_for = notice.user.is_none_or(|user| user == seat.user) && seat.phase == Phase::Online;
             let may_miss = seat.session.is_some() && seat.cost_bytes + needed > self.settings.outbox_bytes;
             if is_for && !may_miss && !notice.told.contains(&conn) {
-                self.fail("delivery", |check| format!("{} is not told what the server says", check.name(conn)));
+                self.fail("delivery", |check| {
+                    format!("{} is not told what the server says", check.name(conn))
+                });
             }
         }
     }

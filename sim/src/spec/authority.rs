@@ -91,7 +91,9 @@ impl Spec {
         if of.is_some_and(|of| of != user) {
             self.fail("no-leak", |spec| format!("{} hears what the server says to u{of:?}", spec.name(conn)));
         } else if of != to {
-            self.fail("protocol", |spec| format!("{} hears what is for {of:?} as for {to:?}", spec.name(conn)));
+            self.fail("protocol", |spec| {
+                format!("{} hears what is for {of:?} as for {to:?}", spec.name(conn))
+            });
         } else if !self.authority.heard.insert((conn, place)) {
             self.fail("exactly-once", |spec| format!("{} hears the server say it twice", spec.name(conn)));
         }
@@ -111,9 +113,7 @@ impl Spec {
             let has_room =
                 line.talk.as_ref().is_none_or(|talk| talk.peak_bytes + needed <= self.limits.lag_bytes);
             if has_room {
-                self.unheard(at_us, |spec| {
-                    format!("{} has not heard what the server says", spec.name(conn))
-                });
+                self.unheard(at_us, |spec| format!("{} has not heard what the server says", spec.name(conn)));
             }
         }
     }

@@ -13,9 +13,14 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Heard {
     Message(MessageKey),
-    Welcome { user: u16 },
+    Welcome {
+        user: u16,
+    },
     /// What the servers have said, by its place, and whether it names this user or nobody as its recipient.
-    Notice { place: u32, to: Option<u16> },
+    Notice {
+        place: u32,
+        to: Option<u16>,
+    },
     Answer,
 }
 

@@ -66,7 +66,7 @@ impl<T: Sut> World<'_, T> {
     }
 
     /// The servers say something.
-    pub(super) fn announce(&mut self, to: To, step: u32, bytes: u32) {
+    pub(super) fn say_as_server(&mut self, to: To, step: u32, bytes: u32) {
         let (audience, user) = match to {
             To::User(user) => (Audience::User(self.users[user.index()].clone()), Some(user.0)),
             To::Group(_) | To::Nobody => (Audience::Everyone, None),

@@ -158,7 +158,7 @@ impl<T: Sut> World<'_, T> {
             What::Odd { client, kind } => self.odd(client, kind),
             What::Revoke { client, why } => self.revoke(client, why),
             What::Expel { user, why } => self.expel(user, why),
-            What::Announce { to, bytes } => self.announce(to, step.id, bytes),
+            What::Announce { to, bytes } => self.say_as_server(to, step.id, bytes),
         }
     }
 

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use switchboard_engine::UserId;
 
-use super::{AccountRole, Directory, Result, Standing, existing_user, find_user, now_ms, standing, user_id};
+use super::{AccountRole, Directory, Result, Standing, existing_user, now_ms, standing, user_id};
 
 /// How often it is noted that a session is used.
 const USE_INTERVAL_MS: i64 = 3_600_000;
@@ -35,21 +35,6 @@ pub struct SessionUser {
     pub role: AccountRole,
     /// When the session ends by itself, in milliseconds since 1970.
     pub expires_at_ms: i64,
-}
-
-/// A session, for its user to look at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SessionInfo {
-    /// Names it. Nobody can be its user with that.
-    pub token_hash: TokenHash,
-    /// When it began, in milliseconds since 1970.
-    pub created_at_ms: i64,
-    /// When it was last used, as far as that was noted.
-    pub used_at_ms: i64,
-    /// When it ends by itself.
-    pub expires_at_ms: i64,
-    /// What the browser or program called itself.
-    pub user_agent: String,
 }
 
 impl Directory {
@@ -114,41 +99,6 @@ impl Directory {
         let user = existing_user(&self.connection, user)?;
         let select = format!("SELECT count(*) FROM sessions WHERE {OPEN}");
         Ok(self.connection.query_row(&select, [user, now_ms()], |row| row.get(0))?)
-    }
-
-    /// A user's sessions that have not ended, the newest first.
-    ///
-    /// # Errors
-    /// If there is no such user, or the database fails.
-    pub fn sessions(&self, user: &UserId) -> Result<Vec<SessionInfo>> {
-        let user = existing_user(&self.connection, user)?;
-        let select = format!(
-            "SELECT token_hash, created_at_ms, used_at_ms, expires_at_ms, user_agent FROM sessions WHERE {OPEN}
-             ORDER BY created_at_ms DESC, token_hash"
-        );
-        let read = |row: &Row<'_>| {
-            Ok(SessionInfo {
-                token_hash: row.get(0)?,
-                created_at_ms: row.get(1)?,
-                used_at_ms: row.get(2)?,
-                expires_at_ms: row.get(3)?,
-                user_agent: row.get(4)?,
-            })
-        };
-        let mut statement = self.connection.prepare_cached(&select)?;
-        Ok(statement.query_map([user, now_ms()], read)?.collect::<rusqlite::Result<_>>()?)
-    }
-
-    /// Ends a session if it is this user's; returns whether there was one.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub fn end_session_of(&mut self, user: &UserId, session: &TokenHash) -> Result<bool> {
-        self.change(|transaction, _| {
-            let Some(user) = find_user(transaction, user)? else { return Ok(false) };
-            let delete = "DELETE FROM sessions WHERE token_hash = ?1 AND user_id = ?2";
-            Ok(transaction.execute(delete, params![session, user])? > 0)
-        })
     }
 }
 
