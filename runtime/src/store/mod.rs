@@ -61,9 +61,9 @@ use rusqlite::Connection;
 
 pub use directory::{
     Account, AccountChange, AccountRole, Ban, Conversation, ConversationInfo, Credentials, Directory,
-    DirectoryError, Ended, EndedLogins, Friend, Group, Member, NewAccount, NewGroup, NewSession, NewUser,
-    PageOf, PastMessage, SessionId, SessionUser, SignedIn, Standing, StoredMessage, TokenHash, User,
-    session_id,
+    DirectoryError, Ended, EndedLogins, Excerpt, Friend, Group, Member, NewAccount, NewGroup, NewSession,
+    NewUser, Overview, PageOf, PastMessage, SeenGroup, SessionId, SessionUser, SignedIn, Standing,
+    StoredMessage, TokenHash, User, session_id,
 };
 pub use epochs::renew_epochs;
 pub use handle::{Completions, StoreEvent, StoreHandle};
