@@ -11,6 +11,7 @@
 
 mod bad_input;
 mod contract;
+mod ends;
 mod files;
 mod front_end;
 #[path = "../server/harness.rs"]
