@@ -64,6 +64,7 @@ mod groups;
 mod hash;
 mod id;
 mod probe;
+pub mod recording;
 mod server;
 mod session;
 mod stats;

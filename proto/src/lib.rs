@@ -29,4 +29,4 @@ pub mod recording {
 mod glance;
 
 pub use glance::Glance;
-pub use prost::{DecodeError, Message};
+pub use prost::{DecodeError, Message, decode_length_delimiter, encoding};

@@ -11,7 +11,6 @@ use super::{
 };
 use crate::{
     denial::Denial,
-
     id::GroupId,
     storage::{
         Answer, FileKind, Head, Marks, Messages, Place, Received, Recipient, Role, StoredMarks,
@@ -22,11 +21,13 @@ use crate::{
 pub(super) fn wired(answer: &Answer) -> wire::answered::Answer {
     use wire::answered::Answer as Wired;
     match answer {
-        Answer::UserLoaded(UserProfile { avatar, groups, revision }) => Wired::UserLoaded(wire::UserProfile {
-            avatar: text(avatar),
-            groups: groups.iter().map(GroupId::as_str).map(String::from).collect(),
-            revision: *revision,
-        }),
+        Answer::UserLoaded(UserProfile { avatar, groups, revision }) => {
+            Wired::UserLoaded(wire::UserProfile {
+                avatar: text(avatar),
+                groups: groups.iter().map(GroupId::as_str).map(String::from).collect(),
+                revision: *revision,
+            })
+        }
         Answer::MessageStored(place) => Wired::MessageStored(wired_place(*place)),
         Answer::StoredEarlier(place) => Wired::StoredEarlier(wired_place(*place)),
         Answer::FileStored { name, kind } => Wired::FileStored(wire::File {
@@ -48,10 +49,9 @@ pub(super) fn wired(answer: &Answer) -> wire::answered::Answer {
             messages: messages.messages.iter().map(wired_message).collect(),
             group_name: text(&messages.group_name),
         }),
-        Answer::MarksStored(StoredMarks { marks, has_moved }) => Wired::MarksStored(wire::StoredMarks {
-            marks: Some(wired_marks(*marks)),
-            has_moved: *has_moved,
-        }),
+        Answer::MarksStored(StoredMarks { marks, has_moved }) => {
+            Wired::MarksStored(wire::StoredMarks { marks: Some(wired_marks(*marks)), has_moved: *has_moved })
+        }
         Answer::Seen { at_ms } => Wired::Seen(wire::Seen { at_ms: *at_ms }),
         Answer::ReceivedStored => Wired::ReceivedStored(wire::Empty {}),
         Answer::UnreceivedLoaded { unreceived, next } => Wired::UnreceivedLoaded(wire::Unreceived {
@@ -198,10 +198,9 @@ pub(super) fn read(answer: wire::answered::Answer) -> Result<Answer, StepError> 
             messages: loaded.messages.into_iter().map(message).collect::<Result<_, _>>()?,
             group_name: loaded.group_name.into(),
         }),
-        Wired::MarksStored(stored) => Answer::MarksStored(StoredMarks {
-            marks: marks(stored.marks),
-            has_moved: stored.has_moved,
-        }),
+        Wired::MarksStored(stored) => {
+            Answer::MarksStored(StoredMarks { marks: marks(stored.marks), has_moved: stored.has_moved })
+        }
         Wired::Seen(seen) => Answer::Seen { at_ms: seen.at_ms },
         Wired::ReceivedStored(wire::Empty {}) => Answer::ReceivedStored,
         Wired::UnreceivedLoaded(loaded) => Answer::UnreceivedLoaded {

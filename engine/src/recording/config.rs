@@ -13,13 +13,38 @@ use crate::{
 macro_rules! limits {
     ($apply:ident) => {
         $apply!(
-            connections, connections_per_user, groups_per_user, message_bytes, messages_per_second,
-            message_burst, bytes_per_second, byte_burst, user_messages_per_second, user_message_burst,
-            user_bytes_per_second, user_byte_burst, admissions_per_second, admission_burst, outbox_bytes,
-            streams_per_connection, pending_per_connection, pending, pending_bytes, resend_messages,
-            resend_conversations, resend_held_bytes, receipts_per_connection, lag_bytes,
-            fetches_per_connection, marks_per_connection, page_messages, page_bytes, cursors_per_hello,
-            heads_per_frame, watches, calls
+            connections,
+            connections_per_user,
+            groups_per_user,
+            message_bytes,
+            messages_per_second,
+            message_burst,
+            bytes_per_second,
+            byte_burst,
+            user_messages_per_second,
+            user_message_burst,
+            user_bytes_per_second,
+            user_byte_burst,
+            admissions_per_second,
+            admission_burst,
+            outbox_bytes,
+            streams_per_connection,
+            pending_per_connection,
+            pending,
+            pending_bytes,
+            resend_messages,
+            resend_conversations,
+            resend_held_bytes,
+            receipts_per_connection,
+            lag_bytes,
+            fetches_per_connection,
+            marks_per_connection,
+            page_messages,
+            page_bytes,
+            cursors_per_hello,
+            heads_per_frame,
+            watches,
+            calls
         )
     };
 }
@@ -114,8 +139,9 @@ pub(super) fn read(config: &wire::ServerConfig) -> ServerConfig {
         receipt_interval: time(config.receipt_interval_ns, default.receipt_interval),
         peers: config.peers,
         one_home: config.one_home,
-        limits: config.limits.as_ref().map_or_else(Limits::default, |limits| {
-            read_limits(limits, &default.limits)
-        }),
+        limits: config
+            .limits
+            .as_ref()
+            .map_or_else(Limits::default, |limits| read_limits(limits, &default.limits)),
     }
 }

@@ -5,7 +5,7 @@ use alloc::{string::String, vec::Vec};
 use bytes::Bytes;
 use switchboard_proto::{encoding, recording as wire};
 
-use super::{StepError, answer};
+use super::{Digests, Step, StepError, answer};
 use crate::{
     bus::{Note, Record, Topic},
     event::{Audience, Event, PeerFault, Protocol, Revocation, Whose},
@@ -215,18 +215,19 @@ fn wired_topic(topic: &Topic) -> wire::Topic {
     }
 }
 
-/// The event of a step that is neither a time-out nor digests.
-pub(super) fn read(body: wire::step::Body) -> Result<Event, StepError> {
+pub(super) fn read(body: wire::step::Body) -> Result<Step, StepError> {
     use wire::step::Body;
-    Ok(match body {
+    Ok(Step::Event(match body {
+        Body::Timeout(wire::Empty {}) => return Ok(Step::Timeout),
+        Body::Digests(wire::Digests { actions, state }) => {
+            return Ok(Step::Digests(Digests { actions, state }));
+        }
         Body::Connected(connected) => Event::Connected {
             conn: conn(connected.conn)?,
             user: user(&connected.user)?,
             protocol: if connected.session { Protocol::Session } else { Protocol::Classic },
         },
-        Body::Received(message) => {
-            Event::Received { conn: conn(message.conn)?, message: message.payload }
-        }
+        Body::Received(message) => Event::Received { conn: conn(message.conn)?, message: message.payload },
         Body::Ping(message) => Event::Ping { conn: conn(message.conn)?, payload: message.payload },
         Body::Pong(message) => Event::Pong { conn: conn(message.conn)?, payload: message.payload },
         Body::Misbehaved(misbehaved) => {
@@ -280,8 +281,7 @@ pub(super) fn read(body: wire::step::Body) -> Result<Event, StepError> {
             text: announced.text.into(),
         },
         Body::Shutdown(wire::Empty {}) => Event::Shutdown,
-        Body::Timeout(wire::Empty {}) | Body::Digests(_) => return Err(StepError::Garbled),
-    })
+    }))
 }
 
 fn fault(fault: wire::PeerFault) -> Result<PeerFault, StepError> {

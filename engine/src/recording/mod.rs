@@ -116,7 +116,9 @@ impl fmt::Display for StepError {
         match self {
             Self::Garbled => f.write_str("these bytes are no step of a recording"),
             Self::Cut => f.write_str("the last step is not whole"),
-            Self::Unknown => f.write_str("the step is of a kind that this version does not know: it was written by a newer one"),
+            Self::Unknown => f.write_str(
+                "the step is of a kind that this version does not know: it was written by a newer one",
+            ),
             Self::Missing(what) => write!(f, "the step does not say {what}"),
             Self::Wrong(what) => write!(f, "the step has {what} that cannot be"),
         }
@@ -224,13 +226,7 @@ impl Decoder {
         }
         let step = wire::Step::decode(ahead.split_to(len)).map_err(|_| StepError::Garbled)?;
         let at = self.now + Duration::from_nanos(step.after_ns);
-        let step = match step.body.ok_or(StepError::Unknown)? {
-            wire::step::Body::Timeout(wire::Empty {}) => Step::Timeout,
-            wire::step::Body::Digests(wire::Digests { actions, state }) => {
-                Step::Digests(Digests { actions, state })
-            }
-            body => Step::Event(event::read(body)?),
-        };
+        let step = event::read(step.body.ok_or(StepError::Unknown)?)?;
         (self.now, self.rest) = (at, ahead);
         Ok(Some((at, step)))
     }
