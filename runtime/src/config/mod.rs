@@ -10,6 +10,7 @@ mod engine;
 mod error;
 mod key;
 mod load;
+mod media;
 mod sections;
 mod show;
 mod value;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 pub use error::{ConfigError, ConfigErrors};
 pub(crate) use load::is_loopback;
 pub use load::{CONFIG_VARIABLE, Layers, Loaded, Origin, TOKEN_VARIABLE, load};
+pub use media::{BucketStyle, FileStore, Media};
 pub use sections::{Accounts, Bus, Handshake, Http, Limits, Store, Timeouts};
 
 /// How a Switchboard server runs. Each field says which values [`load`] takes; numbers in names that end in
@@ -80,6 +82,8 @@ pub struct Config {
     pub accounts: Accounts,
     /// Requests that are no WebSockets.
     pub http: Http,
+    /// Files that users have sent.
+    pub media: Media,
 }
 
 /// How a user proves who they are.

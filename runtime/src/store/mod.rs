@@ -74,7 +74,7 @@ pub use switchboard_engine::Role;
 
 pub use reads::HEADS_AT_A_TIME;
 
-pub(crate) use handle::Shared;
+pub(crate) use handle::{Job, Shared};
 pub(crate) use queue::Load;
 use reader::Reader;
 use reads::Reads;

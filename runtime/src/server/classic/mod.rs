@@ -28,14 +28,14 @@ use tokio::sync::Semaphore;
 use crate::{
     accounts::Accounts,
     config::{AuthMode, Config, Http, Proxy},
-    media::MediaFolder,
+    media::Files,
 };
 
 /// What the calls work with; cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Desk {
     accounts: Arc<Accounts>,
-    media: MediaFolder,
+    media: Files,
     rules: Arc<Rules>,
     /// Places for uploads.
     uploads: Arc<Semaphore>,
@@ -56,7 +56,7 @@ struct Rules {
 pub(super) struct Peer(pub(super) SocketAddr);
 
 impl Desk {
-    pub(super) fn new(config: &Config, accounts: Arc<Accounts>, media: MediaFolder) -> Self {
+    pub(super) fn new(config: &Config, accounts: Arc<Accounts>, media: Files) -> Self {
         let origins = config.allowed_origins.split_whitespace();
         let rules = Rules {
             auth: config.auth,
