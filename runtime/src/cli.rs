@@ -75,6 +75,10 @@ pub struct ServeArgs {
     /// is not a loopback address, one must be asked for by name [default: open]
     #[arg(long, value_name = "MODE")]
     pub auth: Option<String>,
+    /// Folder of a built front-end to serve to browsers, with an index.html in it; `off` serves none, `built-in` a small page
+    /// to try the server with [default: built-in]
+    #[arg(long = "static", value_name = "FOLDER")]
+    pub front_end: Option<String>,
     /// When a connected user connects again: `all` keeps all connections, `newest-wins` the newest
     /// [default: all]
     #[arg(long, value_name = "POLICY")]
@@ -95,12 +99,13 @@ impl ServeArgs {
 
     /// These flags and this environment, as layers.
     pub fn layers(&self, environment: Vec<(OsString, OsString)>) -> Layers {
-        let Self { config, listen, data, shards, auth, devices, log } = self;
+        let Self { config, listen, data, shards, auth, front_end, devices, log } = self;
         let flags = [
             ("listen", listen),
             ("data", data),
             ("shards", shards),
             ("auth", auth),
+            ("static", front_end),
             ("devices", devices),
             ("log", log),
         ];

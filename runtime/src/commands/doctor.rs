@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     cli::{self, ServeArgs},
-    config::{Config, Loaded},
+    config::{Config, FrontEnd, Loaded},
     media, server,
     store::{DATABASE_FILE, DataFolder, Inspector, OpenError},
 };
@@ -83,6 +83,7 @@ pub fn doctor(args: &ServeArgs) -> (String, usize) {
             let addresses = [Some(loaded.config.listen), loaded.config.metrics_listen];
             addresses.into_iter().flatten().for_each(|address| port(&mut report, address, in_use));
             open_files(&mut report, &loaded.config);
+            front_end(&mut report, &loaded.config);
         }
         // Without a configuration nobody knows which folder and which address to look at.
         Err(errors) => {
@@ -274,6 +275,17 @@ fn open_files(report: &mut Report, config: &Config) {
             }
         }
         Err(error) => report.add(Level::Note, what, format!("cannot tell how many there may be: {error}")),
+    }
+}
+
+fn front_end(report: &mut Report, config: &Config) {
+    let what = "front-end";
+    match (server::check_front_end(config), &config.front_end) {
+        (Err(error), _) => report.add(Level::Wrong, what, reason(&error)),
+        (Ok(()), FrontEnd::Folder(folder)) => {
+            report.add(Level::Good, what, format!("{} has an index.html", folder.display()));
+        }
+        (Ok(()), FrontEnd::BuiltIn | FrontEnd::Off) => {}
     }
 }
 

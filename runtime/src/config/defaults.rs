@@ -7,8 +7,8 @@ use std::time::Duration;
 use switchboard_engine as engine;
 
 use super::{
-    Accounts, AuthMode, Bus, Config, Handshake, Http, Limits, LogFormat, Media, Presence, Proxy, Store,
-    Timeouts,
+    Accounts, AuthMode, Bus, Config, FrontEnd, Handshake, Http, Limits, LogFormat, Media, Presence, Proxy,
+    Store, Timeouts,
 };
 
 impl Default for Accounts {
@@ -60,6 +60,7 @@ impl Default for Config {
             auth: AuthMode::Open,
             allowed_origins: String::new(),
             proxy: Proxy::None,
+            front_end: FrontEnd::BuiltIn,
             devices: engine::ServerConfig::default().devices.into(),
             presence: Presence::On,
             log: "info".to_owned(),

@@ -47,6 +47,7 @@ pub(super) const KEYS: &[Key] = &[
     key("auth", Rule::Text("\"open\" or \"password\"")),
     key("allowed_origins", Rule::Text("origins like \"https://chat.example\", separated by blanks")),
     key("proxy", Rule::Text("\"none\" or \"trusted\"")),
+    key("static", Rule::Text("\"built-in\", \"off\", or the path of a folder, like \"dist\"")),
     key("devices", Rule::Text("\"all\" or \"newest-wins\"")),
     key("presence", Rule::Text("\"on\" or \"off\"")),
     key("log", Rule::Text("a log filter, like \"info\" or \"info,switchboard=debug\"")),

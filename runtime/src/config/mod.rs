@@ -8,6 +8,7 @@
 mod defaults;
 mod engine;
 mod error;
+mod front_end;
 mod key;
 mod load;
 mod media;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use error::{ConfigError, ConfigErrors};
+pub use front_end::FrontEnd;
 pub(crate) use load::is_loopback;
 pub use load::{CONFIG_VARIABLE, Layers, Loaded, Origin, TOKEN_VARIABLE, load};
 pub use media::{BucketStyle, FileStore, Media};
@@ -51,6 +53,9 @@ pub struct Config {
     pub allowed_origins: String,
     /// Whether what a proxy says of where requests come from is believed. Default `none`.
     pub proxy: Proxy,
+    /// What browsers are served beside the calls: key `static`. Default `built-in`.
+    #[serde(rename = "static")]
+    pub front_end: FrontEnd,
     /// What happens when a connected user connects again. Default: the engine's.
     pub devices: Devices,
     /// Whether it is known who is here, and kept when users were last. Default `on`.

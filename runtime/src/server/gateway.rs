@@ -34,7 +34,7 @@ use tokio::{
 };
 
 use super::{
-    classic::{Admitted, Peer},
+    access::{Admitted, Peer},
     handshake::{self, Usual},
     http::Site,
     shard::{Mailbox, NewConnection, Place, Question, ShardDoor},

@@ -18,7 +18,9 @@ use tokio::sync::watch;
 use tracing::Instrument as _;
 
 use super::{
-    classic::{self, Desk},
+    access::Desk,
+    classic,
+    front_end::FrontEnd,
     gateway::{Full, Handshakes, Shards, hand_over},
     handshake::{is_key, offered},
     metrics::Metrics,
@@ -36,6 +38,7 @@ pub(super) struct Site {
     pub(super) store: Arc<StoreHealth>,
     pub(super) media: Arc<StoreHealth>,
     pub(super) desk: Desk,
+    pub(super) front_end: FrontEnd,
     pub(super) metrics: Arc<Metrics>,
     /// Whether figures are shown on the address of the sockets.
     pub(super) shows_metrics: bool,
@@ -69,9 +72,7 @@ pub(super) fn routes(site: Site) -> Router {
         .route("/readyz", get(operators::ready))
         .route("/metrics", get(operators::local_metrics))
         .merge(classic::routes(site.desk.clone()))
-        .fallback(async || {
-            (StatusCode::NOT_FOUND, "there is nothing here: see /healthz, or /socket.io?user=ID\n")
-        })
+        .fallback(async |State(site): State<Site>, request: Request| site.front_end.answer(request).await)
         .layer(middleware::map_response_with_state(site.clone(), spare_places))
         .layer(middleware::from_fn_with_state(Arc::clone(&site.log), request_log::log))
         .with_state(site)
@@ -123,7 +124,7 @@ async fn socket(
     }
     let admitted = match site.desk.admit_socket(request.headers(), &user).await {
         Ok(admitted) => admitted,
-        Err(refusal) => return refusal,
+        Err(refusal) => return classic::refuse_socket(refusal),
     };
     let seat = if site.is_draining() { Err(Full) } else { site.shards.seat(&admitted) };
     let Ok(seat) = seat else {

@@ -9,10 +9,12 @@
 //! | `people-N` | users, groups and histories, for HTTP calls |
 //! | `passwords-N` | hashes of passwords |
 
+mod access;
 pub mod bus;
 mod classic;
 mod doorbell;
 mod download;
+mod front_end;
 mod gateway;
 mod handshake;
 mod http;
@@ -24,6 +26,7 @@ mod write_timeout;
 
 use std::{convert::Infallible, future::pending, io, net::SocketAddr, sync::Arc, time::Duration};
 
+pub use front_end::FrontEndError;
 use switchboard_engine as engine;
 use tokio::{
     net::TcpListener,
@@ -31,8 +34,9 @@ use tokio::{
 };
 
 use self::{
+    access::Desk,
     bus::Bus,
-    classic::Desk,
+    front_end::FrontEnd,
     gateway::{Handshakes, Shards},
     http::Site,
     metrics::{Metrics, Requests},
@@ -65,6 +69,9 @@ pub enum ServerError {
         /// What the system says.
         source: io::Error,
     },
+    /// There is no front-end where one is said to be.
+    #[error("cannot serve a front-end (static)")]
+    FrontEnd(#[from] FrontEndError),
     /// The system refused something that a server needs.
     #[error("cannot {doing}")]
     System {
@@ -126,6 +133,7 @@ impl Server {
     /// # Errors
     /// If the store cannot be opened, the address not be listened on, or a thread not be started.
     pub fn start(config: &Config) -> Result<Self, ServerError> {
+        let front_end = FrontEnd::open(&config.front_end)?;
         let folder = DataFolder::lock(&config.data)?;
         let listener = listen(config.listen)?;
         let operators = config.metrics_listen.map(listen).transpose()?;
@@ -172,6 +180,7 @@ impl Server {
             shards: Arc::clone(&doors),
             store: store.health(),
             media: media.health(),
+            front_end,
             desk: Desk::new(config, Arc::clone(&accounts), media.files()),
             shows_metrics: operators.is_none() && is_loopback(config.listen),
             log: Arc::new(RequestLog::new(Arc::clone(&requests))),
@@ -335,6 +344,11 @@ fn listen(address: SocketAddr) -> Result<TcpListener, ServerError> {
     gateway::listen(address)
         .and_then(TcpListener::from_std)
         .map_err(|source| ServerError::Listen { address, source })
+}
+
+/// Whether there is a front-end where one is said to be.
+pub(crate) fn check_front_end(config: &Config) -> Result<(), FrontEndError> {
+    FrontEnd::open(&config.front_end).map(drop)
 }
 
 /// Whether an address can be listened on.

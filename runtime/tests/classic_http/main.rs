@@ -16,6 +16,7 @@ mod bucket;
 mod bucket_server;
 mod contract;
 mod files;
+mod front_end;
 #[path = "../server/harness.rs"]
 #[allow(dead_code, reason = "the server's tests have more use for it")]
 mod harness;

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     accounts::{AccountError, PoolError, seconds},
+    server::access::{BodyError, Refusal},
     store::DirectoryError,
 };
 
@@ -44,7 +45,7 @@ pub(super) enum Fault {
     /// What was asked for is wrong, or cannot be.
     Refused(String),
     /// Who asks is not logged in, or not as who may ask this: 401.
-    Unauthorised(&'static str),
+    Unauthorised(String),
     /// Another try may work, after this time.
     TooManyTries(Duration, String),
     /// More wait than may wait: 503.
@@ -95,6 +96,23 @@ impl From<PoolError> for Fault {
     }
 }
 
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        let text = refusal.to_string();
+        match refusal {
+            Refusal::UserId(_) => Self::Refused(text),
+            Refusal::LogIn | Refusal::AnotherUser | Refusal::ForeignPage => Self::Unauthorised(text),
+            Refusal::Account(error) => error.into(),
+        }
+    }
+}
+
+impl From<BodyError> for Fault {
+    fn from(error: BodyError) -> Self {
+        Self::Refused(error.to_string())
+    }
+}
+
 impl From<AccountError> for Fault {
     fn from(error: AccountError) -> Self {
         let text = error.to_string();
@@ -120,7 +138,7 @@ impl IntoResponse for Fault {
             // The front-end looks at the code alone.
             Self::Refused(text) => (StatusCode::OK, HeaderMap::new(), text),
             Self::TooManyTries(wait, text) => (StatusCode::OK, retry(seconds(wait)), text),
-            Self::Unauthorised(text) => (StatusCode::UNAUTHORIZED, HeaderMap::new(), text.to_owned()),
+            Self::Unauthorised(text) => (StatusCode::UNAUTHORIZED, HeaderMap::new(), text),
             Self::Busy => {
                 let text = "the server has too much to do; try again in a second";
                 (StatusCode::SERVICE_UNAVAILABLE, retry(1), text.to_owned())

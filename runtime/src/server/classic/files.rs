@@ -16,9 +16,8 @@ use switchboard_engine::{FileKind, ID_LIMIT_BYTES};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{
-    Desk,
+    super::access::{Actor, Caller, Desk},
     answer::{Answer, Fault, done},
-    auth::{Actor, Caller},
     users::text,
 };
 use crate::media::{Files, MediaError, PartFile};

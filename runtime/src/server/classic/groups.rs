@@ -10,9 +10,8 @@ use serde_json::json;
 use switchboard_engine::GroupId;
 
 use super::{
-    Desk,
+    super::access::{Caller, Desk},
     answer::{Answer, Fault, done, nothing},
-    auth::Caller,
     users::{group_data, text},
 };
 use crate::{

@@ -4,11 +4,10 @@ use axum::{Extension, extract::State};
 use serde_json::json;
 
 use super::{
-    Desk,
+    super::access::{Caller, Desk},
     answer::{Answer, Fault, done, iso_8601},
-    auth::Caller,
-    body::{Pairs, pairs, value},
     groups::group_id,
+    query::{Pairs, pairs, value},
 };
 use crate::store::{PageOf, PastMessage};
 

@@ -1,75 +1,27 @@
 //! The HTTP calls of the classic front-end: docs/http.md says what each takes and gives.
 //!
-//! Every request goes the same way: [`answer::cors`], then [`auth::admit`], which finds out who asks, then its handler. A
-//! handler acts for nobody of whom [`auth::Caller`] has not made an [`auth::Actor`], and what takes one cannot be called
-//! without it.
+//! Every request goes the same way: [`answer::cors`], then [`admit`], which finds out who asks, then its handler. A
+//! handler acts for nobody of whom [`Caller`](super::access::Caller) has not made an
+//! [`Actor`](super::access::Actor).
 
 mod answer;
-mod auth;
-mod body;
 mod files;
 mod groups;
 mod messages;
+mod query;
 mod users;
-
-use std::net::SocketAddr;
-use std::sync::Arc;
-
-pub(super) use auth::Admitted;
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
-    middleware,
+    extract::{DefaultBodyLimit, Request, State},
+    http::StatusCode,
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
     routing::{get, post},
 };
-use tokio::sync::Semaphore;
 
-use crate::{
-    accounts::Accounts,
-    config::{AuthMode, Config, Http, Proxy},
-    media::Files,
-};
-
-/// What the calls work with; cheap to clone.
-#[derive(Clone, Debug)]
-pub(super) struct Desk {
-    accounts: Arc<Accounts>,
-    media: Files,
-    rules: Arc<Rules>,
-    /// Places for uploads.
-    uploads: Arc<Semaphore>,
-}
-
-/// What of the configuration the calls go by.
-#[derive(Debug)]
-struct Rules {
-    auth: AuthMode,
-    proxy: Proxy,
-    allowed_origins: Vec<String>,
-    groups_per_user: u32,
-    http: Http,
-}
-
-/// Who is at the other end of a connection.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) SocketAddr);
-
-impl Desk {
-    pub(super) fn new(config: &Config, accounts: Arc<Accounts>, media: Files) -> Self {
-        let origins = config.allowed_origins.split_whitespace();
-        let rules = Rules {
-            auth: config.auth,
-            proxy: config.proxy,
-            allowed_origins: origins.map(str::to_ascii_lowercase).collect(),
-            groups_per_user: config.limits.groups_per_user,
-            http: config.http.clone(),
-        };
-        let uploads = usize::try_from(config.http.uploads).unwrap_or(Semaphore::MAX_PERMITS);
-        let uploads = Arc::new(Semaphore::new(uploads.min(Semaphore::MAX_PERMITS)));
-        Self { accounts, media, rules: Arc::new(rules), uploads }
-    }
-}
+use super::access::{Desk, Refusal};
+use answer::Fault;
 
 /// What comes with a file in an upload: the other part, and what is between the parts.
 const UPLOAD_FRAME_BYTES: usize = 64 << 10;
@@ -94,8 +46,28 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>(desk: Desk) -> Router<S> 
         .route("/message", get(messages::history))
         .route("/file", post(files::upload).layer(upload_limit))
         .route("/file/{name}", get(files::download))
-        .layer(middleware::from_fn_with_state(desk.clone(), auth::admit))
+        .layer(middleware::from_fn_with_state(desk.clone(), admit))
         .merge(anybodys)
         .layer(middleware::from_fn(answer::cors))
         .with_state(desk)
+}
+
+/// Answers who is nobody, and tells the handlers who everybody else is.
+async fn admit(State(desk): State<Desk>, mut request: Request, next: Next) -> Response {
+    match desk.admit(request.method(), request.headers()).await {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(refusal) => Fault::from(refusal).into_response(),
+    }
+}
+
+/// What a handshake is refused with: plain words, where the caller is at fault.
+pub(super) fn refuse_socket(refusal: Refusal) -> Response {
+    let fault = Fault::from(refusal);
+    if let Fault::Unauthorised(text) = &fault {
+        return (StatusCode::UNAUTHORIZED, format!("{text}\n")).into_response();
+    }
+    fault.into_response()
 }

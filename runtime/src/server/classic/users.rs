@@ -12,10 +12,9 @@ use serde_json::{Value, json};
 use switchboard_engine::UserId;
 
 use super::{
-    Desk, Peer,
+    super::access::{Caller, Desk, Peer, session_in},
     answer::{Answer, Fault, done, iso_8601, nothing},
-    auth::{Caller, session_in},
-    body::{Pairs, pairs, value},
+    query::{Pairs, pairs, value},
 };
 use crate::{
     accounts::{Change, Registration, Token},

@@ -1,16 +1,11 @@
 //! Who asks, and for whom it may act: every request comes by here.
 
-use axum::{
-    extract::{Request, State},
-    http::{HeaderMap, Method, StatusCode, header},
-    middleware::Next,
-    response::{IntoResponse as _, Response},
-};
-use switchboard_engine::UserId;
+use axum::http::{HeaderMap, Method, header};
+use switchboard_engine::{IdError, UserId};
 
-use super::{Desk, Peer, answer::Fault};
+use super::{Desk, Peer};
 use crate::{
-    accounts::{Token, Visitor},
+    accounts::{AccountError, Token, Visitor},
     config::{AuthMode, Proxy},
     store::TokenHash,
 };
@@ -18,12 +13,24 @@ use crate::{
 /// The cookie that has a session's token.
 const COOKIE: &str = "switchboard_session";
 
-const LOG_IN: &str = "log in first";
-const ANOTHER: &str = "you are logged in as another user";
+/// Why somebody may not act.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::server) enum Refusal {
+    #[error("the user's id: {0}")]
+    UserId(#[from] IdError),
+    #[error("log in first")]
+    LogIn,
+    #[error("you are logged in as another user")]
+    AnotherUser,
+    #[error("pages of this origin may not act here: see allowed_origins")]
+    ForeignPage,
+    #[error(transparent)]
+    Account(#[from] AccountError),
+}
 
 /// Who asks.
 #[derive(Clone, Debug)]
-pub(super) enum Caller {
+pub(in crate::server) enum Caller {
     /// Whoever it says, with open authentication.
     Anyone,
     /// The user of a session.
@@ -32,7 +39,7 @@ pub(super) enum Caller {
 
 /// A user for whom the caller may act. Nothing but [`Caller`] makes one.
 #[derive(Clone, Debug)]
-pub(super) struct Actor(UserId);
+pub(in crate::server) struct Actor(UserId);
 
 /// A user whose connection may become a WebSocket. Nothing but [`Desk`] makes one, and without one there is no seat at a
 /// shard.
@@ -46,49 +53,48 @@ impl Admitted {
 }
 
 impl Actor {
-    pub(super) const fn user(&self) -> &UserId {
+    pub(in crate::server) const fn user(&self) -> &UserId {
         &self.0
     }
 
-    pub(super) fn into_user(self) -> UserId {
+    pub(in crate::server) fn into_user(self) -> UserId {
         self.0
     }
 }
 
 impl Caller {
     /// The user whom a call names, if the caller may act for it.
-    pub(super) fn acts_as(&self, id: &str) -> Result<Actor, Fault> {
-        let named = UserId::new(id).map_err(|error| Fault::refused(format!("the user's id: {error}")));
+    pub(in crate::server) fn acts_as(&self, id: &str) -> Result<Actor, Refusal> {
         match self {
-            Self::Anyone => named.map(Actor),
+            Self::Anyone => Ok(Actor(UserId::new(id)?)),
             // An id that is none is another one as well.
             Self::User { user, .. } if user.as_str() == id => Ok(Actor(user.clone())),
-            Self::User { .. } => Err(Fault::Unauthorised(ANOTHER)),
+            Self::User { .. } => Err(Refusal::AnotherUser),
         }
     }
 
     /// As [`Caller::acts_as`], for a call that names a user by name. With open authentication it is still to be looked
     /// up.
-    pub(super) fn is_called(&self, name: &str) -> Result<Option<Actor>, Fault> {
+    pub(in crate::server) fn is_called(&self, name: &str) -> Result<Option<Actor>, Refusal> {
         match self {
             Self::Anyone => Ok(None),
             Self::User { user, username, .. } if username.as_deref() == Some(name) => {
                 Ok(Some(Actor(user.clone())))
             }
-            Self::User { .. } => Err(Fault::Unauthorised(ANOTHER)),
+            Self::User { .. } => Err(Refusal::AnotherUser),
         }
     }
 
     /// With open authentication, a user that was looked up by its name.
-    pub(super) fn believed(&self, user: UserId) -> Result<Actor, Fault> {
+    pub(in crate::server) fn believed(&self, user: UserId) -> Result<Actor, Refusal> {
         match self {
             Self::Anyone => Ok(Actor(user)),
-            Self::User { .. } => Err(Fault::Unauthorised(ANOTHER)),
+            Self::User { .. } => Err(Refusal::AnotherUser),
         }
     }
 
     /// The user of the session; none with open authentication, where a call that names nobody is anybody's.
-    pub(super) const fn user(&self) -> Option<&UserId> {
+    pub(in crate::server) const fn user(&self) -> Option<&UserId> {
         match self {
             Self::Anyone => None,
             Self::User { user, .. } => Some(user),
@@ -96,7 +102,7 @@ impl Caller {
     }
 
     /// The session.
-    pub(super) const fn session(&self) -> Option<TokenHash> {
+    pub(in crate::server) const fn session(&self) -> Option<TokenHash> {
         match self {
             Self::Anyone => None,
             Self::User { session, .. } => Some(*session),
@@ -112,36 +118,33 @@ struct Proof {
 }
 
 /// The session that a request has with it, whether it is one or not.
-pub(super) fn session_in(headers: &HeaderMap) -> Option<TokenHash> {
+pub(in crate::server) fn session_in(headers: &HeaderMap) -> Option<TokenHash> {
     proof(headers).map(|proof| proof.token.hash())
 }
 
-/// Answers who is nobody, and tells the handlers who everybody else is.
-pub(super) async fn admit(State(desk): State<Desk>, mut request: Request, next: Next) -> Response {
-    let proof = proof(request.headers());
-    // A page of another site could have a browser send this, and not see the answer.
-    let may_change = desk.rules.is_own_origin(request.headers());
-    let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
-    match desk.caller(proof, changes && !may_change).await {
-        Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
-        }
-        Err(fault) => fault.into_response(),
-    }
-}
-
 impl Desk {
-    async fn caller(&self, proof: Option<Proof>, is_foreign: bool) -> Result<Caller, Fault> {
+    /// Who a request is from, if it may ask here.
+    pub(in crate::server) async fn admit(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Result<Caller, Refusal> {
+        // A page of another site could have a browser send this, and not see the answer.
+        let may_change = self.rules.is_own_origin(headers);
+        let changes = !matches!(*method, Method::GET | Method::HEAD);
+        self.caller(proof(headers), changes && !may_change).await
+    }
+
+    async fn caller(&self, proof: Option<Proof>, is_foreign: bool) -> Result<Caller, Refusal> {
         match self.rules.auth {
             AuthMode::Open => return Ok(Caller::Anyone),
             AuthMode::Password => {}
         }
-        let Proof { token, is_cookie } = proof.ok_or(Fault::Unauthorised(LOG_IN))?;
+        let Proof { token, is_cookie } = proof.ok_or(Refusal::LogIn)?;
         if is_cookie && is_foreign {
-            return Err(Fault::Unauthorised("pages of this origin may not act here: see allowed_origins"));
+            return Err(Refusal::ForeignPage);
         }
-        let found = self.accounts.session(&token).await?.ok_or(Fault::Unauthorised(LOG_IN))?;
+        let found = self.accounts.session(&token).await?.ok_or(Refusal::LogIn)?;
         Ok(Caller::User { user: found.user, username: found.username, session: token.hash() })
     }
 
@@ -158,25 +161,17 @@ impl Desk {
         &self,
         headers: &HeaderMap,
         user: &UserId,
-    ) -> Result<Admitted, Response> {
+    ) -> Result<Admitted, Refusal> {
         if let Some(admitted) = self.believe(user) {
             return Ok(admitted);
         }
         let is_foreign = !self.rules.is_own_origin(headers);
-        let proof = proof(headers);
-        let admitted = self.caller(proof, is_foreign).await.and_then(|caller| caller.acts_as(user.as_str()));
-        match admitted {
-            Ok(actor) => Ok(Admitted(actor.into_user())),
-            // In plain words, as all refusals of a handshake.
-            Err(Fault::Unauthorised(text)) => {
-                Err((StatusCode::UNAUTHORIZED, format!("{text}\n")).into_response())
-            }
-            Err(fault) => Err(fault.into_response()),
-        }
+        let caller = self.caller(proof(headers), is_foreign).await?;
+        caller.acts_as(user.as_str()).map(|actor| Admitted(actor.into_user()))
     }
 
     /// From where somebody logs in.
-    pub(super) fn visitor(&self, peer: Peer, headers: &HeaderMap) -> Visitor {
+    pub(in crate::server) fn visitor(&self, peer: Peer, headers: &HeaderMap) -> Visitor {
         let forwarded = match self.rules.proxy {
             Proxy::None => None,
             // What is before the last one, the client may have written itself.
@@ -195,7 +190,7 @@ impl Desk {
 
     /// The header that gives a browser its session, or takes it away; none for a page of another origin, which could
     /// log its visitor in as somebody else.
-    pub(super) fn set_cookie(&self, headers: &HeaderMap, token: Option<&Token>) -> Option<String> {
+    pub(in crate::server) fn set_cookie(&self, headers: &HeaderMap, token: Option<&Token>) -> Option<String> {
         if !self.rules.is_own_origin(headers) {
             return None;
         }

@@ -1,0 +1,61 @@
+//! Who asks over HTTP, and for whom it may act: what all calls have in common, whatever they look like.
+//!
+//! [`Desk::admit`] finds out who asks. A handler acts for nobody of whom [`Caller`] has not made an [`Actor`], and what
+//! takes one cannot be called without it.
+
+mod auth;
+mod body;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::{
+    accounts::Accounts,
+    config::{AuthMode, Config, Http, Proxy},
+    media::Files,
+};
+
+pub(super) use auth::{Actor, Admitted, Caller, Refusal, session_in};
+pub(super) use body::BodyError;
+
+/// What the calls work with; cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Desk {
+    pub(super) accounts: Arc<Accounts>,
+    pub(super) media: Files,
+    pub(super) rules: Arc<Rules>,
+    /// Places for uploads.
+    pub(super) uploads: Arc<Semaphore>,
+}
+
+/// What of the configuration the calls go by.
+#[derive(Debug)]
+pub(super) struct Rules {
+    auth: AuthMode,
+    proxy: Proxy,
+    allowed_origins: Vec<String>,
+    pub(super) groups_per_user: u32,
+    pub(super) http: Http,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) SocketAddr);
+
+impl Desk {
+    pub(super) fn new(config: &Config, accounts: Arc<Accounts>, media: Files) -> Self {
+        let origins = config.allowed_origins.split_whitespace();
+        let rules = Rules {
+            auth: config.auth,
+            proxy: config.proxy,
+            allowed_origins: origins.map(str::to_ascii_lowercase).collect(),
+            groups_per_user: config.limits.groups_per_user,
+            http: config.http.clone(),
+        };
+        let uploads = usize::try_from(config.http.uploads).unwrap_or(Semaphore::MAX_PERMITS);
+        let uploads = Arc::new(Semaphore::new(uploads.min(Semaphore::MAX_PERMITS)));
+        Self { accounts, media, rules: Arc::new(rules), uploads }
+    }
+}
