@@ -28,7 +28,7 @@ pub use objects::{Chunk, Listed};
 pub use s3::{S3Credentials, S3Error, S3Options, S3Style, Trouble};
 
 use crate::store::{
-    Completions, DataFolder, Job, Load, OpenError, Shared, StoreEvent, StoreHandle, StoreHealth,
+    Completions, DataFolder, Job, Load, OpenError, Shared, StoreEvent, StoreHandle, StoreHealth, Taken,
 };
 use objects::Objects;
 use s3::S3;
@@ -108,7 +108,7 @@ impl MediaStore {
             match files.probe() {
                 Ok(()) => {}
                 Err(error) if error.is_passing() => {
-                    shared.health.fail(cause("looking at the bucket", &error))
+                    shared.health.fail(cause("looking at the bucket", &error));
                 }
                 Err(error) => return Err(MediaOpenError::Refused(error)),
             }
@@ -208,8 +208,9 @@ fn run(shared: &Shared, files: &Files, threads: usize) {
         let mut jobs = Vec::new();
         loop {
             let patience = if shared.health.is_ok() { PATIENCE } else { PROBE_INTERVAL };
-            let finished = shared.queue.take(&mut jobs, patience).finished;
-            if jobs.is_empty() && !finished && !shared.health.is_ok() {
+            let Taken { poked, finished } = shared.queue.take(&mut jobs, patience);
+            // What has just failed is tried again after a pause.
+            if jobs.is_empty() && !finished && !poked && !shared.health.is_ok() {
                 report(shared, "writing a probe", || files.probe());
             }
             for job in jobs.drain(..) {

@@ -75,7 +75,7 @@ pub use switchboard_engine::Role;
 pub use reads::HEADS_AT_A_TIME;
 
 pub(crate) use handle::{Job, Shared};
-pub(crate) use queue::Load;
+pub(crate) use queue::{Load, Taken};
 use reader::Reader;
 use reads::Reads;
 use worker::{Pace, Worker};

@@ -101,6 +101,7 @@ impl Trouble {
 impl From<ureq::Error> for Trouble {
     fn from(error: ureq::Error) -> Self {
         // None of them has the URL in it, which has the signature.
+        #[allow(clippy::wildcard_enum_match_arm, reason = "the library may add some")]
         match error {
             ureq::Error::BadUri(_) | ureq::Error::RequireHttpsOnly(_) => {
                 Self::wrong("its address cannot be used")
