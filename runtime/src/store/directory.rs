@@ -6,6 +6,7 @@ mod group;
 mod history;
 mod page;
 mod session;
+mod signed_in;
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use group::{Group, Member, NewGroup};
 pub use history::{Conversation, ConversationInfo, StoredMessage};
 pub use page::{PageOf, PastMessage};
 pub use session::{NewSession, SessionUser, TokenHash};
+pub use signed_in::{SessionId, SignedIn, session_id};
 
 /// The directory of users and groups, and what their conversations hold; see [`Store::directory`] and
 /// [`Directory::open`].

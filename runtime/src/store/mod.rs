@@ -61,8 +61,8 @@ use rusqlite::Connection;
 
 pub use directory::{
     AccountChange, Conversation, ConversationInfo, Credentials, Directory, DirectoryError, Friend, Group,
-    Member, NewAccount, NewGroup, NewSession, NewUser, PageOf, PastMessage, SessionUser, StoredMessage,
-    TokenHash, User,
+    Member, NewAccount, NewGroup, NewSession, NewUser, PageOf, PastMessage, SessionId, SessionUser, SignedIn,
+    StoredMessage, TokenHash, User, session_id,
 };
 pub use epochs::renew_epochs;
 pub use handle::{Completions, StoreEvent, StoreHandle};

@@ -17,7 +17,7 @@ use crate::{
     media::Files,
 };
 
-pub(super) use auth::{Actor, Admitted, Caller, Refusal, session_in};
+pub(super) use auth::{Actor, Admitted, COOKIE, Caller, Refusal, session_in};
 pub(super) use body::BodyError;
 
 /// What the calls work with; cheap to clone.

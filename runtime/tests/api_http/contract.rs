@@ -1,0 +1,3 @@
+//! What each call takes and gives.
+
+mod accounts;
