@@ -16,6 +16,7 @@ mod authority;
 pub mod bus;
 mod classic;
 mod doorbell;
+mod download;
 mod front_end;
 mod gateway;
 mod handshake;
@@ -53,7 +54,7 @@ use crate::{
     clock::Clock,
     config::{AuthMode, Config, is_loopback},
     histogram::Histogram,
-    media::{MediaOptions, MediaStore},
+    media::{MediaOpenError, MediaOptions, MediaStore},
     store::{Completions, DataFolder, OpenError, Store, StoreOptions},
 };
 
@@ -63,6 +64,9 @@ pub enum ServerError {
     /// The store could not be opened.
     #[error("cannot open the store")]
     Store(#[from] OpenError),
+    /// The files' store could not be opened.
+    #[error("cannot open the store of the files")]
+    Media(#[from] MediaOpenError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: check that no other program uses the port and that this one may")]
     Listen {
@@ -156,7 +160,7 @@ impl Server {
             .map_err(|source| ServerError::System { doing: "have a shard wait for sockets", source })?;
         let mailboxes: Vec<_> = receptions.iter().map(|reception| Arc::clone(&reception.mailbox)).collect();
         let store = Store::open(&folder, &store_options(config, count), count, sink(&mailboxes))?;
-        let media = MediaStore::open(&folder, &media_options(config, count), count, sink(&mailboxes))?;
+        let media = MediaStore::open(&folder, &media_options(config, count)?, count, sink(&mailboxes))?;
         let accounts = Arc::new(Accounts::start(&store, &config.accounts)?);
         let bells = mailboxes.iter().map(|mailbox| Some(Arc::clone(mailbox.bell())));
         let (bus, inboxes) = Bus::with_bells(bells, to_usize(config.bus.queue_records));
@@ -195,7 +199,7 @@ impl Server {
             store: store.health(),
             media: media.health(),
             front_end,
-            desk: Desk::new(config, Arc::clone(&accounts), media.folder(), authority.clone()),
+            desk: Desk::new(config, Arc::clone(&accounts), media.files(), authority.clone()),
             shows_metrics: operators.is_none() && is_loopback(config.listen),
             log: Arc::new(RequestLog::new(Arc::clone(&requests))),
             stop: stop.subscribe(),
@@ -415,10 +419,14 @@ fn store_options(config: &Config, shards: usize) -> StoreOptions {
     }
 }
 
-fn media_options(config: &Config, shards: usize) -> MediaOptions {
+fn media_options(config: &Config, shards: usize) -> Result<MediaOptions, MediaOpenError> {
     let engine::Limits { pending, pending_bytes, .. } = config.engine().limits;
     let requests = to_usize(pending).saturating_mul(shards);
-    MediaOptions { queue_requests: requests, queue_bytes: queue_bytes(requests, pending_bytes, shards) }
+    Ok(MediaOptions {
+        queue_requests: requests,
+        queue_bytes: queue_bytes(requests, pending_bytes, shards),
+        bucket: config.media.bucket()?,
+    })
 }
 
 /// Bytes for so many requests, each with some bookkeeping beside what the engines count.

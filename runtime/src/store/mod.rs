@@ -75,8 +75,8 @@ pub use switchboard_engine::Role;
 
 pub use reads::HEADS_AT_A_TIME;
 
-pub(crate) use handle::Shared;
-pub(crate) use queue::Load;
+pub(crate) use handle::{Job, Shared};
+pub(crate) use queue::{Load, Taken};
 use reader::Reader;
 use reads::Reads;
 use worker::{Pace, Worker};

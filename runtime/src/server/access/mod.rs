@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use crate::{
     accounts::Accounts,
     config::{AuthMode, Config, Http, Proxy},
-    media::MediaFolder,
+    media::Files,
     server::authority::Authority,
 };
 
@@ -25,7 +25,7 @@ pub(super) use body::BodyError;
 #[derive(Clone, Debug)]
 pub(super) struct Desk {
     pub(super) accounts: Arc<Accounts>,
-    pub(super) media: MediaFolder,
+    pub(super) media: Files,
     pub(super) rules: Arc<Rules>,
     pub(super) authority: Authority,
     /// Places for uploads.
@@ -47,12 +47,7 @@ pub(super) struct Rules {
 pub(super) struct Peer(pub(super) SocketAddr);
 
 impl Desk {
-    pub(super) fn new(
-        config: &Config,
-        accounts: Arc<Accounts>,
-        media: MediaFolder,
-        authority: Authority,
-    ) -> Self {
+    pub(super) fn new(config: &Config, accounts: Arc<Accounts>, media: Files, authority: Authority) -> Self {
         let origins = config.allowed_origins.split_whitespace();
         let rules = Rules {
             auth: config.auth,
