@@ -2,6 +2,7 @@
 //! thing to an engine: peers on a bus.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     id::{GroupId, MessageId, UserId},
@@ -9,7 +10,7 @@ use crate::{
 };
 
 /// What an engine can be interested in.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Topic {
     /// What concerns everybody. Every engine is subscribed, without saying so.
     Everyone,
@@ -23,7 +24,7 @@ pub enum Topic {
 
 /// Something that sessions are told, for the sessions of other engines. Records and notes of one engine about one topic
 /// keep their order on no bus; what is told in notes alone must not depend on it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
     /// Whom it concerns.
     pub topic: Topic,
@@ -32,7 +33,7 @@ pub struct Note {
 }
 
 /// A message that one engine has accepted, for the local users of the others.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Whom it concerns. What a user has sent to another one is published for the sender too, whose devices
     /// at other engines may want a copy of it.
@@ -45,7 +46,7 @@ pub struct Record {
 }
 
 /// What a bus between engines carries.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Carried {
     /// Of [`Action::Publish`](crate::Action::Publish), to become [`Event::Published`](crate::Event::Published).
     Record(Record),

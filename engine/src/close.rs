@@ -1,11 +1,12 @@
 //! Why the engine closes connections.
 
 use core::fmt;
+use serde::{Deserialize, Serialize};
 
 use crate::event::Revocation;
 
 /// The code and text of a WebSocket close frame (RFC 6455 section 5.5.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum CloseReason {
     /// The server shuts down or restarts.
     GoingAway,

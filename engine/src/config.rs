@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// A limit, to compare a length with.
 pub(crate) fn to_usize(limit: u32) -> usize {
@@ -9,7 +10,7 @@ pub(crate) fn to_usize(limit: u32) -> usize {
 }
 
 /// How a [`Server`](crate::Server) behaves.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerConfig {
     /// What happens when a user who is connected connects again.
     pub devices: DevicePolicy,
@@ -91,7 +92,7 @@ impl Default for ServerConfig {
 }
 
 /// What happens when a user who is connected connects again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum DevicePolicy {
     /// All connections stay, and each receives everything.
     All,
@@ -100,7 +101,7 @@ pub enum DevicePolicy {
 }
 
 /// The limits of a [`Server`](crate::Server): everything that can grow has one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Connections of one engine, closing ones included; also the end of the driver's slots.
     pub connections: u32,

@@ -2,6 +2,7 @@
 
 use alloc::string::ToString as _;
 use core::fmt;
+use serde::{Deserialize, Serialize};
 
 use jiff::{Timestamp, tz::Offset};
 
@@ -9,7 +10,7 @@ use crate::{digest::Digest, storage::Role};
 
 /// Why a participant may not do something. As text, it says to the participant what is wrong and, where there is
 /// something, what would be right.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Denial {
     /// It may not write to the group before this time, in milliseconds since 1970-01-01T00:00:00Z.
     Muted {

@@ -1,6 +1,7 @@
 //! What happens to a [`Server`](crate::Server).
 
 use alloc::boxed::Box;
+use serde::{Deserialize, Serialize};
 
 use bytes::Bytes;
 
@@ -106,7 +107,7 @@ pub enum Event {
 }
 
 /// What a connection's messages are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Protocol {
     /// `protocol.Message`, the wire of an existing chat front-end.
     Classic,
@@ -115,7 +116,7 @@ pub enum Protocol {
 }
 
 /// A peer's fault that is found where bytes become messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum PeerFault {
     /// The framing is wrong (RFC 6455): an unmasked frame, a reserved bit, a broken fragment sequence.
     Framing,
@@ -130,7 +131,7 @@ pub enum PeerFault {
 }
 
 /// Connections that nobody may use any more.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Whose {
     /// This one. What it was opened with, a login or a token, is known to the driver alone.
     Connection(ConnId),
@@ -139,7 +140,7 @@ pub enum Whose {
 }
 
 /// Why nobody may use a connection any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Revocation {
     /// The login or the token that it was opened with has ended.
     SignedOut,
@@ -150,7 +151,7 @@ pub enum Revocation {
 }
 
 /// Who is told something by the server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Audience {
     /// One user, on all devices.
     User(UserId),

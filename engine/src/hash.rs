@@ -1,11 +1,12 @@
 //! Hashing for look-up tables. Peers choose the keys, so the hash is SipHash-1-3 with keys from the seed.
 
 use core::hash::BuildHasher;
+use serde::{Deserialize, Serialize};
 
 use siphasher::sip::SipHasher13;
 
 /// Makes hashers that all agree.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct SeededState {
     key0: u64,
     key1: u64,

@@ -1,7 +1,8 @@
 //! The names of things: connections, requests, users, groups, messages.
 
-use alloc::sync::Arc;
+use alloc::{borrow::Cow, sync::Arc};
 use core::fmt;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// The longest user or group id, in bytes.
 pub const ID_LIMIT_BYTES: usize = 128;
@@ -14,7 +15,7 @@ pub const SYSTEM: &str = "System";
 /// The driver chooses both: the slot is an index into its table of sockets, smaller than
 /// [`Limits::connections`](crate::Limits::connections), and the generation is one that this slot never had
 /// before. So a late event of a closed connection can never touch its successor.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ConnId {
     slot: u32,
     generation: u32,
@@ -53,11 +54,11 @@ impl fmt::Display for ConnId {
 }
 
 /// Connects a request of the engine with its answer. Never used twice by one engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Ticket(pub u64);
 
 /// The id of a message: unique per sender, for ever.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct MessageId(pub [u8; 16]);
 
 impl fmt::Debug for MessageId {
@@ -145,6 +146,19 @@ macro_rules! text_id {
         impl core::borrow::Borrow<str> for $name {
             fn borrow(&self) -> &str {
                 self.as_str()
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let id = Cow::<'de, str>::deserialize(deserializer)?;
+                Self::new(&id).map_err(D::Error::custom)
             }
         }
 

@@ -4,6 +4,7 @@
 //! [`Event::Answered`](crate::Event::Answered): success or failure, in any order, at any time, or never.
 
 use alloc::{boxed::Box, vec::Vec};
+use serde::{Deserialize, Serialize};
 
 use bytes::Bytes;
 use switchboard_proto::{Message as _, v1};
@@ -16,7 +17,7 @@ use crate::{
 };
 
 /// A request to the store.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// Load what the directory knows of a user who connects. Answered by [`Answer::UserLoaded`].
     LoadUser(UserId),
@@ -63,7 +64,7 @@ pub enum Request {
 }
 
 /// The answer to a [`Request`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// To [`Request::LoadUser`].
     UserLoaded(UserProfile),
@@ -118,7 +119,7 @@ pub enum Answer {
 }
 
 /// Where a message is for ever, and since when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// Which log of its conversation. A random number that is another one once the store has lost something.
     pub epoch: u64,
@@ -129,7 +130,7 @@ pub struct Place {
 }
 
 /// How far a conversation is, for one of its participants.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     /// The conversation; if it is one-to-one, the other user, as the participant sees it.
     pub conversation: Recipient,
@@ -146,7 +147,7 @@ pub struct Head {
 }
 
 /// How far a user is with a conversation. Both only grow, as long as the log is the same.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Marks {
     /// Place of the last message that has arrived at a device of the user without a gap.
     pub delivered: u64,
@@ -163,7 +164,7 @@ impl Marks {
 }
 
 /// Marks as the store has them after a [`Request::StoreMarks`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredMarks {
     /// The marks.
     pub marks: Marks,
@@ -172,7 +173,7 @@ pub struct StoredMarks {
 }
 
 /// Marks as a client wants them. The store takes the larger of these and its own, and neither beyond the log's head.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewMarks {
     /// Whose.
     pub user: UserId,
@@ -191,7 +192,7 @@ pub struct NewMarks {
 /// it stays before that, whatever has arrived behind it. Told of another log, it changes nothing. A user's place in a
 /// conversation that is there when the user first comes with a classic client ([`Request::LoadUnreceived`]) is its
 /// head.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Received {
     /// Whose clients.
     pub user: UserId,
@@ -206,7 +207,7 @@ pub struct Received {
 }
 
 /// What an entry of a log is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Subject {
     /// A message; `content_type` is 1 to 5.
     #[default]
@@ -279,7 +280,7 @@ impl Subject {
 }
 
 /// A change of a group, made by an entry's sender.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GroupChange {
     /// The group comes into being, and the sender owns it.
     Create {
@@ -368,7 +369,7 @@ impl GroupChange {
 }
 
 /// What a member of a group may do: each role all that those before it may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Role {
     /// Read and write, invite if the group is open, leave.
     Member,
@@ -379,7 +380,7 @@ pub enum Role {
 }
 
 /// A part of a conversation's log, as somebody asks for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Range {
     /// Who asks, and must be a participant.
     pub reader: UserId,
@@ -396,7 +397,7 @@ pub struct Range {
 }
 
 /// A part of a conversation's log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Messages {
     /// Which log of the conversation; 0 if nothing was ever said in it, and only then.
     pub epoch: u64,
@@ -412,7 +413,7 @@ pub struct Messages {
 }
 
 /// A message as the log has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredMessage {
     /// Its place.
     pub seq: u64,
@@ -441,7 +442,7 @@ pub struct StoredMessage {
 }
 
 /// A message to store.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewMessage {
     /// The authenticated sender.
     pub sender: UserId,
@@ -464,7 +465,7 @@ pub struct NewMessage {
 }
 
 /// To whom a stored message goes; with the sender, this names its conversation.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Recipient {
     /// One user: the conversation of the sender and this user, in either direction.
     User(UserId),
@@ -488,7 +489,7 @@ impl Recipient {
 }
 
 /// A file that came with a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileUpload {
     /// Who sent it.
     pub owner: UserId,
@@ -499,7 +500,7 @@ pub struct FileUpload {
 }
 
 /// Where a file's contents are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FileSource {
     /// Here.
     Bytes(Bytes),
@@ -508,7 +509,7 @@ pub enum FileSource {
 }
 
 /// What kind of file one is, as far as messages tell kinds apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum FileKind {
     /// Anything else; `contentType` 2.
     Other,
@@ -521,7 +522,7 @@ pub enum FileKind {
 }
 
 /// What the directory knows of a user, at one revision.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserProfile {
     /// The file name of the user's picture; may be empty.
     pub avatar: Box<str>,
@@ -533,7 +534,7 @@ pub struct UserProfile {
 
 /// A change of the directory. The store numbers all of them in one sequence, so that a change that a
 /// [`UserProfile`] already has in it is recognised by its revision and ignored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DirectoryChange {
     /// The state of the directory that the change leads to.
     pub revision: u64,
@@ -544,7 +545,7 @@ pub struct DirectoryChange {
 }
 
 /// What changed about a user.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DirectoryChangeKind {
     /// The user belongs to this group now.
     Joined(GroupId),

@@ -2,12 +2,13 @@
 
 use core::ops::{Add, AddAssign};
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// A point in time, in nanoseconds since an origin that the driver chooses.
 ///
 /// Only differences and the order matter. The driver's clock must not run backwards; where it does, the
 /// engine treats the earlier reading as no time having passed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Instant(u64);
 
 impl Instant {

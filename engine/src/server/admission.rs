@@ -2,6 +2,7 @@
 //! once is spread over the time that it takes to load them.
 
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Server,
@@ -23,7 +24,7 @@ use crate::{
 const PROMISE_LIMIT: Duration = Duration::from_secs(300);
 
 /// What was used of the rate of admissions, and what was promised of it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Admissions {
     taken: Meter,
     /// The last place that somebody was told to come back for.

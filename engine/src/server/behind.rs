@@ -2,9 +2,10 @@
 
 use super::receipts::Entry;
 use crate::{digest::Digest, storage::Recipient, time::Instant};
+use serde::{Deserialize, Serialize};
 
 /// A log that a connection is behind with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Behind {
     pub(super) conversation: Recipient,
     pub(super) epoch: u64,
@@ -21,7 +22,7 @@ pub(super) struct Behind {
 }
 
 /// A log that was read to its end.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Caught {
     /// The last place that was read.
     pub(super) last: Entry,

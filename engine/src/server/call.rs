@@ -6,6 +6,7 @@
 //! signalled each other, and from then on no third user's ringing changes where signals go.
 
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 use crate::{digest::Digest, id::UserId, time::Instant};
 
@@ -21,7 +22,7 @@ use crate::{digest::Digest, id::UserId, time::Instant};
 ///   cancel or reject, by or to P: (none) from any state with P; Rung(P) ends after the ring time-out;
 ///   while Rung(P), Q signals: Rung(Q).
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Call {
     /// The user has signalled this peer, who has not answered.
     Calling(UserId),
@@ -32,7 +33,7 @@ pub(super) enum Call {
 }
 
 /// What a signal does to a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Signal {
     /// Starts it or belongs to it: dial, accept, SDP, ICE.
     Talk,

@@ -1,6 +1,7 @@
 //! The connections of one engine, by slot.
 
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+use serde::{Deserialize, Serialize};
 
 use bytes::Bytes;
 
@@ -20,7 +21,7 @@ use crate::{
 };
 
 /// One connection.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Connection {
     pub(super) id: ConnId,
     pub(super) phase: Phase,
@@ -45,7 +46,7 @@ pub(super) struct Connection {
 }
 
 /// Whether a classic connection answers Pings, as browsers do by themselves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Answers {
     /// It was sent none.
     Unasked,
@@ -78,7 +79,7 @@ impl Answers {
 ///                    └────────────┴────────────────────┘
 /// ```
 /// `Disconnected` leads from each of them to a free slot.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Phase {
     /// Its user is being loaded; what it sends meanwhile is kept.
     Loading { user: UserKey, early: VecDeque<Bytes> },
@@ -183,7 +184,7 @@ impl Connection {
 }
 
 /// The table of connections. A look-up with an old generation finds nothing.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Connections {
     slots: Vec<Option<Connection>>,
     len: u32,

@@ -2,6 +2,7 @@
 //! a log does not know everything that a classic client has said.
 
 use alloc::{collections::VecDeque, vec::Vec};
+use serde::{Deserialize, Serialize};
 
 use bytes::Bytes;
 
@@ -9,7 +10,7 @@ use super::receipts::Entry;
 use crate::{config::FRAME_COST_BYTES, digest::Digest, storage::Recipient};
 
 /// What is kept for one connection: in the order in which it came, but each log's in that of its places.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Held {
     frames: VecDeque<(Entry, Bytes)>,
     cost_bytes: u64,

@@ -2,6 +2,7 @@
 //! made when somebody needs it, once, however many receive it.
 
 use alloc::{borrow::ToOwned as _, boxed::Box, string::String};
+use serde::{Deserialize, Serialize};
 
 use bytes::Bytes;
 use switchboard_proto::{
@@ -23,7 +24,7 @@ use crate::{
 };
 
 /// A message's contents, in the form in which they came.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Form {
     /// From a classic client, here or at another engine.
     Classic {

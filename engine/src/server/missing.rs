@@ -1,12 +1,13 @@
 //! What some classic connections of a user lack, so that it does not count as arrived although others have it.
 
 use alloc::{collections::BTreeSet, vec::Vec};
+use serde::{Deserialize, Serialize};
 
 use super::receipts::Entry;
 use crate::{digest::Digest, storage::Recipient};
 
 /// See the module's documentation.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Missing {
     /// They lack what nobody knows.
     unknown: bool,

@@ -27,6 +27,7 @@ mod resend;
 mod routing;
 mod session;
 mod shutdown;
+mod snapshot;
 mod stage;
 mod storing;
 mod timers;
@@ -65,7 +66,10 @@ use crate::{
     time::Instant,
 };
 
-pub use self::check::{Gauges, InvariantViolation};
+pub use self::{
+    check::{Gauges, InvariantViolation},
+    snapshot::SnapshotError,
+};
 
 /// The routing and delivery of one shard: every decision, and no IO.
 ///

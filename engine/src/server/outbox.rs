@@ -1,6 +1,7 @@
 //! What one connection has been sent and has not yet written: the engine's side of flow control.
 
 use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
 
 use bytes::Bytes;
 
@@ -11,7 +12,7 @@ use crate::{
 };
 
 /// The frames between the engine's actions and the network, by number and size.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Outbox {
     sent_frames: u64,
     flushed_frames: u64,
@@ -20,7 +21,7 @@ pub(super) struct Outbox {
 }
 
 /// Live pictures of one sender: at most one is on its way, and at most one, the newest, is held back.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Stream {
     sender: UserId,
     content_type: i32,

@@ -6,10 +6,12 @@
 //! accepted is delivered although its sender has gone.
 
 use alloc::{boxed::Box, collections::VecDeque};
+use serde::{Deserialize, Serialize};
 
 use slab::Slab;
 use switchboard_proto::{Message as _, classic::Message};
 
+use crate::server::snapshot;
 use crate::{
     denial::Denial,
     digest::Digest,
@@ -22,7 +24,7 @@ use crate::{
 pub(super) type PipelineKey = usize;
 
 /// A message on its way through the store.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Entry {
     pub(super) stage: Stage,
     pub(super) recipient: Recipient,
@@ -39,14 +41,25 @@ pub(super) struct Entry {
 ///                   │                   │
 ///                   └───────────────────┴──────► Dropped
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Stage {
     /// It has a file and waits for an earlier message's file.
-    Uploading { upload: FileUpload, message: Box<Message> },
+    Uploading {
+        upload: FileUpload,
+        #[serde(with = "snapshot::message")]
+        message: Box<Message>,
+    },
     /// Its file is being kept.
-    File { ticket: Ticket, message: Box<Message> },
+    File {
+        ticket: Ticket,
+        #[serde(with = "snapshot::message")]
+        message: Box<Message>,
+    },
     /// It has no file, or not any more, and waits for an earlier message's file.
-    Ready { message: Box<Message> },
+    Ready {
+        #[serde(with = "snapshot::message")]
+        message: Box<Message>,
+    },
     /// It is being stored.
     Storing { ticket: Ticket, parcel: Parcel },
     /// It is stored, and waits for an earlier message. What was stored by an earlier request is delivered to nobody.
@@ -56,7 +69,7 @@ pub(super) enum Stage {
 }
 
 /// Why a message was not stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Unstored {
     /// It can never be.
     Refused,
@@ -135,7 +148,7 @@ fn fold_upload(upload: &FileUpload, digest: &mut Digest<'_>) {
 }
 
 /// What is delivered of a stored message.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Parcel {
     /// What the store knows the message by.
     pub(super) id: MessageId,
@@ -151,7 +164,7 @@ impl Parcel {
 }
 
 /// The messages of one connection.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Pipeline {
     /// The connection that they came from; it may have gone.
     pub(super) origin: ConnId,
@@ -205,7 +218,7 @@ impl Pipeline {
 }
 
 /// All pipelines that have messages in them, and what they hold together.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Pipelines {
     table: Slab<Pipeline>,
     pub(super) messages: u64,
@@ -213,6 +226,11 @@ pub(super) struct Pipelines {
 }
 
 impl Pipelines {
+    /// See [`settle`](super::snapshot::settle).
+    pub(super) fn settle_places(&mut self) {
+        super::snapshot::settle(&mut self.table);
+    }
+
     pub(super) fn get(&self, key: PipelineKey) -> Option<&Pipeline> {
         self.table.get(key)
     }

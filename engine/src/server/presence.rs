@@ -7,6 +7,7 @@
 
 use alloc::vec::Vec;
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 use slab::Slab;
 use switchboard_proto::v1::{NotedPresence, note};
@@ -34,7 +35,7 @@ pub(super) type WatchedKey = usize;
 const UNANSWERED_LIMIT: u8 = 2;
 
 /// The tables.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Presence {
     away: Slab<Away>,
     away_by_id: Lookup<UserId, AwayKey>,
@@ -49,20 +50,20 @@ pub(super) struct Presence {
 ///   Grace ── time ──► Storing ── answer ──► (everybody is told)
 ///     └────────────────┴── the user is welcomed again ──► (nobody is told)
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Away {
     user: UserId,
     stage: Stage,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Stage {
     Grace { until: Instant },
     Storing { ticket: Ticket },
 }
 
 /// A user whom at least one session here watches.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Watched {
     pub(super) user: UserId,
     watchers: OrderedSet<ConnId>,
@@ -84,7 +85,7 @@ pub(super) struct Watched {
 ///      │        Doubted ────────┤ no answer
 ///      └────────────────────────┘
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Known {
     /// Others were asked and may still answer; nobody has been told anything.
     Unknown,
@@ -95,6 +96,12 @@ enum Known {
 }
 
 impl Presence {
+    /// See [`settle`](super::snapshot::settle).
+    pub(super) fn settle_places(&mut self) {
+        super::snapshot::settle(&mut self.away);
+        super::snapshot::settle(&mut self.watched);
+    }
+
     pub(super) fn new(hash: SeededState) -> Self {
         Self {
             away: Slab::new(),

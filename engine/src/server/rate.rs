@@ -1,6 +1,7 @@
 //! Rate limits: the generic cell rate algorithm (ITU-T I.371), in whole nanoseconds.
 
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 use crate::{digest::Digest, time::Instant};
 
@@ -27,7 +28,7 @@ impl Rate {
 }
 
 /// What was used of a rate: the time at which its bucket is empty again.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Meter(u64);
 
 impl Meter {

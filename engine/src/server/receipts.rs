@@ -6,6 +6,7 @@ use alloc::{
     collections::{BTreeSet, VecDeque},
     vec::Vec,
 };
+use serde::{Deserialize, Serialize};
 
 use bytes::Bytes;
 
@@ -23,7 +24,7 @@ use crate::{
 };
 
 /// A place in a log, as the user of the connection sees it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Entry {
     pub(super) conversation: Recipient,
     pub(super) epoch: u64,
@@ -39,7 +40,7 @@ impl Entry {
 }
 
 /// What is known of a connection's receiving. One that is in step with the logs and has answered its last Ping has none.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Receipts {
     /// Sent, and not known to have arrived. In the order of their positions.
     sent: VecDeque<Sent>,
@@ -65,7 +66,7 @@ pub(super) struct Receipts {
 }
 
 /// Something that was sent and is not known to have arrived.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Sent {
     /// How many frames the connection had been sent then.
     position: u64,
@@ -75,7 +76,7 @@ struct Sent {
 }
 
 /// What has arrived of one log and is not stored as such.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Arrived {
     conversation: Recipient,
     epoch: u64,

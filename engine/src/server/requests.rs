@@ -2,6 +2,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 use super::{calls::LegKey, pipeline::PipelineKey, presence::AwayKey, users::UserKey};
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
 };
 
 /// What an answer is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Purpose {
     /// The profile of a user.
     Load(UserKey),
@@ -59,7 +60,7 @@ impl Purpose {
 
 /// The open tickets. But for those that took the place of others all wait equally long, so the lowest ticket is the
 /// first to expire.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Requests {
     last: u64,
     open: BTreeMap<Ticket, (Instant, Purpose)>,

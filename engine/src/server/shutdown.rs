@@ -1,6 +1,7 @@
 //! Shutting down: what was accepted is settled, then everybody is told, a part at a time.
 
 use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
 
 use super::Server;
 use crate::{
@@ -18,7 +19,7 @@ const DRAIN_STEPS: u32 = 20;
 /// How far a shutdown is.
 ///
 /// `Running ──► Settling ──► Draining ──► Stopped`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Stopping {
     Running,
     /// Connections stay open until what was accepted from them is stored and delivered, or until then.

@@ -1,6 +1,7 @@
 //! How far a classic connection is with what it has missed.
 
 use crate::{digest::Digest, id::Ticket, time::Instant};
+use serde::{Deserialize, Serialize};
 
 /// How far a connection is with catching up.
 ///
@@ -12,7 +13,7 @@ use crate::{digest::Digest, id::Ticket, time::Instant};
 ///     ▲  ▼
 ///   ReadInVain
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Stage {
     /// Which logs it is behind with is asked for. Nothing of any log is sent meanwhile.
     Asking { ticket: Ticket, after: u64 },

@@ -1,6 +1,7 @@
 //! All deadlines of one engine, in order.
 
 use alloc::collections::BTreeSet;
+use serde::{Deserialize, Serialize};
 
 use super::{
     calls::LegKey,
@@ -10,7 +11,7 @@ use super::{
 use crate::{id::ConnId, time::Instant};
 
 /// What is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Due {
     /// A connection's next ping, its idle time-out, its missing Hello, or the end of its closing.
     Connection(ConnId),
@@ -32,7 +33,7 @@ pub(super) enum Due {
 
 /// The deadlines: at most one of each connection, of each user to be loaded again, of each session whose heads are and
 /// of each that watches, of each user who has left, of each who is watched, and of each side of a call.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Timers {
     deadlines: BTreeSet<(Instant, Due)>,
 }

@@ -1,6 +1,7 @@
 //! The users with connections here, and the groups that they belong to.
 
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+use serde::{Deserialize, Serialize};
 
 use bytes::Bytes;
 use slab::Slab;
@@ -20,7 +21,7 @@ pub(super) type UserKey = usize;
 pub(super) type GroupKey = usize;
 
 /// A user with an open connection, or with something left to route.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct User {
     pub(super) id: UserId,
     /// Open connections, oldest first.
@@ -44,7 +45,7 @@ pub(super) struct User {
 }
 
 /// A message of a connection that is closed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Departed {
     pub(super) conn: ConnId,
     pub(super) is_session: bool,
@@ -52,7 +53,7 @@ pub(super) struct Departed {
 }
 
 /// How far the directory's knowledge of a user is here.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Load {
     /// It is asked for. What changes meanwhile makes the engine ask again.
     Waiting { ticket: Ticket },
@@ -63,14 +64,14 @@ pub(super) enum Load {
 }
 
 /// A group with at least one local member.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Group {
     pub(super) id: GroupId,
     pub(super) members: OrderedSet<UserKey>,
 }
 
 /// The tables of users and groups.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Users {
     users: Slab<User>,
     by_user_id: Lookup<UserId, UserKey>,
@@ -82,6 +83,12 @@ pub(super) struct Users {
 }
 
 impl Users {
+    /// See [`settle`](super::snapshot::settle).
+    pub(super) fn settle_places(&mut self) {
+        super::snapshot::settle(&mut self.users);
+        super::snapshot::settle(&mut self.groups);
+    }
+
     pub(super) fn new(hash: SeededState) -> Self {
         Self {
             users: Slab::new(),

@@ -47,6 +47,12 @@ pub(crate) trait Machine: Debug {
         0
     }
 
+    /// Goes on as another machine that has read its state from bytes. Whether that is in the same state; always, for a
+    /// machine whose state cannot be had.
+    fn resumes_from_bytes(&mut self) -> bool {
+        true
+    }
+
     /// What has ended the process, if something has.
     fn died(&self) -> Option<&str> {
         None
@@ -69,7 +75,7 @@ impl<P: Probe + Counts + Clone + Debug> Sut for Engine<P> {
     }
 }
 
-impl<P: Probe + Counts + Debug> Machine for Server<P> {
+impl<P: Probe + Counts + Clone + Debug> Machine for Server<P> {
     fn handle(&mut self, now: Instant, event: Event) {
         self.handle(now, event);
     }
@@ -104,6 +110,14 @@ impl<P: Probe + Counts + Debug> Machine for Server<P> {
 
     fn full_digest(&self) -> u64 {
         self.full_digest()
+    }
+
+    fn resumes_from_bytes(&mut self) -> bool {
+        let Ok(bytes) = self.snapshot() else { return false };
+        let digest = self.full_digest();
+        let Ok(resumed) = Self::restore_with_probe(&bytes, self.probe().clone()) else { return false };
+        *self = resumed;
+        self.full_digest() == digest
     }
 }
 

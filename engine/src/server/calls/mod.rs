@@ -10,6 +10,7 @@ mod signals;
 
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 use bytes::Bytes;
 use slab::Slab;
@@ -45,7 +46,7 @@ const ENDED_LIMIT: usize = 256;
 const SIGNS_PER_GRACE: u32 = 3;
 
 /// The legs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Calls {
     legs: Slab<Box<Leg>>,
     by_user: Lookup<UserId, LegKey>,
@@ -54,7 +55,7 @@ pub(super) struct Calls {
 }
 
 /// One user's side of a call.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Leg {
     user: UserId,
     peer: UserId,
@@ -83,7 +84,7 @@ struct Leg {
 ///   callee              Ringing ──► Taking ───► Active ──► (ended)
 /// ```
 /// Each of them may end. The callee's device takes the call, and the caller's engine confirms that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Stage {
     /// The store is asked whether the two have anything to do with each other.
     Asking(Ticket),
@@ -93,7 +94,7 @@ enum Stage {
 }
 
 /// A device that has a call.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Device {
     /// What it has called itself; none cannot come back.
     id: Option<[u8; 16]>,
@@ -101,7 +102,7 @@ struct Device {
 }
 
 /// How a device is connected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum LinkOf {
     Up(ConnId),
     /// It is not, and the call ends if it does not come back until then.
@@ -111,6 +112,11 @@ enum LinkOf {
 }
 
 impl Calls {
+    /// See [`settle`](crate::server::snapshot::settle).
+    pub(super) fn settle_places(&mut self) {
+        crate::server::snapshot::settle(&mut self.legs);
+    }
+
     pub(super) fn new(hash: SeededState) -> Self {
         Self { legs: Slab::new(), by_user: Lookup::with_hasher(hash), ended: VecDeque::new() }
     }

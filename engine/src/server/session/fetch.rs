@@ -1,6 +1,7 @@
 //! Parts of a log that a session asks for.
 
 use alloc::boxed::Box;
+use serde::{Deserialize, Serialize};
 
 use switchboard_proto::v1::{Fetch, RejectCode};
 
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// A part of a log on its way from the store.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Fetching {
     pub(super) ticket: Ticket,
     fetch_id: u64,

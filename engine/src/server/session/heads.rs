@@ -1,6 +1,7 @@
 //! Where a user's conversations are: asked of the store page by page, compared with the client's cursors.
 
 use alloc::{boxed::Box, vec::Vec};
+use serde::{Deserialize, Serialize};
 
 use switchboard_proto::v1::Cursor;
 
@@ -25,7 +26,7 @@ use crate::{
 ///    │   ▼
 ///   Failed
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct HeadsRun {
     /// How far the client says that it is, sorted by the conversations.
     cursors: Vec<Known>,
@@ -35,7 +36,7 @@ pub(super) struct HeadsRun {
 }
 
 /// How far a client says that it is with one conversation.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Known {
     conversation: Recipient,
     epoch: u64,
@@ -44,7 +45,7 @@ pub(super) struct Known {
     peer: Marks,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Stage {
     Asking { ticket: Ticket },
     Failed { retry_at: Instant },

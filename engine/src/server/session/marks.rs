@@ -1,6 +1,7 @@
 //! How far the users of sessions are with their conversations: stored first, then told.
 
 use alloc::boxed::Box;
+use serde::{Deserialize, Serialize};
 
 use switchboard_proto::v1::{Mark, NotedMarks, note};
 
@@ -23,7 +24,7 @@ use crate::{
 ///    ▲         │
 ///    └─ next ──┘
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Marking {
     pub(super) ticket: Ticket,
     conversation: Recipient,

@@ -13,6 +13,7 @@ mod typing;
 mod watch;
 
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+use serde::{Deserialize, Serialize};
 
 use bytes::Bytes;
 use rand_xoshiro::rand_core::Rng as _;
@@ -36,7 +37,7 @@ use crate::{
 pub(super) use self::submit::Submission;
 
 /// What is known of a connection beyond what every one has.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Session {
     /// When its first frame must have come.
     pub(super) hello_by: Instant,

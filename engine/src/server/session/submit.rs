@@ -1,6 +1,7 @@
 //! Messages that a session submits.
 
 use alloc::{borrow::ToOwned as _, boxed::Box, string::ToString as _};
+use serde::{Deserialize, Serialize};
 
 use switchboard_proto::v1::{RejectCode, Submit};
 
@@ -21,7 +22,7 @@ use crate::{
 };
 
 /// A session's message that waits for the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::server) struct Submission {
     /// The id that the client has given it.
     pub(in crate::server) id: MessageId,

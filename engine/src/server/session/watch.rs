@@ -1,6 +1,7 @@
 //! Whose presence a session wants to be told, and may be: the store says that.
 
 use alloc::{boxed::Box, vec::Vec};
+use serde::{Deserialize, Serialize};
 
 use switchboard_proto::v1::Watch;
 
@@ -20,7 +21,7 @@ use crate::{
 const LOADS_AT_A_TIME: usize = 4;
 
 /// The users that one session watches.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(in crate::server) struct WatchList {
     /// Sorted by user.
     watches: Vec<Watching>,
@@ -33,7 +34,7 @@ pub(in crate::server) struct WatchList {
 }
 
 /// One of them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Watching {
     user: UserId,
     key: WatchedKey,
@@ -47,7 +48,7 @@ struct Watching {
 /// How far the question is whether a session may know.
 ///
 /// `Due ──► Asked ──► Done`, and from `Asked` to `Failed` and back to `Due` after a while.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Ask {
     Due,
     Asked,
