@@ -7,6 +7,7 @@ mod history;
 mod membership;
 mod overview;
 mod page;
+mod search;
 mod session;
 mod signed_in;
 
@@ -27,6 +28,7 @@ pub use history::{Conversation, ConversationInfo, StoredMessage};
 pub use membership::SeenGroup;
 pub use overview::{Excerpt, Overview};
 pub use page::{PageOf, PastMessage};
+pub use search::{SEARCH_WORDS, Search, search_words};
 pub use session::{NewSession, SessionUser, TokenHash};
 pub use signed_in::{SessionId, SignedIn, session_id};
 

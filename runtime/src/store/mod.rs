@@ -48,6 +48,7 @@ mod queue;
 mod reader;
 mod reads;
 mod seen;
+mod words;
 mod worker;
 
 use std::fmt;
@@ -61,8 +62,9 @@ use rusqlite::Connection;
 
 pub use directory::{
     AccountChange, Conversation, ConversationInfo, Credentials, Directory, DirectoryError, Excerpt, Friend,
-    Group, Member, NewAccount, NewGroup, NewSession, NewUser, Overview, PageOf, PastMessage, SeenGroup,
-    SessionId, SessionUser, SignedIn, StoredMessage, TokenHash, User, session_id,
+    Group, Member, NewAccount, NewGroup, NewSession, NewUser, Overview, PageOf, PastMessage, SEARCH_WORDS,
+    Search, SeenGroup, SessionId, SessionUser, SignedIn, StoredMessage, TokenHash, User, search_words,
+    session_id,
 };
 pub use epochs::renew_epochs;
 pub use handle::{Completions, StoreEvent, StoreHandle};

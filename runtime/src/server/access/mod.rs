@@ -5,6 +5,7 @@
 
 mod auth;
 mod body;
+mod rates;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::{
 
 pub(super) use auth::{Actor, Admitted, COOKIE, Caller, Refusal, session_in};
 pub(super) use body::BodyError;
+pub(super) use rates::{CallRates, TooManyCalls};
 
 /// What the calls work with; cheap to clone.
 #[derive(Clone, Debug)]
@@ -26,6 +28,7 @@ pub(super) struct Desk {
     pub(super) accounts: Arc<Accounts>,
     pub(super) media: MediaFolder,
     pub(super) rules: Arc<Rules>,
+    pub(super) rates: Arc<CallRates>,
     /// Places for uploads.
     pub(super) uploads: Arc<Semaphore>,
 }
@@ -56,6 +59,7 @@ impl Desk {
         };
         let uploads = usize::try_from(config.http.uploads).unwrap_or(Semaphore::MAX_PERMITS);
         let uploads = Arc::new(Semaphore::new(uploads.min(Semaphore::MAX_PERMITS)));
-        Self { accounts, media, rules: Arc::new(rules), uploads }
+        let rates = Arc::new(CallRates::new(config));
+        Self { accounts, media, rules: Arc::new(rules), rates, uploads }
     }
 }

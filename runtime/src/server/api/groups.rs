@@ -14,7 +14,7 @@ use super::{
     input::{Body, Me, Params, Segments},
     model::time,
     page::{Page, PageParams},
-    problem::Problem,
+    problem::{Kind, Problem},
 };
 use crate::{
     accounts::{check, check_present, random_id},
@@ -222,6 +222,9 @@ pub(super) async fn find_open_group(
     me: Me,
     Params(OpenParams { name }): Params<OpenParams>,
 ) -> Result<Json<Page<Group>>, Problem> {
+    if name.is_empty() {
+        return Err(Problem::new(Kind::Malformed, "name is empty"));
+    }
     let found =
         desk.accounts.directory(move |directory| directory.open_group_named(&me.user, name.trim())).await??;
     Ok(Json(Page { items: found.map(Group::from).into_iter().collect(), next_cursor: None }))

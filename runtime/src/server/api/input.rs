@@ -88,10 +88,17 @@ impl FromRequestParts<Desk> for Me {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, desk: &Desk) -> Result<Self, Problem> {
-        match desk.admit_session(&parts.method, &parts.headers).await? {
-            Caller::User { user, username, session } => Ok(Self { user, username, session }),
+        match desk.admit_session(&parts.method, &parts.headers).await {
+            Ok(Caller::User { user, username, session }) => {
+                desk.rates.of_user(&user)?;
+                Ok(Self { user, username, session })
+            }
             // Nobody is believed here.
-            Caller::Anyone => Err(Refusal::LogIn.into()),
+            Ok(Caller::Anyone) => Err(Refusal::LogIn.into()),
+            Err(refusal) => {
+                desk.rates.of_address(visitor(parts, desk)?.address)?;
+                Err(refusal.into())
+            }
         }
     }
 }
@@ -103,8 +110,14 @@ impl FromRequestParts<Desk> for Guest {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, desk: &Desk) -> Result<Self, Problem> {
-        let peer = parts.extensions.get::<Peer>().copied();
-        let peer = peer.ok_or_else(|| Problem::internal("a request of nobody"))?;
-        Ok(Self(desk.visitor(peer, &parts.headers)))
+        let visitor = visitor(parts, desk)?;
+        desk.rates.of_address(visitor.address)?;
+        Ok(Self(visitor))
     }
+}
+
+fn visitor(parts: &Parts, desk: &Desk) -> Result<Visitor, Problem> {
+    let peer = parts.extensions.get::<Peer>().copied();
+    let peer = peer.ok_or_else(|| Problem::internal("a request from nowhere"))?;
+    Ok(desk.visitor(peer, &parts.headers))
 }
