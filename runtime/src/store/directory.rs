@@ -10,6 +10,8 @@ mod page;
 mod search;
 mod session;
 mod signed_in;
+mod standing;
+mod totals;
 
 use std::fmt;
 use std::sync::Arc;
@@ -31,6 +33,8 @@ pub use page::{PageOf, PastMessage};
 pub use search::{SEARCH_WORDS, Search, search_words};
 pub use session::{NewSession, SessionUser, TokenHash};
 pub use signed_in::{SessionId, SignedIn, session_id};
+pub use standing::{Account, AccountRole, Ban, Ended, EndedLogins, Standing};
+pub use totals::Totals;
 
 /// The directory of users and groups, and what their conversations hold; see [`Store::directory`] and
 /// [`Directory::open`].
@@ -80,6 +84,9 @@ pub enum DirectoryError {
     /// The group's rules refuse it.
     #[error("{0}")]
     Denied(Denial),
+    /// The user is banned.
+    #[error("{0}")]
+    Banned(Ban),
     /// Whom to befriend is oneself.
     #[error("nobody needs oneself as a friend")]
     OwnFriend,

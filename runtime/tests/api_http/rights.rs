@@ -20,6 +20,8 @@ struct World {
     stranger: Api,
     /// Whom calls are about.
     target: Api,
+    /// The name of a file.
+    picture: String,
 }
 
 impl World {
@@ -30,7 +32,8 @@ impl World {
         let former = Api::registered(&server, "former").await;
         let stranger = Api::registered(&server, "stranger").await;
         let target = Api::registered(&server, "target").await;
-        Self { server, owner, member, former, stranger, target }
+        let picture = owner.picture().await;
+        Self { server, owner, member, former, stranger, target, picture }
     }
 
     /// A group of these, in which the target is a member if a call is about that, and in which something was said.
@@ -79,6 +82,10 @@ fn expected(operation: &str) -> (Value, Statuses) {
         "change_group" => body_of(json!({"name": "go", "notice": "x"}), [404, 404, 403, 200]),
         "add_member" | "remove_member" => (none, [404, 404, 403, 204]),
         "change_member" => body_of(json!({"role": "admin"}), [404, 404, 403, 204]),
+        "download" => (none, [200; 4]),
+        "list_accounts" | "unban" | "end_sessions_of" | "statistics" => (none, [403; 4]),
+        "ban" => body_of(json!({}), [403; 4]),
+        "announce" => body_of(json!({"text": "hello"}), [403; 4]),
         "show_conversation" | "read_history" | "search_messages" => (none, [404, 200, 200, 200]),
         other => panic!("{other}: say in this table who may do it"),
     }
@@ -90,7 +97,8 @@ fn path_of(operation: &str, template: &str, world: &World, group: &str, session:
         .replace("{group_id}", group)
         .replace("{user_id}", &world.target.id)
         .replace("{session_id}", session)
-        .replace("{kind}/{id}", &format!("group/{group}"));
+        .replace("{kind}/{id}", &format!("group/{group}"))
+        .replace("{name}", &world.picture);
     assert!(!path.contains('{'), "{path}: a part of it has no value");
     match operation {
         "find_user" => format!("{path}?username=target"),

@@ -15,7 +15,8 @@ use tokio::sync::Semaphore;
 use crate::{
     accounts::Accounts,
     config::{AuthMode, Config, Http, Proxy},
-    media::MediaFolder,
+    media::Files,
+    server::authority::Authority,
 };
 
 pub(super) use auth::{Actor, Admitted, COOKIE, Caller, Refusal, session_in};
@@ -26,9 +27,10 @@ pub(super) use rates::{CallRates, TooManyCalls};
 #[derive(Clone, Debug)]
 pub(super) struct Desk {
     pub(super) accounts: Arc<Accounts>,
-    pub(super) media: MediaFolder,
+    pub(super) media: Files,
     pub(super) rules: Arc<Rules>,
     pub(super) rates: Arc<CallRates>,
+    pub(super) authority: Authority,
     /// Places for uploads.
     pub(super) uploads: Arc<Semaphore>,
 }
@@ -47,8 +49,15 @@ pub(super) struct Rules {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(pub(super) SocketAddr);
 
+impl Rules {
+    /// Whether nobody is believed to be whom it says.
+    pub(super) fn asks_for_passwords(&self) -> bool {
+        self.auth == AuthMode::Password
+    }
+}
+
 impl Desk {
-    pub(super) fn new(config: &Config, accounts: Arc<Accounts>, media: MediaFolder) -> Self {
+    pub(super) fn new(config: &Config, accounts: Arc<Accounts>, media: Files, authority: Authority) -> Self {
         let origins = config.allowed_origins.split_whitespace();
         let rules = Rules {
             auth: config.auth,
@@ -60,6 +69,6 @@ impl Desk {
         let uploads = usize::try_from(config.http.uploads).unwrap_or(Semaphore::MAX_PERMITS);
         let uploads = Arc::new(Semaphore::new(uploads.min(Semaphore::MAX_PERMITS)));
         let rates = Arc::new(CallRates::new(config));
-        Self { accounts, media, rules: Arc::new(rules), rates, uploads }
+        Self { accounts, media, rules: Arc::new(rules), rates, authority, uploads }
     }
 }

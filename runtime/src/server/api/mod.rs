@@ -5,9 +5,11 @@
 //! are one list ([`own`], [`public`]); a test tries every call of the document as everybody whose it is not.
 
 mod accounts;
+mod admin;
 mod conversations;
 mod groups;
 mod input;
+mod media;
 mod model;
 mod openapi;
 mod page;
@@ -48,6 +50,12 @@ fn own() -> OpenApiRouter<Desk> {
         .routes(routes!(conversations::show_conversation))
         .routes(routes!(conversations::read_history))
         .routes(routes!(search::search_messages))
+        .routes(routes!(media::download))
+        .routes(routes!(admin::list_accounts))
+        .routes(routes!(admin::ban, admin::unban))
+        .routes(routes!(admin::end_sessions_of))
+        .routes(routes!(admin::announce))
+        .routes(routes!(admin::statistics))
         .routes(routes!(groups::list_groups, groups::create_group))
         .routes(routes!(groups::find_open_group))
         .routes(routes!(groups::show_group, groups::change_group))

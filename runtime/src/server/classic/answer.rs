@@ -46,6 +46,8 @@ pub(super) enum Fault {
     Refused(String),
     /// Who asks is not logged in, or not as who may ask this: 401.
     Unauthorised(String),
+    /// Who asks is banned: 403.
+    Forbidden(String),
     /// Another try may work, after this time.
     TooManyTries(Duration, String),
     /// Too many calls were made: 429.
@@ -72,6 +74,7 @@ impl From<DirectoryError> for Fault {
                 Some(rusqlite::ErrorCode::DiskFull) => Self::refused("the server's disk is full"),
                 _ => Self::Broken(source.to_string()),
             },
+            DirectoryError::Banned(ban) => Self::Forbidden(ban.to_string()),
             DirectoryError::ForeignId(source) => Self::Broken(format!("{error}: {source}")),
             DirectoryError::UserExists(_)
             | DirectoryError::UsernameTaken(_)
@@ -125,6 +128,8 @@ impl From<AccountError> for Fault {
     fn from(error: AccountError) -> Self {
         let text = error.to_string();
         match error {
+            // Who logs in looks at the code alone, as with a wrong password.
+            AccountError::Banned(_) => Self::Refused(text),
             AccountError::Directory(error) => error.into(),
             AccountError::Pool(error) => error.into(),
             AccountError::Hash(text) => Self::Broken(text),
@@ -152,6 +157,7 @@ impl IntoResponse for Fault {
                 let text = format!("too many calls; the next one may come in {} s", seconds(wait));
                 (StatusCode::TOO_MANY_REQUESTS, retry(seconds(wait)), text)
             }
+            Self::Forbidden(text) => (StatusCode::FORBIDDEN, HeaderMap::new(), text),
             Self::Busy => {
                 let text = "the server has too much to do; try again in a second";
                 (StatusCode::SERVICE_UNAVAILABLE, retry(1), text.to_owned())
