@@ -30,6 +30,9 @@ pub struct Search {
     pub limit: u32,
 }
 
+/// A message, and where it was said.
+type Found = (Recipient, StoredMessage);
+
 /// The words in a text; at most [`SEARCH_WORDS`], the rest is left out.
 #[must_use]
 pub fn search_words(text: &str) -> Vec<String> {
@@ -44,7 +47,7 @@ impl Directory {
     ///
     /// # Errors
     /// If there is no such user, no words, no such conversation, or the database fails.
-    pub fn search(&self, search: &Search) -> Result<(Vec<(Recipient, StoredMessage)>, Option<i64>)> {
+    pub fn search(&self, search: &Search) -> Result<(Vec<Found>, Option<i64>)> {
         let user = existing_user(&self.connection, &search.user)?;
         let places = match &search.conversation {
             Some(conversation) => self.place_of(user, conversation)?,
@@ -103,7 +106,7 @@ impl Directory {
     }
 
     /// The message of this number, and where it was said, if the user may read it as it is.
-    fn readable(&self, user: i64, own: &UserId, rowid: i64) -> Result<Option<(Recipient, StoredMessage)>> {
+    fn readable(&self, user: i64, own: &UserId, rowid: i64) -> Result<Option<Found>> {
         let mut statement = self.connection.prepare_cached(
             "SELECT seq, message_id, sender.uuid, content_type, content, url, stored_at_ms, changed_seq,
                  sender_name, sender.avatar, groups.uuid, low.uuid, high.uuid
