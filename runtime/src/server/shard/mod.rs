@@ -18,6 +18,7 @@ mod mailbox;
 mod socket;
 mod sockets;
 mod state;
+mod tls;
 mod turn;
 
 use std::{
