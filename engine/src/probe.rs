@@ -119,6 +119,7 @@ catalogue! {
         LeftKeepsMember "left-keeps-member" "Who was removed from a group still receives what it is sent."
         ReloadForgotten "reload-forgotten" "A load that failed is not tried again."
         RequestTimeoutForgotten "request-timeout-forgotten" "A request that is never answered is waited for for ever."
+        OneHomeAssumed "one-home-assumed" "What is for a user who is here is not published, though others may have connections of that user."
         PublishForgotten "publish-forgotten" "Other engines are not told of what is stored."
         PublishedToEveryone "published-to-everyone" "What is for one user is published to all engines."
         OwnDeviceEchoed "own-device-echoed" "Who writes to themselves gets it back on the device that sent it."

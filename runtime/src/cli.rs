@@ -53,6 +53,8 @@ pub enum Command {
     Health(ServeArgs),
     /// Print the configuration that `serve` would run with, and where each value comes from.
     Config(ServeArgs),
+    /// Print the OpenAPI document of the JSON API under /api/v1.
+    Openapi,
 }
 
 /// The flags that set the configuration. They are read with the other layers, by [`ServeArgs::load`], so that

@@ -108,6 +108,9 @@ fn run(command: Command) -> Result<(), Failure> {
             let text = commands::health(&args.load()?.config)?;
             std::io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)
         }
+        Command::Openapi => {
+            std::io::stdout().write_all(commands::openapi().as_bytes()).map_err(Failure::Output)
+        }
         Command::Config(args) => {
             let text = args.load()?.to_toml();
             std::io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)

@@ -439,18 +439,39 @@ impl<P: Probe> Server<P> {
         self.send(mark, frame);
     }
 
-    /// Hands a record to the other engines, if there are any.
-    pub(super) fn publish(&mut self, record: impl FnOnce() -> Record) {
-        if self.config.peers && !self.probe.canary(Canary::PublishForgotten) {
-            self.probe.reached(Rule::Published);
-            self.stats.published += 1;
-            self.effects.push(Action::Publish(record()));
+    /// Whether other engines may have connections of a user.
+    pub(super) fn may_be_elsewhere(&self, user: Option<UserKey>) -> bool {
+        let one_home = self.config.one_home || self.probe.canary(Canary::OneHomeAssumed);
+        self.config.peers && !(one_home && user.is_some())
+    }
+
+    /// Whether what is published under a topic may be for somebody at another engine.
+    fn concerns_others(&self, topic: &Topic) -> bool {
+        match topic {
+            Topic::User(user) if self.config.peers => self.may_be_elsewhere(self.users.key(user.as_str())),
+            Topic::Everyone | Topic::User(_) | Topic::Group(_) | Topic::Presence(_) => self.config.peers,
         }
     }
 
-    /// Tells the other engines something that concerns sessions, if there are any.
+    /// Hands a record to the other engines, if it concerns them.
+    pub(super) fn publish(&mut self, record: Record) {
+        if self.concerns_others(&record.topic) {
+            self.publish_to_others(record);
+        }
+    }
+
+    /// Hands a record to the other engines, of which it is known that it concerns them.
+    pub(super) fn publish_to_others(&mut self, record: Record) {
+        if !self.probe.canary(Canary::PublishForgotten) {
+            self.probe.reached(Rule::Published);
+            self.stats.published += 1;
+            self.effects.push(Action::Publish(record));
+        }
+    }
+
+    /// Tells the other engines something that concerns sessions, if it concerns them.
     pub(super) fn tell(&mut self, topic: Topic, body: note::Body) {
-        if self.config.peers && !self.probe.canary(Canary::NoteForgotten) {
+        if self.concerns_others(&topic) && !self.probe.canary(Canary::NoteForgotten) {
             self.probe.reached(Rule::NoteTold);
             self.stats.notes_told += 1;
             let note = v1::Note { body: Some(body) }.encode_to_vec().into();

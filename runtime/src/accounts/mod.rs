@@ -19,8 +19,8 @@ use switchboard_engine::UserId;
 use self::throttle::{Rate, Throttle, Who};
 use crate::config;
 use crate::store::{
-    AccountChange, Directory, DirectoryError, NewAccount, NewSession, NewUser, OpenError, SessionUser, Store,
-    TokenHash, User,
+    AccountChange, Directory, DirectoryError, NewAccount, NewSession, NewUser, OpenError, SessionId,
+    SessionUser, Store, TokenHash, User,
 };
 
 pub(crate) use pool::{Pool, PoolError};
@@ -42,6 +42,8 @@ pub(crate) enum AccountError {
     Reserved,
     #[error("the user name or the password is wrong")]
     WrongLogin,
+    #[error("the old password is wrong")]
+    WrongPassword,
     #[error("too many tries; try again in {} s", seconds(*.0))]
     TooManyTries(Duration),
     #[error(transparent)]
@@ -226,6 +228,38 @@ impl Accounts {
         };
         let change = AccountChange { nickname, email, password_hash, keep: change.session };
         Ok(self.directory(move |directory| directory.change_account(&user, &change)).await??)
+    }
+
+    /// Changes a password, of who knows the one that it has; all its sessions end but this one.
+    pub(crate) async fn change_password(
+        &self,
+        (user, username): (UserId, String),
+        old: String,
+        new: String,
+        keep: TokenHash,
+    ) -> Result<(), AccountError> {
+        self.check_password(&new)?;
+        let account = Who::Account(username.clone());
+        self.names.take(account.clone(), Instant::now()).map_err(AccountError::TooManyTries)?;
+        let found = self.directory(move |directory| directory.credentials(&username)).await??;
+        let hash = found.filter(|found| found.user == user).and_then(|found| found.password_hash);
+        let hash = hash.ok_or(AccountError::WrongPassword)?;
+        let too_long = old.len() > usize::try_from(self.limits.password_bytes).unwrap_or(usize::MAX);
+        if too_long || !self.hashing.run(move |()| password::verify(&old, &hash)).await? {
+            return Err(AccountError::WrongPassword);
+        }
+        self.names.forgive(&account);
+        self.change(user, Change { password: new, session: Some(keep), ..Change::default() }).await
+    }
+
+    /// Ends a session of a user; returns whether there was one.
+    pub(crate) async fn end_session(&self, user: UserId, id: SessionId) -> Result<bool, AccountError> {
+        Ok(self.directory(move |directory| directory.end_session_of(&user, id)).await??)
+    }
+
+    /// Ends all sessions of a user but one.
+    pub(crate) async fn end_other_sessions(&self, user: UserId, keep: TokenHash) -> Result<(), AccountError> {
+        Ok(self.directory(move |directory| directory.end_other_sessions(&user, &keep)).await??)
     }
 
     /// Whose session this is; none if it is none.

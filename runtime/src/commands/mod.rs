@@ -5,6 +5,7 @@ mod chat;
 mod doctor;
 mod group;
 mod health;
+mod openapi;
 mod serve;
 mod store;
 
@@ -13,5 +14,6 @@ pub use chat::{ChatError, InputError, OutputClosed, chat};
 pub use doctor::doctor;
 pub use group::{GroupError, group};
 pub use health::{HealthError, health};
+pub use openapi::openapi;
 pub use serve::serve;
 pub use store::{StoreError, store};

@@ -19,7 +19,7 @@ use tracing::Instrument as _;
 
 use super::{
     access::Desk,
-    classic,
+    api, classic,
     front_end::FrontEnd,
     gateway::{Full, Handshakes, Shards, hand_over},
     handshake::{is_key, offered},
@@ -74,6 +74,7 @@ pub(super) fn routes(site: Site) -> Router {
         .route("/readyz", get(operators::ready))
         .route("/metrics", get(operators::local_metrics))
         .merge(classic::routes(site.desk.clone()))
+        .merge(api::routes(site.desk.clone()))
         .fallback(async |State(site): State<Site>, request: Request| site.front_end.answer(request).await)
         .layer(middleware::map_response_with_state(site.clone(), spare_places))
         .layer(middleware::from_fn_with_state(Arc::clone(&site.log), request_log::log))

@@ -10,6 +10,7 @@
 //! | `passwords-N` | hashes of passwords |
 
 mod access;
+pub(crate) mod api;
 pub mod bus;
 mod classic;
 mod doorbell;

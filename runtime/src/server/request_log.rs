@@ -77,9 +77,13 @@ impl RequestLog {
     }
 }
 
+/// What the log calls a request; its handlers find it among its extensions.
+#[derive(Clone, Debug)]
+pub(super) struct RequestId(pub(super) String);
+
 /// Answers a request within a span that has its id, and logs one line for it: a warning if the server is at fault, and otherwise for
 /// who debugs. The query stays out of it, and headers do: they may have secrets in them.
-pub(super) async fn log(State(log): State<Arc<RequestLog>>, request: Request, next: Next) -> Response {
+pub(super) async fn log(State(log): State<Arc<RequestLog>>, mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<Peer>();
     let given = peer.and_then(|peer| log.proxies.request_id(*peer, request.headers()));
     let (id, began) = (given.unwrap_or_else(|| log.next_id()), Instant::now());
@@ -87,6 +91,7 @@ pub(super) async fn log(State(log): State<Arc<RequestLog>>, request: Request, ne
     let path = request.uri().path();
     let path = path.get(..PATH_LIMIT_BYTES).unwrap_or(path).to_owned();
     let span = tracing::info_span!("request", id);
+    request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = next.run(request).instrument(span.clone()).await;
     let status = response.status().as_u16();
     log.requests.count(status);

@@ -4,8 +4,11 @@ mod account;
 mod friends;
 mod group;
 mod history;
+mod membership;
+mod overview;
 mod page;
 mod session;
+mod signed_in;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,8 +24,11 @@ pub use account::{AccountChange, Credentials, NewAccount};
 pub use friends::Friend;
 pub use group::{Group, Member, NewGroup};
 pub use history::{Conversation, ConversationInfo, StoredMessage};
+pub use membership::SeenGroup;
+pub use overview::{Excerpt, Overview};
 pub use page::{PageOf, PastMessage};
 pub use session::{NewSession, SessionUser, TokenHash};
+pub use signed_in::{SessionId, SignedIn, session_id};
 
 /// The directory of users and groups, and what their conversations hold; see [`Store::directory`] and
 /// [`Directory::open`].

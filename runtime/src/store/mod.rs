@@ -60,9 +60,9 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 pub use directory::{
-    AccountChange, Conversation, ConversationInfo, Credentials, Directory, DirectoryError, Friend, Group,
-    Member, NewAccount, NewGroup, NewSession, NewUser, PageOf, PastMessage, SessionUser, StoredMessage,
-    TokenHash, User,
+    AccountChange, Conversation, ConversationInfo, Credentials, Directory, DirectoryError, Excerpt, Friend,
+    Group, Member, NewAccount, NewGroup, NewSession, NewUser, Overview, PageOf, PastMessage, SeenGroup,
+    SessionId, SessionUser, SignedIn, StoredMessage, TokenHash, User, session_id,
 };
 pub use epochs::renew_epochs;
 pub use handle::{Completions, StoreEvent, StoreHandle};

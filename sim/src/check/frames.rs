@@ -435,7 +435,7 @@ impl Check {
             if !owed.pushed && self.left_out(shard, key, owed.conn, Fan::Sessions) > 0 {
                 self.fail("delivery", |_| format!("{token} is not pushed to sessions"));
             }
-            if !owed.published && self.peers {
+            if !owed.published && self.must_publish(shard, key) {
                 self.fail("delivery", |_| format!("{token} is not published"));
             }
             if !owed.sent && self.said[key as usize].is_stream() {

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The cookie that has a session's token.
-const COOKIE: &str = "switchboard_session";
+pub(in crate::server) const COOKIE: &str = "switchboard_session";
 
 /// Why somebody may not act.
 #[derive(Debug, thiserror::Error)]
@@ -135,11 +135,24 @@ impl Desk {
         self.caller(proof(headers), changes && !may_change).await
     }
 
+    /// As [`Desk::admit`], for calls that need a session, whoever is believed elsewhere.
+    pub(in crate::server) async fn admit_session(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Result<Caller, Refusal> {
+        let changes = !matches!(*method, Method::GET | Method::HEAD);
+        self.session_caller(proof(headers), changes && !self.rules.is_own_origin(headers)).await
+    }
+
     async fn caller(&self, proof: Option<Proof>, is_foreign: bool) -> Result<Caller, Refusal> {
         match self.rules.auth {
-            AuthMode::Open => return Ok(Caller::Anyone),
-            AuthMode::Password => {}
+            AuthMode::Open => Ok(Caller::Anyone),
+            AuthMode::Password => self.session_caller(proof, is_foreign).await,
         }
+    }
+
+    async fn session_caller(&self, proof: Option<Proof>, is_foreign: bool) -> Result<Caller, Refusal> {
         let Proof { token, is_cookie } = proof.ok_or(Refusal::LogIn)?;
         if is_cookie && is_foreign {
             return Err(Refusal::ForeignPage);

@@ -18,7 +18,7 @@ use crate::{
     media::MediaFolder,
 };
 
-pub(super) use auth::{Actor, Admitted, Caller, Refusal, session_in};
+pub(super) use auth::{Actor, Admitted, COOKIE, Caller, Refusal, session_in};
 pub(super) use body::BodyError;
 pub(super) use proxies::Proxies;
 

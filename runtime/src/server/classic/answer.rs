@@ -126,7 +126,8 @@ impl From<AccountError> for Fault {
             | AccountError::ShortPassword { .. }
             | AccountError::ControlCharacter { .. }
             | AccountError::Reserved
-            | AccountError::WrongLogin => Self::Refused(text),
+            | AccountError::WrongLogin
+            | AccountError::WrongPassword => Self::Refused(text),
         }
     }
 }

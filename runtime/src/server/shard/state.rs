@@ -150,8 +150,8 @@ impl State {
                     }
                     Request::StoreFile(_) => self.media.submit(self.index, ticket, request),
                 },
-                Action::Publish(record) => self.bus.publish(&mut self.outbox, &Carried::Record(record)),
-                Action::Tell(note) => self.bus.publish(&mut self.outbox, &Carried::Note(note)),
+                Action::Publish(record) => self.bus.publish(&mut self.outbox, Carried::Record(record)),
+                Action::Tell(note) => self.bus.publish(&mut self.outbox, Carried::Note(note)),
                 Action::Subscribe(topic) => self.bus.subscribe(self.index, &topic),
                 Action::Unsubscribe(topic) => self.bus.unsubscribe(self.index, &topic),
                 Action::Stopped => self.is_stopped = true,

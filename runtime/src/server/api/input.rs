@@ -1,0 +1,110 @@
+//! What calls take: their JSON, query and path, and who asks.
+
+use axum::{
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+    http::{HeaderMap, header, request::Parts},
+};
+use serde::de::DeserializeOwned;
+use switchboard_engine::UserId;
+
+use super::problem::{Kind, Problem};
+use crate::{
+    accounts::Visitor,
+    server::access::{Caller, Desk, Peer, Refusal},
+    store::TokenHash,
+};
+
+/// A request's JSON.
+pub(super) struct Body<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest<Desk> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, desk: &Desk) -> Result<Self, Problem> {
+        if !is_json(request.headers()) {
+            let text = "the request needs the header Content-Type: application/json";
+            return Err(Problem::new(Kind::UnsupportedType, text));
+        }
+        Ok(Self(desk.json(request.into_body()).await?))
+    }
+}
+
+/// A page of another origin cannot have a browser send this without asking first.
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = value.and_then(|value| value.split(';').next());
+    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+}
+
+/// A request's query.
+pub(super) struct Params<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequestParts<Desk> for Params<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, desk: &Desk) -> Result<Self, Problem> {
+        match Query::<T>::from_request_parts(parts, desk).await {
+            // Two of them must not become one.
+            Ok(_) if parts.uri.query().is_some_and(|query| !is_utf8(query)) => {
+                Err(Problem::new(Kind::Malformed, "the query is not UTF-8"))
+            }
+            Ok(Query(params)) => Ok(Self(params)),
+            Err(error) => Err(Problem::new(Kind::Malformed, short(&error.body_text()))),
+        }
+    }
+}
+
+fn is_utf8(query: &str) -> bool {
+    percent_encoding::percent_decode_str(query).decode_utf8().is_ok()
+}
+
+/// The variable parts of a request's path.
+pub(super) struct Segments<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<Desk> for Segments<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, desk: &Desk) -> Result<Self, Problem> {
+        match Path::<T>::from_request_parts(parts, desk).await {
+            Ok(Path(segments)) => Ok(Self(segments)),
+            Err(error) => Err(Problem::new(Kind::Malformed, short(&error.body_text()))),
+        }
+    }
+}
+
+/// What is wrong may be as long as the request.
+fn short(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(200).collect()
+}
+
+/// The user of the session that a request has with it: of who has none, nothing is asked any further.
+pub(super) struct Me {
+    pub(super) user: UserId,
+    pub(super) username: Option<String>,
+    pub(super) session: TokenHash,
+}
+
+impl FromRequestParts<Desk> for Me {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, desk: &Desk) -> Result<Self, Problem> {
+        match desk.admit_session(&parts.method, &parts.headers).await? {
+            Caller::User { user, username, session } => Ok(Self { user, username, session }),
+            // Nobody is believed here.
+            Caller::Anyone => Err(Refusal::LogIn.into()),
+        }
+    }
+}
+
+/// Who has no session yet.
+pub(super) struct Guest(pub(super) Visitor);
+
+impl FromRequestParts<Desk> for Guest {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, desk: &Desk) -> Result<Self, Problem> {
+        let peer = parts.extensions.get::<Peer>().copied();
+        let peer = peer.ok_or_else(|| Problem::internal("a request of nobody"))?;
+        Ok(Self(desk.visitor(peer, &parts.headers)))
+    }
+}

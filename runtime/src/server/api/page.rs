@@ -1,0 +1,89 @@
+//! Lists that come in pages.
+
+use data_encoding::BASE64URL_NOPAD;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use utoipa::{IntoParams, ToSchema};
+
+use super::problem::{Kind, Problem};
+
+/// Items of a page at the most.
+pub(super) const PAGE_ITEMS: u32 = 200;
+
+/// Items of a page if nothing is said.
+pub(super) const USUAL_ITEMS: u32 = 50;
+
+/// Characters of a cursor at the most.
+const CURSOR_CHARACTERS: usize = 512;
+
+/// Which page.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct PageParams {
+    /// Items at the most.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    pub(super) limit: Option<u32>,
+    /// The `next_cursor` of the page before.
+    #[param(max_length = 512)]
+    pub(super) cursor: Option<String>,
+}
+
+/// A part of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Page<T> {
+    /// What is in it.
+    pub(super) items: Vec<T>,
+    /// Names the next page; null if this is the last one. What it is made of may change.
+    pub(super) next_cursor: Option<String>,
+}
+
+impl PageParams {
+    pub(super) fn limit(&self) -> Result<u32, Problem> {
+        limit(self.limit)
+    }
+
+    /// Where the list goes on; none at its beginning.
+    pub(super) fn after<T: DeserializeOwned>(&self) -> Result<Option<T>, Problem> {
+        after(self.cursor.as_deref())
+    }
+}
+
+pub(super) fn limit(asked: Option<u32>) -> Result<u32, Problem> {
+    match asked.unwrap_or(USUAL_ITEMS) {
+        limit @ 1..=PAGE_ITEMS => Ok(limit),
+        _ => Err(Problem::new(Kind::Malformed, format!("limit must be from 1 to {PAGE_ITEMS}"))),
+    }
+}
+
+/// What a cursor was made of.
+pub(super) fn after<T: DeserializeOwned>(cursor: Option<&str>) -> Result<Option<T>, Problem> {
+    let wrong = || Problem::new(Kind::Malformed, "cursor must be the next_cursor of an earlier answer");
+    let Some(cursor) = cursor else { return Ok(None) };
+    if cursor.len() > CURSOR_CHARACTERS {
+        return Err(wrong());
+    }
+    let bytes = BASE64URL_NOPAD.decode(cursor.as_bytes()).map_err(|_| wrong())?;
+    serde_json::from_slice(&bytes).map(Some).map_err(|_| wrong())
+}
+
+/// A cursor that is made of this.
+pub(super) fn cursor(place: &impl Serialize) -> Option<String> {
+    serde_json::to_vec(place).ok().map(|bytes| BASE64URL_NOPAD.encode(&bytes))
+}
+
+impl<T> Page<T> {
+    /// A page of at most so many items, of a list that has one more if there is another page: its last item says where
+    /// that begins.
+    pub(super) fn cut<U, P: Serialize>(
+        mut items: Vec<U>,
+        limit: u32,
+        place: impl Fn(&U) -> P,
+        give: impl FnMut(U) -> T,
+    ) -> Self {
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        let has_more = items.len() > most;
+        items.truncate(most);
+        let next_cursor = items.last().filter(|_| has_more).and_then(|last| cursor(&place(last)));
+        Self { items: items.into_iter().map(give).collect(), next_cursor }
+    }
+}

@@ -1,0 +1,17 @@
+//! The JSON API, against a real server: the shape of each call, what bad input gets, who may do what, and its document.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests may fail loudly"
+)]
+
+mod bad_input;
+mod client;
+mod contract;
+mod document;
+#[path = "../server/harness.rs"]
+#[allow(dead_code, reason = "the server's tests have more use for it")]
+mod harness;
