@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use switchboard::cli::{self, Command, ServeArgs};
 use switchboard::commands::{self, BackupError, ChatError, GroupError, HealthError, StoreError};
-use switchboard::config::{ConfigErrors, Loaded};
+use switchboard::config::{ConfigErrors, FileStore, Loaded};
 use switchboard::logging::{self, LoggingError};
 use switchboard::server::ServerError;
 
@@ -96,7 +96,14 @@ fn run(command: Command) -> Result<(), Failure> {
             std::io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)
         }
         Command::Backup(args) => {
-            let text = commands::backup(&args.load()?.config.data, &args.target)?;
+            let config = args.load()?.config;
+            let mut text = commands::backup(&config.data, &args.target)?;
+            if config.media.store == FileStore::S3 {
+                text += &format!(
+                    "The files are in the bucket {}, and no copy of them was made.\n",
+                    config.media.s3_bucket
+                );
+            }
             std::io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)
         }
         Command::Doctor(args) => {

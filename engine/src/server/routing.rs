@@ -182,7 +182,7 @@ impl<P: Probe> Server<P> {
             Route::Broadcast => {
                 self.probe.reached(Rule::Broadcast);
                 self.publish(Record { topic: Topic::Everyone, stored: None, message: bytes.clone() });
-                self.deliver_to_everyone(bytes, classic::kind(content_type, &sender), &sender);
+                self.deliver_to_everyone(bytes, classic::kind(content_type, &sender), Some(&sender));
             }
             Route::BadRecipient => {
                 self.probe.reached(Rule::RecipientRefused);
@@ -261,7 +261,7 @@ impl<P: Probe> Server<P> {
         match topic {
             Topic::Everyone => {
                 self.probe.reached(Rule::BusToEveryone);
-                self.deliver_to_everyone(bytes, kind, &sender);
+                self.deliver_to_everyone(bytes, kind, Some(&sender));
             }
             Topic::Group(group) => {
                 self.probe.reached(Rule::BusToGroup);

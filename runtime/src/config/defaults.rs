@@ -7,7 +7,8 @@ use std::time::Duration;
 use switchboard_engine as engine;
 
 use super::{
-    Accounts, AuthMode, Bus, Config, FrontEnd, Handshake, Http, Limits, LogFormat, Presence, Store, Timeouts,
+    Accounts, AuthMode, Bus, Config, FrontEnd, Handshake, Http, Limits, LogFormat, Media, Presence, Store,
+    Timeouts,
 };
 
 impl Default for Accounts {
@@ -76,6 +77,7 @@ impl Default for Config {
             bus: Bus::default(),
             accounts: Accounts::default(),
             http: Http::default(),
+            media: Media::default(),
         }
     }
 }

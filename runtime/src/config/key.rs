@@ -139,6 +139,15 @@ pub(super) const KEYS: &[Key] = &[
     key("http.members", COUNT),
     key("http.page_messages", COUNT),
     key("http.page_bytes", Rule::Integer(1, 1 << 30)),
+    key("media.store", Rule::Text("\"disk\" or \"s3\"")),
+    key("media.s3_endpoint", Rule::Text("a URL like \"https://s3.example\", or nothing")),
+    key("media.s3_region", Rule::Text("the name of a region, like \"us-east-1\"")),
+    key("media.s3_bucket", Rule::Text("the name of a bucket")),
+    key("media.s3_prefix", Rule::Text("what names begin with, like \"chat/\", or nothing")),
+    key("media.s3_style", Rule::Text("\"path\" or \"virtual-host\"")),
+    key("media.s3_credentials_file", Rule::Text("the path of a file, or nothing")),
+    key("media.s3_timeout_ms", TIME_MS),
+    key("media.s3_attempts", Rule::Integer(1, 10)),
 ];
 
 const fn key(name: &'static str, rule: Rule) -> Key {
@@ -184,7 +193,7 @@ pub(super) fn is_section(name: &str) -> bool {
 pub(super) fn of_engine_field(field: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| {
         let (section, name) = key.parts();
-        if matches!(section, Some("accounts" | "http")) {
+        if matches!(section, Some("accounts" | "http" | "media")) {
             return false;
         }
         name == field || name.strip_suffix("_ms") == Some(field)

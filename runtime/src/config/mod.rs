@@ -11,6 +11,7 @@ mod error;
 mod front_end;
 mod key;
 mod load;
+mod media;
 mod sections;
 mod show;
 mod value;
@@ -26,6 +27,7 @@ pub use error::{ConfigError, ConfigErrors};
 pub use front_end::FrontEnd;
 pub(crate) use load::is_loopback;
 pub use load::{CONFIG_VARIABLE, Layers, Loaded, Origin, TOKEN_VARIABLE, load};
+pub use media::{BucketStyle, FileStore, Media};
 pub use sections::{Accounts, Bus, Handshake, Http, Limits, Store, Timeouts};
 pub(crate) use value::parse_networks;
 
@@ -95,6 +97,8 @@ pub struct Config {
     pub accounts: Accounts,
     /// Requests that are no WebSockets.
     pub http: Http,
+    /// Files that users have sent.
+    pub media: Media,
 }
 
 impl Config {

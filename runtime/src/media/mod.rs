@@ -1,22 +1,37 @@
-//! The media store: files in the data folder, written on a thread of their own.
+//! The media store: files in the data folder, or in a bucket of a server for objects, written on threads of their own.
 //!
 //! It is asked and answers like [`crate::store`], through the same types, so that a shard passes
 //! [`Request::StoreFile`] here and everything else there. The HTTP side reads and writes files through
-//! [`MediaFolder`] itself.
+//! [`Files`] itself.
+//!
+//! Wherever files are kept, they come in through the data folder: what they are and how large they are is known before
+//! anything leaves this machine.
 
-mod folder;
+mod disk;
+mod files;
 mod kind;
+mod objects;
+mod s3;
 
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use switchboard_engine::{Answer, FileUpload, Request};
 
-pub(crate) use folder::is_part;
-pub use folder::{Located, MEDIA_FOLDER, MediaError, MediaFile, MediaFolder, PartFile, StoredFile};
+pub(crate) use files::is_part;
+pub use files::{
+    CHUNK_BYTES, Files, MEDIA_FOLDER, MediaError, MediaFile, NamedType, PartFile, StoredFile, type_of,
+};
+pub use objects::{Chunk, Listed};
+pub use s3::{S3Credentials, S3Error, S3Options, S3Style, Trouble};
 
-use crate::store::{Completions, DataFolder, Load, OpenError, Shared, StoreEvent, StoreHandle, StoreHealth};
+use crate::store::{
+    Completions, DataFolder, Job, Load, OpenError, Shared, StoreEvent, StoreHandle, StoreHealth, Taken,
+};
+use objects::Objects;
+use s3::S3;
 
 /// How often a store that fails tries whether it works again.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
@@ -31,18 +46,37 @@ pub struct MediaOptions {
     pub queue_requests: usize,
     /// Bytes of files that may be outstanding; as above.
     pub queue_bytes: usize,
+    /// The bucket that files are in; none for the data folder.
+    pub bucket: Option<S3Options>,
+}
+
+/// Why a media store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum MediaOpenError {
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] OpenError),
+    /// The bucket cannot be used as it is named.
+    #[error(transparent)]
+    Bucket(#[from] S3Error),
+    /// The server of the bucket says clearly that files cannot be kept there.
+    #[error("the bucket that is named cannot be used")]
+    Refused(#[source] MediaError),
 }
 
 impl Default for MediaOptions {
     fn default() -> Self {
-        Self { queue_requests: 1 << 20, queue_bytes: 1 << 30 }
+        Self { queue_requests: 1 << 20, queue_bytes: 1 << 30, bucket: None }
     }
 }
+
+/// Files that are sent to a bucket at once. Each waits for the server most of the time.
+const SENDERS: usize = 8;
 
 /// A running media store. Dropping it stops it as [`stop`](Self::stop) does.
 pub struct MediaStore {
     shared: Arc<Shared>,
-    folder: MediaFolder,
+    files: Files,
     thread: Option<JoinHandle<()>>,
     /// Keeps other servers from clearing away what this one is writing.
     _lock: DataFolder,
@@ -50,37 +84,48 @@ pub struct MediaStore {
 
 impl std::fmt::Debug for MediaStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MediaStore").field("folder", &self.folder).finish_non_exhaustive()
+        f.debug_struct("MediaStore").field("files", &self.files).finish_non_exhaustive()
     }
 }
 
 impl MediaStore {
     /// Opens the media folder of a data folder, removes what a crash has left half-written, and starts the
-    /// thread for shards 0 to `shards - 1`.
+    /// threads for shards 0 to `shards - 1`. With a bucket, it is tried whether files can be kept there: one that does not answer
+    /// makes the store unhealthy until it does, and no more.
     ///
     /// # Errors
-    /// If the folder cannot be created or used, or the thread not started.
+    /// If the folder cannot be created or used, the bucket refuses files, or a thread cannot be started.
     pub fn open(
         data_folder: &DataFolder,
         options: &MediaOptions,
         shards: usize,
         sink: Box<dyn Completions>,
-    ) -> Result<Self, OpenError> {
-        let folder = MediaFolder::open(data_folder.path())
-            .map_err(|source| OpenError::Folder { folder: data_folder.path().join(MEDIA_FOLDER), source })?;
+    ) -> Result<Self, MediaOpenError> {
+        let files = open_files(data_folder.path(), options.bucket.as_ref())?;
         let limit = Load { requests: options.queue_requests, bytes: options.queue_bytes };
         let shared = Arc::new(Shared::new(shards, limit, sink));
+        if options.bucket.is_some() {
+            match files.probe() {
+                Ok(()) => {}
+                Err(error) if error.is_passing() => {
+                    shared.health.fail(cause("looking at the bucket", &error));
+                }
+                Err(error) => return Err(MediaOpenError::Refused(error)),
+            }
+        }
+        // On a disk one after the other is as fast as it gets.
+        let threads = if options.bucket.is_some() { SENDERS } else { 1 };
         let thread = {
-            let (shared, folder) = (Arc::clone(&shared), folder.clone());
+            let (shared, files) = (Arc::clone(&shared), files.clone());
             thread::Builder::new()
                 .name("media".into())
                 .spawn(move || {
-                    let _ = shared.guard("running the media store", || run(&shared, &folder));
+                    let _ = shared.guard("running the media store", || run(&shared, &files, threads));
                     shared.abandon();
                 })
                 .map_err(OpenError::Thread)?
         };
-        Ok(Self { shared, folder, thread: Some(thread), _lock: data_folder.clone() })
+        Ok(Self { shared, files, thread: Some(thread), _lock: data_folder.clone() })
     }
 
     /// A way for shards to ask this store.
@@ -96,8 +141,8 @@ impl MediaStore {
 
     /// The files, for whoever may block.
     #[must_use]
-    pub fn folder(&self) -> MediaFolder {
-        self.folder.clone()
+    pub fn files(&self) -> Files {
+        self.files.clone()
     }
 
     /// Whether the store works.
@@ -127,48 +172,93 @@ impl Drop for MediaStore {
     }
 }
 
-fn run(shared: &Shared, folder: &MediaFolder) {
-    let mut jobs = Vec::new();
-    loop {
-        let patience = if shared.health.is_ok() { PATIENCE } else { PROBE_INTERVAL };
-        let finished = shared.queue.take(&mut jobs, patience).finished;
-        if jobs.is_empty() && !finished && !shared.health.is_ok() {
-            report(shared, "writing a probe", || folder.probe());
-        }
-        for job in jobs.drain(..) {
-            let answer = match &job.request {
-                Request::StoreFile(upload) => store(shared, folder, upload),
-                // The other store's.
-                Request::LoadUser(_)
-                | Request::StoreMessage(_)
-                | Request::LoadHeads { .. }
-                | Request::LoadMessages(_)
-                | Request::StoreMarks(_)
-                | Request::StoreSeen(_)
-                | Request::LoadSeen { .. }
-                | Request::StoreReceived(_)
-                | Request::LoadUnreceived { .. } => Answer::Failed,
-            };
-            shared.figures.answered(std::iter::once((&job, &answer)));
-            // Before the shard knows: what it asks next must find its place in the queue.
-            shared.queue.done(Load { requests: 1, bytes: job.bytes });
-            shared.complete(job.shard, StoreEvent::Answers(vec![(job.ticket, answer)]));
-        }
-        if finished {
-            return;
-        }
-    }
+/// Looks whether a bucket is there and lets itself be read; changes nothing in it.
+///
+/// # Errors
+/// If it cannot be used as it is named, or does not answer as it should.
+pub fn look_at_bucket(bucket: &S3Options) -> Result<(), MediaOpenError> {
+    S3::new(bucket)?.look().map_err(MediaOpenError::Refused)
 }
 
-fn store(shared: &Shared, folder: &MediaFolder, upload: &FileUpload) -> Answer {
-    match report(shared, "storing a file", || folder.store(&upload.source, &upload.suffix)) {
+/// The files of a data folder that this process has locked.
+fn open_files(data_folder: &Path, bucket: Option<&S3Options>) -> Result<Files, MediaOpenError> {
+    let elsewhere = match bucket {
+        Some(bucket) => Some(Arc::new(S3::new(bucket)?) as Arc<dyn Objects>),
+        None => None,
+    };
+    let failed = |source| OpenError::Folder { folder: data_folder.join(MEDIA_FOLDER), source };
+    Ok(Files::open(data_folder, elsewhere).map_err(failed)?)
+}
+
+/// Stores what comes with so many threads, until the queue is closed and empty.
+fn run(shared: &Shared, files: &Files, threads: usize) {
+    let (sender, receiver) = mpsc::sync_channel::<Job>(0);
+    let receiver = Mutex::new(receiver);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    // The lock is held while waiting: whoever has it takes the next one.
+                    let job = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok(job) = job else { return };
+                    serve(shared, files, &job);
+                }
+            });
+        }
+        let mut jobs = Vec::new();
+        loop {
+            let patience = if shared.health.is_ok() { PATIENCE } else { PROBE_INTERVAL };
+            let Taken { poked, finished } = shared.queue.take(&mut jobs, patience);
+            // What has just failed is tried again after a pause.
+            if jobs.is_empty() && !finished && !poked && !shared.health.is_ok() {
+                report(shared, "writing a probe", || files.probe());
+            }
+            for job in jobs.drain(..) {
+                // Whoever takes them ends after this.
+                let _ = sender.send(job);
+            }
+            if finished {
+                drop(sender);
+                return;
+            }
+        }
+    });
+}
+
+/// Does one request, and hands the answer over.
+fn serve(shared: &Shared, files: &Files, job: &Job) {
+    let answer = match &job.request {
+        Request::StoreFile(upload) => store(shared, files, upload),
+        // The other store's.
+        Request::LoadUser(_)
+        | Request::StoreMessage(_)
+        | Request::LoadHeads { .. }
+        | Request::LoadMessages(_)
+        | Request::StoreMarks(_)
+        | Request::StoreSeen(_)
+        | Request::LoadSeen { .. }
+        | Request::StoreReceived(_)
+        | Request::LoadUnreceived { .. } => Answer::Failed,
+    };
+    shared.figures.answered(std::iter::once((job, &answer)));
+    if !shared.health.is_ok() {
+        // Whoever hands out the work waits for long while all is well.
+        shared.queue.poke();
+    }
+    // Before the shard knows: what it asks next must find its place in the queue.
+    shared.queue.done(Load { requests: 1, bytes: job.bytes });
+    shared.complete(job.shard, StoreEvent::Answers(vec![(job.ticket, answer)]));
+}
+
+fn store(shared: &Shared, files: &Files, upload: &FileUpload) -> Answer {
+    match report(shared, "storing a file", || files.store(&upload.source, &upload.suffix)) {
         Some(Ok(StoredFile { name, kind })) => Answer::FileStored { name, kind },
         Some(Err(error)) if error.is_refusal() => Answer::Refused,
         Some(Err(_)) | None => Answer::Failed,
     }
 }
 
-/// Does something on the disk, and keeps the health up to date with how it went.
+/// Does something on the disk or with the bucket, and keeps the health up to date with how it went.
 fn report<T>(
     shared: &Shared,
     doing: &str,
@@ -177,12 +267,15 @@ fn report<T>(
     let done = shared.guard(doing, code);
     match &done {
         Some(Ok(_)) => shared.health.recover(),
-        Some(Err(error)) if !error.is_refusal() => {
-            let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-            shared.health.fail(format!("{doing}: {error}: {cause}"));
-        }
+        Some(Err(error)) if !error.is_refusal() => shared.health.fail(cause(doing, error)),
         // A refusal says nothing about the disk; of a panic the health knows already.
         Some(Err(_)) | None => {}
     }
     done
+}
+
+/// What failed, and why, on one line.
+fn cause(doing: &str, error: &MediaError) -> String {
+    let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    format!("{doing}: {error}: {cause}")
 }

@@ -6,18 +6,22 @@
 //! | `shard-N` | the connections, timers and engine of one shard |
 //! | `store` | the database |
 //! | `media` | the files |
+//! | `logins` | looks which logins have ended |
 //! | `people-N` | users, groups and histories, for HTTP calls |
 //! | `passwords-N` | hashes of passwords |
 
 mod access;
 pub(crate) mod api;
+mod authority;
 pub mod bus;
 mod classic;
 mod doorbell;
+mod download;
 mod front_end;
 mod gateway;
 mod handshake;
 mod http;
+mod login_watch;
 mod metrics;
 mod operators;
 mod request_log;
@@ -34,12 +38,14 @@ use tokio::{
     sync::{mpsc, watch},
 };
 
+pub use self::authority::{Authority, AuthorityError, NOTICE_BYTES};
 use self::{
     access::Desk,
     bus::Bus,
     front_end::FrontEnd,
     gateway::{Handshakes, Shards},
     http::Site,
+    login_watch::{LoginWatch, LoginWatchError},
     metrics::{Metrics, Requests},
     request_log::RequestLog,
     shard::{Mailbox, Reception, ShardParts, ShardThread},
@@ -49,7 +55,7 @@ use crate::{
     clock::Clock,
     config::{AuthMode, Config, is_loopback},
     histogram::Histogram,
-    media::{MediaOptions, MediaStore},
+    media::{MediaOpenError, MediaOptions, MediaStore},
     store::{Completions, DataFolder, OpenError, Store, StoreOptions},
     tls::{ServerTls, TlsError},
 };
@@ -60,6 +66,9 @@ pub enum ServerError {
     /// The store could not be opened.
     #[error("cannot open the store")]
     Store(#[from] OpenError),
+    /// The files' store could not be opened.
+    #[error("cannot open the store of the files")]
+    Media(#[from] MediaOpenError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: check that no other program uses the port and that this one may")]
     Listen {
@@ -88,6 +97,16 @@ pub enum ServerError {
         /// Which.
         shard: usize,
     },
+}
+
+impl From<LoginWatchError> for ServerError {
+    fn from(error: LoginWatchError) -> Self {
+        let doing = "look which logins have ended";
+        match error {
+            LoginWatchError::Directory(error) => Self::System { doing, source: io::Error::other(error) },
+            LoginWatchError::Thread(source) => Self::System { doing, source },
+        }
+    }
 }
 
 impl From<StartError> for ServerError {
@@ -161,7 +180,7 @@ impl Server {
             .map_err(|source| ServerError::System { doing: "have a shard wait for sockets", source })?;
         let mailboxes: Vec<_> = receptions.iter().map(|reception| Arc::clone(&reception.mailbox)).collect();
         let store = Store::open(&folder, &store_options(config, count), count, sink(&mailboxes))?;
-        let media = MediaStore::open(&folder, &media_options(config, count), count, sink(&mailboxes))?;
+        let media = MediaStore::open(&folder, &media_options(config, count)?, count, sink(&mailboxes))?;
         let accounts = Arc::new(Accounts::start(&store, &config.accounts)?);
         let bells = mailboxes.iter().map(|mailbox| Some(Arc::clone(mailbox.bell())));
         let (bus, inboxes) = Bus::with_bells(bells, to_usize(config.bus.queue_records));
@@ -191,8 +210,10 @@ impl Server {
         let handshake_timeout = Duration::from_millis(config.handshake.timeout_ms);
         let handshakes = Handshakes::new(handshake_timeout, to_usize(config.handshake.concurrent));
         let (doors, requests) = (Arc::new(Shards::new(doors)), Arc::<Requests>::default());
+        let authority = Authority::new(Arc::clone(&doors));
+        let logins = LoginWatch::start(store.directory()?, authority.clone())?;
         let (stop, drain) = (Arc::new(watch::Sender::new(false)), watch::Sender::new(false));
-        let desk = Desk::new(config, Arc::clone(&accounts), media.folder());
+        let desk = Desk::new(config, Arc::clone(&accounts), media.files(), authority.clone());
         let log = Arc::new(RequestLog::new(Arc::clone(&requests), desk.proxies()));
         let site = Site {
             handshakes: handshakes.clone(),
@@ -229,6 +250,7 @@ impl Server {
                 store,
                 media,
                 accounts,
+                logins,
                 shards,
                 ended,
                 stop,
@@ -251,6 +273,12 @@ impl Server {
     /// If the system does not know it.
     pub fn metrics_addr(&self) -> Result<Option<SocketAddr>, ServerError> {
         self.operators.as_ref().map(|listener| listener.local_addr().map_err(unknown_address)).transpose()
+    }
+
+    /// What those who run the server can do to it while it runs.
+    #[must_use]
+    pub fn authority(&self) -> Authority {
+        self.site.desk.authority.clone()
     }
 
     /// A way to stop the server from elsewhere.
@@ -302,6 +330,7 @@ struct Life {
     store: Store,
     media: MediaStore,
     accounts: Arc<Accounts>,
+    logins: LoginWatch,
     shards: Vec<ShardThread>,
     ended: mpsc::Receiver<usize>,
     stop: Arc<watch::Sender<bool>>,
@@ -317,6 +346,7 @@ impl Life {
             store,
             media,
             accounts,
+            mut logins,
             shards,
             mut ended,
             stop,
@@ -355,6 +385,7 @@ impl Life {
         // What the shards have asked for is done before the end, also for those that were cut off.
         let stores = tokio::task::spawn_blocking(move || {
             // The directory first: the write-ahead log cannot be taken away while others have the database open.
+            logins.stop();
             accounts.stop();
             media.stop();
             store.stop();
@@ -417,10 +448,14 @@ fn store_options(config: &Config, shards: usize) -> StoreOptions {
     }
 }
 
-fn media_options(config: &Config, shards: usize) -> MediaOptions {
+fn media_options(config: &Config, shards: usize) -> Result<MediaOptions, MediaOpenError> {
     let engine::Limits { pending, pending_bytes, .. } = config.engine().limits;
     let requests = to_usize(pending).saturating_mul(shards);
-    MediaOptions { queue_requests: requests, queue_bytes: queue_bytes(requests, pending_bytes, shards) }
+    Ok(MediaOptions {
+        queue_requests: requests,
+        queue_bytes: queue_bytes(requests, pending_bytes, shards),
+        bucket: config.media.bucket()?,
+    })
 }
 
 /// Bytes for so many requests, each with some bookkeeping beside what the engines count.

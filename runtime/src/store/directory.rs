@@ -9,6 +9,7 @@ mod overview;
 mod page;
 mod session;
 mod signed_in;
+mod standing;
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub use overview::{Excerpt, Overview};
 pub use page::{PageOf, PastMessage};
 pub use session::{NewSession, SessionUser, TokenHash};
 pub use signed_in::{SessionId, SignedIn, session_id};
+pub use standing::{Account, AccountRole, Ban, Ended, EndedLogins, Standing};
 
 /// The directory of users and groups, and what their conversations hold; see [`Store::directory`] and
 /// [`Directory::open`].
@@ -78,6 +80,9 @@ pub enum DirectoryError {
     /// The group's rules refuse it.
     #[error("{0}")]
     Denied(Denial),
+    /// The user is banned.
+    #[error("{0}")]
+    Banned(Ban),
     /// Whom to befriend is oneself.
     #[error("nobody needs oneself as a friend")]
     OwnFriend,

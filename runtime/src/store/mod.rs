@@ -60,9 +60,10 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 pub use directory::{
-    AccountChange, Conversation, ConversationInfo, Credentials, Directory, DirectoryError, Excerpt, Friend,
-    Group, Member, NewAccount, NewGroup, NewSession, NewUser, Overview, PageOf, PastMessage, SeenGroup,
-    SessionId, SessionUser, SignedIn, StoredMessage, TokenHash, User, session_id,
+    Account, AccountChange, AccountRole, Ban, Conversation, ConversationInfo, Credentials, Directory,
+    DirectoryError, Ended, EndedLogins, Excerpt, Friend, Group, Member, NewAccount, NewGroup, NewSession,
+    NewUser, Overview, PageOf, PastMessage, SeenGroup, SessionId, SessionUser, SignedIn, Standing,
+    StoredMessage, TokenHash, User, session_id,
 };
 pub use epochs::renew_epochs;
 pub use handle::{Completions, StoreEvent, StoreHandle};
@@ -74,8 +75,8 @@ pub use switchboard_engine::Role;
 
 pub use reads::HEADS_AT_A_TIME;
 
-pub(crate) use handle::Shared;
-pub(crate) use queue::Load;
+pub(crate) use handle::{Job, Shared};
+pub(crate) use queue::{Load, Taken};
 use reader::Reader;
 use reads::Reads;
 use worker::{Pace, Worker};

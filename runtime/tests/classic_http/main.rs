@@ -10,7 +10,12 @@
 )]
 
 mod bad_input;
+mod bucket;
+#[path = "../store_media/bucket_server.rs"]
+#[allow(dead_code, reason = "the media store's tests have more use for it")]
+mod bucket_server;
 mod contract;
+mod ends;
 mod files;
 mod front_end;
 #[path = "../server/harness.rs"]

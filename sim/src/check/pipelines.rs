@@ -456,6 +456,7 @@ impl Check {
         self.end_interest(shard);
         self.end_intake();
         self.end_admission();
+        self.end_authority(shard, stats);
         self.end_accounts(shard, stats);
     }
 

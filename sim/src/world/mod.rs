@@ -4,6 +4,7 @@
 //! next. Nothing here draws a random number: what varies is keyed by the run's seed and by what it is about.
 
 mod apps;
+mod authority;
 mod branching;
 mod bus;
 mod changes;

@@ -15,7 +15,8 @@ use tokio::sync::Semaphore;
 use crate::{
     accounts::Accounts,
     config::{AuthMode, Config, Http},
-    media::MediaFolder,
+    media::Files,
+    server::authority::Authority,
 };
 
 pub(super) use auth::{Actor, Admitted, COOKIE, Caller, Refusal, session_in};
@@ -26,8 +27,9 @@ pub(super) use proxies::Proxies;
 #[derive(Clone, Debug)]
 pub(super) struct Desk {
     pub(super) accounts: Arc<Accounts>,
-    pub(super) media: MediaFolder,
+    pub(super) media: Files,
     pub(super) rules: Arc<Rules>,
+    pub(super) authority: Authority,
     /// Places for uploads.
     pub(super) uploads: Arc<Semaphore>,
 }
@@ -50,7 +52,7 @@ pub(super) struct Peer {
 }
 
 impl Desk {
-    pub(super) fn new(config: &Config, accounts: Arc<Accounts>, media: MediaFolder) -> Self {
+    pub(super) fn new(config: &Config, accounts: Arc<Accounts>, media: Files, authority: Authority) -> Self {
         let origins = config.allowed_origins.split_whitespace();
         let rules = Rules {
             auth: config.auth,
@@ -61,7 +63,7 @@ impl Desk {
         };
         let uploads = usize::try_from(config.http.uploads).unwrap_or(Semaphore::MAX_PERMITS);
         let uploads = Arc::new(Semaphore::new(uploads.min(Semaphore::MAX_PERMITS)));
-        Self { accounts, media, rules: Arc::new(rules), uploads }
+        Self { accounts, media, rules: Arc::new(rules), authority, uploads }
     }
 
     /// The proxies that are believed.

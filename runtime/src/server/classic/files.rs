@@ -4,26 +4,24 @@ use std::time::Duration;
 
 use axum::{
     Extension,
-    body::{Body, Bytes},
+    body::Bytes,
     extract::{
         FromRequest as _, Multipart, Path, Request, State,
         multipart::{Field, MultipartError},
         rejection::PathRejection,
     },
-    http::{HeaderValue, StatusCode, header},
-    response::IntoResponse as _,
+    http::StatusCode,
 };
 use switchboard_engine::{FileKind, ID_LIMIT_BYTES};
 use tokio::{sync::mpsc, task::JoinHandle};
-use tower::ServiceExt as _;
-use tower_http::services::ServeFile;
 
 use super::{
     super::access::{Actor, Caller, Desk},
     answer::{Answer, Fault, done},
     users::text,
 };
-use crate::media::{MediaError, MediaFolder, PartFile};
+use crate::media::{Files, MediaError, PartFile};
+use crate::server::download::{self, NotServed};
 
 /// Parts of a file that wait for the disk.
 const WAITING_PARTS: usize = 4;
@@ -108,7 +106,7 @@ async fn receive_file(desk: &Desk, field: &mut Field<'_>) -> Result<PartFile, Fa
 
 /// A thread that writes the parts of a file as they come, until there are no more. It gives the file, which is gone when
 /// nobody takes it.
-fn write(media: MediaFolder) -> (mpsc::Sender<Bytes>, JoinHandle<Result<PartFile, MediaError>>) {
+fn write(media: Files) -> (mpsc::Sender<Bytes>, JoinHandle<Result<PartFile, MediaError>>) {
     let (sender, mut parts) = mpsc::channel::<Bytes>(WAITING_PARTS);
     let writer = tokio::task::spawn_blocking(move || {
         let mut file = media.begin()?;
@@ -156,7 +154,7 @@ fn fault(error: &MediaError) -> Fault {
     match error {
         MediaError::Empty | MediaError::MalformedDataUrl => Fault::refused(error.to_string()),
         MediaError::WrongKind => Fault::refused("the file is no picture that is known here"),
-        MediaError::Name(_) | MediaError::Disk { .. } => {
+        MediaError::Name(_) | MediaError::Disk { .. } | MediaError::Bucket { .. } => {
             let source = std::error::Error::source(error).map(ToString::to_string);
             Fault::Broken(format!("{error}: {}", source.unwrap_or_default()))
         }
@@ -170,26 +168,10 @@ pub(super) async fn download(
     request: Request,
 ) -> Answer {
     let name = text(name).map_err(|_| Fault::NoFile)?;
-    let located = desk.media.locate(&name).ok_or(Fault::NoFile)?;
-    let (parts, _) = request.into_parts();
-    let served = ServeFile::new(located.path).oneshot(Request::from_parts(parts, Body::empty())).await;
-    let mut response = match served {
-        Ok(response) if response.status() == StatusCode::NOT_FOUND => return Err(Fault::NoFile),
-        Ok(response) => response.into_response(),
-        Err(never) => match never {},
-    };
-    let headers = response.headers_mut();
-    // A browser takes it for what its first bytes said when it came, and shows nothing but pictures, sounds and films.
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(located.content_type));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    let sandbox = HeaderValue::from_static("default-src 'none'; sandbox");
-    headers.insert(header::CONTENT_SECURITY_POLICY, sandbox);
-    let disposition = match located.kind {
-        FileKind::Image | FileKind::Audio | FileKind::Video => "inline",
-        FileKind::Other => "attachment",
-    };
-    headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static(disposition));
-    // Names are never used twice; with sessions, no cache in between may keep it.
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=86400, immutable"));
-    Ok(response)
+    download::serve(&desk.media, &name, request).await.map_err(|error| match error {
+        NotServed::Missing => Fault::NoFile,
+        NotServed::Busy => Fault::Busy,
+        NotServed::Broken(error) => fault(&error),
+        NotServed::Failed(reason) => Fault::Broken(reason),
+    })
 }

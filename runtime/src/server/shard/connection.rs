@@ -11,7 +11,7 @@ use crate::websocket::Incoming;
 impl State {
     /// Takes a new connection.
     pub(super) fn open(&mut self, registry: &Registry, new: NewConnection) {
-        let NewConnection { stream, tls, user, protocol, read_ahead, place } = new;
+        let NewConnection { stream, tls, user, protocol, read_ahead, login, place } = new;
         let is_tls = tls.is_some();
         let limit = self.limits().connections;
         // The gateway has counted the places, so there is a slot.
@@ -25,6 +25,10 @@ impl State {
             return;
         }
         tracing::debug!(%conn, %user, ?protocol, "connected");
+        if let Some(login) = login {
+            let now = self.now();
+            self.logins.add(conn, user.clone(), login, now);
+        }
         self.handle(Event::Connected { conn, user, protocol });
         if !read_ahead.is_empty() {
             self.arrived(conn, &mut read_ahead.to_vec());

@@ -3,6 +3,9 @@
 // Tests fail by panicking, helpers of tests too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod bucket;
+mod bucket_server;
+#[path = "../store_common/mod.rs"]
 mod store_common;
 
 use std::fs;
@@ -11,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver};
 
 use store_common::{PATIENCE, user, wait_until};
-use switchboard::media::{MediaOptions, MediaStore};
+use switchboard::media::{MediaOptions, MediaStore, S3Options, type_of};
 use switchboard::store::{DataFolder, StoreEvent};
 use switchboard_engine::{Answer, FileKind, FileSource, FileUpload, Request, Ticket};
 
@@ -25,10 +28,15 @@ struct Fixture {
 
 impl Fixture {
     fn open(folder: &Path) -> Self {
+        Self::with(folder, None)
+    }
+
+    fn with(folder: &Path, bucket: Option<S3Options>) -> Self {
         let (sender, events) = mpsc::channel();
         let sink = move |shard: usize, event: StoreEvent| drop(sender.send((shard, event)));
         let lock = DataFolder::lock(folder).unwrap();
-        let media = MediaStore::open(&lock, &MediaOptions::default(), 2, Box::new(sink)).unwrap();
+        let options = MediaOptions { bucket, ..MediaOptions::default() };
+        let media = MediaStore::open(&lock, &options, 2, Box::new(sink)).unwrap();
         Self { media, events, folder: folder.join("media") }
     }
 
@@ -62,10 +70,12 @@ fn a_file_is_stored_under_a_name_of_the_servers_and_read_back_whole() {
     let (name, kind) = fixture.store(PNG, "jpg");
     assert_eq!(kind, FileKind::Image);
     assert_eq!((name.len(), &name[32..]), (36, ".png"));
-    let mut found = fixture.media.folder().open_file(&name).unwrap().unwrap();
-    assert_eq!((found.content_type, found.size_bytes, found.kind), ("image/png", 18, FileKind::Image));
+    let named = type_of(&name).unwrap();
+    assert_eq!((named.content_type, named.kind), ("image/png", FileKind::Image));
+    let mut found = fixture.media.files().open_file(&name).unwrap().unwrap();
+    assert_eq!(found.size_bytes(), 18);
     let mut contents = Vec::new();
-    found.file.read_to_end(&mut contents).unwrap();
+    found.read_to_end(&mut contents).unwrap();
     assert_eq!(contents, PNG);
     assert_ne!(fixture.store(PNG, "jpg").0, name);
 }
@@ -94,7 +104,7 @@ fn only_names_that_the_store_makes_are_looked_up() {
     fs::write(fixture.folder.join("secret.png"), "secret").unwrap();
     fs::write(fixture.folder.join(format!("{stem}.html")), "page").unwrap();
     fs::write(fixture.folder.join(format!("{stem}.part")), "half").unwrap();
-    let media = fixture.media.folder();
+    let media = fixture.media.files();
     assert!(media.open_file(&name).unwrap().is_some());
     let wrong = [
         "",

@@ -1,0 +1,368 @@
+//! The files, wherever they are kept.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use data_url::DataUrl;
+use switchboard_engine::{FileKind, FileSource};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::disk::{Disk, disk, present};
+use super::kind;
+use super::objects::{Chunk, Listed, Objects};
+
+/// The name of the media folder in the data folder.
+pub const MEDIA_FOLDER: &str = "media";
+
+/// What ends the name of a file that is not yet whole.
+pub(super) const PART: &str = "part";
+
+/// Hex digits of a name: 128 bits.
+const NAME_DIGITS: usize = 32;
+
+/// Bytes that say what a file is; the longest signature is within them.
+const HEAD_BYTES: usize = 8 << 10;
+
+/// Bytes that are read at a time, and asked for at a time where the files are elsewhere.
+pub const CHUNK_BYTES: usize = 1 << 20;
+
+/// Files that are downloaded from elsewhere at once: each has a few chunks in memory.
+const READERS: usize = 128;
+
+/// The files, by name; cheap to clone. Its calls block on the disk, or on the server that has the files.
+#[derive(Clone, Debug)]
+pub struct Files {
+    /// The folder in which files are until they are whole.
+    spool: PathBuf,
+    objects: Arc<dyn Objects>,
+    /// Places for those who download files that are elsewhere.
+    readers: Arc<Semaphore>,
+}
+
+/// A file that is durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredFile {
+    /// Its name: one path component, safe in a URL.
+    pub name: Box<str>,
+    /// What it is by its first bytes, else by its suffix.
+    pub kind: FileKind,
+}
+
+/// What a file is by its name. So that no browser takes it for something else, it has to go out with
+/// `X-Content-Type-Options: nosniff`, and with `Content-Disposition: attachment` if it is [`FileKind::Other`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamedType {
+    /// The value of `Content-Type`.
+    pub content_type: &'static str,
+    /// What it is.
+    pub kind: FileKind,
+}
+
+/// A file to be read from its begin to its end.
+#[derive(Debug)]
+pub struct MediaFile {
+    files: Files,
+    name: String,
+    chunk: Chunk,
+    /// What was read of the chunk.
+    taken: usize,
+    /// Where the chunk ends in the file.
+    at: u64,
+}
+
+/// A file that comes in parts. Dropped before it is finished, nothing is left of it. Its calls block on the disk.
+#[derive(Debug)]
+pub struct PartFile {
+    files: Files,
+    stem: String,
+    path: PathBuf,
+    file: File,
+    /// The first bytes, which say what it is.
+    head: Vec<u8>,
+}
+
+/// Why a file was not stored, or not found out about.
+#[derive(Debug, thiserror::Error)]
+pub enum MediaError {
+    /// There is nothing in it.
+    #[error("the file is empty")]
+    Empty,
+    /// It is of a kind that is not wanted.
+    #[error("the file is of another kind than is wanted here")]
+    WrongKind,
+    /// The `data:` URL is none (RFC 2397).
+    #[error("the data: URL is malformed")]
+    MalformedDataUrl,
+    /// The system gave no random bytes for a name.
+    #[error("cannot make up a name for a file")]
+    Name(#[source] getrandom::Error),
+    /// The disk failed.
+    #[error("cannot {doing} {}", .path.display())]
+    Disk {
+        /// What was being done.
+        doing: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The server that keeps the files failed, or does not do what it is asked.
+    #[error("cannot {doing} {what}")]
+    Bucket {
+        /// What was being done.
+        doing: &'static str,
+        /// To what.
+        what: String,
+        /// Why it was not done.
+        source: super::s3::Trouble,
+    },
+}
+
+impl MediaError {
+    /// Whether the file itself is at fault, so that trying again is of no use.
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        match self {
+            Self::Empty | Self::WrongKind | Self::MalformedDataUrl => true,
+            Self::Name(_) | Self::Disk { .. } | Self::Bucket { .. } => false,
+        }
+    }
+
+    /// Whether another try may go well although nobody has changed anything.
+    pub(crate) const fn is_passing(&self) -> bool {
+        match self {
+            Self::Bucket { source, .. } => source.is_passing(),
+            Self::Empty | Self::WrongKind | Self::MalformedDataUrl | Self::Name(_) | Self::Disk { .. } => {
+                false
+            }
+        }
+    }
+}
+
+/// Whether this is a file that is not yet whole.
+pub(crate) fn is_part(path: &Path) -> bool {
+    path.extension() == Some(OsStr::new(PART))
+}
+
+/// What a file of this name is; none if that is no name that the server gives. No such name leads out of a folder.
+#[must_use]
+pub fn type_of(name: &str) -> Option<NamedType> {
+    let (stem, extension) = name.split_once('.')?;
+    let ours = stem.len() == NAME_DIGITS && stem.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let found = kind::by_extension(extension).filter(|_| ours)?;
+    Some(NamedType { content_type: found.content_type, kind: found.kind })
+}
+
+impl Files {
+    /// Creates the folder in which files are until they are whole if it is missing, and removes what a crash has left in it.
+    /// Whole files are in it as well, if they are not elsewhere.
+    pub(super) fn open(data_folder: &Path, elsewhere: Option<Arc<dyn Objects>>) -> io::Result<Self> {
+        let spool = data_folder.join(MEDIA_FOLDER);
+        fs::create_dir_all(&spool)?;
+        for entry in fs::read_dir(&spool)? {
+            let entry = entry?.path();
+            if is_part(&entry) {
+                fs::remove_file(entry)?;
+            }
+        }
+        let objects = elsewhere.unwrap_or_else(|| Arc::new(Disk::new(spool.clone())));
+        Ok(Self { spool, objects, readers: Arc::new(Semaphore::new(READERS)) })
+    }
+
+    /// Stores a file under a name of its own. Whatever the suffix says, the name is harmless.
+    ///
+    /// # Errors
+    /// If the file is refused (see [`MediaError::is_refusal`]), or cannot be kept; then nothing is left of it.
+    pub fn store(&self, source: &FileSource, suffix: &str) -> Result<StoredFile, MediaError> {
+        let decoded;
+        let contents = match source {
+            FileSource::Bytes(bytes) => bytes.as_ref(),
+            FileSource::DataUrl(url) => {
+                decoded = decode(url)?;
+                decoded.as_slice()
+            }
+        };
+        if contents.is_empty() {
+            return Err(MediaError::Empty);
+        }
+        let file_type = kind::classify(contents, suffix);
+        let mut part = self.begin()?;
+        part.write(contents)?;
+        part.keep(file_type)
+    }
+
+    /// Begins a file that comes in parts.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn begin(&self) -> Result<PartFile, MediaError> {
+        let stem = random_name()?;
+        let path = self.spool.join(format!("{stem}.{PART}"));
+        let file =
+            OpenOptions::new().write(true).create_new(true).open(&path).map_err(disk("create", &path))?;
+        Ok(PartFile { files: self.clone(), stem, path, file, head: Vec::new() })
+    }
+
+    /// Where a file of this name is on this machine; none if files are elsewhere, or that is no such name. Whether there is
+    /// such a file is not looked at.
+    #[must_use]
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        type_of(name).and_then(|_| self.objects.path(name))
+    }
+
+    /// A part of a file, from a place on that is within it, of at most [`CHUNK_BYTES`]; none if there is no such file.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn read(&self, name: &str, at: u64, most: usize) -> Result<Option<Chunk>, MediaError> {
+        match type_of(name) {
+            Some(_) => self.objects.read(name, at, most.clamp(1, CHUNK_BYTES)),
+            None => Ok(None),
+        }
+    }
+
+    /// A file, to be read from its begin; none if there is no such file.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn open_file(&self, name: &str) -> Result<Option<MediaFile>, MediaError> {
+        let found = self.read(name, 0, CHUNK_BYTES)?;
+        Ok(found.map(|chunk| {
+            let at = u64::try_from(chunk.bytes.len()).unwrap_or(u64::MAX);
+            MediaFile { files: self.clone(), name: name.to_owned(), chunk, taken: 0, at }
+        }))
+    }
+
+    /// How large a file is; none if there is no such file.
+    ///
+    /// # Errors
+    /// If that cannot be found out.
+    pub fn size(&self, name: &str) -> Result<Option<u64>, MediaError> {
+        match type_of(name) {
+            Some(_) => self.objects.size(name),
+            None => Ok(None),
+        }
+    }
+
+    /// Removes a file. It is no failure if there is none.
+    ///
+    /// # Errors
+    /// If there is one and it cannot be removed.
+    pub fn remove(&self, name: &str) -> Result<(), MediaError> {
+        match type_of(name) {
+            Some(_) => self.objects.remove(name),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells of every file that has a name of the server's, in any order.
+    ///
+    /// # Errors
+    /// If they cannot be listed; some may have been told then.
+    pub fn list(&self, mut each: impl FnMut(Listed)) -> Result<(), MediaError> {
+        self.objects.list(&mut |listed| {
+            if type_of(&listed.name).is_some() {
+                each(listed);
+            }
+        })
+    }
+
+    /// A place for somebody who downloads a file that is elsewhere; none if there is no room for more.
+    pub(crate) fn reader_place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.readers).try_acquire_owned().ok()
+    }
+
+    /// Whether files can be kept: keeps something, and removes it.
+    pub(crate) fn probe(&self) -> Result<(), MediaError> {
+        self.objects.probe()
+    }
+}
+
+impl MediaFile {
+    /// Its size in bytes.
+    #[must_use]
+    pub const fn size_bytes(&self) -> u64 {
+        self.chunk.size_bytes
+    }
+}
+
+impl Read for MediaFile {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.taken == self.chunk.bytes.len() {
+            if self.at >= self.chunk.size_bytes {
+                return Ok(0);
+            }
+            let next = self.files.read(&self.name, self.at, CHUNK_BYTES).map_err(io::Error::other)?;
+            let next = next.filter(|chunk| !chunk.bytes.is_empty());
+            self.chunk = next.ok_or_else(|| io::Error::other("the file has gone, or has become shorter"))?;
+            self.taken = 0;
+            self.at += u64::try_from(self.chunk.bytes.len()).unwrap_or(u64::MAX);
+        }
+        let rest = self.chunk.bytes.get(self.taken..).unwrap_or_default();
+        let count = rest.len().min(buffer.len());
+        for (to, from) in buffer.iter_mut().zip(rest) {
+            *to = *from;
+        }
+        self.taken += count;
+        Ok(count)
+    }
+}
+
+impl PartFile {
+    /// Appends to it.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn write(&mut self, part: &[u8]) -> Result<(), MediaError> {
+        let missing = HEAD_BYTES.saturating_sub(self.head.len());
+        self.head.extend(part.iter().take(missing));
+        self.file.write_all(part).map_err(disk("write", &self.path))
+    }
+
+    /// Makes it a file with a name, if its first bytes say that it is of this kind.
+    ///
+    /// # Errors
+    /// If it is refused (see [`MediaError::is_refusal`]), or cannot be kept; then nothing is left of it.
+    pub fn finish(self, wanted: FileKind) -> Result<StoredFile, MediaError> {
+        if self.head.is_empty() {
+            return Err(MediaError::Empty);
+        }
+        // Without a suffix: what the client says of it does not count.
+        let file_type = kind::classify(&self.head, "");
+        if file_type.kind == wanted { self.keep(file_type) } else { Err(MediaError::WrongKind) }
+    }
+
+    fn keep(self, file_type: kind::FileType) -> Result<StoredFile, MediaError> {
+        let name = format!("{}.{}", self.stem, file_type.extension);
+        self.files.objects.keep(&name, &self.path)?;
+        Ok(StoredFile { name: name.into(), kind: file_type.kind })
+    }
+}
+
+impl Drop for PartFile {
+    fn drop(&mut self) {
+        // What was kept may have been moved away.
+        if let Err(error) = present(fs::remove_file(&self.path)) {
+            tracing::warn!(%error, path = %self.path.display(), "cannot remove what is left of an upload");
+        }
+    }
+}
+
+fn decode(url: &str) -> Result<Vec<u8>, MediaError> {
+    let url = DataUrl::process(url).map_err(|_| MediaError::MalformedDataUrl)?;
+    url.decode_to_vec().map(|(contents, _)| contents).map_err(|_| MediaError::MalformedDataUrl)
+}
+
+fn random_name() -> Result<String, MediaError> {
+    let mut random = [0; NAME_DIGITS / 2];
+    getrandom::fill(&mut random).map_err(MediaError::Name)?;
+    Ok(random.iter().fold(String::with_capacity(NAME_DIGITS), |mut name, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(name, "{byte:02x}");
+        name
+    }))
+}
