@@ -114,7 +114,7 @@ fn every_key_can_be_set_by_its_variable() {
             names += 1;
         }
     }
-    assert_eq!(names, 106);
+    assert_eq!(names, 108);
 }
 
 #[test]
