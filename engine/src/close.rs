@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::event::Revocation;
+
 /// The code and text of a WebSocket close frame (RFC 6455 section 5.5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CloseReason {
@@ -38,6 +40,12 @@ pub enum CloseReason {
     TooManyDevices,
     /// Nothing came from the peer for so long that it is taken for dead.
     Idle,
+    /// The login or the token that the connection was opened with has ended.
+    SignedOut,
+    /// The user is banned.
+    Banned,
+    /// An administrator has closed the connection.
+    Administrator,
     /// The peer closed the connection.
     PeerClosed,
 }
@@ -59,6 +67,9 @@ impl CloseReason {
             Self::TooManyDevices => 4001,
             Self::Idle => 4002,
             Self::OutOfTurn => 4003,
+            Self::SignedOut => 4004,
+            Self::Banned => 4005,
+            Self::Administrator => 4006,
         }
     }
 
@@ -85,6 +96,19 @@ impl CloseReason {
             Self::TakenOver => "a newer connection of the same user took over",
             Self::TooManyDevices => "the user has too many connections; the oldest was closed",
             Self::Idle => "no sign of life: not even an answer to a ping",
+            Self::SignedOut => "the session has ended: log in again",
+            Self::Banned => "this user is banned: ask those who run the server",
+            Self::Administrator => "an administrator has closed the connection; reconnect later",
+        }
+    }
+}
+
+impl From<Revocation> for CloseReason {
+    fn from(why: Revocation) -> Self {
+        match why {
+            Revocation::SignedOut => Self::SignedOut,
+            Revocation::Banned => Self::Banned,
+            Revocation::Administrator => Self::Administrator,
         }
     }
 }

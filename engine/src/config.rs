@@ -54,6 +54,9 @@ pub struct ServerConfig {
     pub receipt_interval: Duration,
     /// Whether there are other engines: without them, nothing is published or subscribed to.
     pub peers: bool,
+    /// Whether all connections of a user are of the same engine, as with the shards of a single node: then what is for a
+    /// user who is here is not published. Default: no.
+    pub one_home: bool,
     /// The limits.
     pub limits: Limits,
 }
@@ -81,6 +84,7 @@ impl Default for ServerConfig {
             drain_time: Duration::from_secs(1),
             receipt_interval: Duration::from_secs(10),
             peers: false,
+            one_home: false,
             limits: Limits::default(),
         }
     }

@@ -1,5 +1,7 @@
 //! What happens to a [`Server`](crate::Server).
 
+use alloc::boxed::Box;
+
 use bytes::Bytes;
 
 use crate::{
@@ -82,6 +84,22 @@ pub enum Event {
     Told(Note),
     /// The directory of users and groups has changed.
     DirectoryChanged(DirectoryChange),
+    /// Nobody may use these connections any more. They are closed, and told why; what they have sent before is still
+    /// stored and delivered. That nobody comes back who may not is for the driver to see to.
+    Revoked {
+        /// Which connections.
+        whose: Whose,
+        /// Why.
+        why: Revocation,
+    },
+    /// The server has something to say, as [`SYSTEM`](crate::SYSTEM). It is told to who is welcomed and has room, stored
+    /// nowhere, and passed on to no other engine: a driver tells it to each.
+    Announced {
+        /// To whom.
+        to: Audience,
+        /// What.
+        text: Box<str>,
+    },
     /// The server is to stop: accept nothing more, settle what was accepted, close every connection, and say
     /// when that is done.
     Shutdown,
@@ -109,4 +127,33 @@ pub enum PeerFault {
     MessageTooLarge,
     /// All unfinished messages together are larger than the limit, and this peer's is among them.
     ReceiveBudget,
+}
+
+/// Connections that nobody may use any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// This one. What it was opened with, a login or a token, is known to the driver alone.
+    Connection(ConnId),
+    /// All that this user has here.
+    User(UserId),
+}
+
+/// Why nobody may use a connection any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Revocation {
+    /// The login or the token that it was opened with has ended.
+    SignedOut,
+    /// Its user is banned.
+    Banned,
+    /// An administrator has closed it. The user may come back.
+    Administrator,
+}
+
+/// Who is told something by the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// One user, on all devices.
+    User(UserId),
+    /// Everybody.
+    Everyone,
 }

@@ -84,7 +84,7 @@ pub use config::{
     CURSORS_FLOOR, ConfigError, DevicePolicy, FRAME_COST_BYTES, Limits, PAGE_MESSAGE_COST_BYTES, ServerConfig,
 };
 pub use denial::Denial;
-pub use event::{Event, PeerFault, Protocol};
+pub use event::{Audience, Event, PeerFault, Protocol, Revocation, Whose};
 pub use groups::{GroupFacts, Membership, Refusal};
 pub use id::{ConnId, GroupId, ID_LIMIT_BYTES, IdError, MessageId, SYSTEM, Ticket, UserId};
 #[doc(hidden)]

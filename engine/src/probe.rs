@@ -119,6 +119,7 @@ catalogue! {
         LeftKeepsMember "left-keeps-member" "Who was removed from a group still receives what it is sent."
         ReloadForgotten "reload-forgotten" "A load that failed is not tried again."
         RequestTimeoutForgotten "request-timeout-forgotten" "A request that is never answered is waited for for ever."
+        OneHomeAssumed "one-home-assumed" "What is for a user who is here is not published, though others may have connections of that user."
         PublishForgotten "publish-forgotten" "Other engines are not told of what is stored."
         PublishedToEveryone "published-to-everyone" "What is for one user is published to all engines."
         OwnDeviceEchoed "own-device-echoed" "Who writes to themselves gets it back on the device that sent it."
@@ -177,6 +178,11 @@ catalogue! {
         TypingBelieved "typing-believed" "Whoever a session names is seen typing."
         TypingEchoed "typing-echoed" "Who types in a group is told so."
         TypingMakesLag "typing-makes-lag" "A sign of typing for which there is no room makes a session lag."
+        RevokedKeepsNewest "revoked-keeps-newest" "Of a user whose connections are to be closed, the newest stays open."
+        RevokedTakesOthers "revoked-takes-others" "With one connection that is to be closed, all of its user's are."
+        RevokedComesBack "revoked-comes-back" "A session that has ended is told to come back."
+        NoticeToStrangers "notice-to-strangers" "What the server says to one user is told to everybody."
+        NoticeToOneDevice "notice-to-one-device" "What the server says to a user is told to one of the user's devices."
         PresenceWithoutGrace "presence-without-grace" "A user is said to be offline the moment its last connection ends."
         PresenceBackIgnored "presence-back-ignored" "Who comes back within the grace is said to be offline all the same."
         PresenceLeftForgotten "presence-left-forgotten" "Nobody is told that a user has gone."
@@ -384,6 +390,15 @@ catalogue! {
         EntryNotedToUser "entry-noted-to-user" "An entry that another engine has stored is for one of two users."
         ClosedUndecodableFrame "closed-undecodable-frame" "Closed: no frame of the session protocol."
         ClosedOutOfTurn "closed-out-of-turn" "Closed: a frame out of turn."
+        RevokedConnection "revoked-connection" "A connection that nobody may use any more is closed."
+        RevokedUser "revoked-user" "All connections of a user are closed that nobody may use any more."
+        RevokedNobody "revoked-nobody" "Nobody may use connections any more that are not there."
+        NoticeToUser "notice-to-user" "The server says something to a user."
+        NoticeToEveryone "notice-to-everyone" "The server says something to everybody."
+        NoticeDropped "notice-dropped" "A session has no room for what the server says."
+        ClosedSignedOut "closed-signed-out" "Closed: the login or the token has ended."
+        ClosedBanned "closed-banned" "Closed: the user is banned."
+        ClosedAdministrator "closed-administrator" "Closed: an administrator wants it so."
         PresenceArrived "presence-arrived" "A user comes online."
         PresenceGrace "presence-grace" "A user's last welcomed connection ends."
         PresenceBack "presence-back" "A user is back before anybody was told that it had gone."
@@ -447,6 +462,9 @@ impl Rule {
             CloseReason::TakenOver => Self::ClosedTakenOver,
             CloseReason::TooManyDevices => Self::ClosedTooManyDevices,
             CloseReason::Idle => Self::ClosedIdle,
+            CloseReason::SignedOut => Self::ClosedSignedOut,
+            CloseReason::Banned => Self::ClosedBanned,
+            CloseReason::Administrator => Self::ClosedAdministrator,
             CloseReason::PeerClosed => Self::ClosedByPeer,
         }
     }

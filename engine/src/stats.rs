@@ -37,6 +37,8 @@ figures! {
         disconnects,
         /// Connections that the engine asked to close.
         closes,
+        /// Of those, ones that nobody may use any more: a login has ended, a user is banned, an administrator wants it so.
+        revoked,
         /// Closing connections that were cut off at the time limit.
         aborts,
         /// Events about connections that are gone, and answers to requests that are not waited for any more.
@@ -74,6 +76,8 @@ figures! {
         refused_marks,
         /// Of those, signs of typing for a conversation that cannot be, or a group that the sender does not belong to.
         refused_typing,
+        /// Things that the server itself has said, to a user or to everybody.
+        announced,
         /// Messages whose `from` was not the sender and was corrected.
         corrected_from,
 

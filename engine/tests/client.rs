@@ -449,7 +449,12 @@ fn close_codes_say_when_to_come_back() {
 
 #[test]
 fn a_device_that_was_taken_over_stops_keeps_its_messages_and_comes_back_when_asked() {
-    for (code, reason) in [(4000, ClosedReason::TakenOver), (4001, ClosedReason::TooManyDevices)] {
+    for (code, reason) in [
+        (4000, ClosedReason::TakenOver),
+        (4001, ClosedReason::TooManyDevices),
+        (4004, ClosedReason::SignedOut),
+        (4005, ClosedReason::Banned),
+    ] {
         let mut alice = Alice::online(config());
         alice.send(text("one")).unwrap();
         alice.loses_link(Some(code));

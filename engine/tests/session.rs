@@ -277,6 +277,7 @@ impl Alice {
             }
             Note::NoOlder { reason, .. } => Some(format!("no older {reason:?}")),
             Note::CaughtUp => Some("caught up".into()),
+            Note::Notice { text } => Some(format!("the server says {text}")),
             note @ (Note::Presence { .. } | Note::Call { .. }) => Some(format!("{note:?}")),
             Note::Marked { own, marks: Marks { delivered, read }, .. } => {
                 // Only what the server was told has arrived would be in every test.
@@ -909,7 +910,12 @@ fn after_a_goodbye_for_good_only_the_application_comes_back() {
 
 #[test]
 fn close_codes_say_whether_to_come_back() {
-    for (code, reason) in [(4000, ClosedReason::TakenOver), (4001, ClosedReason::TooManyDevices)] {
+    for (code, reason) in [
+        (4000, ClosedReason::TakenOver),
+        (4001, ClosedReason::TooManyDevices),
+        (4004, ClosedReason::SignedOut),
+        (4005, ClosedReason::Banned),
+    ] {
         let mut alice = Alice::online();
         alice.loses_link(Some(code));
         assert_eq!(alice.session.state(), SessionState::Closed(reason));
@@ -920,6 +926,16 @@ fn close_codes_say_whether_to_come_back() {
         alice.loses_link(Some(code));
         assert_eq!(alice.redials(), Duration::from_secs(60));
     }
+}
+
+#[test]
+fn what_the_server_says_is_told_as_it_comes() {
+    let notice = || Says::Notice(v1::Notice { text: "we close at ten".into() });
+    let mut alice = Alice::online();
+    alice.told();
+    alice.hears(notice());
+    alice.hears(notice());
+    assert_eq!(alice.told(), ["the server says we close at ten", "the server says we close at ten"]);
 }
 
 #[test]

@@ -389,6 +389,8 @@ impl World {
                 assert!(cursor.0 == epoch && cursor.1 < seq, "forwards, in an epoch");
                 cursor.1 = seq;
             }
+            // Any server may say anything, whenever it likes.
+            SessionNotification::Notice { .. } => {}
             SessionNotification::Reset { conversation } => {
                 let name = format!("{conversation:?}");
                 let marks = [true, false].map(|own| self.marks.remove(&(name.clone(), own)).is_some());

@@ -526,6 +526,7 @@ impl World {
                 assert!(history || seq < first_seq(log, user), "only what may not be read is skipped");
                 app.cursors.insert(log, (epoch, seq));
             }
+            SessionNotification::Notice { .. } => panic!("nobody runs this server"),
             SessionNotification::Reset { conversation } => {
                 let log = log_of(&conversation);
                 let forgotten = (app.cursors.remove(&log).is_some(), app.marks.remove(&log).is_some());

@@ -148,6 +148,7 @@ fn values_reach_the_engine() {
         resync_interval: Duration::from_millis(8),
         reconnect_after: Duration::from_millis(9),
         reconnect_spread: Duration::ZERO,
+        one_home: true,
         presence: false,
         presence_grace: Duration::from_millis(31),
         presence_refresh: Duration::from_millis(32),

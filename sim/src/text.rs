@@ -312,6 +312,8 @@ fn check_numbers(step: &Step) -> Result<(), String> {
             within("count", count.into(), 1 << 12)?;
             within("bytes", bytes.into(), 1 << 16)
         }
+        What::Revoke { why, .. } | What::Expel { why, .. } => within("why", why.into(), 2),
+        What::Announce { bytes, .. } => within("bytes", bytes.into(), 1 << 16),
         What::Clock { jump_us, .. } => within("jump_us", jump_us.unsigned_abs(), 1 << 36),
         What::Connect { .. }
         | What::Close { .. }

@@ -349,6 +349,7 @@ const fn is_fault(what: &What) -> bool {
         | What::Accept { .. }
         | What::Decline { .. }
         | What::HangUp { .. }
+        | What::Announce { .. }
         | What::Data { .. } => false,
         What::Cut { .. }
         | What::Misbehave { .. }
@@ -375,6 +376,8 @@ const fn is_fault(what: &What) -> bool {
         | What::Alter { .. }
         | What::Miscall { .. }
         | What::Odd { .. }
+        | What::Revoke { .. }
+        | What::Expel { .. }
         | What::Invalid { .. }
         | What::Mislead { .. }
         | What::Die { .. }

@@ -6,13 +6,14 @@ use switchboard_sim::store::StoreCanary;
 
 #[test]
 fn a_planted_bug_is_caught_by_the_check_that_is_there_for_it() {
-    let expected: [(_, &[&str]); 8] = [
+    let expected: [(_, &[&str]); 9] = [
         (Bug::Engine(Canary::EchoToSender), &["no-leak"]),
         (Bug::Engine(Canary::SecondDeviceTwice), &["exactly-once"]),
         // Its request outlives what it was for, which shows in the engine's own state.
         (Bug::Engine(Canary::DeliveredBeforeStored), &["accepted-is-durable", "bounded"]),
         (Bug::Engine(Canary::TakeoverForgotten), &["takeover"]),
         (Bug::Engine(Canary::PublishForgotten), &["delivery"]),
+        (Bug::Engine(Canary::OneHomeAssumed), &["delivery"]),
         (Bug::Engine(Canary::FlushNotCounted), &["accounting"]),
         (Bug::Store(StoreCanary::SeqSkips), &["one-order"]),
         (Bug::Store(StoreCanary::StoresTwice), &["exactly-once"]),

@@ -5,7 +5,7 @@ use switchboard_sim::canaries::{Bug, StoreCanary, hunt_by_specification};
 
 #[test]
 fn planted_bugs_are_found_by_the_specification_alone() {
-    let expected: [(_, &[&str]); 18] = [
+    let expected: [(_, &[&str]); 19] = [
         (Bug::Engine(Canary::TakeoverClosesNewest), &["takeover"]),
         (Bug::Engine(Canary::TakeoverForgotten), &["takeover"]),
         // A session's Hello comes last then, so that the session is closed for what came before it.
@@ -22,6 +22,7 @@ fn planted_bugs_are_found_by_the_specification_alone() {
         (Bug::Engine(Canary::SignalToEverybody), &["no-leak"]),
         (Bug::Engine(Canary::FileOvertaken), &["one-order"]),
         (Bug::Engine(Canary::PublishForgotten), &["delivery"]),
+        (Bug::Engine(Canary::OneHomeAssumed), &["delivery", "convergence"]),
         (Bug::Engine(Canary::AbortForgotten), &["convergence"]),
         (Bug::Store(StoreCanary::SeqSkips), &["one-order"]),
         (Bug::Store(StoreCanary::StoresTwice), &["exactly-once"]),

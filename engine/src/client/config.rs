@@ -46,6 +46,7 @@ pub struct ClientConfig {
 /// | 1013 | the server is overloaded | uniform in `cap/2..=cap` |
 /// | 1002, 1003, 1007, 1008, 1009, 4003 | this client is at fault | `cap` |
 /// | 4000, 4001 | another device of the same user took its place | none: the client stops, for two devices that take turns would fight for ever |
+/// | 4004, 4005 | the login has ended, or the user is banned | none: the client stops until the application dials again |
 /// | any other, or none | | as above |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reconnect {

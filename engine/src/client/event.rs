@@ -194,6 +194,10 @@ pub enum ClosedReason {
     TakenOver,
     /// The server closed it (4001): the user opened more connections than one user may have.
     TooManyDevices,
+    /// The server closed it (4004): the login or the token has ended.
+    SignedOut,
+    /// The server closed it (4005): the user is banned.
+    Banned,
     /// The server said goodbye, and that it is not to be dialled again; of a session only.
     Dismissed,
 }

@@ -186,6 +186,8 @@ impl Link {
                 ClosedReason::NotStarted
                 | ClosedReason::TakenOver
                 | ClosedReason::TooManyDevices
+                | ClosedReason::SignedOut
+                | ClosedReason::Banned
                 | ClosedReason::Dismissed,
             )
             | State::Waiting { .. } => self.enter(State::Closed(ClosedReason::Application), actions),
@@ -411,6 +413,8 @@ impl Link {
                     ClosedReason::TakenOver => 2,
                     ClosedReason::TooManyDevices => 3,
                     ClosedReason::Dismissed => 4,
+                    ClosedReason::SignedOut => 5,
+                    ClosedReason::Banned => 6,
                 });
             }
             State::Connecting { link, deadline } => {
@@ -459,6 +463,8 @@ const fn verdict(close: Option<u16>) -> Verdict {
         Some(1013) => Verdict::Return(Delay::Long),
         Some(4000) => Verdict::Stay(ClosedReason::TakenOver),
         Some(4001) => Verdict::Stay(ClosedReason::TooManyDevices),
+        Some(4004) => Verdict::Stay(ClosedReason::SignedOut),
+        Some(4005) => Verdict::Stay(ClosedReason::Banned),
         Some(_) | None => Verdict::Return(Delay::Exponential),
     }
 }

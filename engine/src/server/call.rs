@@ -41,7 +41,7 @@ pub(super) enum Signal {
 }
 
 impl Call {
-    const fn peer(&self) -> &UserId {
+    pub(super) const fn peer(&self) -> &UserId {
         match self {
             Self::Calling(peer) | Self::Rung { peer, .. } | Self::Active(peer) => peer,
         }

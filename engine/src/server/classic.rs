@@ -7,6 +7,7 @@ use switchboard_proto::{Glance, Message as _, classic::Message, v1::Content};
 
 use super::{call::Signal, delivery::Kind};
 use crate::{
+    event::Audience,
     id::{GroupId, MessageId, SYSTEM, UserId},
     probe::{Canary, Probe},
     storage::{FileKind, FileSource, FileUpload, NewMessage, Recipient, Subject},
@@ -195,6 +196,23 @@ pub(super) fn notice(user: &UserId, text: &str) -> Bytes {
         from: SYSTEM.to_owned(),
         to: user.as_str().to_owned(),
         content: text.to_owned(),
+        ..Message::default()
+    })
+}
+
+/// Something that the server has to say, to a user or to everybody.
+pub(super) fn notice(to: &Audience, text: &str) -> Bytes {
+    let to = match to {
+        Audience::User(user) => user.as_str(),
+        Audience::Everyone => "",
+    };
+    encode(&Message {
+        from: SYSTEM.to_owned(),
+        from_username: SYSTEM.to_owned(),
+        to: to.to_owned(),
+        content: text.to_owned(),
+        content_type: content::TEXT,
+        message_type: ONE_TO_ONE,
         ..Message::default()
     })
 }

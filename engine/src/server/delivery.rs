@@ -44,6 +44,8 @@ pub(super) enum Kind<'a> {
     Stream { sender: &'a UserId, content_type: i32 },
     /// What the store has, for sessions: they find out what they miss, so they may miss it.
     Delivery,
+    /// What the server says, for sessions. It can be read nowhere else, so who lags is told too, as long as there is room.
+    Notice,
     /// Who is typing, for sessions. Worth nothing to who reads slowly, so it never makes anybody lag.
     Typing,
 }
@@ -64,7 +66,7 @@ struct FanOut<'a, P> {
 impl<P: Probe> FanOut<'_, P> {
     /// Adds the connection to the recipients if it speaks the frame's protocol, is online and has room.
     fn offer(&mut self, connection: &mut Connection) {
-        if connection.session.is_some() != matches!(self.kind, Kind::Delivery | Kind::Typing) {
+        if connection.session.is_some() != matches!(self.kind, Kind::Delivery | Kind::Notice | Kind::Typing) {
             return;
         }
         if connection.is_online() {
@@ -99,6 +101,13 @@ impl<P: Probe> FanOut<'_, P> {
                 }
             }
             Kind::Delivery => self.push_delivery(connection, limit_bytes),
+            Kind::Notice if connection.outbox.push(self.frame.len(), limit_bytes) => {
+                self.effects.recipient(connection.id);
+            }
+            Kind::Notice => {
+                self.probe.reached(Rule::NoticeDropped);
+                self.stats.pushes_dropped_full += 1;
+            }
             Kind::Typing => self.push_typing(connection),
             Kind::Stream { sender, content_type } => {
                 let limit_streams = self.config.limits.streams_per_connection;
@@ -390,12 +399,12 @@ impl<P: Probe> Server<P> {
             Kind::Delivery => (None, origin),
             Kind::Typing if self.probe.canary(Canary::TypingEchoed) => (None, origin),
             Kind::Typing => (self.users.key(sender.as_str()), None),
-            Kind::Ordinary | Kind::Stored { .. } | Kind::Stream { .. }
+            Kind::Ordinary | Kind::Stored { .. } | Kind::Stream { .. } | Kind::Notice
                 if self.probe.canary(Canary::EchoToSender) =>
             {
                 (None, None)
             }
-            Kind::Ordinary | Kind::Stored { .. } | Kind::Stream { .. } => {
+            Kind::Ordinary | Kind::Stored { .. } | Kind::Stream { .. } | Kind::Notice => {
                 (self.users.key(sender.as_str()), None)
             }
         };
@@ -412,10 +421,10 @@ impl<P: Probe> Server<P> {
         self.send(mark, Frame::Message(frame));
     }
 
-    /// Sends a frame to everybody who speaks its protocol, its sender included.
-    pub(super) fn deliver_to_everyone(&mut self, frame: Bytes, kind: Kind<'_>, sender: &UserId) {
+    /// Sends a frame to everybody who speaks its protocol, its sender included if it is a user's.
+    pub(super) fn deliver_to_everyone(&mut self, frame: Bytes, kind: Kind<'_>, sender: Option<&UserId>) {
         let left_out = if self.probe.canary(Canary::SenderLeftOut) {
-            self.users.key(sender.as_str())
+            sender.and_then(|sender| self.users.key(sender.as_str()))
         } else {
             None::<UserKey>
         };
@@ -439,18 +448,39 @@ impl<P: Probe> Server<P> {
         self.send(mark, frame);
     }
 
-    /// Hands a record to the other engines, if there are any.
-    pub(super) fn publish(&mut self, record: impl FnOnce() -> Record) {
-        if self.config.peers && !self.probe.canary(Canary::PublishForgotten) {
-            self.probe.reached(Rule::Published);
-            self.stats.published += 1;
-            self.effects.push(Action::Publish(record()));
+    /// Whether other engines may have connections of a user.
+    pub(super) fn may_be_elsewhere(&self, user: Option<UserKey>) -> bool {
+        let one_home = self.config.one_home || self.probe.canary(Canary::OneHomeAssumed);
+        self.config.peers && !(one_home && user.is_some())
+    }
+
+    /// Whether what is published under a topic may be for somebody at another engine.
+    fn concerns_others(&self, topic: &Topic) -> bool {
+        match topic {
+            Topic::User(user) if self.config.peers => self.may_be_elsewhere(self.users.key(user.as_str())),
+            Topic::Everyone | Topic::User(_) | Topic::Group(_) | Topic::Presence(_) => self.config.peers,
         }
     }
 
-    /// Tells the other engines something that concerns sessions, if there are any.
+    /// Hands a record to the other engines, if it concerns them.
+    pub(super) fn publish(&mut self, record: Record) {
+        if self.concerns_others(&record.topic) {
+            self.publish_to_others(record);
+        }
+    }
+
+    /// Hands a record to the other engines, of which it is known that it concerns them.
+    pub(super) fn publish_to_others(&mut self, record: Record) {
+        if !self.probe.canary(Canary::PublishForgotten) {
+            self.probe.reached(Rule::Published);
+            self.stats.published += 1;
+            self.effects.push(Action::Publish(record));
+        }
+    }
+
+    /// Tells the other engines something that concerns sessions, if it concerns them.
     pub(super) fn tell(&mut self, topic: Topic, body: note::Body) {
-        if self.config.peers && !self.probe.canary(Canary::NoteForgotten) {
+        if self.concerns_others(&topic) && !self.probe.canary(Canary::NoteForgotten) {
             self.probe.reached(Rule::NoteTold);
             self.stats.notes_told += 1;
             let note = v1::Note { body: Some(body) }.encode_to_vec().into();

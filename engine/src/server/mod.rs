@@ -2,6 +2,7 @@
 
 mod admission;
 mod arrivals;
+mod authority;
 mod behind;
 mod call;
 mod calls;
@@ -165,6 +166,8 @@ impl<P: Probe> Server<P> {
             Event::Published(record) => self.published(record),
             Event::Told(note) => self.told(note),
             Event::DirectoryChanged(change) => self.directory_changed(change),
+            Event::Revoked { whose, why } => self.revoked(&whose, why),
+            Event::Announced { to, text } => self.announced(&to, &text),
             Event::Shutdown => self.shutdown(),
         }
         self.finish();

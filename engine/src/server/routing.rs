@@ -181,8 +181,8 @@ impl<P: Probe> Server<P> {
             }
             Route::Broadcast => {
                 self.probe.reached(Rule::Broadcast);
-                self.publish(|| Record { topic: Topic::Everyone, stored: None, message: bytes.clone() });
-                self.deliver_to_everyone(bytes, classic::kind(content_type, &sender), &sender);
+                self.publish(Record { topic: Topic::Everyone, stored: None, message: bytes.clone() });
+                self.deliver_to_everyone(bytes, classic::kind(content_type, &sender), Some(&sender));
             }
             Route::BadRecipient => {
                 self.probe.reached(Rule::RecipientRefused);
@@ -228,9 +228,21 @@ impl<P: Probe> Server<P> {
             }
         }
         self.probe.reached(Rule::Relayed);
-        let to_all = self.probe.canary(Canary::PublishedToEveryone);
-        let topic = || if to_all { Topic::Everyone } else { Topic::User(to.clone()) };
-        self.publish(|| Record { topic: topic(), stored: None, message: bytes.clone() });
+        let to_others = self.may_be_elsewhere(peer).then(|| {
+            let to_all = self.probe.canary(Canary::PublishedToEveryone);
+            if to_all { Topic::Everyone } else { Topic::User(to.clone()) }
+        });
+        match (to_others, peer) {
+            // Nobody here needs it, so it is not shared: for small messages that is dearer than all else here.
+            (Some(topic), None) => {
+                self.probe.reached(Rule::RecipientNotHere);
+                return self.publish_to_others(Record { topic, stored: None, message: bytes });
+            }
+            (Some(topic), Some(_)) => {
+                self.publish_to_others(Record { topic, stored: None, message: bytes.clone() });
+            }
+            (None, _) => {}
+        }
         self.deliver_to_key(peer, bytes, classic::kind(content_type, sender), Some(conn));
     }
 
@@ -238,14 +250,18 @@ impl<P: Probe> Server<P> {
     pub(super) fn published(&mut self, record: Record) {
         self.stats.bus_received += 1;
         let Record { topic, stored, message: bytes } = record;
+        let local = match &topic {
+            Topic::User(user) => self.users.key(user.as_str()),
+            Topic::Everyone | Topic::Group(_) | Topic::Presence(_) => None,
+        };
         let glance = Glance::of(&bytes);
-        let sender = glance.and_then(|glance| UserId::new(glance.from).ok());
+        let sender = glance.and_then(|glance| self.sender_of(local, glance.from));
         let (Some(glance), Some(sender)) = (glance, sender) else { return self.refuse_record() };
         let kind = classic::kind(glance.content_type, &sender);
         match topic {
             Topic::Everyone => {
                 self.probe.reached(Rule::BusToEveryone);
-                self.deliver_to_everyone(bytes, kind, &sender);
+                self.deliver_to_everyone(bytes, kind, Some(&sender));
             }
             Topic::Group(group) => {
                 self.probe.reached(Rule::BusToGroup);
@@ -268,14 +284,14 @@ impl<P: Probe> Server<P> {
             Topic::Presence(_) => self.refuse_record(),
             Topic::User(user) => {
                 self.probe.reached(Rule::BusToUser);
-                if let (Some(signal), Some(user)) =
-                    (classic::signal(&glance), self.users.by_id_mut(user.as_str()))
+                if let Some(signal) = classic::signal(&glance)
+                    && let Some(user) = local.and_then(|key| self.users.get_mut(key))
                 {
                     call::received(&mut user.call, &sender, signal, self.now);
                 }
                 match stored {
                     Some(stored) => self.record_stored(&sender, &Recipient::User(user), stored, bytes),
-                    None => self.deliver_to_user(user.as_str(), bytes, kind, None),
+                    None => self.deliver_to_key(local, bytes, kind, None),
                 }
             }
         }
@@ -291,6 +307,13 @@ impl<P: Probe> Server<P> {
     ) {
         let form = Form::Classic { frame, record: None };
         self.deliver(&Letter { sender, recipient, id, place, form: &form }, None);
+    }
+
+    /// Who has sent what is published for a user. With whom that user is in a call is known, and need not be made anew.
+    fn sender_of(&self, user: Option<UserKey>, from: &str) -> Option<UserId> {
+        let call = user.and_then(|user| self.users.get(user)).and_then(|user| user.call.as_ref());
+        let peer = call.map(Call::peer).filter(|peer| peer.as_str() == from);
+        peer.cloned().or_else(|| UserId::new(from).ok())
     }
 
     fn refuse_record(&mut self) {

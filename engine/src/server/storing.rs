@@ -331,9 +331,9 @@ impl<P: Probe> Server<P> {
                 Recipient::Group(group) => Topic::Group(group.clone()),
             };
             let copy = own_copy.then(|| message.clone());
-            self.publish(|| Record { topic, stored, message });
+            self.publish(Record { topic, stored, message });
             if let Some(message) = copy {
-                self.publish(|| Record { topic: Topic::User(letter.sender.clone()), stored, message });
+                self.publish(Record { topic: Topic::User(letter.sender.clone()), stored, message });
             }
         }
         self.deliver(letter, Some(origin));

@@ -117,10 +117,6 @@ impl Users {
         self.users.get(self.key(id)?)
     }
 
-    pub(super) fn by_id_mut(&mut self, id: &str) -> Option<&mut User> {
-        self.users.get_mut(self.key(id)?)
-    }
-
     pub(super) fn group_key(&self, id: &str) -> Option<GroupKey> {
         self.by_group_id.get(id).copied()
     }

@@ -303,6 +303,11 @@ pub enum SessionNotification {
         /// When it was last here, in milliseconds since 1970-01-01T00:00:00Z, if it is not and that is known.
         last_seen_ms: Option<i64>,
     },
+    /// Those who run the server have something to say, for a person to read. It belongs to no conversation and comes once.
+    Notice {
+        /// What.
+        text: Box<str>,
+    },
     /// Everything that was stored when this connection began has been told, as far as it may be. Once for
     /// each connection.
     CaughtUp,

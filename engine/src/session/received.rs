@@ -66,6 +66,7 @@ impl Session {
                 | Received::Typing { .. }
                 | Received::Presence { .. }
                 | Received::Call { .. }
+                | Received::Notice { .. }
                 | Received::InvalidHint
                 | Received::InvalidAnswer => self.misbehaved(now),
             },
@@ -105,6 +106,7 @@ impl Session {
                 typing.told(now, conversation, user, types, &mut Teller::new(actions, stats, config));
             }
             Received::Presence { user, online, last_seen_ms } => self.presence(user, online, last_seen_ms),
+            Received::Notice { text } => self.notify(SessionNotification::Notice { text }),
             Received::InvalidHint => {
                 self.stats.protocol_errors += 1;
                 self.resync_soon();

@@ -78,6 +78,9 @@ pub(super) enum Received {
         online: bool,
         last_seen_ms: Option<i64>,
     },
+    Notice {
+        text: Box<str>,
+    },
     /// A Delivery, Marked or Typing that cannot be right. The next heads have what it should have said.
     InvalidHint,
     /// An answer that lacks something, so that what it answers stays unanswered.
@@ -259,6 +262,7 @@ pub(super) fn decode(frame: Bytes, user: &UserId) -> Result<Received, Undecodabl
             read_page(page, user).map_or(Received::InvalidAnswer, Received::Page)
         }
         server_frame::Body::Heartbeat(v1::Heartbeat { nonce }) => Received::Heartbeat { nonce },
+        server_frame::Body::Notice(v1::Notice { text }) => Received::Notice { text: text.into() },
         server_frame::Body::Goodbye(goodbye) => Received::Goodbye {
             after: match goodbye.reconnect_after_ms {
                 NEVER_MS => None,

@@ -218,3 +218,26 @@ fn records_nobody_here_is_interested_in_change_nothing() {
     world.happens(record(Topic::Group(group("crew")), "carol", group_text("crew", "x")));
     assert_eq!(world.frames(alice), []);
 }
+
+#[test]
+fn what_is_for_who_is_here_is_published_only_if_users_may_be_elsewhere_too() {
+    let published = |one_home: bool| {
+        let mut world = World::with(|config| (config.peers, config.one_home) = (true, one_home));
+        world.found("crew", &["alice", "bob"]);
+        let (alice, _) = (world.arrives("alice"), world.arrives("bob"));
+        for message in [text("bob", "x"), relayed("bob", 12, "x"), text("alice", "to myself")] {
+            world.says(alice, message);
+        }
+        let for_here = world.published.len();
+        for message in [group_text("crew", "x"), text("carol", "x"), relayed("carol", 12, "x"), shout("x")] {
+            world.says(alice, message);
+        }
+        let topics = world.published.iter().skip(for_here).map(|record| format!("{:?}", record.topic));
+        (for_here, topics.collect::<Vec<_>>())
+    };
+    let (group, carol, alice) = (r#"Group("crew")"#, r#"User("carol")"#, r#"User("alice")"#);
+    let all = [group, carol, alice, carol, "Everyone"].map(str::to_owned).to_vec();
+    assert_eq!(published(false), (4, all));
+    let of_others = [group, carol, carol, "Everyone"].map(str::to_owned).to_vec();
+    assert_eq!(published(true), (0, of_others));
+}

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use proptest::{prelude::*, sample::select};
 use proptest_state_machine::ReferenceStateMachine;
 use switchboard_engine::{
-    Answer, CURSORS_FLOOR, ConnId, Denial, DevicePolicy, DirectoryChange, DirectoryChangeKind, Event,
-    FileKind, Head, Marks, MessageId, Messages, Note, PeerFault, Protocol, Range, Recipient, Record, Request,
-    ServerConfig, StoredMarks, StoredMessage, Topic, UserProfile,
+    Answer, Audience, CURSORS_FLOOR, ConnId, Denial, DevicePolicy, DirectoryChange, DirectoryChangeKind,
+    Event, FileKind, Head, Marks, MessageId, Messages, Note, PeerFault, Protocol, Range, Recipient, Record,
+    Request, Revocation, ServerConfig, StoredMarks, StoredMessage, Topic, UserProfile, Whose,
 };
 use switchboard_proto::{
     Message as _,
@@ -101,20 +101,69 @@ pub(crate) struct Who {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    Connects { slot: u32, user: usize, protocol: Protocol },
-    Says { who: Who, say: Say },
-    SendsGarbage { who: Who },
-    Pings { who: Who },
-    Pongs { who: Who },
-    Misbehaves { who: Who },
-    Closes { who: Who },
-    Disconnects { who: Who },
-    Flushes { who: Who, frames: usize },
-    Answers { pick: usize, any: bool, outcome: Outcome },
-    Changes { user: usize, group: usize, what: Change, stale: bool },
-    Publishes { topic: usize, say: Say },
+    Connects {
+        slot: u32,
+        user: usize,
+        protocol: Protocol,
+    },
+    Says {
+        who: Who,
+        say: Say,
+    },
+    SendsGarbage {
+        who: Who,
+    },
+    Pings {
+        who: Who,
+    },
+    Pongs {
+        who: Who,
+    },
+    Misbehaves {
+        who: Who,
+    },
+    Closes {
+        who: Who,
+    },
+    Disconnects {
+        who: Who,
+    },
+    Flushes {
+        who: Who,
+        frames: usize,
+    },
+    Answers {
+        pick: usize,
+        any: bool,
+        outcome: Outcome,
+    },
+    Changes {
+        user: usize,
+        group: usize,
+        what: Change,
+        stale: bool,
+    },
+    Publishes {
+        topic: usize,
+        say: Say,
+    },
     PublishesGarbage,
-    Tells { topic: usize, about: About, say: Say },
+    Tells {
+        topic: usize,
+        about: About,
+        say: Say,
+    },
+    /// Ends a login: that of a connection, or all of a user's for one of three reasons.
+    Revokes {
+        who: Who,
+        user: Option<usize>,
+        why: Revocation,
+    },
+    /// The server says something so long, to a user or to everybody.
+    Announces {
+        to: Option<usize>,
+        padding: usize,
+    },
     ShutsDown,
     Nothing,
 }
@@ -526,6 +575,16 @@ impl History {
                 Event::Published(Record { topic: Topic::Everyone, stored: None, message })
             }
             Step::Tells { topic, about, say } => self.note(*topic, *about, say),
+            Step::Revokes { who, user: index, why } => {
+                let whose = index.map(|index| Whose::User(user(USERS[index])));
+                Event::Revoked { whose: whose.unwrap_or(Whose::Connection(self.conn(*who))), why: *why }
+            }
+            Step::Announces { to, padding } => {
+                self.said += 1;
+                let to = to.map_or(Audience::Everyone, |index| Audience::User(user(USERS[index])));
+                let text = format!("{} {}", self.said, "x".repeat(*padding));
+                Event::Announced { to, text: text.into() }
+            }
             Step::ShutsDown => Event::Shutdown,
             Step::Nothing => return Stimulus::Nothing,
         };
@@ -594,6 +653,7 @@ fn step(swarm: u64) -> impl Strategy<Value = Step> {
         1 => Just(About::Nothing),
     ];
     let stale = prop::bool::weighted(0.2);
+    let why = select(vec![Revocation::SignedOut, Revocation::Banned, Revocation::Administrator]);
     // Some histories have no sessions, some have little else.
     let sessions = [0.0, 0.5, 0.5, 0.9][swarm as usize >> 5 & 3];
     let protocol =
@@ -617,6 +677,10 @@ fn step(swarm: u64) -> impl Strategy<Value = Step> {
         6 => (0..3_usize, say(swarm)).prop_map(|(topic, say)| Step::Publishes { topic, say }),
         1 => Just(Step::PublishesGarbage),
         6 => (0..9_usize, about, say(swarm)).prop_map(|(topic, about, say)| Step::Tells { topic, about, say }),
+        2 => (who(swarm), prop::option::weighted(0.3, 0..users), why)
+            .prop_map(|(who, user, why)| Step::Revokes { who, user, why }),
+        3 => (prop::option::of(0..users), 0..900_usize)
+            .prop_map(|(to, padding)| Step::Announces { to, padding }),
         1 => Just(Step::ShutsDown),
         3 => Just(Step::Nothing),
     ]

@@ -244,6 +244,8 @@ fn learns_nothing(told: &server_frame::Body) {
         }
         // Nobody answers.
         Says::Call(call) => call.kind() == Kind::HangUp && call.end != 0 && call.payload.is_empty(),
+        // Nobody who runs the server says anything here.
+        Says::Notice(_) => false,
         Says::Rejected(_) | Says::Unfetched(_) | Says::Heartbeat(_) | Says::Goodbye(_) => true,
     };
     assert!(is_fine, "a stranger is told {told:?}");

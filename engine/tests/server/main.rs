@@ -16,6 +16,7 @@ mod model;
 mod session_words;
 mod store;
 
+mod authority;
 mod bus;
 mod calls;
 mod calls_bus;

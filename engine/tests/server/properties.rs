@@ -196,7 +196,7 @@ fn the_histories_reach_everything_that_the_server_counts() {
     let mut runner = TestRunner::deterministic();
     let strategy = Specification::sequential_strategy(120..150);
     let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
-    for _ in 0..100 {
+    for _ in 0..150 {
         let (mut history, steps, _) = strategy.new_tree(&mut runner).unwrap().current();
         let mut run = Run::init_test(&history);
         for step in steps {

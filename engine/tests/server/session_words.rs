@@ -135,6 +135,7 @@ pub(crate) fn short(body: &Body) -> String {
             format!("page {} {of} of {}: {}", p.fetch_id, p.head_seq, texts.join(", "))
         }
         Body::Heartbeat(heartbeat) => format!("heartbeat {}", heartbeat.nonce),
+        Body::Notice(notice) => format!("the server says: {}", notice.text),
         Body::Goodbye(goodbye) => format!("goodbye, {} ms", goodbye.reconnect_after_ms),
         Body::Heads(heads) => {
             let mark = |whose: &str, of: Option<&Marks>| {

@@ -32,7 +32,7 @@ pub mod client_frame {
 /// What a server sends.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ServerFrame {
-    #[prost(oneof = "server_frame::Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
+    #[prost(oneof = "server_frame::Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
     pub body: ::core::option::Option<server_frame::Body>,
 }
 /// Nested message and enum types in `ServerFrame`.
@@ -65,6 +65,8 @@ pub mod server_frame {
         Presence(super::Presence),
         #[prost(message, tag = "13")]
         Call(super::Call),
+        #[prost(message, tag = "14")]
+        Notice(super::Notice),
     }
 }
 /// A conversation: the messages between two users, or those of a group.
@@ -621,6 +623,13 @@ pub mod call {
 pub struct Heartbeat {
     #[prost(uint64, tag = "1")]
     pub nonce: u64,
+}
+/// Something that those who run the server have to say, for a person to read. It belongs to no conversation, is not kept, and
+/// may be missed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Notice {
+    #[prost(string, tag = "1")]
+    pub text: ::prost::alloc::string::String,
 }
 /// The last frame before the server closes the connection.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -19,7 +19,7 @@ use switchboard_engine::UserId;
 use self::throttle::{Rate, Throttle, Who};
 use crate::config;
 use crate::store::{
-    AccountChange, Directory, DirectoryError, NewAccount, NewSession, NewUser, OpenError, SessionId,
+    AccountChange, Ban, Directory, DirectoryError, NewAccount, NewSession, NewUser, OpenError, SessionId,
     SessionUser, Store, TokenHash, User,
 };
 
@@ -42,6 +42,8 @@ pub(crate) enum AccountError {
     Reserved,
     #[error("the user name or the password is wrong")]
     WrongLogin,
+    #[error("{0}")]
+    Banned(Ban),
     #[error("the old password is wrong")]
     WrongPassword,
     #[error("too many tries; try again in {} s", seconds(*.0))]
@@ -210,8 +212,12 @@ impl Accounts {
                 directory.begin_session(&user, &session)?;
                 directory.user(&user)?.ok_or(DirectoryError::NoSuchUser(user))
             })
-            .await??;
-        Ok((found, token))
+            .await?;
+        match found {
+            Ok(found) => Ok((found, token)),
+            Err(DirectoryError::Banned(ban)) => Err(AccountError::Banned(ban)),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Changes what a user says of itself. With its password, all its sessions end but the one that is named.

@@ -56,6 +56,11 @@ pub enum Event {
         /// Whether the user types now.
         types: bool,
     },
+    /// Those who run the server have something to say, for a person to read. It belongs to no conversation and comes once.
+    Notice {
+        /// What.
+        text: Arc<str>,
+    },
     /// What a group that this user is a member of is called now. Not told again when it changes, which is a
     /// message of the group.
     Named {
@@ -192,6 +197,7 @@ impl Event {
             Self::State(_)
             | Self::Marked { .. }
             | Self::Typing { .. }
+            | Self::Notice { .. }
             | Self::Named { .. }
             | Self::Delayed { .. }
             | Self::Accepted { .. }
@@ -209,6 +215,7 @@ impl Event {
             Self::Message { message, .. } => message.content.text.len() + message.content.file.len(),
             Self::Rejected { text, .. } | Self::Delayed { text, .. } => text.len(),
             Self::Named { name, .. } => name.len(),
+            Self::Notice { text } => text.len(),
             Self::State(_)
             | Self::Skipped { .. }
             | Self::Marked { .. }

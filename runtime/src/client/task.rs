@@ -273,6 +273,7 @@ impl Task {
             SessionNotification::Typing { conversation, user, types } => {
                 self.tell(Event::Typing { conversation, user, types });
             }
+            SessionNotification::Notice { text } => self.tell(Event::Notice { text: text.into() }),
             SessionNotification::Reset { conversation } => {
                 self.keep(Change::Reset { conversation: conversation.clone() });
                 self.tell(Event::Reset { conversation });

@@ -50,6 +50,8 @@ impl Config {
             // Beyond the time-out of the whole shutdown nobody waits for anything.
             drain_time: Duration::from_millis(timeouts.drain_time_ms.min(self.shutdown_timeout_ms)),
             peers: self.shards > 1,
+            // A user's name says which shard has its connections.
+            one_home: true,
             limits: engine::Limits {
                 connections: limits.connections,
                 connections_per_user: limits.connections_per_user,

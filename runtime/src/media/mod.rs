@@ -14,6 +14,8 @@ mod objects;
 mod s3;
 mod upkeep;
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -30,6 +32,7 @@ pub use s3::{S3Credentials, S3Error, S3Options, S3Style, Trouble};
 use crate::store::{
     Completions, DataFolder, Job, Load, OpenError, Shared, StoreEvent, StoreHandle, StoreHealth, Taken,
 };
+use disk::Disk;
 use files::Allowance;
 use objects::Objects;
 use s3::S3;
@@ -203,12 +206,22 @@ impl Drop for MediaStore {
     }
 }
 
-/// Looks whether a bucket is there and lets itself be read; changes nothing in it.
+/// The names of all files that are kept in a data folder, or in a bucket. Changes nothing.
 ///
 /// # Errors
-/// If it cannot be used as it is named, or does not answer as it should.
-pub fn look_at_bucket(bucket: &S3Options) -> Result<(), MediaOpenError> {
-    S3::new(bucket)?.look().map_err(MediaOpenError::Refused)
+/// If the bucket cannot be used as it is named, or what is there cannot be listed.
+pub fn names(data: &Path, bucket: Option<&S3Options>) -> Result<BTreeSet<String>, MediaOpenError> {
+    let objects: Box<dyn Objects> = match bucket {
+        Some(bucket) => Box::new(S3::new(bucket)?),
+        None => Box::new(Disk::new(data.join(MEDIA_FOLDER))),
+    };
+    let mut names = BTreeSet::new();
+    let listed = objects.list(&mut |file| {
+        if type_of(&file.name).is_some() {
+            names.insert(file.name);
+        }
+    });
+    listed.map(|()| names).map_err(MediaOpenError::Refused)
 }
 
 /// The files of a data folder that this process has locked.

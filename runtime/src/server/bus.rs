@@ -179,7 +179,7 @@ impl Bus {
 
     /// Gathers a record or note of a shard for every other shard that is subscribed to its topic; for every other one if
     /// that is [`Topic::Everyone`]. Records of one shard keep their order.
-    pub fn publish(&self, outbox: &mut Outbox, carried: &Carried) {
+    pub fn publish(&self, outbox: &mut Outbox, carried: Carried) {
         let from = outbox.from;
         let interested = match carried.topic() {
             Topic::Everyone => u64::MAX,
@@ -189,8 +189,10 @@ impl Bus {
             }
         };
         let others = outbox.by_shard.iter_mut().enumerate().filter(|(shard, _)| *shard != from);
-        for (_, gathered) in others.filter(|(shard, _)| interested & bit(*shard) != 0) {
-            gathered.push(carried.clone());
+        let mut others = others.filter(|(shard, _)| interested & bit(*shard) != 0).peekable();
+        let mut carried = Some(carried);
+        while let Some((_, gathered)) = others.next() {
+            gathered.extend(if others.peek().is_some() { carried.clone() } else { carried.take() });
             outbox.gathered += 1;
         }
         if outbox.gathered >= GATHERED_LIMIT {
@@ -280,13 +282,13 @@ mod tests {
         let topic = Topic::User(UserId::new("alice").unwrap());
         bus.subscribe(0, &topic);
         bus.subscribe(1, &topic);
-        bus.publish(&mut outbox, &record(topic.clone()));
+        bus.publish(&mut outbox, record(topic.clone()));
         assert_eq!(inboxes.iter().map(|inbox| received(inbox).len()).collect::<Vec<_>>(), [0, 0, 0]);
         bus.send(&mut outbox);
         assert_eq!(inboxes.iter().map(|inbox| received(inbox).len()).collect::<Vec<_>>(), [0, 1, 0]);
         bus.unsubscribe(1, &topic);
-        bus.publish(&mut outbox, &record(topic));
-        bus.publish(&mut outbox, &record(Topic::Everyone));
+        bus.publish(&mut outbox, record(topic));
+        bus.publish(&mut outbox, record(Topic::Everyone));
         bus.send(&mut outbox);
         assert!(outbox.is_empty());
         let everyone = vec![Topic::Everyone];
@@ -298,7 +300,7 @@ mod tests {
         let (bus, inboxes) = Bus::new(2, 1);
         let mut outbox = bus.outbox(0);
         for _ in 0..3 {
-            bus.publish(&mut outbox, &record(Topic::Everyone));
+            bus.publish(&mut outbox, record(Topic::Everyone));
         }
         bus.send(&mut outbox);
         assert_eq!((bus.dropped(), inboxes.get(1).map(|inbox| received(inbox).len())), (2, Some(1)));
@@ -309,7 +311,7 @@ mod tests {
         let (bus, inboxes) = Bus::new(2, 10_000);
         let mut outbox = bus.outbox(0);
         for _ in 0..GATHERED_LIMIT + 1 {
-            bus.publish(&mut outbox, &record(Topic::Everyone));
+            bus.publish(&mut outbox, record(Topic::Everyone));
         }
         assert_eq!(inboxes.get(1).map(|inbox| received(inbox).len()), Some(GATHERED_LIMIT));
     }
@@ -321,7 +323,7 @@ mod tests {
         let mut outbox = bus.outbox(0);
         let mut records = Vec::new();
         for _ in 0..3 {
-            bus.publish(&mut outbox, &record(Topic::Everyone));
+            bus.publish(&mut outbox, record(Topic::Everyone));
         }
         bus.send(&mut outbox);
         assert!(inbox.take(&mut records, 2));
@@ -335,8 +337,8 @@ mod tests {
         let (bus, inboxes) = Bus::new(2, 3);
         let mut outbox = bus.outbox(0);
         for _ in 0..2 {
-            bus.publish(&mut outbox, &record(Topic::Everyone));
-            bus.publish(&mut outbox, &record(Topic::Everyone));
+            bus.publish(&mut outbox, record(Topic::Everyone));
+            bus.publish(&mut outbox, record(Topic::Everyone));
             bus.send(&mut outbox);
         }
         inboxes.get(1).unwrap().take(&mut Vec::new(), 2);
@@ -353,7 +355,7 @@ mod tests {
         let (bus, inboxes) = Bus::with_bells([None, Some(Arc::clone(&bell))].into_iter(), 10);
         let mut outbox = bus.outbox(0);
         let mut send = || {
-            bus.publish(&mut outbox, &record(Topic::Everyone));
+            bus.publish(&mut outbox, record(Topic::Everyone));
             bus.send(&mut outbox);
             bell.answer()
         };

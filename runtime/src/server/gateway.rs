@@ -37,7 +37,7 @@ use super::{
     access::{Admitted, Peer},
     handshake::{self, Usual},
     http::Site,
-    shard::{Mailbox, NewConnection, Place, Question, ShardDoor},
+    shard::{Login, Mailbox, NewConnection, Order, Place, Question, ShardDoor},
     write_timeout::WriteTimeout,
 };
 
@@ -74,12 +74,33 @@ impl Shards {
 
     /// Takes a place on the user's shard.
     pub(super) fn seat(&self, user: &Admitted) -> Result<Seat, Full> {
-        // The hash need not resist chosen names: it spreads users over shards, and bounds are per shard.
-        let hash = BuildHasherDefault::<DefaultHasher>::new().hash_one(user.user().as_str());
-        let count = u64::try_from(self.doors.len()).unwrap_or(1).max(1);
-        let index = usize::try_from(hash % count).unwrap_or_default();
-        let shard = self.doors.get(index).ok_or(Full)?;
+        let shard = self.doors.get(self.index_of(user.user())).ok_or(Full)?;
         Ok(Seat { place: shard.place().ok_or(Full)?, shard: shard.mailbox() })
+    }
+
+    /// Gives an order to the shard of the user whom it is about.
+    pub(super) fn order(&self, order: Order) -> Result<(), Full> {
+        let shard = order.user().map_or(0, |user| self.index_of(user));
+        self.order_of(shard, order)
+    }
+
+    /// Gives an order to this shard.
+    pub(super) fn order_of(&self, shard: usize, order: Order) -> Result<(), Full> {
+        let door = self.doors.get(shard).ok_or(Full)?;
+        if door.mailbox().order(order) { Ok(()) } else { Err(Full) }
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.doors.len()
+    }
+
+    /// Where the connections of a user are.
+    fn index_of(&self, user: &UserId) -> usize {
+        // The hash need not resist chosen names: it spreads users over shards, and bounds are per shard.
+        let hash = BuildHasherDefault::<DefaultHasher>::new().hash_one(user.as_str());
+        let count = u64::try_from(self.doors.len()).unwrap_or(1).max(1);
+        usize::try_from(hash % count).unwrap_or_default()
     }
 
     /// How many connections each shard has.
@@ -314,7 +335,8 @@ impl Entrance {
         if send(&stream, answer.as_bytes(), SendFlags::NOSIGNAL)? < answer.len() {
             return Err(io::ErrorKind::WriteZero.into());
         }
-        shard.connect(NewConnection { stream, user, protocol, read_ahead, place });
+        // Who has to log in does not come this way.
+        shard.connect(NewConnection { stream, user, protocol, read_ahead, login: None, place });
         Ok(())
     }
 }
@@ -324,6 +346,7 @@ pub(super) async fn hand_over(
     upgrade: fastwebsockets::upgrade::UpgradeFut,
     user: UserId,
     protocol: Protocol,
+    login: Option<Login>,
     seat: Seat,
 ) {
     let Seat { place, shard } = seat;
@@ -333,7 +356,7 @@ pub(super) async fn hand_over(
     };
     match taken {
         Ok((stream, read_ahead)) => {
-            shard.connect(NewConnection { stream, user, protocol, read_ahead, place });
+            shard.connect(NewConnection { stream, user, protocol, read_ahead, login, place });
         }
         Err(error) => tracing::warn!(%user, %error, "cannot take over a connection"),
     }

@@ -96,7 +96,7 @@ struct SocketQuery {
 /// `GET /socket.io?user=ID`: the WebSocket, of the session protocol for whoever offers its subprotocol, of the
 /// classic protocol for all others. Any Origin, if users need not log in.
 ///
-/// 401 for who is not logged in as this user, or comes from a page of another origin; 400 for a missing or impossible user or handshake, 426 for another version of WebSocket, 503 when the user's shard has no room.
+/// 401 for who is not logged in as this user, or comes from a page of another origin; 403 for who is banned; 400 for a missing or impossible user or handshake, 426 for another version of WebSocket, 503 when the user's shard has no room.
 async fn socket(
     State(site): State<Site>,
     query: Result<Query<SocketQuery>, QueryRejection>,
@@ -142,7 +142,15 @@ async fn socket(
                 let name = HeaderValue::from_static(SESSION_SUBPROTOCOL);
                 response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, name);
             }
-            tokio::spawn(hand_over(upgrade, user, protocol, seat).in_current_span());
+            let handed = hand_over(upgrade, user, protocol, admitted.login(), seat);
+            let desk = site.desk.clone();
+            tokio::spawn(
+                async move {
+                    handed.await;
+                    desk.look_again(admitted).await;
+                }
+                .in_current_span(),
+            );
             response.map(axum::body::Body::new)
         }
         // RFC 6455 section 4.2.2 has the answer name the versions that the server speaks.

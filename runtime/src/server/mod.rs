@@ -6,11 +6,13 @@
 //! | `shard-N` | the connections, timers and engine of one shard |
 //! | `store` | the database |
 //! | `media` | the files |
+//! | `logins` | looks which logins have ended |
 //! | `people-N` | users, groups and histories, for HTTP calls |
 //! | `passwords-N` | hashes of passwords |
 
 mod access;
 pub(crate) mod api;
+mod authority;
 pub mod bus;
 mod classic;
 mod doorbell;
@@ -19,6 +21,7 @@ mod front_end;
 mod gateway;
 mod handshake;
 mod http;
+mod login_watch;
 mod metrics;
 mod operators;
 mod request_log;
@@ -34,12 +37,14 @@ use tokio::{
     sync::{mpsc, watch},
 };
 
+pub use self::authority::{Authority, AuthorityError, NOTICE_BYTES};
 use self::{
     access::Desk,
     bus::Bus,
     front_end::FrontEnd,
     gateway::{Handshakes, Shards},
     http::Site,
+    login_watch::{LoginWatch, LoginWatchError},
     metrics::{Metrics, Requests},
     request_log::RequestLog,
     shard::{Mailbox, Reception, ShardParts, ShardThread},
@@ -87,6 +92,16 @@ pub enum ServerError {
         /// Which.
         shard: usize,
     },
+}
+
+impl From<LoginWatchError> for ServerError {
+    fn from(error: LoginWatchError) -> Self {
+        let doing = "look which logins have ended";
+        match error {
+            LoginWatchError::Directory(error) => Self::System { doing, source: io::Error::other(error) },
+            LoginWatchError::Thread(source) => Self::System { doing, source },
+        }
+    }
 }
 
 impl From<StartError> for ServerError {
@@ -175,6 +190,8 @@ impl Server {
         let handshake_timeout = Duration::from_millis(config.handshake.timeout_ms);
         let handshakes = Handshakes::new(handshake_timeout, to_usize(config.handshake.concurrent));
         let (doors, requests) = (Arc::new(Shards::new(doors)), Arc::<Requests>::default());
+        let authority = Authority::new(Arc::clone(&doors));
+        let logins = LoginWatch::start(store.directory()?, authority.clone())?;
         let (stop, drain) = (Arc::new(watch::Sender::new(false)), watch::Sender::new(false));
         let site = Site {
             handshakes: handshakes.clone(),
@@ -182,7 +199,7 @@ impl Server {
             store: store.health(),
             media: media.health(),
             front_end,
-            desk: Desk::new(config, Arc::clone(&accounts), media.files()),
+            desk: Desk::new(config, Arc::clone(&accounts), media.files(), authority.clone()),
             shows_metrics: operators.is_none() && is_loopback(config.listen),
             log: Arc::new(RequestLog::new(Arc::clone(&requests))),
             stop: stop.subscribe(),
@@ -210,6 +227,7 @@ impl Server {
                 store,
                 media,
                 accounts,
+                logins,
                 shards,
                 ended,
                 stop,
@@ -232,6 +250,12 @@ impl Server {
     /// If the system does not know it.
     pub fn metrics_addr(&self) -> Result<Option<SocketAddr>, ServerError> {
         self.operators.as_ref().map(|listener| listener.local_addr().map_err(unknown_address)).transpose()
+    }
+
+    /// What those who run the server can do to it while it runs.
+    #[must_use]
+    pub fn authority(&self) -> Authority {
+        self.site.desk.authority.clone()
     }
 
     /// A way to stop the server from elsewhere.
@@ -277,6 +301,7 @@ struct Life {
     store: Store,
     media: MediaStore,
     accounts: Arc<Accounts>,
+    logins: LoginWatch,
     shards: Vec<ShardThread>,
     ended: mpsc::Receiver<usize>,
     stop: Arc<watch::Sender<bool>>,
@@ -292,6 +317,7 @@ impl Life {
             store,
             media,
             accounts,
+            mut logins,
             shards,
             mut ended,
             stop,
@@ -330,6 +356,7 @@ impl Life {
         // What the shards have asked for is done before the end, also for those that were cut off.
         let stores = tokio::task::spawn_blocking(move || {
             // The directory first: the write-ahead log cannot be taken away while others have the database open.
+            logins.stop();
             accounts.stop();
             media.stop();
             store.stop();

@@ -4,9 +4,12 @@ mod account;
 mod friends;
 mod group;
 mod history;
+mod membership;
+mod overview;
 mod page;
 mod session;
 mod signed_in;
+mod standing;
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,9 +26,12 @@ pub use account::{AccountChange, Credentials, NewAccount};
 pub use friends::Friend;
 pub use group::{Group, Member, NewGroup};
 pub use history::{Conversation, ConversationInfo, StoredMessage};
+pub use membership::SeenGroup;
+pub use overview::{Excerpt, Overview};
 pub use page::{PageOf, PastMessage};
 pub use session::{NewSession, SessionUser, TokenHash};
 pub use signed_in::{SessionId, SignedIn, session_id};
+pub use standing::{Account, AccountRole, Ban, Ended, EndedLogins, Standing};
 
 /// The directory of users and groups, and what their conversations hold; see [`Store::directory`] and
 /// [`Directory::open`].
@@ -75,6 +81,9 @@ pub enum DirectoryError {
     /// The group's rules refuse it.
     #[error("{0}")]
     Denied(Denial),
+    /// The user is banned.
+    #[error("{0}")]
+    Banned(Ban),
     /// Whom to befriend is oneself.
     #[error("nobody needs oneself as a friend")]
     OwnFriend,

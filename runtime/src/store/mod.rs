@@ -61,8 +61,9 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 pub use directory::{
-    AccountChange, Conversation, ConversationInfo, Credentials, Directory, DirectoryError, Friend, Group,
-    Member, NewAccount, NewGroup, NewSession, NewUser, PageOf, PastMessage, SessionId, SessionUser, SignedIn,
+    Account, AccountChange, AccountRole, Ban, Conversation, ConversationInfo, Credentials, Directory,
+    DirectoryError, Ended, EndedLogins, Excerpt, Friend, Group, Member, NewAccount, NewGroup, NewSession,
+    NewUser, Overview, PageOf, PastMessage, SeenGroup, SessionId, SessionUser, SignedIn, Standing,
     StoredMessage, TokenHash, User, session_id,
 };
 pub use epochs::renew_epochs;

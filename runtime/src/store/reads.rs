@@ -88,17 +88,28 @@ impl<'c> Reads<'c> {
     }
 
     fn load_heads(&mut self, user: &UserId, after: u64) -> rusqlite::Result<Answer> {
+        let (heads, next) = self.heads_after(user, after, HEADS_AT_A_TIME)?;
+        Ok(Answer::HeadsLoaded { heads, next })
+    }
+
+    /// So many heads of a user's at the most, and where to go on; none if these were the last.
+    pub(super) fn heads_after(
+        &mut self,
+        user: &UserId,
+        after: u64,
+        most: usize,
+    ) -> rusqlite::Result<(Vec<Head>, Option<u64>)> {
         let mut heads = Vec::new();
-        let Some(user) = self.user(user)? else { return Ok(Answer::HeadsLoaded { heads, next: None }) };
+        let Some(user) = self.user(user)? else { return Ok((heads, None)) };
         let mut place = Place::from_cursor(after);
         let mut count = 0;
         while let Some(statement) = self.heads.get_mut(place.list) {
             // One more than fits tells whether there is more.
-            let wanted = i64::try_from(HEADS_AT_A_TIME + 1 - count).unwrap_or(i64::MAX);
+            let wanted = i64::try_from(most.saturating_sub(count).saturating_add(1)).unwrap_or(i64::MAX);
             let mut rows = statement.query([user, place.number, wanted])?;
             while let Some(row) = rows.next()? {
-                if count == HEADS_AT_A_TIME {
-                    return Ok(Answer::HeadsLoaded { heads, next: Some(place.cursor()) });
+                if count == most {
+                    return Ok((heads, Some(place.cursor())));
                 }
                 count += 1;
                 heads.extend(head(row, place.list)?);
@@ -106,7 +117,7 @@ impl<'c> Reads<'c> {
             }
             place = Place { list: place.list + 1, number: 0 };
         }
-        Ok(Answer::HeadsLoaded { heads, next: None })
+        Ok((heads, None))
     }
 
     /// A part of a group's log for who may read everything, backwards; none if there is no such group.

@@ -3,14 +3,17 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{HeaderMap, Request, header};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use switchboard::config::{AuthMode, Config};
+use switchboard_proto::{Message as _, classic::Message};
 use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
-use crate::harness::{TestServer, soon};
+use crate::harness::{Client, TestServer, soon};
 
 pub(crate) const PASSWORD: &str = "correct horse";
 
@@ -181,5 +184,25 @@ impl Api {
                 None => return items,
             }
         }
+    }
+
+    /// A welcomed classic client of its user.
+    pub(crate) async fn socket(&self) -> Client {
+        let stream = soon("connecting", TcpStream::connect(self.address)).await.unwrap();
+        let url = format!("ws://{}/socket.io?user={}", self.address, self.id);
+        let mut request = url.into_client_request().unwrap();
+        let bearer = format!("Bearer {}", self.token.as_deref().unwrap());
+        request.headers_mut().insert("authorization", bearer.parse().unwrap());
+        let opened = soon("a handshake", tokio_tungstenite::client_async(request, stream)).await;
+        let (mut socket, _) = opened.unwrap();
+        let welcome = soon("a welcome", socket.next()).await.unwrap().unwrap().into_data();
+        assert_eq!(Message::decode(welcome).unwrap().content, "welcome!");
+        Client { user: self.id.clone(), socket }
+    }
+
+    /// Makes a group; gives its id.
+    pub(crate) async fn group(&self, name: &str, joining: &str) -> String {
+        let data = self.post("/api/v1/groups", &json!({"name": name, "joining": joining})).await.data();
+        data["id"].as_str().unwrap().to_owned()
     }
 }

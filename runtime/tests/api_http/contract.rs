@@ -1,3 +1,5 @@
 //! What each call takes and gives.
 
 mod accounts;
+mod conversations;
+mod groups;

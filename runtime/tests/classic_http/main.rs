@@ -15,6 +15,7 @@ mod bucket;
 #[allow(dead_code, reason = "the media store's tests have more use for it")]
 mod bucket_server;
 mod contract;
+mod ends;
 mod files;
 mod front_end;
 #[path = "../server/harness.rs"]

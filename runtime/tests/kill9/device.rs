@@ -361,6 +361,7 @@ impl Life {
             Event::Marked { .. }
             | Event::Named { .. }
             | Event::Typing { .. }
+            | Event::Notice { .. }
             | Event::Presence { .. }
             | Event::Call { .. }
             | Event::CaughtUp

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use switchboard::{
     config::Config,
-    server::{Server, ServerError, StopHandle},
+    server::{Authority, Server, ServerError, StopHandle},
     store::{Directory, NewGroup, NewUser},
 };
 use switchboard_engine::{GroupId, UserId};
@@ -43,6 +43,7 @@ pub(crate) struct TestServer {
     /// The address for figures, if it is another one.
     pub(crate) metrics: Option<SocketAddr>,
     folder: TempDir,
+    pub(crate) authority: Authority,
     stop: StopHandle,
     thread: Option<JoinHandle<Result<(), ServerError>>>,
 }
@@ -63,12 +64,13 @@ impl TestServer {
             runtime.block_on(async {
                 let server = Server::start(&config)?;
                 let addresses = (server.local_addr()?, server.metrics_addr()?);
-                sender.send((addresses, server.stop_handle())).unwrap();
+                sender.send((addresses, server.authority(), server.stop_handle())).unwrap();
                 server.run().await
             })
         });
-        let ((address, metrics), stop) = started.recv_timeout(PATIENCE).expect("the server starts");
-        Self { address, metrics, folder, stop, thread: Some(thread) }
+        let ((address, metrics), authority, stop) =
+            started.recv_timeout(PATIENCE).expect("the server starts");
+        Self { address, metrics, folder, authority, stop, thread: Some(thread) }
     }
 
     /// A server with so many shards, and defaults.

@@ -23,6 +23,7 @@
     reason = "a panic is a failed test, and clippy's leave for tests ends at their bodies"
 )]
 
+mod authority;
 mod calls;
 mod chat;
 mod device;

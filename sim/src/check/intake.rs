@@ -41,6 +41,7 @@ impl Check {
         (cause.signs, cause.placed) = (false, false);
         (cause.heads_maybe, cause.told_heads) = (None, None);
         (cause.out_of_turn, cause.undecodable) = (None, None);
+        cause.authority.clear();
     }
 
     /// A late event of a connection that is gone: nothing may follow.

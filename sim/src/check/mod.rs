@@ -17,6 +17,7 @@
 //! | `delivery` | whoever is online and entitled is sent the message at once |
 //! | `protocol` | frames have the form and the order that the classic protocol gives them |
 
+mod authority;
 mod backup;
 mod calls;
 mod directory;
@@ -373,6 +374,8 @@ pub(crate) struct Cause {
     pub(crate) answering: Vec<ConnKey>,
     /// Sessions that were told goodbye, and have to be closed.
     pub(crate) goodbyes: Vec<ConnKey>,
+    /// What those who run the server do with this event.
+    pub(crate) authority: authority::Deed,
 }
 
 /// A message that has to leave while one event is handled.

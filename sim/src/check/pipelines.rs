@@ -4,7 +4,10 @@ use bytes::Bytes;
 use switchboard_engine::{Answer, FileUpload, NewMessage, Recipient, Record, Request, Stats, Topic};
 
 use super::{Aside, Check, ConnKey, MessageKey, Phase, Route, Use, sessions::Fan};
-use crate::wire::{self, Token, View, is_own_copy, record_seq, stored_token};
+use crate::{
+    wire::{self, Token, View, is_own_copy, record_seq, stored_token},
+    world,
+};
 
 /// How far a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -330,7 +333,9 @@ impl Check {
     /// Whether a stored message has reached everybody who is here.
     fn is_through(&mut self, shard: usize, conn: ConnKey, place: usize) -> bool {
         let instance = self.seats[conn as usize].pipeline[place];
-        if !matches!(instance.state, State::Stored { .. }) || (self.peers && !instance.published) {
+        if !matches!(instance.state, State::Stored { .. })
+            || (self.must_publish(shard, instance.message) && !instance.published)
+        {
             return false;
         }
         for fan in Fan::ALL {
@@ -351,6 +356,22 @@ impl Check {
         let message = pipeline[place].message;
         let later = pipeline.iter_mut().skip(place + 1);
         later.filter(|i| i.message == message && i.awaited).for_each(|i| i.repeats = true);
+    }
+
+    /// Whether others than this shard may have connections of a user.
+    pub(crate) fn may_be_elsewhere(&self, shard: usize, user: u16) -> bool {
+        let s = &self.settings;
+        self.peers && (s.nodes > 1 || world::home(user, s.shards) != shard)
+    }
+
+    /// Whether a shard has to tell the others of a message.
+    pub(crate) fn must_publish(&self, shard: usize, key: MessageKey) -> bool {
+        let said = &self.said[key as usize];
+        match said.route {
+            Route::User(to) | Route::Relay(to) => self.may_be_elsewhere(shard, to),
+            Route::Call => said.call_peer.is_none_or(|to| self.may_be_elsewhere(shard, to)) && self.peers,
+            Route::Group(_) | Route::Everyone => self.peers,
+        }
     }
 
     /// The engine tells the others of a message.
@@ -376,11 +397,13 @@ impl Check {
         if !right || !self.peers {
             self.fail("no-leak", |_| format!("{token} for {route:?} is published to {:?}", record.topic));
         }
+        let must_publish = self.must_publish(shard, key);
         match route {
             Route::User(_) | Route::Group(_) => {
                 // The copy follows what it is a copy of.
                 let turn = |i: &Instance| {
-                    let due = if is_copy { i.published && !i.copied } else { !i.published };
+                    let due =
+                        if is_copy { (i.published || !must_publish) && !i.copied } else { !i.published };
                     matches!(i.state, State::Stored { .. }) && due && !i.repeats
                 };
                 let Some((conn, place)) = self.instance(shard, key, turn) else {
@@ -433,6 +456,7 @@ impl Check {
         self.end_interest(shard);
         self.end_intake();
         self.end_admission();
+        self.end_authority(shard, stats);
         self.end_accounts(shard, stats);
     }
 
@@ -476,13 +500,15 @@ impl Check {
             return;
         }
         let token = self.said[instance.message as usize].token;
-        if self.peers && !instance.published {
+        if self.must_publish(shard, instance.message) && !instance.published {
             self.fail("delivery", |_| format!("{token} is stored and not published"));
         }
         let said = &self.said[instance.message as usize];
-        let is_copied =
-            matches!(said.route, Route::User(to) if to != said.sender) || said.concerns().is_some();
-        if self.peers && is_copied && !instance.copied {
+        let copied_for = match said.route {
+            Route::User(to) => (to != said.sender).then_some(said.sender),
+            Route::Group(_) | Route::Relay(_) | Route::Call | Route::Everyone => said.concerns(),
+        };
+        if copied_for.is_some_and(|user| self.may_be_elsewhere(shard, user)) && !instance.copied {
             self.fail("delivery", |_| {
                 format!("{token} is not published for its sender's devices, or whom it concerns")
             });

@@ -253,6 +253,9 @@ impl Check {
             | CloseReason::TooManyMessages
             | CloseReason::TooManyBytes
             | CloseReason::ServerFull => ("isolation", self.is_refused(conn, reason)),
+            CloseReason::SignedOut | CloseReason::Banned | CloseReason::Administrator => {
+                ("isolation", self.cause.authority.closes(conn, reason))
+            }
             CloseReason::PeerClosed => ("isolation", self.cause.conn == Some(conn)),
         };
         if !holds {
@@ -278,7 +281,7 @@ impl Check {
         let signals = if self.cause.signs { self.settings.message_bytes } else { 0 };
         // Pings, Pongs and the answers to heartbeats find no room either; a file's name and a picture's name
         // make a message longer, and heads are not longer than that.
-        longest.unwrap_or(0).max(signals) + 256
+        longest.unwrap_or(0).max(signals).max(self.cause.authority.largest()) + 256
     }
 
     /// The engine cuts a connection off.

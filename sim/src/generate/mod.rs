@@ -1,6 +1,7 @@
 //! From choices to a schedule, swarm style: each seed draws the world, which kinds of workload and faults are
 //! on at all, and how often each of them happens.
 
+mod authority;
 mod changes;
 mod resend;
 mod sessions;
@@ -167,6 +168,7 @@ pub fn from_sources(mut sources: Sources, seed: u64, profile: &str) -> Schedule 
     }
     add_signals(&mut sources.signals, &mut schedule, profile);
     resend::add_resend(&mut sources.signals, &mut schedule, profile);
+    authority::add_authority(&mut sources.signals, &mut schedule, profile);
     schedule
 }
 

@@ -213,6 +213,8 @@ impl OriginalHub {
             Event::Shutdown => self.end(Life::Stopping),
             // A Pong is read and forgotten; the directory is asked anew for every message.
             Event::Pong { .. } | Event::DirectoryChanged(_) | Event::Told(_) => {}
+            // Nobody can do that there.
+            Event::Revoked { .. } | Event::Announced { .. } => {}
         }
         self.schedule();
     }

@@ -512,6 +512,28 @@ steps! {
         /// What.
         kind: u32,
     },
+    // What those who run the server do: `world/authority.rs`.
+    /// The login that a client's connection was opened with ends; one that is gone already, if it has none.
+    Revoke "revoke" {
+        /// Whose.
+        client: ClientNo,
+        /// Why: 0: it has ended; 1: the user is banned; 2: an administrator wants it.
+        why: u32,
+    },
+    /// The same of all connections of a user, wherever they are.
+    Expel "expel" {
+        /// Whose.
+        user: UserNo,
+        /// As with `revoke`.
+        why: u32,
+    },
+    /// The servers say something to a user, or to everybody.
+    Announce "announce" {
+        /// To whom; nobody: everybody.
+        to: To,
+        /// Extra length of the text.
+        bytes: u32,
+    },
 }
 
 impl What {

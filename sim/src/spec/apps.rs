@@ -141,7 +141,7 @@ impl Spec {
             }
             SessionNotification::Call { id, user, news } => self.told_call(client, *id, user, news),
             // What its session hears the moment before is judged.
-            SessionNotification::Presence { .. } => {}
+            SessionNotification::Presence { .. } | SessionNotification::Notice { .. } => {}
         }
     }
 
@@ -382,6 +382,7 @@ const fn is_of_a_log(notification: &SessionNotification) -> bool {
         | SessionNotification::Named { .. }
         | SessionNotification::Marked { .. }
         | SessionNotification::Typing { .. }
+        | SessionNotification::Notice { .. }
         | SessionNotification::Presence { .. }
         | SessionNotification::Call { .. } => false,
     }

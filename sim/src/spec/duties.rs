@@ -24,6 +24,8 @@ pub(super) enum Duty {
     Withheld { conn: ConnKey, key: MessageKey },
     /// A sign that somebody types has been heard.
     Typing { place: u32 },
+    /// What the servers have said has been heard.
+    Notice { place: u32 },
     /// All who are rung have heard it.
     Rung { conn: ConnKey, id: CallKey, since_us: u64 },
     /// Nobody rings at somebody who is not there.
@@ -73,6 +75,7 @@ impl Spec {
             Duty::Missed { conn, since_us } => self.judge_missed(conn, since_us, said),
             Duty::Withheld { conn, key } => self.judge_withheld(conn, key, &said[key as usize]),
             Duty::Typing { place } => self.judge_typing(place),
+            Duty::Notice { place } => self.judge_notice(place),
             Duty::Presence { conn, user } => self.judge_presence(conn, user),
             Duty::Rung { conn, id, since_us } => self.judge_rung(conn, id, since_us),
             Duty::Reached { conn, id, since_us } => self.judge_reached(conn, id, since_us),

@@ -79,6 +79,7 @@ impl Spec {
                 let is_newest = self.newest[line.user as usize] == Some(conn);
                 return ("takeover", !is_newest || self.is_replaced(conn));
             }
+            4004..=4006 => line.revoked == Some(code),
             4002 => {
                 let silent_us = self.now_us - line.spoke_us;
                 silent_us + 1000 >= l.idle_timeout_us || !self.health.node_was_well(line.node, line.spoke_us)

@@ -13,7 +13,14 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Heard {
     Message(MessageKey),
-    Welcome { user: u16 },
+    Welcome {
+        user: u16,
+    },
+    /// What the servers have said, by its place, and whether it names this user or nobody as its recipient.
+    Notice {
+        place: u32,
+        to: Option<u16>,
+    },
     Answer,
 }
 
@@ -84,6 +91,7 @@ impl Spec {
                     });
                 }
             }
+            Heard::Notice { place, to } => self.hears_notice(conn, place, to),
             Heard::Welcome { user } => {
                 if user != self.lines[conn as usize].user {
                     self.fail("no-leak", |spec| format!("{} is welcomed as u{user}", spec.name(conn)));
@@ -108,6 +116,10 @@ impl Spec {
         }
         if view.from == "System" && view.content == "welcome!" {
             return wire::index(view.to).map(|user| Heard::Welcome { user });
+        }
+        if view.from == "System" && view.token().is_none() {
+            let place = self.notice(conn, view.content)?;
+            return Some(Heard::Notice { place, to: wire::index(view.to) });
         }
         let known = view.token().and_then(|token| check.message(token));
         let Some(key) = known.filter(|key| (*key as usize) < self.words.len()) else {

@@ -25,6 +25,7 @@
 //! message keeps one record and one bit for each client, because a repetition may come at any time.
 
 mod apps;
+mod authority;
 mod backup;
 mod calls;
 mod duties;
@@ -90,6 +91,8 @@ struct Line {
     /// When it was ended, closed or cut, and when its server knew.
     ended_us: Option<u64>,
     gone_us: Option<u64>,
+    /// The code that it has to be closed with, as nobody may use it any more.
+    revoked: Option<u16>,
     /// What there is to a session beyond that.
     talk: Option<Box<sessions::Talk>>,
     /// It was closed for what its client sent, so what was sent last may not count.
@@ -164,6 +167,7 @@ pub(crate) struct Spec {
     /// What is due then, and at the same time in this order.
     due_then: BTreeMap<(u64, u64), Duty>,
     duties: u64,
+    authority: authority::Authority,
     typing: typing::Typing,
     resend: resend::Resend,
     calls: calls::Calls,
@@ -289,6 +293,7 @@ impl Spec {
             due_later: VecDeque::new(),
             due_then: BTreeMap::new(),
             duties: 0,
+            authority: authority::Authority::default(),
             typing: typing::Typing::default(),
             resend: resend::Resend::new(s.resend_messages > 0),
             calls: calls::Calls::default(),
@@ -339,6 +344,7 @@ impl Spec {
             opened_us: self.now_us,
             ended_us: None,
             gone_us: None,
+            revoked: None,
             talk: is_session.then(Box::default),
             refused: false,
             entangled: false,

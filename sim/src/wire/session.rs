@@ -318,6 +318,7 @@ pub(crate) fn server_name(bytes: &Bytes) -> String {
         Some(Body::Unfetched(unfetched)) => {
             format!("Unfetched {}: {}", unfetched.fetch_id, unfetched.code().as_str_name())
         }
+        Some(Body::Notice(notice)) => format!("Notice {}", notice.text.trim()),
         Some(other @ (Body::Marked(_) | Body::Typing(_) | Body::Presence(_) | Body::Call(_))) => {
             signals::server_name(&other).unwrap_or_else(|| format!("{other:?}"))
         }

@@ -115,6 +115,7 @@ pub(crate) fn server_name(body: &server_frame::Body) -> Option<String> {
         | Body::Page(_)
         | Body::Heartbeat(_)
         | Body::Goodbye(_)
+        | Body::Notice(_)
         | Body::Heads(_)
         | Body::Unfetched(_)
         | Body::Marked(_) => None,

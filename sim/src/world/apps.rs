@@ -95,6 +95,7 @@ impl App {
             // Nothing that is to be kept.
             | SessionNotification::Named { .. }
             | SessionNotification::Typing { .. }
+            | SessionNotification::Notice { .. }
             | SessionNotification::Presence { .. }
             | SessionNotification::Call { .. } => {}
         }
@@ -520,6 +521,7 @@ fn notification_name(notification: &SessionNotification) -> String {
         other @ (SessionNotification::Marked { .. }
         | SessionNotification::Named { .. }
         | SessionNotification::Typing { .. }
+        | SessionNotification::Notice { .. }
         | SessionNotification::Presence { .. }
         | SessionNotification::Call { .. }) => format!("{other:?}"),
     }

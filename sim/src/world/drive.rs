@@ -231,8 +231,13 @@ impl<T: Sut> World<'_, T> {
     pub(super) fn home(&self, node: NodeNo, user: &UserId) -> usize {
         let number = crate::wire::index(user.as_str()).unwrap_or(0);
         let shards = self.shards_of(node);
-        shards.start + (keyed(0, u64::from(number), 0) % shards.len() as u64) as usize
+        shards.start + home(number, shards.len() as u64)
     }
+}
+
+/// Which of so many shards of a node has a user's connections.
+pub(crate) fn home(user: u16, shards: u64) -> usize {
+    (keyed(0, u64::from(user), 0) % shards) as usize
 }
 
 /// What kind of thing a frame is, and what it is called in traces.

@@ -140,10 +140,12 @@ impl<T: Sut> World<'_, T> {
                         | ClosedReason::Application
                         | ClosedReason::TakenOver
                         | ClosedReason::TooManyDevices
+                        | ClosedReason::SignedOut
+                        | ClosedReason::Banned
                         | ClosedReason::Dismissed
                 )
             ),
-            None => matches!(device.closed, Some(4000 | 4001)),
+            None => matches!(device.closed, Some(4000 | 4001 | 4004 | 4005)),
         }
     }
 

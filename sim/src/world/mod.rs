@@ -4,6 +4,7 @@
 //! next. Nothing here draws a random number: what varies is keyed by the run's seed and by what it is about.
 
 mod apps;
+mod authority;
 mod branching;
 mod bus;
 mod changes;
@@ -32,6 +33,7 @@ use switchboard_engine::{
     UserId,
 };
 
+pub(crate) use self::drive::home;
 pub(crate) use self::hostile::{INVALID_KINDS, ODD_KINDS};
 pub(crate) use self::signals::{MISCALL_KINDS, TYPING_TIMEOUT_US};
 pub(crate) use self::{
@@ -556,6 +558,7 @@ fn config(s: &Settings, peers: bool) -> ServerConfig {
         drain_time: Duration::from_millis(s.drain_time_ms),
         receipt_interval: Duration::from_millis(RECEIPT_INTERVAL_MS),
         peers,
+        one_home: s.nodes == 1,
         limits: Limits {
             resend_messages: u32_of(s.resend_messages),
             resend_conversations: u32_of(s.resend_conversations),

@@ -156,6 +156,9 @@ impl<T: Sut> World<'_, T> {
             What::Watch { client, first, count } => self.watch(client, first, count),
             What::Miscall { client, call, kind } => self.miscall(client, call, token, kind),
             What::Odd { client, kind } => self.odd(client, kind),
+            What::Revoke { client, why } => self.revoke(client, why),
+            What::Expel { user, why } => self.expel(user, why),
+            What::Announce { to, bytes } => self.say_as_server(to, step.id, bytes),
         }
     }
 

@@ -169,7 +169,7 @@ impl Side for Runtime {
 
     fn publish(&mut self, from: usize, record: &Carried) {
         let mut outbox = self.bus.outbox(from);
-        self.bus.publish(&mut outbox, record);
+        self.bus.publish(&mut outbox, record.clone());
         self.bus.send(&mut outbox);
     }
 

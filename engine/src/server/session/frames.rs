@@ -8,8 +8,8 @@ use switchboard_proto::{
     Message as _,
     v1::{
         self, ClientFrame, Content, Conversation, Delivery, Goodbye, Head, Heads, Heartbeat, Limits, Mark,
-        Marked, NotedEntry, Page, Presence, RejectCode, Rejected, ServerFrame, Typing, Unfetched, Welcome,
-        client_frame, conversation::Peer, server_frame::Body,
+        Marked, NotedEntry, Notice, Page, Presence, RejectCode, Rejected, ServerFrame, Typing, Unfetched,
+        Welcome, client_frame, conversation::Peer, server_frame::Body,
     },
 };
 
@@ -224,6 +224,11 @@ pub(super) fn typing(of: &Recipient, typing: bool, user: &UserId) -> Bytes {
     encode(Body::Typing(Typing { conversation, typing, user }))
 }
 
+/// Something that the server has to say.
+pub(in crate::server) fn notice(text: &str) -> Bytes {
+    encode(Body::Notice(Notice { text: text.to_owned() }))
+}
+
 /// The last frame before a close, with when to come back.
 pub(in crate::server) fn goodbye(reason: CloseReason, after: Duration, spread: Duration) -> Bytes {
     let (reconnect_after_ms, reconnect_spread_ms) = (millis(after), millis(spread));
@@ -240,9 +245,14 @@ pub(super) fn come_back(reason: CloseReason, config: &ServerConfig) -> Option<(D
         | CloseReason::Undecodable
         | CloseReason::UndecodableFrame
         | CloseReason::OutOfTurn => None,
-        // Another connection of the same user has this one's place: to come back would take that one's.
-        CloseReason::TakenOver | CloseReason::TooManyDevices => Some((NEVER, Duration::ZERO)),
+        // Another connection of the same user has this one's place: to come back would take that one's. And who may not
+        // come in is not to knock without end.
+        CloseReason::TakenOver
+        | CloseReason::TooManyDevices
+        | CloseReason::SignedOut
+        | CloseReason::Banned => Some((NEVER, Duration::ZERO)),
         CloseReason::GoingAway
+        | CloseReason::Administrator
         | CloseReason::MessageTooLarge
         | CloseReason::TooManyMessages
         | CloseReason::TooManyBytes

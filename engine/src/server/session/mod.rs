@@ -252,7 +252,10 @@ impl<P: Probe> Server<P> {
 
     /// Tells a session that is about to be closed when to come back, if there is room for that.
     pub(super) fn say_goodbye(&mut self, conn: ConnId, reason: CloseReason) {
-        let Some((after, spread)) = frames::come_back(reason, &self.config) else { return };
+        let is_revoked = matches!(reason, CloseReason::SignedOut | CloseReason::Banned);
+        let told = is_revoked && self.probe.canary(Canary::RevokedComesBack);
+        let told = if told { CloseReason::Administrator } else { reason };
+        let Some((after, spread)) = frames::come_back(told, &self.config) else { return };
         let goodbye = frames::goodbye(reason, after, spread);
         let Some(connection) = self.connections.get_mut(conn) else { return };
         self.stats.pushes += 1;

@@ -212,6 +212,17 @@ pub(super) const TRIALS: &[Trial] = &[
         sick: "0",
     },
     Trial {
+        canary: Canary::OneHomeAssumed,
+        chat: |chat| {
+            let (alice, _) = (chat.arrives("alice"), chat.arrives("bob"));
+            chat.says(alice, text("bob", "hi"));
+            chat.says(alice, relayed("bob", 8, "camera"));
+            chat.published.len().to_string()
+        },
+        healthy: "3",
+        sick: "0",
+    },
+    Trial {
         canary: Canary::PublishedToEveryone,
         chat: |chat| {
             let alice = chat.arrives("alice");

@@ -31,6 +31,8 @@ pub(super) const CHATS: &[fn(&mut Chat)] = &[
     sessions_that_read_slowly,
     super::flow::a_storm,
     super::flow::a_greedy_user,
+    super::authority::revocations,
+    super::authority::notices,
     super::resend::what_is_not_sent_again,
     super::resend::what_is_replaced,
     super::resend::what_waits,

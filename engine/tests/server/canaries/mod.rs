@@ -1,6 +1,7 @@
 //! Every canary sings: for each deliberate bug a short chat that goes otherwise with it than without. And every
 //! mark is reached: for each rule there is a chat, with or without a bug of its own, that comes by.
 
+mod authority;
 mod calls;
 mod chat;
 mod connections;
@@ -35,6 +36,7 @@ fn trials() -> impl Iterator<Item = &'static Trial> {
         storing::TRIALS,
         directory::TRIALS,
         session::TRIALS,
+        authority::TRIALS,
         presence::TRIALS,
         calls::TRIALS,
         progress::TRIALS,

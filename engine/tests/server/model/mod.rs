@@ -6,6 +6,7 @@
 //! again to classic clients, which depends on what a store has in its logs, and this one makes its answers up. Who may
 //! change a group is the store's to say: here it says anything.
 
+mod authority;
 mod chat;
 mod entries;
 mod live;
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use switchboard_engine::{
     Answer, CloseReason, ConnId, Denial, DevicePolicy, DirectoryChange, DirectoryChangeKind, Event,
     FileUpload, Frame, Instant, Note, Place, Protocol, Recipient, Record, Request, ServerConfig, Topic,
+    Whose,
 };
 use switchboard_proto::{classic::Message, v1::Content};
 
@@ -316,6 +318,14 @@ impl Model {
             Event::Published(record) => self.published(record),
             Event::Told(note) => self.told(note),
             Event::DirectoryChanged(change) => self.directory_changed(change),
+            Event::Revoked { whose, why } => {
+                let conns = match whose {
+                    Whose::Connection(conn) => vec![*conn],
+                    Whose::User(user) => self.conns_of(user.as_str()),
+                };
+                conns.into_iter().for_each(|conn| self.close(conn, (*why).into()));
+            }
+            Event::Announced { to, text } => self.announced(to, text),
             Event::Shutdown => {
                 self.stopping.get_or_insert(self.now + self.config.close_timeout);
             }

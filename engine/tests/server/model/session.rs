@@ -226,6 +226,7 @@ impl Model {
             | Body::Marked(_)
             | Body::Typing(_)
             | Body::Presence(_)
+            | Body::Notice(_)
             | Body::Call(_) => unreachable!("only refusals have words"),
         };
         // Those of fields that are wrong are told apart by the scenarios; here one is wrong in one way only.
@@ -381,7 +382,12 @@ impl Model {
             return;
         }
         let (after, spread) = match reason {
-            Some(CloseReason::TakenOver | CloseReason::TooManyDevices) => (u32::MAX, 0),
+            Some(
+                CloseReason::TakenOver
+                | CloseReason::TooManyDevices
+                | CloseReason::SignedOut
+                | CloseReason::Banned,
+            ) => (u32::MAX, 0),
             _ => (
                 self.config.reconnect_after.as_millis() as u32,
                 self.config.reconnect_spread.as_millis() as u32,

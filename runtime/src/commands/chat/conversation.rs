@@ -329,6 +329,9 @@ impl Conversation {
             Event::Presence { user, online, last_seen_ms } => {
                 self.presence(&user, online, last_seen_ms, clock).into_iter().collect()
             }
+            Event::Notice { text } => {
+                vec![Line::Status(format!("the server says: {}", short(&text, REASON_LIMIT_CHARS)))]
+            }
             Event::Marked { .. }
             | Event::Typing { .. }
             | Event::Skipped { .. }

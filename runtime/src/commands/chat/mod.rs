@@ -409,6 +409,7 @@ impl Chat {
             | Event::Marked { .. }
             | Event::Named { .. }
             | Event::Typing { .. }
+            | Event::Notice { .. }
             | Event::Reset { .. }
             | Event::Delayed { .. }
             | Event::Accepted { .. }
@@ -464,6 +465,8 @@ impl Chat {
         let why = match reason {
             ClosedReason::TakenOver => "a newer connection of the same user took over",
             ClosedReason::TooManyDevices => "the user has too many connections, and this was the oldest",
+            ClosedReason::SignedOut => "the session has ended: log in again",
+            ClosedReason::Banned => "the user is banned",
             ClosedReason::Dismissed => "the server asks not to be dialled again",
             ClosedReason::Application | ClosedReason::NotStarted => return Ok(()),
         };

@@ -1,5 +1,7 @@
 //! Who asks, and for whom it may act: every request comes by here.
 
+use std::time::Duration;
+
 use axum::http::{HeaderMap, Method, header};
 use switchboard_engine::{IdError, UserId};
 
@@ -7,7 +9,8 @@ use super::{Desk, Peer};
 use crate::{
     accounts::{AccountError, Token, Visitor},
     config::{AuthMode, Proxy},
-    store::TokenHash,
+    server::shard::Login,
+    store::{AccountRole, DirectoryError, Ended, EndedLogins, SessionUser, TokenHash},
 };
 
 /// The cookie that has a session's token.
@@ -34,7 +37,7 @@ pub(in crate::server) enum Caller {
     /// Whoever it says, with open authentication.
     Anyone,
     /// The user of a session.
-    User { user: UserId, username: Option<String>, session: TokenHash },
+    User { user: UserId, username: Option<String>, session: TokenHash, role: AccountRole },
 }
 
 /// A user for whom the caller may act. Nothing but [`Caller`] makes one.
@@ -44,11 +47,20 @@ pub(in crate::server) struct Actor(UserId);
 /// A user whose connection may become a WebSocket. Nothing but [`Desk`] makes one, and without one there is no seat at a
 /// shard.
 #[derive(Clone, Debug)]
-pub(in crate::server) struct Admitted(UserId);
+pub(in crate::server) struct Admitted {
+    user: UserId,
+    /// What proves it; none where users are believed.
+    proof: Option<(Token, Login)>,
+}
 
 impl Admitted {
     pub(in crate::server) const fn user(&self) -> &UserId {
-        &self.0
+        &self.user
+    }
+
+    /// What its connection ends with; none where users are believed.
+    pub(in crate::server) fn login(&self) -> Option<Login> {
+        self.proof.as_ref().map(|(_, login)| login.clone())
     }
 }
 
@@ -98,6 +110,15 @@ impl Caller {
         match self {
             Self::Anyone => None,
             Self::User { user, .. } => Some(user),
+        }
+    }
+
+    #[allow(dead_code, reason = "asked by the calls of administrators")]
+    /// Whether the caller runs the server. With open authentication nobody does, as anybody could say so.
+    pub(in crate::server) const fn is_administrator(&self) -> bool {
+        match self {
+            Self::Anyone => false,
+            Self::User { role, .. } => matches!(role, AccountRole::Administrator),
         }
     }
 
@@ -153,18 +174,25 @@ impl Desk {
     }
 
     async fn session_caller(&self, proof: Option<Proof>, is_foreign: bool) -> Result<Caller, Refusal> {
+        let (found, session) = self.proved(proof, is_foreign).await?;
+        let SessionUser { user, username, role, .. } = found;
+        Ok(Caller::User { user, username, session: session.hash(), role })
+    }
+
+    /// Whose session it is that a request has with it.
+    async fn proved(&self, proof: Option<Proof>, is_foreign: bool) -> Result<(SessionUser, Token), Refusal> {
         let Proof { token, is_cookie } = proof.ok_or(Refusal::LogIn)?;
         if is_cookie && is_foreign {
             return Err(Refusal::ForeignPage);
         }
         let found = self.accounts.session(&token).await?.ok_or(Refusal::LogIn)?;
-        Ok(Caller::User { user: found.user, username: found.username, session: token.hash() })
+        Ok((found, token))
     }
 
     /// Admits a user at once, where whoever says a name is believed.
     pub(in crate::server) fn believe(&self, user: &UserId) -> Option<Admitted> {
         match self.rules.auth {
-            AuthMode::Open => Some(Admitted(user.clone())),
+            AuthMode::Open => Some(Admitted { user: user.clone(), proof: None }),
             AuthMode::Password => None,
         }
     }
@@ -179,8 +207,31 @@ impl Desk {
             return Ok(admitted);
         }
         let is_foreign = !self.rules.is_own_origin(headers);
-        let caller = self.caller(proof(headers), is_foreign).await?;
-        caller.acts_as(user.as_str()).map(|actor| Admitted(actor.into_user()))
+        let (found, token) = self.proved(proof(headers), is_foreign).await?;
+        if found.user != *user {
+            return Err(Refusal::AnotherUser);
+        }
+        let left_ms = found.expires_at_ms.saturating_sub(jiff::Timestamp::now().as_millisecond());
+        let left = Duration::from_millis(u64::try_from(left_ms).unwrap_or_default());
+        let login = Login { key: token.hash(), is_token: false, left };
+        Ok(Admitted { user: found.user, proof: Some((token, login)) })
+    }
+
+    /// Closes a user's connection that was handed to its shard if the login has ended before it was there: nobody could
+    /// close it then.
+    pub(in crate::server) async fn look_again(&self, admitted: Admitted) {
+        let Admitted { user, proof: Some((token, login)) } = admitted else { return };
+        let ended = match self.accounts.session(&token).await {
+            Ok(found) => found.is_none(),
+            Err(AccountError::Directory(DirectoryError::Banned(_))) => true,
+            // Whether it is one nobody can say for now, and it was one a moment ago.
+            Err(_) => false,
+        };
+        if ended {
+            let which = Ended::Session(login.key);
+            // A shard without room for it has no turn for the connection either.
+            let _ = self.authority.logins_ended(&EndedLogins { revision: 0, user, which });
+        }
     }
 
     /// From where somebody logs in.

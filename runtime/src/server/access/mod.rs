@@ -15,6 +15,7 @@ use crate::{
     accounts::Accounts,
     config::{AuthMode, Config, Http, Proxy},
     media::Files,
+    server::authority::Authority,
 };
 
 pub(super) use auth::{Actor, Admitted, COOKIE, Caller, Refusal, session_in};
@@ -26,6 +27,7 @@ pub(super) struct Desk {
     pub(super) accounts: Arc<Accounts>,
     pub(super) media: Files,
     pub(super) rules: Arc<Rules>,
+    pub(super) authority: Authority,
     /// Places for uploads.
     pub(super) uploads: Arc<Semaphore>,
 }
@@ -45,7 +47,7 @@ pub(super) struct Rules {
 pub(super) struct Peer(pub(super) SocketAddr);
 
 impl Desk {
-    pub(super) fn new(config: &Config, accounts: Arc<Accounts>, media: Files) -> Self {
+    pub(super) fn new(config: &Config, accounts: Arc<Accounts>, media: Files, authority: Authority) -> Self {
         let origins = config.allowed_origins.split_whitespace();
         let rules = Rules {
             auth: config.auth,
@@ -56,6 +58,6 @@ impl Desk {
         };
         let uploads = usize::try_from(config.http.uploads).unwrap_or(Semaphore::MAX_PERMITS);
         let uploads = Arc::new(Semaphore::new(uploads.min(Semaphore::MAX_PERMITS)));
-        Self { accounts, media, rules: Arc::new(rules), uploads }
+        Self { accounts, media, rules: Arc::new(rules), authority, uploads }
     }
 }

@@ -69,7 +69,7 @@ pub(super) async fn register(
     get, path = "/api/v1/accounts/me", tag = "accounts",
     responses((status = 200, description = "The user of the session", body = Account))
 )]
-pub(super) async fn me(State(desk): State<Desk>, me: Me) -> Result<Json<Account>, Problem> {
+pub(super) async fn show_account(State(desk): State<Desk>, me: Me) -> Result<Json<Account>, Problem> {
     account(&desk, me).await
 }
 
@@ -97,7 +97,7 @@ pub(super) struct AccountChange {
     patch, path = "/api/v1/accounts/me", tag = "accounts", request_body = AccountChange,
     responses((status = 200, description = "As it is now", body = Account))
 )]
-pub(super) async fn change(
+pub(super) async fn change_account(
     State(desk): State<Desk>,
     me: Me,
     Body(change): Body<AccountChange>,

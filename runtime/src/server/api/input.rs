@@ -89,7 +89,7 @@ impl FromRequestParts<Desk> for Me {
 
     async fn from_request_parts(parts: &mut Parts, desk: &Desk) -> Result<Self, Problem> {
         match desk.admit_session(&parts.method, &parts.headers).await? {
-            Caller::User { user, username, session } => Ok(Self { user, username, session }),
+            Caller::User { user, username, session, role: _ } => Ok(Self { user, username, session }),
             // Nobody is believed here.
             Caller::Anyone => Err(Refusal::LogIn.into()),
         }

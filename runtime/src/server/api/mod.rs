@@ -5,6 +5,8 @@
 //! are one list ([`own`], [`public`]); a test tries every call of the document as everybody whose it is not.
 
 mod accounts;
+mod conversations;
+mod groups;
 mod input;
 mod model;
 mod openapi;
@@ -30,14 +32,22 @@ use super::access::Desk;
 /// Calls of whoever has a session.
 fn own() -> OpenApiRouter<Desk> {
     OpenApiRouter::new()
-        .routes(routes!(accounts::me, accounts::change))
+        .routes(routes!(accounts::show_account, accounts::change_account))
         .routes(routes!(accounts::change_password))
-        .routes(routes!(sessions::list, sessions::revoke_others))
-        .routes(routes!(sessions::revoke))
-        .routes(routes!(users::find))
-        .routes(routes!(users::profile))
-        .routes(routes!(users::friends))
+        .routes(routes!(sessions::list_sessions, sessions::end_other_sessions))
+        .routes(routes!(sessions::end_session))
+        .routes(routes!(users::find_user))
+        .routes(routes!(users::show_user))
+        .routes(routes!(users::list_friends))
         .routes(routes!(users::befriend, users::unfriend))
+        .routes(routes!(conversations::list_conversations))
+        .routes(routes!(conversations::show_conversation))
+        .routes(routes!(conversations::read_history))
+        .routes(routes!(groups::list_groups, groups::create_group))
+        .routes(routes!(groups::find_open_group))
+        .routes(routes!(groups::show_group, groups::change_group))
+        .routes(routes!(groups::list_members))
+        .routes(routes!(groups::add_member, groups::change_member, groups::remove_member))
 }
 
 /// Calls of anybody.
@@ -45,7 +55,7 @@ fn public() -> OpenApiRouter<Desk> {
     OpenApiRouter::new()
         .routes(routes!(accounts::register))
         .routes(routes!(sessions::log_in))
-        .routes(routes!(problems))
+        .routes(routes!(list_problems))
 }
 
 /// The OpenAPI document.
@@ -90,7 +100,7 @@ struct ProblemKinds {
 ///
 /// All kinds of problems: what the type of each leads to.
 #[utoipa::path(get, path = "/api/v1/problems", tag = "about", responses((status = 200, description = "All kinds", body = ProblemKinds)))]
-async fn problems() -> Json<ProblemKinds> {
+async fn list_problems() -> Json<ProblemKinds> {
     let kind = |kind: &Kind| ProblemKind {
         r#type: format!("{KINDS_PATH}#{}", kind.slug()),
         title: kind.title(),

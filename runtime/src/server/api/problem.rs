@@ -65,6 +65,8 @@ kinds! {
     Unauthenticated = "unauthenticated", UNAUTHORIZED;
     /// Pages of this origin may not use a browser's session here.
     ForeignPage = "foreign-page", FORBIDDEN;
+    /// You are banned.
+    Banned = "banned", FORBIDDEN;
     /// You may not do this.
     Forbidden = "forbidden", FORBIDDEN;
     /// There is no such thing, or it is not for your eyes.
@@ -108,6 +110,7 @@ impl Problem {
             | Kind::Invalid
             | Kind::Unauthenticated
             | Kind::ForeignPage
+            | Kind::Banned
             | Kind::Forbidden
             | Kind::NotFound
             | Kind::MethodNotAllowed
@@ -148,7 +151,7 @@ impl Problem {
 
     fn of_status(status: StatusCode) -> Option<Self> {
         let kind = Kind::ALL.iter().copied().find(|kind| kind.status() == status)?;
-        let kind = if kind == Kind::ForeignPage { Kind::Forbidden } else { kind };
+        let kind = if kind.status() == StatusCode::FORBIDDEN { Kind::Forbidden } else { kind };
         Some(Self::new(kind, kind.title()))
     }
 }
@@ -224,6 +227,7 @@ impl From<DirectoryError> for Problem {
             },
             DirectoryError::ForeignId(source) => Self::internal(&format!("{text}: {source}")),
             DirectoryError::Denied(denial) if denial.is_forbidden() => Self::new(Kind::Forbidden, text),
+            DirectoryError::Banned(_) => Self::new(Kind::Banned, text),
             DirectoryError::GroupName => Self::invalid(text),
             DirectoryError::UserExists(_)
             | DirectoryError::UsernameTaken(_)
@@ -255,6 +259,7 @@ impl From<AccountError> for Problem {
             AccountError::Pool(error) => error.into(),
             AccountError::Hash(text) => Self::internal(&text),
             AccountError::TooManyTries(wait) => Self::too_many(wait),
+            AccountError::Banned(_) => Self::new(Kind::Banned, text),
             AccountError::WrongLogin => Self::new(Kind::Unauthenticated, text),
             AccountError::WrongPassword => Self::new(Kind::Forbidden, text),
             AccountError::Missing { .. }

@@ -116,7 +116,7 @@ pub(super) struct Session {
     get, path = "/api/v1/sessions", tag = "sessions", params(PageParams),
     responses((status = 200, description = "Sessions, the oldest first", body = Page<Session>))
 )]
-pub(super) async fn list(
+pub(super) async fn list_sessions(
     State(desk): State<Desk>,
     me: Me,
     Params(page): Params<PageParams>,
@@ -143,7 +143,7 @@ pub(super) async fn list(
     delete, path = "/api/v1/sessions", tag = "sessions",
     responses((status = 204, description = "All sessions but this one have ended"))
 )]
-pub(super) async fn revoke_others(State(desk): State<Desk>, me: Me) -> Result<StatusCode, Problem> {
+pub(super) async fn end_other_sessions(State(desk): State<Desk>, me: Me) -> Result<StatusCode, Problem> {
     desk.accounts.end_other_sessions(me.user, me.session).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -159,7 +159,7 @@ pub(super) async fn revoke_others(State(desk): State<Desk>, me: Me) -> Result<St
         (status = 404, description = "There is no such session of yours"),
     )
 )]
-pub(super) async fn revoke(
+pub(super) async fn end_session(
     State(desk): State<Desk>,
     me: Me,
     Segments(id): Segments<String>,

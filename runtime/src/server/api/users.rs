@@ -30,7 +30,7 @@ pub(super) struct FindParams {
     get, path = "/api/v1/users", tag = "users", params(FindParams),
     responses((status = 200, description = "The user, or nobody", body = Page<User>))
 )]
-pub(super) async fn find(
+pub(super) async fn find_user(
     State(desk): State<Desk>,
     _me: Me,
     Params(FindParams { username }): Params<FindParams>,
@@ -48,7 +48,7 @@ pub(super) async fn find(
         (status = 404, description = "There is no such user"),
     )
 )]
-pub(super) async fn profile(
+pub(super) async fn show_user(
     State(desk): State<Desk>,
     _me: Me,
     Segments(id): Segments<String>,
@@ -63,7 +63,7 @@ pub(super) async fn profile(
     get, path = "/api/v1/friends", tag = "friends", params(PageParams),
     responses((status = 200, description = "Friends, in the order in which they were put there", body = Page<User>))
 )]
-pub(super) async fn friends(
+pub(super) async fn list_friends(
     State(desk): State<Desk>,
     me: Me,
     Params(page): Params<PageParams>,

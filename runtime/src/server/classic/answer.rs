@@ -46,6 +46,8 @@ pub(super) enum Fault {
     Refused(String),
     /// Who asks is not logged in, or not as who may ask this: 401.
     Unauthorised(String),
+    /// Who asks is banned: 403.
+    Forbidden(String),
     /// Another try may work, after this time.
     TooManyTries(Duration, String),
     /// More wait than may wait: 503.
@@ -70,6 +72,7 @@ impl From<DirectoryError> for Fault {
                 Some(rusqlite::ErrorCode::DiskFull) => Self::refused("the server's disk is full"),
                 _ => Self::Broken(source.to_string()),
             },
+            DirectoryError::Banned(ban) => Self::Forbidden(ban.to_string()),
             DirectoryError::ForeignId(source) => Self::Broken(format!("{error}: {source}")),
             DirectoryError::UserExists(_)
             | DirectoryError::UsernameTaken(_)
@@ -117,6 +120,8 @@ impl From<AccountError> for Fault {
     fn from(error: AccountError) -> Self {
         let text = error.to_string();
         match error {
+            // Who logs in looks at the code alone, as with a wrong password.
+            AccountError::Banned(_) => Self::Refused(text),
             AccountError::Directory(error) => error.into(),
             AccountError::Pool(error) => error.into(),
             AccountError::Hash(text) => Self::Broken(text),
@@ -140,6 +145,7 @@ impl IntoResponse for Fault {
             Self::Refused(text) => (StatusCode::OK, HeaderMap::new(), text),
             Self::TooManyTries(wait, text) => (StatusCode::OK, retry(seconds(wait)), text),
             Self::Unauthorised(text) => (StatusCode::UNAUTHORIZED, HeaderMap::new(), text),
+            Self::Forbidden(text) => (StatusCode::FORBIDDEN, HeaderMap::new(), text),
             Self::Busy => {
                 let text = "the server has too much to do; try again in a second";
                 (StatusCode::SERVICE_UNAVAILABLE, retry(1), text.to_owned())

@@ -65,9 +65,13 @@ async fn admit(State(desk): State<Desk>, mut request: Request, next: Next) -> Re
 
 /// What a handshake is refused with: plain words, where the caller is at fault.
 pub(super) fn refuse_socket(refusal: Refusal) -> Response {
-    let fault = Fault::from(refusal);
-    if let Fault::Unauthorised(text) = &fault {
-        return (StatusCode::UNAUTHORIZED, format!("{text}\n")).into_response();
+    match Fault::from(refusal) {
+        Fault::Unauthorised(text) => (StatusCode::UNAUTHORIZED, format!("{text}\n")).into_response(),
+        Fault::Forbidden(text) => (StatusCode::FORBIDDEN, format!("{text}\n")).into_response(),
+        fault @ (Fault::Refused(_)
+        | Fault::TooManyTries(..)
+        | Fault::Busy
+        | Fault::NoFile
+        | Fault::Broken(_)) => fault.into_response(),
     }
-    fault.into_response()
 }

@@ -11,7 +11,7 @@ use crate::websocket::Incoming;
 impl State {
     /// Takes a new connection.
     pub(super) fn open(&mut self, registry: &Registry, new: NewConnection) {
-        let NewConnection { stream, user, protocol, read_ahead, place } = new;
+        let NewConnection { stream, user, protocol, read_ahead, login, place } = new;
         let limit = self.limits().connections;
         // The gateway has counted the places, so there is a slot.
         let Some(socket) = self.sockets.insert(TcpStream::from_std(stream), place, limit) else { return };
@@ -22,6 +22,10 @@ impl State {
             return;
         }
         tracing::debug!(%conn, %user, ?protocol, "connected");
+        if let Some(login) = login {
+            let now = self.now();
+            self.logins.add(conn, user.clone(), login, now);
+        }
         self.handle(Event::Connected { conn, user, protocol });
         if !read_ahead.is_empty() {
             self.arrived(conn, &mut read_ahead.to_vec());

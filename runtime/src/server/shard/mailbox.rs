@@ -11,7 +11,7 @@ use mio::Registry;
 use switchboard_engine::{Event, Gauges, Protocol, Stats, UserId};
 use tokio::sync::oneshot;
 
-use super::Place;
+use super::{Login, Order, Place};
 use crate::{server::doorbell::Doorbell, store::StoreEvent};
 
 /// A WebSocket connection fresh from its handshake.
@@ -23,6 +23,8 @@ pub(crate) struct NewConnection {
     pub(crate) protocol: Protocol,
     /// What was read together with the handshake's request.
     pub(crate) read_ahead: Bytes,
+    /// What it was opened with; none where users are believed.
+    pub(crate) login: Option<Login>,
     /// Counts it among the shard's connections until it is gone.
     pub(crate) place: Place,
 }
@@ -50,13 +52,17 @@ pub(crate) struct Mailbox {
     bell: Arc<Doorbell>,
 }
 
+/// Orders that may wait at the most.
+const ORDERS_LIMIT: usize = 1024;
+
 /// What is in it. Bounded by those who send: each connection has a place, and a store answers what the engine has outstanding,
-/// and each question is that of one HTTP request.
+/// and each question is that of one HTTP request; of orders there is a limit.
 #[derive(Debug, Default)]
 struct Mail {
     connections: VecDeque<NewConnection>,
     store_events: VecDeque<StoreEvent>,
     questions: Vec<Question>,
+    orders: Vec<Order>,
     stop: bool,
     /// The shard has ended: nobody takes anything any more.
     closed: bool,
@@ -69,6 +75,8 @@ pub(super) struct Taken {
     /// What the stores say, one by one. They say much at once, so what is not done in one turn stays here.
     pub(super) answers: VecDeque<Event>,
     pub(super) questions: Vec<Question>,
+    /// To be obeyed after the connections are open that came before.
+    pub(super) orders: Vec<Order>,
     /// The shard is to end; told once.
     pub(super) stop: bool,
     /// There is more.
@@ -115,6 +123,23 @@ impl Mailbox {
         self.put(|mail| mail.questions.push(question));
     }
 
+    /// Gives an order, if there is room for it and the shard goes on. It holds for connections that wait to be opened as well:
+    /// those are closed without a word.
+    pub(crate) fn order(&self, order: Order) -> bool {
+        let mut mail = self.mail();
+        if mail.closed || mail.orders.len() >= ORDERS_LIMIT {
+            return false;
+        }
+        let waiting = std::mem::take(&mut mail.connections);
+        let (forbidden, left): (VecDeque<_>, _) = waiting.into_iter().partition(|new| order.forbids(new));
+        mail.connections = left;
+        mail.orders.push(order);
+        drop(mail);
+        drop(forbidden);
+        self.bell.ring();
+        true
+    }
+
     /// Asks the shard to close its connections and end.
     pub(crate) fn stop(&self) {
         self.put(|mail| mail.stop = true);
@@ -141,6 +166,7 @@ impl Mailbox {
             into.unpack(event);
         }
         into.questions.append(&mut mail.questions);
+        into.orders.append(&mut mail.orders);
         into.stop = std::mem::take(&mut mail.stop);
         into.more =
             !mail.connections.is_empty() || !mail.store_events.is_empty() || into.answers.len() > answers;

@@ -14,7 +14,9 @@
 
 mod connection;
 mod frames;
+mod logins;
 mod mailbox;
+mod orders;
 mod socket;
 mod sockets;
 mod state;
@@ -34,7 +36,11 @@ use mio::Poll;
 use switchboard_engine::{Server, ServerConfig};
 use tokio::sync::mpsc;
 
-pub(crate) use self::mailbox::{Figures, Mailbox, NewConnection, Question};
+pub(crate) use self::{
+    logins::{Login, Which},
+    mailbox::{Figures, Mailbox, NewConnection, Question},
+    orders::Order,
+};
 use self::{state::State, turn::Turns};
 use super::bus::{Bus, Inbox};
 use crate::clock::Clock;

@@ -2,11 +2,12 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use switchboard_engine::{Action, Carried, CloseReason, ConnId, Event, Instant, Request, Server};
+use switchboard_engine::{Action, Carried, CloseReason, ConnId, Event, Instant, Request, Server, Stats};
 
 use super::{
     ShardParts,
     frames::{Counted, Frames},
+    logins::Logins,
     mailbox::{Figures, Question},
     socket::Ending,
     sockets::Sockets,
@@ -25,6 +26,7 @@ const RECEIVE_BUFFER_BYTES: usize = 64 << 10;
 pub(super) struct State {
     engine: Server,
     pub(super) sockets: Sockets,
+    pub(super) logins: Logins,
     /// What is to be written at the end of the turn.
     frames: Frames,
     /// Connections of which more can be read than one turn takes.
@@ -57,6 +59,7 @@ impl State {
         Self {
             engine,
             sockets: Sockets::default(),
+            logins: Logins::default(),
             frames: Frames::default(),
             read_again: Vec::new(),
             going: VecDeque::new(),
@@ -80,6 +83,16 @@ impl State {
     /// The limits that the engine keeps.
     pub(super) fn limits(&self) -> &switchboard_engine::Limits {
         &self.engine.config().limits
+    }
+
+    /// What the engine has counted.
+    pub(super) fn stats(&self) -> &Stats {
+        self.engine.stats()
+    }
+
+    /// The time of this part of the turn.
+    pub(super) const fn now(&self) -> Instant {
+        self.now
     }
 
     /// Looks at the clock. Asking it for each event would cost more than many an event does.
@@ -150,8 +163,8 @@ impl State {
                     }
                     Request::StoreFile(_) => self.media.submit(self.index, ticket, request),
                 },
-                Action::Publish(record) => self.bus.publish(&mut self.outbox, &Carried::Record(record)),
-                Action::Tell(note) => self.bus.publish(&mut self.outbox, &Carried::Note(note)),
+                Action::Publish(record) => self.bus.publish(&mut self.outbox, Carried::Record(record)),
+                Action::Tell(note) => self.bus.publish(&mut self.outbox, Carried::Note(note)),
                 Action::Subscribe(topic) => self.bus.subscribe(self.index, &topic),
                 Action::Unsubscribe(topic) => self.bus.unsubscribe(self.index, &topic),
                 Action::Stopped => self.is_stopped = true,
@@ -249,6 +262,7 @@ impl State {
             let Some(socket) = self.sockets.get_mut(conn) else { continue };
             self.receiving_bytes -= std::mem::take(&mut socket.decoder).pending_bytes();
             self.tell(Event::Disconnected { conn });
+            self.logins.remove(conn);
             drop(self.sockets.remove(conn));
         }
     }

@@ -78,6 +78,7 @@ impl Turns {
             if self.state.deadline().is_some_and(|at| at <= now) {
                 self.state.handle_timeout();
             }
+            self.state.end_logins();
             self.write(now);
         }
         Ok(self.state)
@@ -88,7 +89,10 @@ impl Turns {
         if !self.state.read_again.is_empty() || !self.state.going.is_empty() {
             return Some(Duration::ZERO);
         }
-        let next = [self.state.deadline(), self.write_at].into_iter().flatten().min()?;
+        let next = [self.state.deadline(), self.state.logins.next_end(), self.write_at]
+            .into_iter()
+            .flatten()
+            .min()?;
         Some(next.saturating_since(self.state.tick()))
     }
 
@@ -121,6 +125,9 @@ impl Turns {
         }
         for new in taken.connections.drain(..) {
             self.state.open(self.poll.registry(), new);
+        }
+        for order in taken.orders.drain(..) {
+            self.state.obey(order);
         }
         for question in taken.questions.drain(..) {
             self.state.answer(question);

@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, Row, params};
 use switchboard_engine::UserId;
 
 use super::session::{NewSession, TokenHash};
-use super::{Directory, DirectoryError, NewUser, Result, User, existing_user, session};
+use super::{Directory, DirectoryError, NewUser, Result, User, existing_user, session, standing};
 
 /// A user who registers, and the session that begins with that.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub struct AccountChange {
     pub nickname: Option<String>,
     /// The e-mail address.
     pub email: Option<String>,
-    /// The hash of the new password. All sessions of the user but one end then.
+    /// The hash of the new password. All sessions of the user but one end then, and all signed tokens.
     pub password_hash: Option<String>,
     /// The session that does not.
     pub keep: Option<TokenHash>,
@@ -111,6 +111,7 @@ impl Directory {
             )?;
             if password_hash.is_some() {
                 session::end_others(transaction, user, keep.as_ref())?;
+                standing::end_tokens(transaction, user, now_ms)?;
             }
             Ok(())
         })

@@ -252,14 +252,14 @@ fn found(transaction: &Transaction<'_>, new: &NewGroup, create: &GroupChange, no
 }
 
 /// Refuses one more group for who is in as many as a user may be.
-fn check_room(transaction: &Transaction<'_>, user: i64, limit: u32) -> Result<()> {
+pub(super) fn check_room(transaction: &Transaction<'_>, user: i64, limit: u32) -> Result<()> {
     let count = "SELECT count(*) FROM members WHERE user_id = ?1 AND last_seq IS NULL";
     let count: i64 = transaction.prepare_cached(count)?.query_row([user], |row| row.get(0))?;
     if count >= i64::from(limit) { Err(DirectoryError::TooMany { what: "groups", limit }) } else { Ok(()) }
 }
 
 /// Appends a change to a group's log, and makes it.
-fn enter(
+pub(super) fn enter(
     transaction: &Transaction<'_>,
     group: i64,
     change: &GroupChange,

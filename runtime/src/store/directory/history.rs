@@ -103,7 +103,7 @@ impl Directory {
     }
 }
 
-fn find_conversation(
+pub(super) fn find_conversation(
     connection: &Connection,
     conversation: &Conversation,
 ) -> Result<Option<(i64, ConversationInfo)>> {

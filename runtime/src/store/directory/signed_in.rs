@@ -4,7 +4,7 @@ use rusqlite::params;
 use switchboard_engine::UserId;
 
 use super::session::{self, TokenHash};
-use super::{Directory, Result, existing_user, now_ms};
+use super::{Directory, Result, existing_user, now_ms, standing};
 
 /// What a session is called: the first half of what its token is known by. It proves nothing.
 pub type SessionId = [u8; 16];
@@ -49,6 +49,7 @@ impl Directory {
             "SELECT substr(token_hash, 1, 16), created_at_ms, used_at_ms, expires_at_ms, user_agent
              FROM sessions
              WHERE user_id = ?1 AND expires_at_ms > ?2
+                 AND created_at_ms > (SELECT banned_at_ms FROM users WHERE id = ?1)
                  AND (created_at_ms > ?3 OR created_at_ms = ?3 AND substr(token_hash, 1, 16) > ?4)
              ORDER BY created_at_ms, token_hash LIMIT ?5",
         )?;
@@ -78,14 +79,15 @@ impl Directory {
         })
     }
 
-    /// Ends all sessions of a user but one.
+    /// Ends all sessions of a user but one, and all signed tokens that came from no session.
     ///
     /// # Errors
     /// If there is no such user, or the database fails.
     pub fn end_other_sessions(&mut self, user: &UserId, keep: &TokenHash) -> Result<()> {
-        self.change(|transaction, _| {
+        self.change(|transaction, now_ms| {
             let user = existing_user(transaction, user)?;
-            session::end_others(transaction, user, Some(keep))
+            session::end_others(transaction, user, Some(keep))?;
+            standing::end_tokens(transaction, user, now_ms)
         })
     }
 }

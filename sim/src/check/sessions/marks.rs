@@ -217,7 +217,8 @@ impl Check {
                 format!("{} marks {mark:?}, and nobody is asked", check.name(conn))
             });
         }
-        if let Some(noting) = self.cause.notings.first().copied() {
+        let due = self.cause.notings.iter().copied().find(|noting| self.may_be_elsewhere(shard, noting.to));
+        if let Some(noting) = due {
             self.fail("delivery", |_| format!("other engines are not told marks: {noting:?}"));
         }
         for telling in core::mem::take(&mut self.cause.tellings).iter().filter(|telling| !telling.done) {

@@ -97,6 +97,9 @@ impl Check {
         if let Body::Presence(_) = &body {
             return self.tells_presence(shard, to, bytes.len() as u64);
         }
+        if let Body::Notice(notice) = &body {
+            return self.tells_notice(shard, to, &notice.text);
+        }
         let one = match to {
             [id] => self.seat(shard, *id),
             _ => None,
@@ -132,7 +135,7 @@ impl Check {
             // Of whose call it is, the specification judges.
             Body::Call(_) => {}
             // Looked at already.
-            Body::Delivery(_) | Body::Marked(_) | Body::Typing(_) | Body::Presence(_) => {}
+            Body::Delivery(_) | Body::Marked(_) | Body::Typing(_) | Body::Presence(_) | Body::Notice(_) => {}
         }
     }
 

@@ -305,7 +305,14 @@ impl Spec {
                     self.fail("protocol", |spec| format!("{} hears a heartbeat unasked", spec.name(conn)));
                 }
             }
-            Body::Goodbye(_) => {
+            Body::Notice(notice) => {
+                if let Some(place) = self.notice(conn, &notice.text) {
+                    let to = self.notice_user(place);
+                    self.hears_notice(conn, place, to);
+                }
+            }
+            Body::Goodbye(goodbye) => {
+                self.hears_goodbye(conn, goodbye);
                 if let Some(talk) = self.talk(conn) {
                     talk.left = true;
                 }

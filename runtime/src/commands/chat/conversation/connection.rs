@@ -11,7 +11,11 @@ impl Conversation {
     pub(super) fn state_changed(&mut self, state: &State, clock: &impl Clock) -> Vec<Line> {
         self.is_closed = match state {
             State::Closed(
-                ClosedReason::TakenOver | ClosedReason::TooManyDevices | ClosedReason::Dismissed,
+                ClosedReason::TakenOver
+                | ClosedReason::TooManyDevices
+                | ClosedReason::SignedOut
+                | ClosedReason::Banned
+                | ClosedReason::Dismissed,
             ) => true,
             State::Closed(ClosedReason::Application | ClosedReason::NotStarted)
             | State::Connecting { .. }
@@ -53,6 +57,10 @@ impl Conversation {
             State::Closed(ClosedReason::TooManyDevices) => {
                 "closed: the user has too many connections, and this was the oldest".to_owned()
             }
+            State::Closed(ClosedReason::SignedOut) => {
+                "closed: the session has ended, log in again".to_owned()
+            }
+            State::Closed(ClosedReason::Banned) => "closed: the user is banned".to_owned(),
             State::Closed(ClosedReason::Dismissed) => {
                 "closed: the server asks not to be dialled again".to_owned()
             }
@@ -63,7 +71,11 @@ impl Conversation {
         lines.extend(match state {
             State::Waiting { .. }
             | State::Closed(
-                ClosedReason::TakenOver | ClosedReason::TooManyDevices | ClosedReason::Dismissed,
+                ClosedReason::TakenOver
+                | ClosedReason::TooManyDevices
+                | ClosedReason::SignedOut
+                | ClosedReason::Banned
+                | ClosedReason::Dismissed,
             ) => self.tell_unaccepted(),
             State::Closed(ClosedReason::Application | ClosedReason::NotStarted)
             | State::Connecting { .. }
