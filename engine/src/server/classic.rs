@@ -187,15 +187,10 @@ pub(super) fn group_form(mut message: Message, probe: &impl Probe) -> Bytes {
 
 /// The first frame to a new client.
 pub(super) fn welcome(user: &UserId) -> Bytes {
-    notice(user, "welcome!")
-}
-
-/// What the server itself says to a client.
-pub(super) fn notice(user: &UserId, text: &str) -> Bytes {
     encode(&Message {
         from: SYSTEM.to_owned(),
         to: user.as_str().to_owned(),
-        content: text.to_owned(),
+        content: "welcome!".to_owned(),
         ..Message::default()
     })
 }

@@ -20,6 +20,7 @@ use crate::{
     close::CloseReason,
     config::to_usize,
     denial::Denial,
+    event::Audience,
     id::{ConnId, MessageId, Ticket, UserId},
     probe::{Canary, Probe, Rule},
     storage::{Answer, FileUpload, NewMessage, Place, Recipient, Request},
@@ -268,10 +269,8 @@ impl<P: Probe> Server<P> {
                 }
                 // Whoever writes where it may not knows that from its front-end; nobody else knows how large files are.
                 (Stage::Dropped(Unstored::Denied(denial @ Denial::FilesFull { .. })), None) => {
-                    self.deliver_to_conn(
-                        origin,
-                        Frame::Message(classic::notice(&sender, &denial.to_string())),
-                    );
+                    let notice = classic::notice(&Audience::User(sender), &denial.to_string());
+                    self.deliver_to_conn(origin, Frame::Message(notice));
                     continue;
                 }
                 (
