@@ -8,10 +8,12 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+mod files;
+
 use crate::{
     cli::{ServeArgs, reason},
     config::{Config, FrontEnd, Loaded},
-    media, server,
+    server,
     store::{DATABASE_FILE, DataFolder, Inspector, OpenError},
     tls::{Certificate, Validity},
 };
@@ -80,7 +82,7 @@ pub fn doctor(args: &ServeArgs) -> (String, usize) {
             let in_use = folder(&mut report, &loaded.config.data);
             space(&mut report, &loaded.config.data);
             database(&mut report, &loaded.config.data);
-            bucket(&mut report, &loaded.config);
+            files::look(&mut report, &loaded.config);
             let addresses = [Some(loaded.config.listen), loaded.config.metrics_listen];
             addresses.into_iter().flatten().for_each(|address| port(&mut report, address, in_use));
             open_files(&mut report, &loaded.config);
@@ -191,20 +193,6 @@ fn database(report: &mut Report, data: &Path) {
     }
     if let Ok(Some(ms)) = inspector.newest_message_ms() {
         newest_message(report, ms, SystemTime::now());
-    }
-}
-
-/// Whether the bucket that files are in is there.
-fn bucket(report: &mut Report, config: &Config) {
-    let what = "bucket";
-    let (name, found) = match config.media.bucket() {
-        Ok(None) => return,
-        Ok(Some(bucket)) => (bucket.bucket.clone(), media::look_at_bucket(&bucket)),
-        Err(error) => return report.add(Level::Wrong, what, reason(&error)),
-    };
-    match found {
-        Ok(()) => report.add(Level::Good, what, format!("{name} answers and can be listed")),
-        Err(error) => report.add(Level::Wrong, what, reason(&error)),
     }
 }
 

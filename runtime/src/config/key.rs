@@ -140,6 +140,8 @@ pub(super) const KEYS: &[Key] = &[
     key("http.page_messages", COUNT),
     key("http.page_bytes", Rule::Integer(1, 1 << 30)),
     key("media.store", Rule::Text("\"disk\" or \"s3\"")),
+    key("media.user_bytes", Rule::Integer(0, 1 << 50)),
+    key("media.unused_minutes", Rule::Integer(1, 525_600)),
     key("media.s3_endpoint", Rule::Text("a URL like \"https://s3.example\", or nothing")),
     key("media.s3_region", Rule::Text("the name of a region, like \"us-east-1\"")),
     key("media.s3_bucket", Rule::Text("the name of a bucket")),

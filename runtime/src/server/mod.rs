@@ -455,6 +455,8 @@ fn media_options(config: &Config, shards: usize) -> Result<MediaOptions, MediaOp
         queue_requests: requests,
         queue_bytes: queue_bytes(requests, pending_bytes, shards),
         bucket: config.media.bucket()?,
+        user_bytes: config.media.user_bytes,
+        unused: Duration::from_secs(u64::from(config.media.unused_minutes) * 60),
     })
 }
 
