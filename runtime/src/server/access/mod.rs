@@ -5,6 +5,7 @@
 
 mod auth;
 mod body;
+mod proxies;
 mod rates;
 
 use std::net::SocketAddr;
@@ -14,13 +15,14 @@ use tokio::sync::Semaphore;
 
 use crate::{
     accounts::Accounts,
-    config::{AuthMode, Config, Http, Proxy},
+    config::{AuthMode, Config, Http},
     media::Files,
     server::authority::Authority,
 };
 
 pub(super) use auth::{Actor, Admitted, COOKIE, Caller, Refusal, session_in};
 pub(super) use body::BodyError;
+pub(super) use proxies::Proxies;
 pub(super) use rates::{CallRates, TooManyCalls};
 
 /// What the calls work with; cheap to clone.
@@ -39,15 +41,18 @@ pub(super) struct Desk {
 #[derive(Debug)]
 pub(super) struct Rules {
     auth: AuthMode,
-    proxy: Proxy,
+    pub(super) proxies: Arc<Proxies>,
     allowed_origins: Vec<String>,
     pub(super) groups_per_user: u32,
     pub(super) http: Http,
 }
 
-/// Who is at the other end of a connection.
+/// Who is at the other end of a connection: perhaps a proxy.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) SocketAddr);
+pub(super) struct Peer {
+    pub(super) address: SocketAddr,
+    pub(super) is_tls: bool,
+}
 
 impl Rules {
     /// Whether nobody is believed to be whom it says.
@@ -61,7 +66,7 @@ impl Desk {
         let origins = config.allowed_origins.split_whitespace();
         let rules = Rules {
             auth: config.auth,
-            proxy: config.proxy,
+            proxies: Arc::new(Proxies::new(&config.trusted_proxies)),
             allowed_origins: origins.map(str::to_ascii_lowercase).collect(),
             groups_per_user: config.limits.groups_per_user,
             http: config.http.clone(),
@@ -70,5 +75,10 @@ impl Desk {
         let uploads = Arc::new(Semaphore::new(uploads.min(Semaphore::MAX_PERMITS)));
         let rates = Arc::new(CallRates::new(config));
         Self { accounts, media, rules: Arc::new(rules), rates, authority, uploads }
+    }
+
+    /// The proxies that are believed.
+    pub(super) fn proxies(&self) -> Arc<Proxies> {
+        Arc::clone(&self.rules.proxies)
     }
 }
