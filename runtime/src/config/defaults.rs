@@ -8,7 +8,7 @@ use switchboard_engine as engine;
 
 use super::{
     Accounts, AuthMode, Bus, Config, FrontEnd, Handshake, Http, Limits, LogFormat, Media, Presence, Proxy,
-    Store, Timeouts,
+    Store, Timeouts, Tokens,
 };
 
 impl Default for Accounts {
@@ -74,6 +74,7 @@ impl Default for Config {
             store: Store::default(),
             bus: Bus::default(),
             accounts: Accounts::default(),
+            tokens: Tokens::default(),
             http: Http::default(),
             media: Media::default(),
         }
