@@ -1,6 +1,11 @@
 //! Signed tokens.
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -48,7 +53,7 @@ pub(super) async fn issue_token(
     State(desk): State<Desk>,
     me: Me,
     Body(new): Body<NewToken>,
-) -> Result<(StatusCode, Json<IssuedToken>), Problem> {
+) -> Result<Response, Problem> {
     if new.lifetime_s == Some(0) {
         return Err(Problem::invalid("a token lasts for a second at least"));
     }
@@ -63,5 +68,5 @@ pub(super) async fn issue_token(
         token_id: issued.claims.id,
         expires_at: time(issued.claims.expires_at.saturating_mul(1_000)),
     };
-    Ok((StatusCode::CREATED, Json(answer)))
+    Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response())
 }
