@@ -18,6 +18,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehav
 use switchboard_engine::{Denial, GroupId, IdError, UserId};
 
 use super::Shared;
+use super::files;
 use super::groups;
 use super::log::now_ms;
 
@@ -185,6 +186,8 @@ impl Directory {
     pub fn set_avatar(&mut self, user: &UserId, avatar: &str) -> Result<bool> {
         self.change(|transaction, now_ms| {
             let user = existing_user(transaction, user)?;
+            let old: String =
+                transaction.query_row("SELECT avatar FROM users WHERE id = ?1", [user], |row| row.get(0))?;
             let updated = transaction.execute(
                 "UPDATE users SET avatar = ?2, updated_at_ms = ?3 WHERE id = ?1 AND avatar <> ?2",
                 params![user, avatar, now_ms],
@@ -192,6 +195,7 @@ impl Directory {
             if updated == 0 {
                 return Ok(false);
             }
+            files::release(transaction, &old, now_ms.saturating_add(files::OLD_AVATAR_MS))?;
             groups::log_change(transaction, user, groups::AVATAR, None, Some(avatar), now_ms)?;
             Ok(true)
         })

@@ -37,6 +37,7 @@
 
 mod directory;
 mod epochs;
+mod files;
 mod groups;
 mod handle;
 mod health;
@@ -75,6 +76,7 @@ pub use switchboard_engine::Role;
 
 pub use reads::HEADS_AT_A_TIME;
 
+pub(crate) use files::{FileBooks, FoundFile, NewFile};
 pub(crate) use handle::{Job, Shared};
 pub(crate) use queue::{Load, Taken};
 use reader::Reader;

@@ -34,7 +34,7 @@ const CACHE_KIB: i32 = 16 << 10;
 const APPLICATION_ID: i32 = 0x5357_4244;
 
 /// Every step of the schema, oldest first. One that has been released is never changed.
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 11] = [
     include_str!("../migrations/0001_initial.sql"),
     include_str!("../migrations/0002_sessions.sql"),
     include_str!("../migrations/0004_marks.sql"),
@@ -45,10 +45,11 @@ const MIGRATIONS: [&str; 10] = [
     include_str!("../migrations/0008_messages.sql"),
     include_str!("../migrations/0009_accounts.sql"),
     include_str!("../migrations/0010_standing.sql"),
+    include_str!("../migrations/0011_files.sql"),
 ];
 
 /// The number of the newest schema: how many migrations there are.
-pub(crate) const SCHEMA_VERSION: i32 = 10;
+pub(crate) const SCHEMA_VERSION: i32 = 11;
 
 fn migrations() -> Migrations<'static> {
     MIGRATIONS.into_iter().map(M::up).collect()
@@ -299,7 +300,8 @@ fn touch_every_table(connection: &Connection) -> rusqlite::Result<()> {
                 EXISTS (SELECT 1 FROM directory_log), EXISTS (SELECT 1 FROM write_probe),
                 EXISTS (SELECT 1 FROM store_state), EXISTS (SELECT 1 FROM revisions),
                 EXISTS (SELECT 1 FROM received), EXISTS (SELECT 1 FROM sessions),
-                EXISTS (SELECT 1 FROM friends), EXISTS (SELECT 1 FROM login_log)",
+                EXISTS (SELECT 1 FROM friends), EXISTS (SELECT 1 FROM login_log),
+                EXISTS (SELECT 1 FROM files)",
         [],
         |_| Ok(()),
     )

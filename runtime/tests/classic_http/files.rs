@@ -197,3 +197,25 @@ async fn what_a_browser_would_run_is_never_shown() {
         assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
     }
 }
+
+#[tokio::test]
+async fn a_users_pictures_have_so_many_bytes_and_what_does_not_fit_leaves_nothing() {
+    let server = TestServer::start(|config| {
+        passwords(config);
+        config.media.user_bytes = 40;
+    });
+    let mut alice = Browser::registered(&server, "alice").await;
+    let uuid = alice.uuid.clone();
+    let first = alice.upload("a.png", PNG, &uuid).await.data();
+    let second = alice.upload("b.png", PNG, &uuid).await.data();
+    let refusal = alice.upload("c.png", PNG, &uuid).await.refusal();
+    assert!(refusal.starts_with("your files may have 40 bytes together"), "{refusal}");
+    let mut both = [first.as_str().unwrap(), second.as_str().unwrap()];
+    both.sort_unstable();
+    // The old picture stays for a while, and counts.
+    assert_eq!(stored(&server), both);
+    assert_eq!(alice.get(&format!("/user/{uuid}")).await.data()["avatar"], second);
+    let mut bob = Browser::registered(&server, "bob").await;
+    let uuid = bob.uuid.clone();
+    bob.upload("a.png", PNG, &uuid).await.data();
+}

@@ -132,6 +132,8 @@ pub(crate) struct Fixture {
     // Dropped before the store, which waits for its thread.
     pub(crate) gate: GateKeeper,
     pub(crate) store: Store,
+    #[allow(dead_code, reason = "for stores beside it")]
+    pub(crate) folder: DataFolder,
     pub(crate) events: Receiver<(usize, StoreEvent)>,
     pub(crate) changes: Vec<DirectoryChange>,
     next_ticket: u64,
@@ -156,8 +158,9 @@ impl Fixture {
                 }
             }
         };
-        let store = Store::open(&DataFolder::lock(folder)?, options, shards, Box::new(sink))?;
-        Ok(Self { gate: GateKeeper(gate), store, events, changes: Vec::new(), next_ticket: 0 })
+        let folder = DataFolder::lock(folder)?;
+        let store = Store::open(&folder, options, shards, Box::new(sink))?;
+        Ok(Self { gate: GateKeeper(gate), store, folder, events, changes: Vec::new(), next_ticket: 0 })
     }
 
     /// Submits on behalf of a shard.

@@ -12,6 +12,7 @@ use axum::{
     },
     http::StatusCode,
 };
+use rusqlite::ErrorCode;
 use switchboard_engine::{FileKind, ID_LIMIT_BYTES};
 use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -45,7 +46,8 @@ pub(super) async fn upload(
     });
     let received = received.await;
     let (part, actor) = received.map_err(|_| Fault::refused("the upload took too long"))??;
-    let stored = blocking(move || part.finish(FileKind::Image)).await?;
+    let owner = actor.user().clone();
+    let stored = blocking(move || part.finish(FileKind::Image, &owner)).await?;
     let (name, media) = (stored.name.clone(), desk.media.clone());
     let changed = desk
         .accounts
@@ -53,13 +55,13 @@ pub(super) async fn upload(
             let set = directory.set_avatar(actor.user(), &name);
             if set.is_err() {
                 // Nobody was told of it.
-                let _ = media.remove(&name);
+                media.discard(&name);
             }
             set
         })
         .await;
     if changed.is_err() {
-        let _ = desk.media.remove(&stored.name);
+        desk.media.discard(&stored.name);
     }
     changed??;
     done(&stored.name)
@@ -152,9 +154,15 @@ async fn blocking<T: Send + 'static>(
 
 fn fault(error: &MediaError) -> Fault {
     match error {
-        MediaError::Empty | MediaError::MalformedDataUrl => Fault::refused(error.to_string()),
+        MediaError::Empty | MediaError::MalformedDataUrl | MediaError::Quota(_) => {
+            Fault::refused(error.to_string())
+        }
         MediaError::WrongKind => Fault::refused("the file is no picture that is known here"),
-        MediaError::Name(_) | MediaError::Disk { .. } | MediaError::Bucket { .. } => {
+        MediaError::Books(source) if source.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+            Fault::Busy
+        }
+        MediaError::Stopped => Fault::Busy,
+        MediaError::Name(_) | MediaError::Disk { .. } | MediaError::Bucket { .. } | MediaError::Books(_) => {
             let source = std::error::Error::source(error).map(ToString::to_string);
             Fault::Broken(format!("{error}: {}", source.unwrap_or_default()))
         }

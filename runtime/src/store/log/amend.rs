@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use switchboard_engine::{Answer, NewMessage, Recipient, Role, Subject, TargetFacts};
 
+use super::super::files;
 use super::{Key, Log};
 
 /// The largest content type of a message; what is above is about one, or about the group.
@@ -45,7 +46,7 @@ impl Log<'_> {
         };
         if let Some(conversation) = self.cache.conversations.get(index) {
             let places = (conversation.id, target, place.seq.cast_signed());
-            apply(self.connection, places, entry)?;
+            apply(self.connection, places, entry, self.now_ms)?;
         }
         Ok(Answer::MessageStored(place))
     }
@@ -83,6 +84,7 @@ fn apply(
     connection: &Connection,
     (conversation, target, seq): (i64, i64, i64),
     entry: &NewMessage,
+    now_ms: i64,
 ) -> rusqlite::Result<()> {
     let keep = "INSERT INTO revisions (conversation_id, target_seq, seq, content, url)
                 SELECT conversation_id, seq, ?3, content, url FROM messages
@@ -96,6 +98,11 @@ fn apply(
             connection.prepare_cached(edit)?.execute(params).map(drop)
         }
         Subject::Recall { .. } => {
+            let select = "SELECT url FROM messages WHERE conversation_id = ?1 AND seq = ?2";
+            let read = |row: &Row<'_>| row.get::<_, String>(0);
+            let file = connection.prepare_cached(select)?.query_row([conversation, target], read)?;
+            // Its file goes, unless something else refers to it.
+            files::release(connection, &file, now_ms)?;
             let recall = "UPDATE messages SET content = '', url = '', is_recalled = 1, changed_seq = ?3
                           WHERE conversation_id = ?1 AND seq = ?2";
             connection.prepare_cached(recall)?.execute([conversation, target, seq])?;
