@@ -16,6 +16,7 @@ mod page;
 mod problem;
 mod search;
 mod sessions;
+mod tokens;
 mod users;
 
 use axum::{
@@ -42,6 +43,7 @@ fn own() -> OpenApiRouter<Desk> {
         .routes(routes!(accounts::change_password))
         .routes(routes!(sessions::list_sessions, sessions::end_other_sessions))
         .routes(routes!(sessions::end_session))
+        .routes(routes!(tokens::issue_token))
         .routes(routes!(users::find_user))
         .routes(routes!(users::show_user))
         .routes(routes!(users::list_friends))
