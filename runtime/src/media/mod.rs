@@ -12,6 +12,7 @@ mod files;
 mod kind;
 mod objects;
 mod s3;
+mod thumbnails;
 mod upkeep;
 
 use std::collections::BTreeSet;
@@ -28,6 +29,7 @@ pub use files::{
 };
 pub use objects::{Chunk, Listed};
 pub use s3::{S3Credentials, S3Error, S3Options, S3Style, Trouble};
+pub use thumbnails::{PictureError, THUMBNAIL_SIZES, Thumbnail};
 
 use crate::store::{
     Completions, DataFolder, Job, Load, OpenError, Shared, StoreEvent, StoreHandle, StoreHealth, Taken,

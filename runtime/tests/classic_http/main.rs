@@ -25,3 +25,4 @@ mod http;
 mod journey;
 mod rights;
 mod sessions;
+mod thumbnails;
