@@ -199,7 +199,7 @@ impl Server {
             store: store.health(),
             media: media.health(),
             front_end,
-            desk: Desk::new(config, Arc::clone(&accounts), media.files(), authority.clone()),
+            desk: Desk::new(config, Arc::clone(&accounts), media.files(), authority),
             shows_metrics: operators.is_none() && is_loopback(config.listen),
             log: Arc::new(RequestLog::new(Arc::clone(&requests))),
             stop: stop.subscribe(),

@@ -18,7 +18,7 @@ use crate::{Fixture, PNG};
 fn registered(folder: &Path, users: &[&str]) -> Directory {
     let mut directory = Directory::open(folder).unwrap();
     for name in users {
-        directory.create_user(&NewUser::new(user(name), *name)).unwrap();
+        directory.create_user(&NewUser::new(user(name), name)).unwrap();
     }
     directory
 }
@@ -59,7 +59,7 @@ fn options(user_bytes: u64, unused: Duration) -> MediaOptions {
 fn a_users_files_have_so_many_bytes_and_what_is_refused_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     drop(registered(folder.path(), &["alice", "bob"]));
-    let fixture = Fixture::with_options(folder.path(), options(40, Duration::from_secs(3_600)));
+    let fixture = Fixture::with_options(folder.path(), &options(40, Duration::from_secs(3_600)));
     let full = Answer::Denied(Denial::FilesFull { limit_bytes: 40 });
     // Shards have one store of files, so it is the same whichever asks.
     let ask = |owner: &str| fixture.ask_upload(upload(owner, PNG));
@@ -84,7 +84,7 @@ fn a_recalled_messages_file_goes_and_one_that_another_message_names_stays() {
         drop(registered(folder.path(), &["alice", "bob"]));
         let fixture = {
             let bucket = bucket.as_ref().map(BucketServer::options);
-            Fixture::beside(&store, MediaOptions { bucket, ..MediaOptions::default() })
+            Fixture::beside(&store, &MediaOptions { bucket, ..MediaOptions::default() })
         };
         let files = || bucket.as_ref().map_or_else(|| fixture.files(), |bucket| bucket.names("files"));
         let (gone, _) = fixture.store(PNG, "png");
@@ -105,7 +105,7 @@ fn what_was_sent_and_never_used_goes_and_what_is_used_stays() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = StoreFixture::open(folder.path(), &open_authentication());
     let mut directory = registered(folder.path(), &["alice", "bob"]);
-    let fixture = Fixture::beside(&store, options(0, Duration::from_secs(2)));
+    let fixture = Fixture::beside(&store, &options(0, Duration::from_secs(2)));
     let (sent, _) = fixture.store(PNG, "png");
     let (face, _) = fixture.store(PNG, "png");
     let (unused, _) = fixture.store(PNG, "png");
@@ -132,7 +132,7 @@ fn files_of_before_the_books_are_counted_and_lost_ones_are_removed() {
         std::fs::write(media.join(name), [0; 100]).unwrap();
     }
     store.store(with_file(1, &sent));
-    let fixture = Fixture::beside(&store, options(110, Duration::from_secs(1)));
+    let fixture = Fixture::beside(&store, &options(110, Duration::from_secs(1)));
     wait_until("what nobody knows has gone", || fixture.files() == [sent.as_str(), "notes.txt"]);
     assert_eq!(
         fixture.ask_upload(upload("alice", PNG)),
@@ -224,7 +224,7 @@ fn after_kills_at_any_moment_every_message_has_its_file_and_no_other_file_is_lef
     connection.execute_batch("UPDATE files SET check_at_ms = 0").unwrap();
     drop(connection);
     let _ = store.ask(with_file(1, ""));
-    let fixture = Fixture::beside(&store, MediaOptions::default());
+    let fixture = Fixture::beside(&store, &MediaOptions::default());
     let named = || {
         let directory = Directory::open(folder.path()).unwrap();
         let of = Conversation::Direct(user("alice"), user("bob"));

@@ -33,16 +33,16 @@ impl Fixture {
     }
 
     fn with(folder: &Path, bucket: Option<S3Options>) -> Self {
-        Self::with_options(folder, MediaOptions { bucket, ..MediaOptions::default() })
+        Self::with_options(folder, &MediaOptions { bucket, ..MediaOptions::default() })
     }
 
-    fn with_options(folder: &Path, options: MediaOptions) -> Self {
-        Self::locked(&DataFolder::lock(folder).unwrap(), &options)
+    fn with_options(folder: &Path, options: &MediaOptions) -> Self {
+        Self::locked(&DataFolder::lock(folder).unwrap(), options)
     }
 
     /// Beside a store of messages, in the same folder.
-    fn beside(store: &store_common::Fixture, options: MediaOptions) -> Self {
-        Self::locked(&store.folder, &options)
+    fn beside(store: &store_common::Fixture, options: &MediaOptions) -> Self {
+        Self::locked(&store.folder, options)
     }
 
     fn locked(lock: &DataFolder, options: &MediaOptions) -> Self {
