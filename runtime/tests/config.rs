@@ -60,7 +60,9 @@ fn without_layers_the_defaults_hold() {
 
 #[test]
 fn the_defaults_of_the_engine_are_the_engines() {
-    assert_eq!(Config::default().engine(), engine::ServerConfig::default());
+    // Shards are chosen by users.
+    let expected = engine::ServerConfig { one_home: true, ..engine::ServerConfig::default() };
+    assert_eq!(Config::default().engine(), expected);
 }
 
 #[test]
