@@ -5,10 +5,13 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use switchboard::cli::{self, Command, ServeArgs};
-use switchboard::commands::{self, BackupError, ChatError, GroupError, HealthError, StoreError};
+use switchboard::commands::{
+    self, BackupError, ChatError, GroupError, HealthError, StoreError, TransferError,
+};
 use switchboard::config::{ConfigErrors, FileStore, Loaded};
 use switchboard::logging::{self, LoggingError};
 use switchboard::server::ServerError;
+use switchboard::store::ExportOf;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -31,6 +34,8 @@ enum Failure {
     #[error("cannot back up")]
     Backup(#[from] BackupError),
     #[error(transparent)]
+    Transfer(#[from] TransferError),
+    #[error(transparent)]
     Health(#[from] HealthError),
     #[error("{0} of these are wrong")]
     Wrong(usize),
@@ -47,6 +52,7 @@ impl Failure {
             | Self::Group(_)
             | Self::Store(_)
             | Self::Backup(_)
+            | Self::Transfer(_)
             | Self::Wrong(_)
             | Self::Health(_)
             | Self::Output(_)
@@ -62,6 +68,7 @@ impl Failure {
             | Self::Group(_)
             | Self::Store(_)
             | Self::Backup(_)
+            | Self::Transfer(_)
             | Self::Wrong(_)
             | Self::Health(_)
             | Self::Output(_)
@@ -104,6 +111,15 @@ fn run(command: Command) -> Result<(), Failure> {
                     config.media.s3_bucket
                 );
             }
+            std::io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)
+        }
+        Command::Export(args) => {
+            let of = ExportOf { user: args.user.clone(), with_passwords: args.with_passwords };
+            let text = commands::export(&args.load()?.config, &args.target, &of)?;
+            std::io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)
+        }
+        Command::Import(args) => {
+            let text = commands::import(&args.load()?.config, &args.source)?;
             std::io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)
         }
         Command::Doctor(args) => {

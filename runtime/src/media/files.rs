@@ -85,7 +85,7 @@ pub struct NamedType {
 /// A file to be read from its begin to its end.
 #[derive(Debug)]
 pub struct MediaFile {
-    files: Files,
+    objects: Arc<dyn Objects>,
     name: String,
     chunk: Chunk,
     /// What was read of the chunk.
@@ -341,11 +341,10 @@ impl Files {
     /// # Errors
     /// If it cannot be read.
     pub fn open_file(&self, name: &str) -> Result<Option<MediaFile>, MediaError> {
-        let found = self.read(name, 0, CHUNK_BYTES)?;
-        Ok(found.map(|chunk| {
-            let at = u64::try_from(chunk.bytes.len()).unwrap_or(u64::MAX);
-            MediaFile { files: self.clone(), name: name.to_owned(), chunk, taken: 0, at }
-        }))
+        match type_of(name) {
+            Some(_) => MediaFile::open(&self.objects, name),
+            None => Ok(None),
+        }
     }
 
     /// How large a file is; none if there is no such file.
@@ -391,6 +390,14 @@ impl Files {
 }
 
 impl MediaFile {
+    pub(super) fn open(objects: &Arc<dyn Objects>, name: &str) -> Result<Option<Self>, MediaError> {
+        let found = objects.read(name, 0, CHUNK_BYTES)?;
+        Ok(found.map(|chunk| {
+            let at = u64::try_from(chunk.bytes.len()).unwrap_or(u64::MAX);
+            Self { objects: Arc::clone(objects), name: name.to_owned(), chunk, taken: 0, at }
+        }))
+    }
+
     /// Its size in bytes.
     #[must_use]
     pub const fn size_bytes(&self) -> u64 {
@@ -404,7 +411,7 @@ impl Read for MediaFile {
             if self.at >= self.chunk.size_bytes {
                 return Ok(0);
             }
-            let next = self.files.read(&self.name, self.at, CHUNK_BYTES).map_err(io::Error::other)?;
+            let next = self.objects.read(&self.name, self.at, CHUNK_BYTES).map_err(io::Error::other)?;
             let next = next.filter(|chunk| !chunk.bytes.is_empty());
             self.chunk = next.ok_or_else(|| io::Error::other("the file has gone, or has become shorter"))?;
             self.taken = 0;

@@ -4,7 +4,7 @@
 //! picture is taken, and nothing that came beside the pixels (places, cameras, profiles) goes into what is made.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Cursor, Read as _, Seek};
+use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::Path;
 use std::sync::Arc;
 

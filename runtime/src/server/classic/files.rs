@@ -156,7 +156,7 @@ async fn blocking<T: Send + 'static>(
 
 fn fault(error: &MediaError) -> Fault {
     match error {
-        MediaError::Empty | MediaError::MalformedDataUrl | MediaError::Quota(_) => {
+        MediaError::Empty | MediaError::MalformedDataUrl | MediaError::Quota(_) | MediaError::Picture(_) => {
             Fault::refused(error.to_string())
         }
         MediaError::WrongKind => Fault::refused("the file is no picture that is known here"),
