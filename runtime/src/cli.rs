@@ -71,6 +71,12 @@ pub struct ServeArgs {
     /// Address and port to listen on [default: 127.0.0.1:8888]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<String>,
+    /// Certificate to speak TLS with, in PEM, with those that lead from it to an authority; read again on SIGHUP
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<String>,
+    /// Its private key, in PEM
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<String>,
     /// Folder of the database and of uploaded files [default: data]
     #[arg(long, value_name = "FOLDER")]
     pub data: Option<String>,
@@ -105,9 +111,11 @@ impl ServeArgs {
 
     /// These flags and this environment, as layers.
     pub fn layers(&self, environment: Vec<(OsString, OsString)>) -> Layers {
-        let Self { config, listen, data, shards, auth, front_end, devices, log } = self;
+        let Self { config, listen, tls_cert, tls_key, data, shards, auth, front_end, devices, log } = self;
         let flags = [
             ("listen", listen),
+            ("tls_cert", tls_cert),
+            ("tls_key", tls_key),
             ("data", data),
             ("shards", shards),
             ("auth", auth),
@@ -365,6 +373,13 @@ pub fn report(error: &(dyn Error + 'static)) -> String {
         cause = error.source();
     }
     text
+}
+
+/// An error with its causes on one line.
+pub(crate) fn reason(error: &(dyn std::error::Error + 'static)) -> String {
+    let text = report(error);
+    let lines = text.lines().map(|line| line.trim().trim_start_matches("error: "));
+    lines.map(|line| line.strip_prefix("caused by: ").unwrap_or(line)).collect::<Vec<_>>().join(": ")
 }
 
 /// Some libraries' errors have several lines; control characters of a peer are not for a terminal.

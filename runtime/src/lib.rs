@@ -11,4 +11,5 @@ pub mod logging;
 pub mod media;
 pub mod server;
 pub mod store;
+pub mod tls;
 pub mod websocket;

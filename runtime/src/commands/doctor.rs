@@ -11,10 +11,11 @@ use std::{
 mod files;
 
 use crate::{
-    cli::{self, ServeArgs},
+    cli::{ServeArgs, reason},
     config::{Config, FrontEnd, Loaded},
     server,
     store::{DATABASE_FILE, DataFolder, Inspector, OpenError},
+    tls::{Certificate, Validity},
 };
 
 /// Less free space than this is wrong: a write-ahead log of usual size and a little more fits into it.
@@ -86,6 +87,7 @@ pub fn doctor(args: &ServeArgs) -> (String, usize) {
             addresses.into_iter().flatten().for_each(|address| port(&mut report, address, in_use));
             open_files(&mut report, &loaded.config);
             front_end(&mut report, &loaded.config);
+            tls(&mut report, &loaded.config, SystemTime::now());
         }
         // Without a configuration nobody knows which folder and which address to look at.
         Err(errors) => {
@@ -98,13 +100,6 @@ pub fn doctor(args: &ServeArgs) -> (String, usize) {
         let _ = writeln!(text, "{level:<5}  {what}: {found}");
     }
     (text, report.0.iter().filter(|finding| finding.level == Level::Wrong).count())
-}
-
-/// An error with its causes on one line.
-fn reason(error: &(dyn std::error::Error + 'static)) -> String {
-    let report = cli::report(error);
-    let lines = report.lines().map(|line| line.trim().trim_start_matches("error: "));
-    lines.map(|line| line.strip_prefix("caused by: ").unwrap_or(line)).collect::<Vec<_>>().join(": ")
 }
 
 fn settings(report: &mut Report, loaded: &Loaded) {
@@ -275,6 +270,22 @@ fn front_end(report: &mut Report, config: &Config) {
         }
         (Ok(()), FrontEnd::BuiltIn | FrontEnd::Off) => {}
     }
+}
+
+fn tls(report: &mut Report, config: &Config, now: SystemTime) {
+    let what = "certificate";
+    let Some(files) = config.tls() else { return };
+    let certificate = match Certificate::load(&files) {
+        Ok(certificate) => certificate,
+        Err(error) => return report.add(Level::Wrong, what, reason(&error)),
+    };
+    let (level, advice) = match certificate.validity(now) {
+        Validity::Good => (Level::Good, ""),
+        Validity::Soon => (Level::Note, ": it ends soon; replace it, and send the server a SIGHUP"),
+        Validity::NotYet => (Level::Wrong, ": it is not valid yet; clients refuse it"),
+        Validity::Over => (Level::Wrong, ": it is over; clients refuse it"),
+    };
+    report.add(level, what, format!("{certificate}{advice}"));
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use std::time::Duration;
 use switchboard_engine as engine;
 
 use super::{
-    Accounts, AuthMode, Bus, Config, FrontEnd, Handshake, Http, Limits, LogFormat, Media, Presence, Proxy,
-    Store, Timeouts,
+    Accounts, AuthMode, Bus, Config, FrontEnd, Handshake, Http, Limits, LogFormat, Media, Presence, Store,
+    Timeouts,
 };
 
 impl Default for Accounts {
@@ -55,11 +55,13 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8888)),
             metrics_listen: None,
+            tls_cert: None,
+            tls_key: None,
             data: PathBuf::from("data"),
             shards: 1,
             auth: AuthMode::Open,
             allowed_origins: String::new(),
-            proxy: Proxy::None,
+            trusted_proxies: String::new(),
             front_end: FrontEnd::BuiltIn,
             devices: engine::ServerConfig::default().devices.into(),
             presence: Presence::On,

@@ -42,11 +42,13 @@ impl fmt::Display for Rule {
 pub(super) const KEYS: &[Key] = &[
     key("listen", Rule::Text("an IP address and a port, like \"127.0.0.1:8888\" or \"[::1]:8888\"")),
     key("metrics_listen", Rule::Text("\"off\", or an IP address and a port, like \"127.0.0.1:9888\"")),
+    key("tls_cert", Rule::Text("\"off\", or the path of a PEM file, like \"fullchain.pem\"")),
+    key("tls_key", Rule::Text("\"off\", or the path of a PEM file, like \"privkey.pem\"")),
     key("data", Rule::Text("the path of a folder, like \"data\"")),
     key("shards", Rule::Integer(1, 64)),
     key("auth", Rule::Text("\"open\" or \"password\"")),
     key("allowed_origins", Rule::Text("origins like \"https://chat.example\", separated by blanks")),
-    key("proxy", Rule::Text("\"none\" or \"trusted\"")),
+    key("trusted_proxies", Rule::Text("addresses and networks like \"10.0.0.0/8 ::1\", separated by blanks")),
     key("static", Rule::Text("\"built-in\", \"off\", or the path of a folder, like \"dist\"")),
     key("devices", Rule::Text("\"all\" or \"newest-wins\"")),
     key("presence", Rule::Text("\"on\" or \"off\"")),
@@ -166,6 +168,16 @@ impl Key {
     /// The environment variable that sets it.
     pub(super) fn variable(&self) -> String {
         format!("SWITCHBOARD_{}", self.name.replace('.', "_").to_ascii_uppercase())
+    }
+}
+
+/// What has taken the place of a key that there was.
+pub(super) fn successor(name: &str) -> Option<&'static str> {
+    match name {
+        "proxy" => Some(
+            "trusted_proxies, which names the addresses of the proxies to believe, like \"127.0.0.1 10.0.0.0/8\"",
+        ),
+        _ => None,
     }
 }
 

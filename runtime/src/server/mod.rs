@@ -25,6 +25,7 @@ mod login_watch;
 mod metrics;
 mod operators;
 mod request_log;
+mod secure;
 mod shard;
 mod write_timeout;
 
@@ -56,6 +57,7 @@ use crate::{
     histogram::Histogram,
     media::{MediaOpenError, MediaOptions, MediaStore},
     store::{Completions, DataFolder, OpenError, Store, StoreOptions},
+    tls::{ServerTls, TlsError},
 };
 
 /// Why a server could not start, or stopped by itself.
@@ -75,6 +77,9 @@ pub enum ServerError {
         /// What the system says.
         source: io::Error,
     },
+    /// The certificate or its key cannot be used.
+    #[error("cannot speak TLS (tls_cert, tls_key)")]
+    Tls(#[from] TlsError),
     /// There is no front-end where one is said to be.
     #[error("cannot serve a front-end (static)")]
     FrontEnd(#[from] FrontEndError),
@@ -130,6 +135,20 @@ impl StopHandle {
     }
 }
 
+/// Has a server read its certificate again.
+#[derive(Clone, Debug)]
+pub struct ReloadHandle(Option<ServerTls>);
+
+impl ReloadHandle {
+    /// Who connects from now on is shown the certificate that is in the configured files; `false` if the server speaks no TLS.
+    ///
+    /// # Errors
+    /// If it cannot be used: then the one before is shown on.
+    pub fn reload(&self) -> Result<bool, TlsError> {
+        self.0.as_ref().map_or(Ok(false), |tls| tls.reload().map(|()| true))
+    }
+}
+
 /// A server that listens.
 #[derive(Debug)]
 pub struct Server {
@@ -149,6 +168,7 @@ impl Server {
     /// # Errors
     /// If the store cannot be opened, the address not be listened on, or a thread not be started.
     pub fn start(config: &Config) -> Result<Self, ServerError> {
+        let tls = config.tls().map(ServerTls::start).transpose()?;
         let front_end = FrontEnd::open(&config.front_end)?;
         let folder = DataFolder::lock(&config.data)?;
         let listener = listen(config.listen)?;
@@ -193,15 +213,18 @@ impl Server {
         let authority = Authority::new(Arc::clone(&doors));
         let logins = LoginWatch::start(store.directory()?, authority.clone())?;
         let (stop, drain) = (Arc::new(watch::Sender::new(false)), watch::Sender::new(false));
+        let desk = Desk::new(config, Arc::clone(&accounts), media.files(), authority.clone());
+        let log = Arc::new(RequestLog::new(Arc::clone(&requests), desk.proxies()));
         let site = Site {
             handshakes: handshakes.clone(),
             shards: Arc::clone(&doors),
             store: store.health(),
             media: media.health(),
             front_end,
-            desk: Desk::new(config, Arc::clone(&accounts), media.files(), authority),
+            tls,
+            desk,
             shows_metrics: operators.is_none() && is_loopback(config.listen),
-            log: Arc::new(RequestLog::new(Arc::clone(&requests))),
+            log,
             stop: stop.subscribe(),
             drain: drain.subscribe(),
             metrics: Arc::new(Metrics {
@@ -262,6 +285,12 @@ impl Server {
     #[must_use]
     pub fn stop_handle(&self) -> StopHandle {
         StopHandle(Arc::clone(&self.life.stop))
+    }
+
+    /// A way to have the certificate read again.
+    #[must_use]
+    pub fn reload_handle(&self) -> ReloadHandle {
+        ReloadHandle(self.site.tls.clone())
     }
 
     /// Serves until it is stopped, or a part fails.

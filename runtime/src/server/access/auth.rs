@@ -8,7 +8,7 @@ use switchboard_engine::{IdError, UserId};
 use super::{Desk, Peer};
 use crate::{
     accounts::{AccountError, Token, Visitor},
-    config::{AuthMode, Proxy},
+    config::AuthMode,
     server::shard::Login,
     store::{AccountRole, DirectoryError, Ended, EndedLogins, SessionUser, TokenHash},
 };
@@ -236,34 +236,27 @@ impl Desk {
 
     /// From where somebody logs in.
     pub(in crate::server) fn visitor(&self, peer: Peer, headers: &HeaderMap) -> Visitor {
-        let forwarded = match self.rules.proxy {
-            Proxy::None => None,
-            // What is before the last one, the client may have written itself.
-            Proxy::Trusted => headers
-                .get_all("x-forwarded-for")
-                .iter()
-                .next_back()
-                .and_then(|value| value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()),
-        };
         let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
         Visitor {
-            address: forwarded.unwrap_or_else(|| peer.0.ip()),
+            address: self.rules.proxies.origin(peer, headers),
             user_agent: user_agent.unwrap_or_default().to_owned(),
         }
     }
 
     /// The header that gives a browser its session, or takes it away; none for a page of another origin, which could
     /// log its visitor in as somebody else.
-    pub(in crate::server) fn set_cookie(&self, headers: &HeaderMap, token: Option<&Token>) -> Option<String> {
+    pub(in crate::server) fn set_cookie(
+        &self,
+        peer: Peer,
+        headers: &HeaderMap,
+        token: Option<&Token>,
+    ) -> Option<String> {
         if !self.rules.is_own_origin(headers) {
             return None;
         }
         let seconds = if token.is_some() { self.accounts.session_seconds() } else { 0 };
         let value = token.map(Token::expose).unwrap_or_default();
-        // TLS ends at a proxy, if it is spoken at all.
-        let is_secure = headers
-            .get("x-forwarded-proto")
-            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"https"));
+        let is_secure = self.rules.proxies.is_secure(peer, headers);
         let secure = if is_secure { "; Secure" } else { "" };
         Some(format!("{COOKIE}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"))
     }
@@ -321,7 +314,7 @@ mod tests {
     fn the_own_origin_and_those_that_are_listed_may_act() {
         let rules = super::super::Rules {
             auth: AuthMode::Password,
-            proxy: Proxy::None,
+            proxies: std::sync::Arc::default(),
             allowed_origins: vec!["https://chat.example".to_owned()],
             groups_per_user: 1,
             http: Http::default(),

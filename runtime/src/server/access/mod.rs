@@ -5,6 +5,7 @@
 
 mod auth;
 mod body;
+mod proxies;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,13 +14,14 @@ use tokio::sync::Semaphore;
 
 use crate::{
     accounts::Accounts,
-    config::{AuthMode, Config, Http, Proxy},
+    config::{AuthMode, Config, Http},
     media::Files,
     server::authority::Authority,
 };
 
 pub(super) use auth::{Actor, Admitted, COOKIE, Caller, Refusal, session_in};
 pub(super) use body::BodyError;
+pub(super) use proxies::Proxies;
 
 /// What the calls work with; cheap to clone.
 #[derive(Clone, Debug)]
@@ -36,22 +38,25 @@ pub(super) struct Desk {
 #[derive(Debug)]
 pub(super) struct Rules {
     auth: AuthMode,
-    proxy: Proxy,
+    pub(super) proxies: Arc<Proxies>,
     allowed_origins: Vec<String>,
     pub(super) groups_per_user: u32,
     pub(super) http: Http,
 }
 
-/// Who is at the other end of a connection.
+/// Who is at the other end of a connection: perhaps a proxy.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) SocketAddr);
+pub(super) struct Peer {
+    pub(super) address: SocketAddr,
+    pub(super) is_tls: bool,
+}
 
 impl Desk {
     pub(super) fn new(config: &Config, accounts: Arc<Accounts>, media: Files, authority: Authority) -> Self {
         let origins = config.allowed_origins.split_whitespace();
         let rules = Rules {
             auth: config.auth,
-            proxy: config.proxy,
+            proxies: Arc::new(Proxies::new(&config.trusted_proxies)),
             allowed_origins: origins.map(str::to_ascii_lowercase).collect(),
             groups_per_user: config.limits.groups_per_user,
             http: config.http.clone(),
@@ -59,5 +64,10 @@ impl Desk {
         let uploads = usize::try_from(config.http.uploads).unwrap_or(Semaphore::MAX_PERMITS);
         let uploads = Arc::new(Semaphore::new(uploads.min(Semaphore::MAX_PERMITS)));
         Self { accounts, media, rules: Arc::new(rules), authority, uploads }
+    }
+
+    /// The proxies that are believed.
+    pub(super) fn proxies(&self) -> Arc<Proxies> {
+        Arc::clone(&self.rules.proxies)
     }
 }
