@@ -56,6 +56,10 @@ pub enum Command {
     Store(StoreArgs),
     /// Copy the database and the uploaded files to a new folder, whether a server runs on them or not.
     Backup(BackupArgs),
+    /// Write all data, or one user's, to a file, whether a server runs on it or not.
+    Export(ExportArgs),
+    /// Take the data of an export into a data folder on which no server runs.
+    Import(ImportArgs),
     /// Look at everything that `serve` needs, and say what is wrong and what to do about it.
     Doctor(ServeArgs),
     /// Ask the server that runs with this configuration on this machine whether it is well.
@@ -213,6 +217,60 @@ pub struct BackupArgs {
 }
 
 impl BackupArgs {
+    /// The configuration of the server whose data is meant.
+    ///
+    /// # Errors
+    /// All that is wrong with any layer: see [`config::load`].
+    pub fn load(&self) -> Result<Loaded, ConfigErrors> {
+        ServeArgs { config: self.config.clone(), data: self.data.clone(), ..ServeArgs::default() }.load()
+    }
+}
+
+/// What to export, and where to.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct ExportArgs {
+    /// The file to make, a tar; there must be none of this name
+    #[arg(value_name = "FILE")]
+    pub target: PathBuf,
+    /// Only this user's data, for it to read
+    #[arg(long, value_name = "USER")]
+    pub user: Option<UserId>,
+    /// The hashes of passwords as well: without, nobody can log in where the export is taken in
+    #[arg(long)]
+    pub with_passwords: bool,
+    /// Configuration file of the server, in TOML; otherwise the one that $SWITCHBOARD_CONFIG names, if any
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Data folder of the server [default: data]
+    #[arg(long, value_name = "FOLDER")]
+    pub data: Option<String>,
+}
+
+impl ExportArgs {
+    /// The configuration of the server whose data is meant.
+    ///
+    /// # Errors
+    /// All that is wrong with any layer: see [`config::load`].
+    pub fn load(&self) -> Result<Loaded, ConfigErrors> {
+        ServeArgs { config: self.config.clone(), data: self.data.clone(), ..ServeArgs::default() }.load()
+    }
+}
+
+/// What to import, and where to.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct ImportArgs {
+    /// The export
+    #[arg(value_name = "FILE")]
+    pub source: PathBuf,
+    /// Configuration file of the server, in TOML; otherwise the one that $SWITCHBOARD_CONFIG names, if any
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Data folder of the server [default: data]
+    #[arg(long, value_name = "FOLDER")]
+    pub data: Option<String>,
+}
+
+impl ImportArgs {
     /// The configuration of the server whose data is meant.
     ///
     /// # Errors

@@ -6,11 +6,12 @@ use std::process::ExitCode;
 
 use switchboard::cli::{self, Command, ServeArgs};
 use switchboard::commands::{
-    self, BackupError, ChatError, GroupError, HealthError, StoreError, TokenError, UserError,
+    self, BackupError, ChatError, GroupError, HealthError, StoreError, TokenError, TransferError, UserError,
 };
 use switchboard::config::{ConfigErrors, FileStore, Loaded};
 use switchboard::logging::{self, LoggingError};
 use switchboard::server::ServerError;
+use switchboard::store::ExportOf;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -37,6 +38,8 @@ enum Failure {
     #[error("cannot back up")]
     Backup(#[from] BackupError),
     #[error(transparent)]
+    Transfer(#[from] TransferError),
+    #[error(transparent)]
     Health(#[from] HealthError),
     #[error("{0} of these are wrong")]
     Wrong(usize),
@@ -55,6 +58,7 @@ impl Failure {
             | Self::Token(_)
             | Self::Store(_)
             | Self::Backup(_)
+            | Self::Transfer(_)
             | Self::Wrong(_)
             | Self::Health(_)
             | Self::Output(_)
@@ -72,6 +76,7 @@ impl Failure {
             | Self::Token(_)
             | Self::Store(_)
             | Self::Backup(_)
+            | Self::Transfer(_)
             | Self::Wrong(_)
             | Self::Health(_)
             | Self::Output(_)
@@ -123,6 +128,15 @@ fn run(command: Command) -> Result<(), Failure> {
                     config.media.s3_bucket
                 );
             }
+            std::io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)
+        }
+        Command::Export(args) => {
+            let of = ExportOf { user: args.user.clone(), with_passwords: args.with_passwords };
+            let text = commands::export(&args.load()?.config, &args.target, &of)?;
+            std::io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)
+        }
+        Command::Import(args) => {
+            let text = commands::import(&args.load()?.config, &args.source)?;
             std::io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)
         }
         Command::Doctor(args) => {

@@ -3,6 +3,7 @@
 mod backup;
 mod chat;
 mod doctor;
+mod export;
 mod group;
 mod health;
 mod openapi;
@@ -14,6 +15,7 @@ mod user;
 pub use backup::{BackupError, backup};
 pub use chat::{ChatError, InputError, OutputClosed, chat};
 pub use doctor::doctor;
+pub use export::{TransferError, export, import};
 pub use group::{GroupError, group};
 pub use health::{HealthError, health};
 pub use openapi::openapi;

@@ -15,6 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::disk::{Disk, disk, present};
 use super::kind;
 use super::objects::{Chunk, Listed, Objects};
+use super::thumbnails::{self, PictureError};
+use crate::accounts::Pool;
 use crate::store::{DataFolder, FileBooks, FoundFile, NewFile, OpenError};
 
 /// The name of the media folder in the data folder.
@@ -44,6 +46,8 @@ pub struct Files {
     /// None once the server has stopped.
     books: Arc<Mutex<Option<FileBooks>>>,
     allowance: Allowance,
+    /// Threads that unpack pictures.
+    images: Arc<Pool<()>>,
     /// Places for those who download files that are elsewhere.
     readers: Arc<Semaphore>,
 }
@@ -81,7 +85,7 @@ pub struct NamedType {
 /// A file to be read from its begin to its end.
 #[derive(Debug)]
 pub struct MediaFile {
-    files: Files,
+    objects: Arc<dyn Objects>,
     name: String,
     chunk: Chunk,
     /// What was read of the chunk.
@@ -117,6 +121,12 @@ pub enum MediaError {
     /// With it, its owner's files would have more bytes than they may.
     #[error("{0}")]
     Quota(Denial),
+    /// It is no picture that can be unpacked.
+    #[error("{0}")]
+    Picture(#[from] PictureError),
+    /// As many pictures wait to be unpacked as may.
+    #[error("too many pictures wait already")]
+    Busy,
     /// The books on files cannot be read or written.
     #[error("cannot keep the books on files")]
     Books(#[from] rusqlite::Error),
@@ -153,8 +163,15 @@ impl MediaError {
     #[must_use]
     pub const fn is_refusal(&self) -> bool {
         match self {
-            Self::Empty | Self::WrongKind | Self::MalformedDataUrl | Self::Quota(_) => true,
-            Self::Name(_) | Self::Disk { .. } | Self::Bucket { .. } | Self::Books(_) | Self::Stopped => false,
+            Self::Empty | Self::WrongKind | Self::MalformedDataUrl | Self::Quota(_) | Self::Picture(_) => {
+                true
+            }
+            Self::Name(_)
+            | Self::Disk { .. }
+            | Self::Bucket { .. }
+            | Self::Books(_)
+            | Self::Stopped
+            | Self::Busy => false,
         }
     }
 
@@ -169,7 +186,9 @@ impl MediaError {
             | Self::Name(_)
             | Self::Disk { .. }
             | Self::Books(_)
-            | Self::Stopped => false,
+            | Self::Stopped
+            | Self::Picture(_)
+            | Self::Busy => false,
         }
     }
 }
@@ -204,6 +223,7 @@ impl Files {
             spool,
             books: Arc::new(Mutex::new(Some(books))),
             allowance,
+            images: Arc::new(Self::start_images().map_err(OpenError::Thread)?),
             readers: Arc::new(Semaphore::new(READERS)),
         })
     }
@@ -219,6 +239,7 @@ impl Files {
 
     /// Closes the books: nothing is stored or removed any more.
     pub(super) fn close(&self) {
+        self.images.stop();
         drop(self.books.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
@@ -230,7 +251,37 @@ impl Files {
 
     /// Removes a file, whatever the books say. It is no failure if there is none.
     pub(super) fn remove_object(&self, name: &str) -> Result<(), MediaError> {
-        self.objects.remove(name)
+        // The file first: who finds it gone makes nothing of it any more.
+        self.objects.remove(name)?;
+        if type_of(name).is_some_and(|named| named.kind == FileKind::Image) {
+            thumbnails::remove_all(&*self.objects, name)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn objects(&self) -> Arc<dyn Objects> {
+        Arc::clone(&self.objects)
+    }
+
+    pub(super) fn images(&self) -> Arc<Pool<()>> {
+        Arc::clone(&self.images)
+    }
+
+    /// Has something written to the disk, done with the file, and the file removed.
+    pub(super) fn spooled(
+        spool: &Path,
+        bytes: &[u8],
+        done: impl FnOnce(&Path) -> Result<(), MediaError>,
+    ) -> Result<(), MediaError> {
+        let path = spool.join(format!("{}.{PART}", random_name()?));
+        let written = fs::write(&path, bytes).map_err(disk("write", &path)).and_then(|()| done(&path));
+        // It may have been moved away.
+        let removed = present(fs::remove_file(&path)).map_err(disk("remove", &path)).map(drop);
+        written.and(removed)
+    }
+
+    pub(super) fn spool(&self) -> PathBuf {
+        self.spool.clone()
     }
 
     /// Stores a file of a user under a name of its own. Whatever the suffix says, the name is harmless.
@@ -290,11 +341,10 @@ impl Files {
     /// # Errors
     /// If it cannot be read.
     pub fn open_file(&self, name: &str) -> Result<Option<MediaFile>, MediaError> {
-        let found = self.read(name, 0, CHUNK_BYTES)?;
-        Ok(found.map(|chunk| {
-            let at = u64::try_from(chunk.bytes.len()).unwrap_or(u64::MAX);
-            MediaFile { files: self.clone(), name: name.to_owned(), chunk, taken: 0, at }
-        }))
+        match type_of(name) {
+            Some(_) => MediaFile::open(&self.objects, name),
+            None => Ok(None),
+        }
     }
 
     /// How large a file is; none if there is no such file.
@@ -340,6 +390,14 @@ impl Files {
 }
 
 impl MediaFile {
+    pub(super) fn open(objects: &Arc<dyn Objects>, name: &str) -> Result<Option<Self>, MediaError> {
+        let found = objects.read(name, 0, CHUNK_BYTES)?;
+        Ok(found.map(|chunk| {
+            let at = u64::try_from(chunk.bytes.len()).unwrap_or(u64::MAX);
+            Self { objects: Arc::clone(objects), name: name.to_owned(), chunk, taken: 0, at }
+        }))
+    }
+
     /// Its size in bytes.
     #[must_use]
     pub const fn size_bytes(&self) -> u64 {
@@ -353,7 +411,7 @@ impl Read for MediaFile {
             if self.at >= self.chunk.size_bytes {
                 return Ok(0);
             }
-            let next = self.files.read(&self.name, self.at, CHUNK_BYTES).map_err(io::Error::other)?;
+            let next = self.objects.read(&self.name, self.at, CHUNK_BYTES).map_err(io::Error::other)?;
             let next = next.filter(|chunk| !chunk.bytes.is_empty());
             self.chunk = next.ok_or_else(|| io::Error::other("the file has gone, or has become shorter"))?;
             self.taken = 0;
@@ -381,17 +439,31 @@ impl PartFile {
         self.file.write_all(part).map_err(disk("write", &self.path))
     }
 
-    /// Makes it a user's file with a name, if its first bytes say that it is of this kind.
-    ///
-    /// # Errors
-    /// If it is refused (see [`MediaError::is_refusal`]), or cannot be kept; then nothing is left of it.
-    pub fn finish(self, wanted: FileKind, owner: &UserId) -> Result<StoredFile, MediaError> {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn images(&self) -> Arc<Pool<()>> {
+        self.files.images()
+    }
+
+    /// Whether its first bytes say that it is of this kind.
+    pub(super) fn check_kind(&self, wanted: FileKind) -> Result<kind::FileType, MediaError> {
         if self.head.is_empty() {
             return Err(MediaError::Empty);
         }
         // Without a suffix: what the client says of it does not count.
         let file_type = kind::classify(&self.head, "");
-        if file_type.kind == wanted { self.keep(file_type, owner) } else { Err(MediaError::WrongKind) }
+        if file_type.kind == wanted { Ok(file_type) } else { Err(MediaError::WrongKind) }
+    }
+
+    /// Makes it a user's file with a name, if its first bytes say that it is of this kind.
+    ///
+    /// # Errors
+    /// If it is refused (see [`MediaError::is_refusal`]), or cannot be kept; then nothing is left of it.
+    pub fn finish(self, wanted: FileKind, owner: &UserId) -> Result<StoredFile, MediaError> {
+        let file_type = self.check_kind(wanted)?;
+        self.keep(file_type, owner)
     }
 
     fn keep(self, file_type: kind::FileType, owner: &UserId) -> Result<StoredFile, MediaError> {

@@ -9,9 +9,11 @@
 
 mod disk;
 mod files;
+mod kept;
 mod kind;
 mod objects;
 mod s3;
+mod thumbnails;
 mod upkeep;
 
 use std::collections::BTreeSet;
@@ -26,13 +28,14 @@ pub(crate) use files::is_part;
 pub use files::{
     CHUNK_BYTES, Files, MEDIA_FOLDER, MediaError, MediaFile, NamedType, PartFile, StoredFile, type_of,
 };
+pub(crate) use kept::Kept;
 pub use objects::{Chunk, Listed};
 pub use s3::{S3Credentials, S3Error, S3Options, S3Style, Trouble};
+pub use thumbnails::{PictureError, THUMBNAIL_SIZES, Thumbnail};
 
 use crate::store::{
     Completions, DataFolder, Job, Load, OpenError, Shared, StoreEvent, StoreHandle, StoreHealth, Taken,
 };
-use disk::Disk;
 use files::Allowance;
 use objects::Objects;
 use s3::S3;
@@ -211,12 +214,9 @@ impl Drop for MediaStore {
 /// # Errors
 /// If the bucket cannot be used as it is named, or what is there cannot be listed.
 pub fn names(data: &Path, bucket: Option<&S3Options>) -> Result<BTreeSet<String>, MediaOpenError> {
-    let objects: Box<dyn Objects> = match bucket {
-        Some(bucket) => Box::new(S3::new(bucket)?),
-        None => Box::new(Disk::new(data.join(MEDIA_FOLDER))),
-    };
+    let kept = Kept::open(data, bucket)?;
     let mut names = BTreeSet::new();
-    let listed = objects.list(&mut |file| {
+    let listed = kept.objects().list(&mut |file| {
         if type_of(&file.name).is_some() {
             names.insert(file.name);
         }

@@ -49,6 +49,7 @@ mod queue;
 mod reader;
 mod reads;
 mod seen;
+mod transfer;
 mod words;
 mod worker;
 
@@ -74,14 +75,17 @@ pub use inspect::Inspector;
 pub use mark::MARK_FILE;
 pub use open::{DATABASE_FILE, DataFolder, LOCK_FILE, OpenError};
 pub use switchboard_engine::Role;
+pub use transfer::{ExportError, ExportOf, Imported, LineError};
 
 pub use reads::HEADS_AT_A_TIME;
 
 pub(crate) use files::{FileBooks, FoundFile, NewFile};
 pub(crate) use handle::{Job, Shared};
+pub(crate) use open::open_locked;
 pub(crate) use queue::{Load, Taken};
 use reader::Reader;
 use reads::Reads;
+pub(crate) use transfer::{Taking, give as give_lines};
 use worker::{Pace, Worker};
 
 /// How a [`Store`] behaves.

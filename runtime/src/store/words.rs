@@ -12,6 +12,18 @@ pub(super) const INSERT: &str =
 const DELETE: &str =
     "INSERT INTO words (words, rowid, places, content) VALUES ('delete', ?1, ?2, substr(?3, 1, 4096))";
 
+/// Puts all messages into the index that came after the one of this rowid, as the migration does with those that were there.
+pub(super) fn index_after(connection: &Connection, rowid: i64) -> rusqlite::Result<()> {
+    let insert = "INSERT INTO words (rowid, places, content)
+                  SELECT messages.rowid,
+                         iif(group_id IS NULL, 'u' || user_low || ' u' || user_high, 'g' || group_id),
+                         substr(content, 1, 4096)
+                  FROM messages CROSS JOIN conversations ON conversations.id = conversation_id
+                  WHERE messages.rowid > ?1 AND content_type <= 5 AND content <> '' AND NOT is_recalled
+                  ORDER BY messages.rowid";
+    connection.execute(insert, [rowid]).map(drop)
+}
+
 /// Where something was said, as words.
 pub(super) fn places(key: Key) -> String {
     match key {

@@ -29,4 +29,5 @@ mod http;
 mod journey;
 mod rights;
 mod sessions;
+mod thumbnails;
 mod tokens;
