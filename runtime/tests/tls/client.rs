@@ -26,7 +26,7 @@ async fn clients_talk_over_tls_and_large_texts_arrive_whole() {
     let (alice, _alices) = start(&secure, "alice").await;
     let (bob, mut events) = start(&secure, "bob").await;
     for text in ["hello".to_owned(), "large ".repeat(300_000)] {
-        let submitted = alice.submit(Recipient::User(user("bob")), Content::text(&*text)).await.unwrap();
+        let submitted = alice.submit(Recipient::User(user("bob")), Content::text(&text)).await.unwrap();
         soon("the text is accepted", submitted).await.unwrap();
         loop {
             let event = soon("a message", events.next()).await.unwrap();
