@@ -1,5 +1,7 @@
 //! The command line: its commands and flags, and how errors leave it.
 
+mod people;
+
 use std::error::Error;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,12 +15,15 @@ use crate::{
     config::{self, ConfigErrors, Layers, Loaded},
 };
 
+pub use people::{KeyCommand, SigningAlgorithm, TokenArgs, TokenCommand, UserArgs, UserCommand, Who};
+
 const EXAMPLES: &str = "\
 Examples:
   switchboard serve
   switchboard serve --config switchboard.toml --listen [::1]:9000
   SWITCHBOARD_LIMITS_MESSAGE_BYTES=1048576 switchboard config
   switchboard group create friends --owner alice
+  switchboard user add alice --role administrator
   switchboard chat --user alice --to bob
   switchboard backup /backups/monday
 
@@ -43,6 +48,10 @@ pub enum Command {
     Chat(ChatArgs),
     /// Create, join, leave and list groups, whether a server runs on the data folder or not.
     Group(GroupArgs),
+    /// Make, list, change and ban users, whether a server runs on the data folder or not.
+    User(UserArgs),
+    /// Make and check signed tokens, and exchange their keys.
+    Token(TokenArgs),
     /// Look after the store of a server that does not run.
     Store(StoreArgs),
     /// Copy the database and the uploaded files to a new folder, whether a server runs on them or not.

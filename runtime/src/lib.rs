@@ -12,4 +12,5 @@ pub mod media;
 pub mod server;
 pub mod store;
 pub mod tls;
+pub mod tokens;
 pub mod websocket;

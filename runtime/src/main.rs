@@ -5,7 +5,9 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use switchboard::cli::{self, Command, ServeArgs};
-use switchboard::commands::{self, BackupError, ChatError, GroupError, HealthError, StoreError};
+use switchboard::commands::{
+    self, BackupError, ChatError, GroupError, HealthError, StoreError, TokenError, UserError,
+};
 use switchboard::config::{ConfigErrors, FileStore, Loaded};
 use switchboard::logging::{self, LoggingError};
 use switchboard::server::ServerError;
@@ -24,6 +26,10 @@ enum Failure {
     Server(#[from] ServerError),
     #[error("cannot work on the groups")]
     Group(#[from] GroupError),
+    #[error("cannot work on the users")]
+    User(#[from] UserError),
+    #[error("cannot work on the tokens")]
+    Token(#[from] TokenError),
     #[error("cannot work on the store")]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -45,6 +51,8 @@ impl Failure {
             Self::Logging(_)
             | Self::Server(_)
             | Self::Group(_)
+            | Self::User(_)
+            | Self::Token(_)
             | Self::Store(_)
             | Self::Backup(_)
             | Self::Wrong(_)
@@ -60,6 +68,8 @@ impl Failure {
             Self::Logging(_)
             | Self::Server(_)
             | Self::Group(_)
+            | Self::User(_)
+            | Self::Token(_)
             | Self::Store(_)
             | Self::Backup(_)
             | Self::Wrong(_)
@@ -89,6 +99,15 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Group(args) => {
             let data = args.load()?.config.data;
             let text = commands::group(&data, &args.command)?;
+            std::io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)
+        }
+        Command::User(args) => {
+            let config = args.load()?.config;
+            let text = commands::user(&config.data, &config.accounts, &args.command)?;
+            std::io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)
+        }
+        Command::Token(args) => {
+            let text = commands::token(&args.load()?, &args.command)?;
             std::io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)
         }
         Command::Store(args) => {

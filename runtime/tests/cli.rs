@@ -39,6 +39,8 @@ fn help_names_the_commands_and_gives_examples() {
         "serve",
         "chat",
         "group",
+        "user",
+        "token",
         "store",
         "backup",
         "doctor",

@@ -8,6 +8,8 @@ mod health;
 mod openapi;
 mod serve;
 mod store;
+mod token;
+mod user;
 
 pub use backup::{BackupError, backup};
 pub use chat::{ChatError, InputError, OutputClosed, chat};
@@ -17,3 +19,5 @@ pub use health::{HealthError, health};
 pub use openapi::openapi;
 pub use serve::serve;
 pub use store::{StoreError, store};
+pub use token::{TokenError, token};
+pub use user::{UserError, user};

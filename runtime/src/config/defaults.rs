@@ -8,7 +8,7 @@ use switchboard_engine as engine;
 
 use super::{
     Accounts, AuthMode, Bus, Config, FrontEnd, Handshake, Http, Limits, LogFormat, Media, Presence, Store,
-    Timeouts,
+    Timeouts, Tokens,
 };
 
 impl Default for Accounts {
@@ -76,6 +76,7 @@ impl Default for Config {
             store: Store::default(),
             bus: Bus::default(),
             accounts: Accounts::default(),
+            tokens: Tokens::default(),
             http: Http::default(),
             media: Media::default(),
         }

@@ -131,6 +131,11 @@ pub(super) const KEYS: &[Key] = &[
     key("accounts.address_burst", COUNT),
     key("accounts.address_interval_ms", TIME_MS),
     key("accounts.login_entries", SLOTS),
+    key("tokens.keys", Rule::Text("the path of a file, or nothing")),
+    key("tokens.issuer", Rule::Text("a name, like \"https://chat.example\"")),
+    key("tokens.audience", Rule::Text("a name, like \"https://chat.example\"")),
+    key("tokens.lifetime_s", Rule::Integer(60, 31_536_000)),
+    key("tokens.provision", Rule::Text("\"on\" or \"off\"")),
     key("http.body_bytes", Rule::Integer(1_024, 16 << 20)),
     key("http.body_timeout_ms", TIME_MS),
     key("http.upload_bytes", Rule::Integer(1, 1 << 30)),
@@ -195,7 +200,7 @@ pub(super) fn is_section(name: &str) -> bool {
 pub(super) fn of_engine_field(field: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| {
         let (section, name) = key.parts();
-        if matches!(section, Some("accounts" | "http" | "media")) {
+        if matches!(section, Some("accounts" | "tokens" | "http" | "media")) {
             return false;
         }
         name == field || name.strip_suffix("_ms") == Some(field)

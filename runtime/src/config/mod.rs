@@ -14,6 +14,7 @@ mod load;
 mod media;
 mod sections;
 mod show;
+mod tokens;
 mod value;
 
 use std::net::SocketAddr;
@@ -29,6 +30,7 @@ pub(crate) use load::is_loopback;
 pub use load::{CONFIG_VARIABLE, Layers, Loaded, Origin, TOKEN_VARIABLE, load};
 pub use media::{BucketStyle, FileStore, Media};
 pub use sections::{Accounts, Bus, Handshake, Http, Limits, Store, Timeouts};
+pub use tokens::{Provision, Tokens};
 pub(crate) use value::parse_networks;
 
 /// How a Switchboard server runs. Each field says which values [`load`] takes; numbers in names that end in
@@ -95,6 +97,8 @@ pub struct Config {
     pub bus: Bus,
     /// Users, and who is logged in.
     pub accounts: Accounts,
+    /// Signed tokens.
+    pub tokens: Tokens,
     /// Requests that are no WebSockets.
     pub http: Http,
     /// Files that users have sent.

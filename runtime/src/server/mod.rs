@@ -58,6 +58,7 @@ use crate::{
     media::{MediaOpenError, MediaOptions, MediaStore},
     store::{Completions, DataFolder, OpenError, Store, StoreOptions},
     tls::{ServerTls, TlsError},
+    tokens::KeyFileError,
 };
 
 /// Why a server could not start, or stopped by itself.
@@ -69,6 +70,9 @@ pub enum ServerError {
     /// The files' store could not be opened.
     #[error("cannot open the store of the files")]
     Media(#[from] MediaOpenError),
+    /// The keys of signed tokens cannot be used.
+    #[error("cannot read the keys of tokens")]
+    Keys(#[from] KeyFileError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: check that no other program uses the port and that this one may")]
     Listen {
@@ -113,6 +117,7 @@ impl From<StartError> for ServerError {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Open(error) => Self::Store(error),
+            StartError::Keys(error) => Self::Keys(error),
             StartError::Thread(source) => {
                 Self::System { doing: "start the threads for users and passwords", source }
             }
@@ -181,7 +186,7 @@ impl Server {
         let mailboxes: Vec<_> = receptions.iter().map(|reception| Arc::clone(&reception.mailbox)).collect();
         let store = Store::open(&folder, &store_options(config, count), count, sink(&mailboxes))?;
         let media = MediaStore::open(&folder, &media_options(config, count)?, count, sink(&mailboxes))?;
-        let accounts = Arc::new(Accounts::start(&store, &config.accounts)?);
+        let accounts = Arc::new(Accounts::start(&store, &config.accounts, &config.tokens)?);
         let bells = mailboxes.iter().map(|mailbox| Some(Arc::clone(mailbox.bell())));
         let (bus, inboxes) = Bus::with_bells(bells, to_usize(config.bus.queue_records));
         let (bus, clock) = (Arc::new(bus), Clock::start());

@@ -215,6 +215,7 @@ fn what_is_piped_in_is_sent_in_order_before_the_chat_ends() {
 fn members_of_a_group_read_what_one_of_them_says() {
     let data = tempfile::tempdir().unwrap();
     let folder = data.path().to_str().unwrap();
+    drop(switchboard::store::Directory::open(data.path()).unwrap());
     let (status, created, _) =
         Running::start(&["group", "create", "friends", "--owner", "alice", "--data", folder]).exit();
     assert!(status.success());

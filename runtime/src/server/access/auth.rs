@@ -7,10 +7,10 @@ use switchboard_engine::{IdError, UserId};
 
 use super::{Desk, Peer};
 use crate::{
-    accounts::{AccountError, Token, Visitor},
+    accounts::{AccountError, Grant, Token, Visitor},
     config::AuthMode,
     server::shard::Login,
-    store::{AccountRole, DirectoryError, Ended, EndedLogins, SessionUser, TokenHash},
+    store::{AccountRole, DirectoryError, Ended, EndedLogins, TokenHash},
 };
 
 /// The cookie that has a session's token.
@@ -36,7 +36,7 @@ pub(in crate::server) enum Refusal {
 pub(in crate::server) enum Caller {
     /// Whoever it says, with open authentication.
     Anyone,
-    /// The user of a session.
+    /// The user of a session, or of a signed token; what stands for a session then is none.
     User { user: UserId, username: Option<String>, session: TokenHash, role: AccountRole },
 }
 
@@ -174,19 +174,19 @@ impl Desk {
     }
 
     async fn session_caller(&self, proof: Option<Proof>, is_foreign: bool) -> Result<Caller, Refusal> {
-        let (found, session) = self.proved(proof, is_foreign).await?;
-        let SessionUser { user, username, role, .. } = found;
-        Ok(Caller::User { user, username, session: session.hash(), role })
+        let (granted, _) = self.proved(proof, is_foreign).await?;
+        let Grant { user, username, role, key, .. } = granted;
+        Ok(Caller::User { user, username, session: key, role })
     }
 
-    /// Whose session it is that a request has with it.
-    async fn proved(&self, proof: Option<Proof>, is_foreign: bool) -> Result<(SessionUser, Token), Refusal> {
+    /// What a request has with it, and what that gives.
+    async fn proved(&self, proof: Option<Proof>, is_foreign: bool) -> Result<(Grant, Token), Refusal> {
         let Proof { token, is_cookie } = proof.ok_or(Refusal::LogIn)?;
         if is_cookie && is_foreign {
             return Err(Refusal::ForeignPage);
         }
-        let found = self.accounts.session(&token).await?.ok_or(Refusal::LogIn)?;
-        Ok((found, token))
+        let granted = self.accounts.grant(&token).await?.ok_or(Refusal::LogIn)?;
+        Ok((granted, token))
     }
 
     /// Admits a user at once, where whoever says a name is believed.
@@ -207,22 +207,22 @@ impl Desk {
             return Ok(admitted);
         }
         let is_foreign = !self.rules.is_own_origin(headers);
-        let (found, token) = self.proved(proof(headers), is_foreign).await?;
-        if found.user != *user {
+        let (granted, token) = self.proved(proof(headers), is_foreign).await?;
+        if granted.user != *user {
             return Err(Refusal::AnotherUser);
         }
-        let left_ms = found.expires_at_ms.saturating_sub(jiff::Timestamp::now().as_millisecond());
+        let Grant { user, expires_at_ms, key, is_token, .. } = granted;
+        let left_ms = expires_at_ms.saturating_sub(jiff::Timestamp::now().as_millisecond());
         let left = Duration::from_millis(u64::try_from(left_ms).unwrap_or_default());
-        let login = Login { key: token.hash(), is_token: false, left };
-        Ok(Admitted { user: found.user, proof: Some((token, login)) })
+        Ok(Admitted { user, proof: Some((token, Login { key, is_token, left })) })
     }
 
     /// Closes a user's connection that was handed to its shard if the login has ended before it was there: nobody could
     /// close it then.
     pub(in crate::server) async fn look_again(&self, admitted: Admitted) {
         let Admitted { user, proof: Some((token, login)) } = admitted else { return };
-        let ended = match self.accounts.session(&token).await {
-            Ok(found) => found.is_none(),
+        let ended = match self.accounts.grant(&token).await {
+            Ok(granted) => granted.is_none(),
             Err(AccountError::Directory(DirectoryError::Banned(_))) => true,
             // Whether it is one nobody can say for now, and it was one a moment ago.
             Err(_) => false,
@@ -294,8 +294,9 @@ fn proof(headers: &HeaderMap) -> Option<Proof> {
     // RFC 6265 section 4.2.1.
     let pairs = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = pairs.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let token = pairs.find(|(name, _)| *name == COOKIE)?.1.parse().ok()?;
-    Some(Proof { token, is_cookie: true })
+    let token: Token = pairs.find(|(name, _)| *name == COOKIE)?.1.parse().ok()?;
+    // Signed tokens are for programs.
+    (!token.is_signed()).then_some(Proof { token, is_cookie: true })
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod openapi;
 mod page;
 mod problem;
 mod sessions;
+mod tokens;
 mod users;
 
 use axum::{
@@ -36,6 +37,7 @@ fn own() -> OpenApiRouter<Desk> {
         .routes(routes!(accounts::change_password))
         .routes(routes!(sessions::list_sessions, sessions::end_other_sessions))
         .routes(routes!(sessions::end_session))
+        .routes(routes!(tokens::issue_token))
         .routes(routes!(users::find_user))
         .routes(routes!(users::show_user))
         .routes(routes!(users::list_friends))
