@@ -19,7 +19,6 @@ use std::time::{Duration, Instant};
 use data_encoding::HEXLOWER;
 use switchboard_engine::UserId;
 
-use self::throttle::{Rate, Throttle, Who};
 use crate::config;
 use crate::store::{
     AccountChange, Ban, Directory, DirectoryError, NewAccount, NewSession, NewUser, OpenError, SessionId,
@@ -30,6 +29,7 @@ use crate::tokens::{Issued, KeyFileError, Tokens};
 pub(crate) use grant::Grant;
 pub(crate) use pool::{Pool, PoolError};
 pub(crate) use text::{check, check_present};
+pub(crate) use throttle::{Rate, Throttle, Who};
 pub use token::{Token, TokenError};
 
 /// Why an account was not made, entered or changed. Each says to its user what is wrong and what would be right.

@@ -43,6 +43,8 @@ impl Default for Http {
             upload_bytes: 16 << 20,
             uploads: 16,
             upload_timeout_ms: 120_000,
+            calls_per_second: 50,
+            call_burst: 500,
             members: 5_000,
             page_messages: 500,
             page_bytes: 1 << 20,

@@ -141,6 +141,8 @@ pub(super) const KEYS: &[Key] = &[
     key("http.upload_bytes", Rule::Integer(1, 1 << 30)),
     key("http.uploads", SLOTS),
     key("http.upload_timeout_ms", TIME_MS),
+    key("http.calls_per_second", ANY_COUNT),
+    key("http.call_burst", COUNT),
     key("http.members", COUNT),
     key("http.page_messages", COUNT),
     key("http.page_bytes", Rule::Integer(1, 1 << 30)),

@@ -7,9 +7,11 @@ mod history;
 mod membership;
 mod overview;
 mod page;
+mod search;
 mod session;
 mod signed_in;
 mod standing;
+mod totals;
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,9 +31,11 @@ pub use history::{Conversation, ConversationInfo, StoredMessage};
 pub use membership::SeenGroup;
 pub use overview::{Excerpt, Overview};
 pub use page::{PageOf, PastMessage};
+pub use search::{SEARCH_WORDS, Search, search_words};
 pub use session::{NewSession, SessionUser, TokenHash};
 pub use signed_in::{SessionId, SignedIn, session_id};
 pub use standing::{Account, AccountRole, Ban, Ended, EndedLogins, Standing};
+pub use totals::Totals;
 
 /// The directory of users and groups, and what their conversations hold; see [`Store::directory`] and
 /// [`Directory::open`].

@@ -50,6 +50,7 @@ mod reader;
 mod reads;
 mod seen;
 mod transfer;
+mod words;
 mod worker;
 
 use std::fmt;
@@ -64,8 +65,8 @@ use rusqlite::Connection;
 pub use directory::{
     Account, AccountChange, AccountRole, Ban, Conversation, ConversationInfo, Credentials, Directory,
     DirectoryError, Ended, EndedLogins, Excerpt, Friend, Group, Member, NewAccount, NewGroup, NewSession,
-    NewUser, Overview, PageOf, PastMessage, SeenGroup, SessionId, SessionUser, SignedIn, Standing,
-    StoredMessage, TokenHash, User, session_id,
+    NewUser, Overview, PageOf, PastMessage, SEARCH_WORDS, Search, SeenGroup, SessionId, SessionUser,
+    SignedIn, Standing, StoredMessage, TokenHash, Totals, User, search_words, session_id,
 };
 pub use epochs::renew_epochs;
 pub use handle::{Completions, StoreEvent, StoreHandle};

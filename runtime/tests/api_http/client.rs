@@ -15,6 +15,9 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 use crate::harness::{Client, TestServer, soon};
 
+/// A file that is a picture by its first bytes.
+pub(crate) const PNG: &[u8] = b"\x89PNG\r\n\x1a\n and so on";
+
 pub(crate) const PASSWORD: &str = "correct horse";
 
 /// A server where users log in.
@@ -198,6 +201,23 @@ impl Api {
         let welcome = soon("a welcome", socket.next()).await.unwrap().unwrap().into_data();
         assert_eq!(Message::decode(welcome).unwrap().content, "welcome!");
         Client { user: self.id.clone(), socket }
+    }
+
+    /// Uploads a picture, which becomes the avatar; gives its name.
+    pub(crate) async fn picture(&self) -> String {
+        let body = [
+            b"--X\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.png\"\r\n\r\n".as_slice(),
+            PNG,
+            format!(
+                "\r\n--X\r\nContent-Disposition: form-data; name=\"uuid\"\r\n\r\n{}\r\n--X--\r\n",
+                self.id
+            )
+            .as_bytes(),
+        ]
+        .concat();
+        let headers = [("content-type", "multipart/form-data; boundary=X")];
+        let reply = self.send("POST", "/file", &headers, body).await;
+        reply.json()["data"].as_str().unwrap_or_else(|| panic!("{reply:?}")).to_owned()
     }
 
     /// Makes a group; gives its id.

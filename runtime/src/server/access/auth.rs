@@ -113,15 +113,6 @@ impl Caller {
         }
     }
 
-    #[allow(dead_code, reason = "asked by the calls of administrators")]
-    /// Whether the caller runs the server. With open authentication nobody does, as anybody could say so.
-    pub(in crate::server) const fn is_administrator(&self) -> bool {
-        match self {
-            Self::Anyone => false,
-            Self::User { role, .. } => matches!(role, AccountRole::Administrator),
-        }
-    }
-
     /// The session.
     pub(in crate::server) const fn session(&self) -> Option<TokenHash> {
         match self {

@@ -6,6 +6,7 @@
 mod auth;
 mod body;
 mod proxies;
+mod rates;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::{
 pub(super) use auth::{Actor, Admitted, COOKIE, Caller, Refusal, session_in};
 pub(super) use body::BodyError;
 pub(super) use proxies::Proxies;
+pub(super) use rates::{CallRates, TooManyCalls};
 
 /// What the calls work with; cheap to clone.
 #[derive(Clone, Debug)]
@@ -29,6 +31,7 @@ pub(super) struct Desk {
     pub(super) accounts: Arc<Accounts>,
     pub(super) media: Files,
     pub(super) rules: Arc<Rules>,
+    pub(super) rates: Arc<CallRates>,
     pub(super) authority: Authority,
     /// Places for uploads.
     pub(super) uploads: Arc<Semaphore>,
@@ -51,6 +54,13 @@ pub(super) struct Peer {
     pub(super) is_tls: bool,
 }
 
+impl Rules {
+    /// Whether nobody is believed to be whom it says.
+    pub(super) fn asks_for_passwords(&self) -> bool {
+        self.auth == AuthMode::Password
+    }
+}
+
 impl Desk {
     pub(super) fn new(config: &Config, accounts: Arc<Accounts>, media: Files, authority: Authority) -> Self {
         let origins = config.allowed_origins.split_whitespace();
@@ -63,7 +73,8 @@ impl Desk {
         };
         let uploads = usize::try_from(config.http.uploads).unwrap_or(Semaphore::MAX_PERMITS);
         let uploads = Arc::new(Semaphore::new(uploads.min(Semaphore::MAX_PERMITS)));
-        Self { accounts, media, rules: Arc::new(rules), authority, uploads }
+        let rates = Arc::new(CallRates::new(config));
+        Self { accounts, media, rules: Arc::new(rules), rates, authority, uploads }
     }
 
     /// The proxies that are believed.

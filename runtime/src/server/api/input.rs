@@ -11,7 +11,7 @@ use super::problem::{Kind, Problem};
 use crate::{
     accounts::Visitor,
     server::access::{Caller, Desk, Peer, Refusal},
-    store::TokenHash,
+    store::{AccountRole, TokenHash},
 };
 
 /// A request's JSON.
@@ -82,16 +82,42 @@ pub(super) struct Me {
     pub(super) user: UserId,
     pub(super) username: Option<String>,
     pub(super) session: TokenHash,
+    pub(super) is_administrator: bool,
 }
 
 impl FromRequestParts<Desk> for Me {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, desk: &Desk) -> Result<Self, Problem> {
-        match desk.admit_session(&parts.method, &parts.headers).await? {
-            Caller::User { user, username, session, role: _ } => Ok(Self { user, username, session }),
+        match desk.admit_session(&parts.method, &parts.headers).await {
+            Ok(Caller::User { user, username, session, role }) => {
+                desk.rates.of_user(&user)?;
+                // Where whoever is believed, anybody can have given an administrator another password.
+                let is_administrator = role == AccountRole::Administrator && desk.rules.asks_for_passwords();
+                Ok(Self { user, username, session, is_administrator })
+            }
             // Nobody is believed here.
-            Caller::Anyone => Err(Refusal::LogIn.into()),
+            Ok(Caller::Anyone) => Err(Refusal::LogIn.into()),
+            Err(refusal) => {
+                desk.rates.of_address(visitor(parts, desk)?.address)?;
+                Err(refusal.into())
+            }
+        }
+    }
+}
+
+/// A user who runs the server.
+pub(super) struct Administrator(pub(super) Me);
+
+impl FromRequestParts<Desk> for Administrator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, desk: &Desk) -> Result<Self, Problem> {
+        let me = Me::from_request_parts(parts, desk).await?;
+        if me.is_administrator {
+            Ok(Self(me))
+        } else {
+            Err(Problem::new(Kind::Forbidden, "only administrators may do this"))
         }
     }
 }
@@ -103,8 +129,14 @@ impl FromRequestParts<Desk> for Guest {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, desk: &Desk) -> Result<Self, Problem> {
-        let peer = parts.extensions.get::<Peer>().copied();
-        let peer = peer.ok_or_else(|| Problem::internal("a request of nobody"))?;
-        Ok(Self(desk.visitor(peer, &parts.headers)))
+        let visitor = visitor(parts, desk)?;
+        desk.rates.of_address(visitor.address)?;
+        Ok(Self(visitor))
     }
+}
+
+fn visitor(parts: &Parts, desk: &Desk) -> Result<Visitor, Problem> {
+    let peer = parts.extensions.get::<Peer>().copied();
+    let peer = peer.ok_or_else(|| Problem::internal("a request from nowhere"))?;
+    Ok(desk.visitor(peer, &parts.headers))
 }

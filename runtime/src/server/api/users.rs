@@ -9,7 +9,7 @@ use super::{
     input::{Me, Params, Segments},
     model::User,
     page::{Page, PageParams},
-    problem::Problem,
+    problem::{Kind, Problem},
 };
 use crate::server::access::Desk;
 
@@ -35,6 +35,9 @@ pub(super) async fn find_user(
     _me: Me,
     Params(FindParams { username }): Params<FindParams>,
 ) -> Result<Json<Page<User>>, Problem> {
+    if username.is_empty() {
+        return Err(Problem::new(Kind::Malformed, "username is empty"));
+    }
     let found = desk.accounts.directory(move |directory| directory.user_named(username.trim())).await??;
     Ok(Json(Page { items: found.map(User::from).into_iter().collect(), next_cursor: None }))
 }
