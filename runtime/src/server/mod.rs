@@ -218,7 +218,7 @@ impl Server {
         let authority = Authority::new(Arc::clone(&doors));
         let logins = LoginWatch::start(store.directory()?, authority.clone())?;
         let (stop, drain) = (Arc::new(watch::Sender::new(false)), watch::Sender::new(false));
-        let desk = Desk::new(config, Arc::clone(&accounts), media.files(), authority.clone());
+        let desk = Desk::new(config, Arc::clone(&accounts), media.files(), authority);
         let log = Arc::new(RequestLog::new(Arc::clone(&requests), desk.proxies()));
         let site = Site {
             handshakes: handshakes.clone(),
