@@ -153,6 +153,9 @@ pub struct ChatArgs {
     /// The server
     #[arg(long, default_value = "ws://127.0.0.1:8888", value_parser = ws_url)]
     pub url: Uri,
+    /// File with the certificate of the authority to trust with a wss:// URL, in PEM, instead of those that this system trusts
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// The session at a server where users log in: the value of its cookie. Better given by the variable, as other
     /// processes can see flags
     #[arg(long, env = crate::config::TOKEN_VARIABLE, hide_env_values = true)]
@@ -402,7 +405,7 @@ fn ws_url(text: &str) -> Result<Uri, String> {
     match ServerUrl::new(&url) {
         Ok(_) => Ok(url),
         Err(UrlError::Scheme | UrlError::Host | UrlError::Syntax) => {
-            Err("must be like ws://HOST:PORT; TLS (wss) is not spoken".to_owned())
+            Err("must be like ws://HOST:PORT, or wss://HOST:PORT for TLS".to_owned())
         }
         Err(error @ UrlError::Socket) => Err(error.to_string()),
     }

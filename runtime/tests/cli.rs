@@ -161,6 +161,7 @@ fn chat_is_with_a_user_or_with_a_group() {
             to,
             group,
             url: url.parse().unwrap(),
+            ca: None,
             token: None,
             history: None,
             store: None,
@@ -178,7 +179,7 @@ fn chat_is_with_a_user_or_with_a_group() {
         "switchboard chat --user alice",
         "switchboard chat --to bob",
         "switchboard chat --user alice --to bob --group g",
-        "switchboard chat --user alice --to bob --url wss://a",
+        "switchboard chat --user alice --to bob --url https://a",
         "switchboard chat --user alice --to bob --url 127.0.0.1:8888",
         "switchboard chat --user alice --to ",
     ] {

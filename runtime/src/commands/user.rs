@@ -57,7 +57,17 @@ impl From<AccountError> for UserError {
     fn from(error: AccountError) -> Self {
         match error {
             AccountError::Directory(error) => Self::Directory(error),
-            other => Self::Account(other.to_string()),
+            AccountError::Missing { .. }
+            | AccountError::TooLong { .. }
+            | AccountError::ShortPassword { .. }
+            | AccountError::ControlCharacter { .. }
+            | AccountError::Reserved
+            | AccountError::WrongLogin
+            | AccountError::Banned(_)
+            | AccountError::WrongPassword
+            | AccountError::TooManyTries(_)
+            | AccountError::Pool(_)
+            | AccountError::Hash(_) => Self::Account(error.to_string()),
         }
     }
 }

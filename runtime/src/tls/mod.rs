@@ -1,14 +1,18 @@
 //! TLS (RFC 8446, RFC 5246): the server's certificate, and whom a client trusts.
 
 mod certificate;
+mod client;
 mod local;
 mod server;
 
-pub use self::certificate::{CertificateFiles, TlsError};
 pub(crate) use self::{
     certificate::{Certificate, Validity},
     local::local,
     server::ServerTls,
+};
+pub use self::{
+    certificate::{CertificateFiles, TlsError},
+    client::{ClientTls, TrustError},
 };
 
 use std::sync::Arc;

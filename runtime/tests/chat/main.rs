@@ -461,7 +461,7 @@ fn a_refusal_for_now_is_told_with_its_text_and_tried_again() {
 
 #[test]
 fn a_url_that_is_no_servers_is_wrong_usage() {
-    for url in ["wss://localhost", "localhost:8888", "ws://", "ws://localhost:8888/socket.io?user=eve"] {
+    for url in ["https://localhost", "localhost:8888", "ws://", "ws://localhost:8888/socket.io?user=eve"] {
         let mut chat = Running::start(&["chat", "--user", "alice", "--to", "bob", "--url", url]);
         let (status, _, stderr) = chat.exit();
         assert_eq!(status.code(), Some(2), "{url}: {stderr:?}");

@@ -11,6 +11,7 @@
 
 mod certificates;
 mod chat;
+mod client;
 #[path = "../server/harness.rs"]
 #[allow(dead_code, reason = "the server's tests have more use for it")]
 mod harness;
