@@ -127,7 +127,7 @@ pub struct TokenArgs {
     /// Configuration file of the server, in TOML; otherwise the one that $SWITCHBOARD_CONFIG names, if any
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
-    /// File of the keys [default: `keys` in the section [tokens]]
+    /// File of the keys [default: the setting `tokens.keys`]
     #[arg(long, value_name = "FILE", global = true)]
     pub keys: Option<PathBuf>,
 }

@@ -54,7 +54,7 @@ pub struct Timeouts {
 }
 
 /// Section `limits`, for each shard. Defaults, but for `receive_budget_bytes`: the engine's, whose
-/// [`Limits`](engine::Limits) say more about each.
+/// [`Limits`](switchboard_engine::Limits) say more about each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
