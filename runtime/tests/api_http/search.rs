@@ -78,11 +78,19 @@ async fn words_are_found_by_who_may_read_them() {
     let hit = &bob.get("/api/v1/search/messages?q=brown").await.items()[0];
     assert_eq!((&hit["kind"], &hit["conversation_id"]), (&json!("direct"), &json!(alice.id)));
     assert_eq!((&hit["snippet"], &hit["message"]["seq"]), (&json!("The quick brown fox"), &json!(1)));
-    for query in ["q=", "q=!!", "q=%20%00", &format!("q={}", "x".repeat(1_025))] {
+    for query in ["q=!!", "q=%20%00"] {
         let reply = bob.get(&format!("/api/v1/search/messages?{query}")).await;
         assert_eq!(reply.problem(422).0, "invalid", "{query}");
     }
-    for query in ["", "q=x&kind=direct", "q=x&id=x", "q=x&kind=x&id=x", "q=x&cursor=e30"] {
+    for query in [
+        "",
+        "q=",
+        &format!("q={}", "x".repeat(257)),
+        "q=x&kind=direct",
+        "q=x&id=x",
+        "q=x&kind=x&id=x",
+        "q=x&cursor=e30",
+    ] {
         let reply = bob.get(&format!("/api/v1/search/messages?{query}")).await;
         assert_eq!(reply.problem(400).0, "malformed", "{query}");
     }

@@ -11,10 +11,10 @@ use switchboard_engine::{GroupChange, GroupId, Role, UserId};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    input::{Body, Me, Params, Segments},
+    input::{Body, Me, Params, Segments, check_length},
     model::time,
     page::{Page, PageParams},
-    problem::{Kind, Problem},
+    problem::Problem,
 };
 use crate::{
     accounts::{check, check_present, random_id},
@@ -222,9 +222,7 @@ pub(super) async fn find_open_group(
     me: Me,
     Params(OpenParams { name }): Params<OpenParams>,
 ) -> Result<Json<Page<Group>>, Problem> {
-    if name.is_empty() {
-        return Err(Problem::new(Kind::Malformed, "name is empty"));
-    }
+    check_length("name", &name, 256)?;
     let found =
         desk.accounts.directory(move |directory| directory.open_group_named(&me.user, name.trim())).await??;
     Ok(Json(Page { items: found.map(Group::from).into_iter().collect(), next_cursor: None }))

@@ -58,6 +58,18 @@ fn is_utf8(query: &str) -> bool {
     percent_encoding::percent_decode_str(query).decode_utf8().is_ok()
 }
 
+/// Refuses a text of a query that is empty, or has more characters than these.
+pub(super) fn check_length(name: &str, text: &str, most: usize) -> Result<(), Problem> {
+    match text.chars().count() {
+        0 => Err(Problem::new(Kind::Malformed, format!("{name} is empty"))),
+        count if count > most => {
+            let text = format!("{name} has {count} characters; at most {most} are taken");
+            Err(Problem::new(Kind::Malformed, text))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The variable parts of a request's path.
 pub(super) struct Segments<T>(pub(super) T);
 

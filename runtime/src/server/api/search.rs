@@ -6,7 +6,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     conversations::{ConversationKind, Entry, named, names},
-    input::{Me, Params},
+    input::{Me, Params, check_length},
     page::{Page, after, cursor, limit},
     problem::{Kind, Problem},
 };
@@ -15,8 +15,8 @@ use crate::{
     store::{SEARCH_WORDS, Search, search_words},
 };
 
-/// Bytes of what is looked for at the most.
-const QUERY_BYTES: usize = 1_024;
+/// Characters of what is looked for at the most.
+const QUERY_CHARACTERS: usize = 256;
 
 /// Characters of a snippet, and of what is before the first word that was found.
 const SNIPPET_CHARACTERS: usize = 160;
@@ -74,12 +74,7 @@ pub(super) async fn search_messages(
     Params(params): Params<SearchParams>,
 ) -> Result<Json<Page<Hit>>, Problem> {
     let (limit, before) = (limit(params.limit)?, after::<i64>(params.cursor.as_deref())?);
-    if params.q.len() > QUERY_BYTES {
-        return Err(Problem::invalid(format!(
-            "q has {} bytes; at most {QUERY_BYTES} are taken",
-            params.q.len()
-        )));
-    }
+    check_length("q", &params.q, QUERY_CHARACTERS)?;
     let words = search_words(&params.q);
     if words.is_empty() {
         return Err(Problem::invalid(format!("q must have a word, and has {SEARCH_WORDS} at the most")));

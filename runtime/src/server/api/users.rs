@@ -6,10 +6,10 @@ use switchboard_engine::UserId;
 use utoipa::IntoParams;
 
 use super::{
-    input::{Me, Params, Segments},
+    input::{Me, Params, Segments, check_length},
     model::User,
     page::{Page, PageParams},
-    problem::{Kind, Problem},
+    problem::Problem,
 };
 use crate::server::access::Desk;
 
@@ -35,9 +35,7 @@ pub(super) async fn find_user(
     _me: Me,
     Params(FindParams { username }): Params<FindParams>,
 ) -> Result<Json<Page<User>>, Problem> {
-    if username.is_empty() {
-        return Err(Problem::new(Kind::Malformed, "username is empty"));
-    }
+    check_length("username", &username, 1_024)?;
     let found = desk.accounts.directory(move |directory| directory.user_named(username.trim())).await??;
     Ok(Json(Page { items: found.map(User::from).into_iter().collect(), next_cursor: None }))
 }
