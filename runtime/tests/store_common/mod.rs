@@ -132,8 +132,6 @@ pub(crate) struct Fixture {
     // Dropped before the store, which waits for its thread.
     pub(crate) gate: GateKeeper,
     pub(crate) store: Store,
-    #[allow(dead_code, reason = "for stores beside it")]
-    pub(crate) folder: DataFolder,
     pub(crate) events: Receiver<(usize, StoreEvent)>,
     pub(crate) changes: Vec<DirectoryChange>,
     next_ticket: u64,
@@ -145,6 +143,14 @@ impl Fixture {
     }
 
     pub(crate) fn try_open(folder: &Path, options: &StoreOptions, shards: usize) -> Result<Self, OpenError> {
+        Self::open_locked(&DataFolder::lock(folder)?, options, shards)
+    }
+
+    pub(crate) fn open_locked(
+        folder: &DataFolder,
+        options: &StoreOptions,
+        shards: usize,
+    ) -> Result<Self, OpenError> {
         let (sender, events) = mpsc::channel();
         let gate = Arc::new(Gate::default());
         let sink = {
@@ -158,9 +164,8 @@ impl Fixture {
                 }
             }
         };
-        let folder = DataFolder::lock(folder)?;
-        let store = Store::open(&folder, options, shards, Box::new(sink))?;
-        Ok(Self { gate: GateKeeper(gate), store, folder, events, changes: Vec::new(), next_ticket: 0 })
+        let store = Store::open(folder, options, shards, Box::new(sink))?;
+        Ok(Self { gate: GateKeeper(gate), store, events, changes: Vec::new(), next_ticket: 0 })
     }
 
     /// Submits on behalf of a shard.

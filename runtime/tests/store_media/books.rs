@@ -80,11 +80,12 @@ fn a_users_files_have_so_many_bytes_and_what_is_refused_leaves_nothing() {
 fn a_recalled_messages_file_goes_and_one_that_another_message_names_stays() {
     for bucket in [None, Some(BucketServer::start())] {
         let folder = tempfile::tempdir().unwrap();
-        let mut store = StoreFixture::open(folder.path(), &open_authentication());
+        let lock = DataFolder::lock(folder.path()).unwrap();
+        let mut store = StoreFixture::open_locked(&lock, &open_authentication(), 2).unwrap();
         drop(registered(folder.path(), &["alice", "bob"]));
         let fixture = {
             let bucket = bucket.as_ref().map(BucketServer::options);
-            Fixture::beside(&store, &MediaOptions { bucket, ..MediaOptions::default() })
+            Fixture::locked(&lock, &MediaOptions { bucket, ..MediaOptions::default() })
         };
         let files = || bucket.as_ref().map_or_else(|| fixture.files(), |bucket| bucket.names("files"));
         let (gone, _) = fixture.store(PNG, "png");
@@ -103,9 +104,10 @@ fn a_recalled_messages_file_goes_and_one_that_another_message_names_stays() {
 #[test]
 fn what_was_sent_and_never_used_goes_and_what_is_used_stays() {
     let folder = tempfile::tempdir().unwrap();
-    let mut store = StoreFixture::open(folder.path(), &open_authentication());
+    let lock = DataFolder::lock(folder.path()).unwrap();
+    let mut store = StoreFixture::open_locked(&lock, &open_authentication(), 2).unwrap();
     let mut directory = registered(folder.path(), &["alice", "bob"]);
-    let fixture = Fixture::beside(&store, &options(0, Duration::from_secs(2)));
+    let fixture = Fixture::locked(&lock, &options(0, Duration::from_secs(2)));
     let (sent, _) = fixture.store(PNG, "png");
     let (face, _) = fixture.store(PNG, "png");
     let (unused, _) = fixture.store(PNG, "png");
@@ -123,7 +125,8 @@ fn what_was_sent_and_never_used_goes_and_what_is_used_stays() {
 #[test]
 fn files_of_before_the_books_are_counted_and_lost_ones_are_removed() {
     let folder = tempfile::tempdir().unwrap();
-    let mut store = StoreFixture::open(folder.path(), &open_authentication());
+    let lock = DataFolder::lock(folder.path()).unwrap();
+    let mut store = StoreFixture::open_locked(&lock, &open_authentication(), 2).unwrap();
     drop(registered(folder.path(), &["alice", "bob"]));
     let media = folder.path().join("media");
     std::fs::create_dir(&media).unwrap();
@@ -132,7 +135,7 @@ fn files_of_before_the_books_are_counted_and_lost_ones_are_removed() {
         std::fs::write(media.join(name), [0; 100]).unwrap();
     }
     store.store(with_file(1, &sent));
-    let fixture = Fixture::beside(&store, &options(110, Duration::from_secs(1)));
+    let fixture = Fixture::locked(&lock, &options(110, Duration::from_secs(1)));
     wait_until("what nobody knows has gone", || fixture.files() == [sent.as_str(), "notes.txt"]);
     assert_eq!(
         fixture.ask_upload(upload("alice", PNG)),
@@ -219,12 +222,13 @@ fn after_kills_at_any_moment_every_message_has_its_file_and_no_other_file_is_lef
         child.wait().unwrap();
     }
     // What was uploaded and not sent goes at once now.
-    let mut store = StoreFixture::open(folder.path(), &open_authentication());
+    let lock = DataFolder::lock(folder.path()).unwrap();
+    let mut store = StoreFixture::open_locked(&lock, &open_authentication(), 2).unwrap();
     let connection = rusqlite::Connection::open(folder.path().join("switchboard.db")).unwrap();
     connection.execute_batch("UPDATE files SET check_at_ms = 0").unwrap();
     drop(connection);
     let _ = store.ask(with_file(1, ""));
-    let fixture = Fixture::beside(&store, &MediaOptions::default());
+    let fixture = Fixture::locked(&lock, &MediaOptions::default());
     let named = || {
         let directory = Directory::open(folder.path()).unwrap();
         let of = Conversation::Direct(user("alice"), user("bob"));

@@ -40,11 +40,7 @@ impl Fixture {
         Self::locked(&DataFolder::lock(folder).unwrap(), options)
     }
 
-    /// Beside a store of messages, in the same folder.
-    fn beside(store: &store_common::Fixture, options: &MediaOptions) -> Self {
-        Self::locked(&store.folder, options)
-    }
-
+    /// In a folder that is locked, which a store of messages may be in too.
     fn locked(lock: &DataFolder, options: &MediaOptions) -> Self {
         let (sender, events) = mpsc::channel();
         let sink = move |shard: usize, event: StoreEvent| drop(sender.send((shard, event)));
