@@ -47,6 +47,11 @@ pub enum Denial {
     Oneself,
     /// A message of this id is in another conversation.
     OtherConversation,
+    /// The participant's files have as many bytes together as they may, or would have more with this one.
+    FilesFull {
+        /// How many that is.
+        limit_bytes: u64,
+    },
 }
 
 impl Denial {
@@ -59,7 +64,8 @@ impl Denial {
             | Self::NotBelow
             | Self::OtherOwner
             | Self::EditOfOther
-            | Self::RecallOfOther => true,
+            | Self::RecallOfOther
+            | Self::FilesFull { .. } => true,
             Self::NoMessage
             | Self::Recalled
             | Self::Joined
@@ -85,6 +91,13 @@ impl fmt::Display for Denial {
         f.write_str(match self {
             Self::Muted { until_ms } => {
                 return write!(f, "you are muted in this group until {}", Utc(*until_ms));
+            }
+            Self::FilesFull { limit_bytes } => {
+                return write!(
+                    f,
+                    "your files may have {limit_bytes} bytes together, and this one does not fit: \
+                     take back messages whose files are not needed any more"
+                );
             }
             Self::NeedsRole(Role::Member) => "only members of the group may do this",
             Self::NeedsRole(Role::Admin) => "only admins and owners of the group may do this",

@@ -1,5 +1,7 @@
 //! The command line: its commands and flags, and how errors leave it.
 
+mod people;
+
 use std::error::Error;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,12 +15,15 @@ use crate::{
     config::{self, ConfigErrors, Layers, Loaded},
 };
 
+pub use people::{KeyCommand, SigningAlgorithm, TokenArgs, TokenCommand, UserArgs, UserCommand, Who};
+
 const EXAMPLES: &str = "\
 Examples:
   switchboard serve
   switchboard serve --config switchboard.toml --listen [::1]:9000
   SWITCHBOARD_LIMITS_MESSAGE_BYTES=1048576 switchboard config
   switchboard group create friends --owner alice
+  switchboard user add alice --role administrator
   switchboard chat --user alice --to bob
   switchboard backup /backups/monday
 
@@ -43,10 +48,18 @@ pub enum Command {
     Chat(ChatArgs),
     /// Create, join, leave and list groups, whether a server runs on the data folder or not.
     Group(GroupArgs),
+    /// Make, list, change and ban users, whether a server runs on the data folder or not.
+    User(UserArgs),
+    /// Make and check signed tokens, and exchange their keys.
+    Token(TokenArgs),
     /// Look after the store of a server that does not run.
     Store(StoreArgs),
     /// Copy the database and the uploaded files to a new folder, whether a server runs on them or not.
     Backup(BackupArgs),
+    /// Write all data, or one user's, to a file, whether a server runs on it or not.
+    Export(ExportArgs),
+    /// Take the data of an export into a data folder on which no server runs.
+    Import(ImportArgs),
     /// Look at everything that `serve` needs, and say what is wrong and what to do about it.
     Doctor(ServeArgs),
     /// Ask the server that runs with this configuration on this machine whether it is well.
@@ -67,6 +80,12 @@ pub struct ServeArgs {
     /// Address and port to listen on [default: 127.0.0.1:8888]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<String>,
+    /// Certificate to speak TLS with, in PEM, with those that lead from it to an authority; read again on SIGHUP
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<String>,
+    /// Its private key, in PEM
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<String>,
     /// Folder of the database and of uploaded files [default: data]
     #[arg(long, value_name = "FOLDER")]
     pub data: Option<String>,
@@ -101,9 +120,11 @@ impl ServeArgs {
 
     /// These flags and this environment, as layers.
     pub fn layers(&self, environment: Vec<(OsString, OsString)>) -> Layers {
-        let Self { config, listen, data, shards, auth, front_end, devices, log } = self;
+        let Self { config, listen, tls_cert, tls_key, data, shards, auth, front_end, devices, log } = self;
         let flags = [
             ("listen", listen),
+            ("tls_cert", tls_cert),
+            ("tls_key", tls_key),
             ("data", data),
             ("shards", shards),
             ("auth", auth),
@@ -132,6 +153,9 @@ pub struct ChatArgs {
     /// The server
     #[arg(long, default_value = "ws://127.0.0.1:8888", value_parser = ws_url)]
     pub url: Uri,
+    /// File with the certificate of the authority to trust with a wss:// URL, in PEM, instead of those that this system trusts
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// The session at a server where users log in: the value of its cookie. Better given by the variable, as other
     /// processes can see flags
     #[arg(long, env = crate::config::TOKEN_VARIABLE, hide_env_values = true)]
@@ -196,6 +220,60 @@ pub struct BackupArgs {
 }
 
 impl BackupArgs {
+    /// The configuration of the server whose data is meant.
+    ///
+    /// # Errors
+    /// All that is wrong with any layer: see [`config::load`].
+    pub fn load(&self) -> Result<Loaded, ConfigErrors> {
+        ServeArgs { config: self.config.clone(), data: self.data.clone(), ..ServeArgs::default() }.load()
+    }
+}
+
+/// What to export, and where to.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct ExportArgs {
+    /// The file to make, a tar; there must be none of this name
+    #[arg(value_name = "FILE")]
+    pub target: PathBuf,
+    /// Only this user's data, for it to read
+    #[arg(long, value_name = "USER")]
+    pub user: Option<UserId>,
+    /// The hashes of passwords as well: without, nobody can log in where the export is taken in
+    #[arg(long)]
+    pub with_passwords: bool,
+    /// Configuration file of the server, in TOML; otherwise the one that $SWITCHBOARD_CONFIG names, if any
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Data folder of the server [default: data]
+    #[arg(long, value_name = "FOLDER")]
+    pub data: Option<String>,
+}
+
+impl ExportArgs {
+    /// The configuration of the server whose data is meant.
+    ///
+    /// # Errors
+    /// All that is wrong with any layer: see [`config::load`].
+    pub fn load(&self) -> Result<Loaded, ConfigErrors> {
+        ServeArgs { config: self.config.clone(), data: self.data.clone(), ..ServeArgs::default() }.load()
+    }
+}
+
+/// What to import, and where to.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct ImportArgs {
+    /// The export
+    #[arg(value_name = "FILE")]
+    pub source: PathBuf,
+    /// Configuration file of the server, in TOML; otherwise the one that $SWITCHBOARD_CONFIG names, if any
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Data folder of the server [default: data]
+    #[arg(long, value_name = "FOLDER")]
+    pub data: Option<String>,
+}
+
+impl ImportArgs {
     /// The configuration of the server whose data is meant.
     ///
     /// # Errors
@@ -309,6 +387,13 @@ pub fn report(error: &(dyn Error + 'static)) -> String {
     text
 }
 
+/// An error with its causes on one line.
+pub(crate) fn reason(error: &(dyn std::error::Error + 'static)) -> String {
+    let text = report(error);
+    let lines = text.lines().map(|line| line.trim().trim_start_matches("error: "));
+    lines.map(|line| line.strip_prefix("caused by: ").unwrap_or(line)).collect::<Vec<_>>().join(": ")
+}
+
 /// Some libraries' errors have several lines; control characters of a peer are not for a terminal.
 fn one_line(error: &dyn Error) -> String {
     let text = error.to_string();
@@ -320,7 +405,7 @@ fn ws_url(text: &str) -> Result<Uri, String> {
     match ServerUrl::new(&url) {
         Ok(_) => Ok(url),
         Err(UrlError::Scheme | UrlError::Host | UrlError::Syntax) => {
-            Err("must be like ws://HOST:PORT; TLS (wss) is not spoken".to_owned())
+            Err("must be like ws://HOST:PORT, or wss://HOST:PORT for TLS".to_owned())
         }
         Err(error @ UrlError::Socket) => Err(error.to_string()),
     }

@@ -11,4 +11,6 @@ pub mod logging;
 pub mod media;
 pub mod server;
 pub mod store;
+pub mod tls;
+pub mod tokens;
 pub mod websocket;

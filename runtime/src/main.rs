@@ -5,10 +5,13 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use switchboard::cli::{self, Command, ServeArgs};
-use switchboard::commands::{self, BackupError, ChatError, GroupError, HealthError, StoreError};
+use switchboard::commands::{
+    self, BackupError, ChatError, GroupError, HealthError, StoreError, TokenError, TransferError, UserError,
+};
 use switchboard::config::{ConfigErrors, FileStore, Loaded};
 use switchboard::logging::{self, LoggingError};
 use switchboard::server::ServerError;
+use switchboard::store::ExportOf;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -24,12 +27,18 @@ enum Failure {
     Server(#[from] ServerError),
     #[error("cannot work on the groups")]
     Group(#[from] GroupError),
+    #[error("cannot work on the users")]
+    User(#[from] UserError),
+    #[error("cannot work on the tokens")]
+    Token(#[from] TokenError),
     #[error("cannot work on the store")]
     Store(#[from] StoreError),
     #[error(transparent)]
     Chat(#[from] ChatError),
     #[error("cannot back up")]
     Backup(#[from] BackupError),
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
     #[error(transparent)]
     Health(#[from] HealthError),
     #[error("{0} of these are wrong")]
@@ -45,8 +54,11 @@ impl Failure {
             Self::Logging(_)
             | Self::Server(_)
             | Self::Group(_)
+            | Self::User(_)
+            | Self::Token(_)
             | Self::Store(_)
             | Self::Backup(_)
+            | Self::Transfer(_)
             | Self::Wrong(_)
             | Self::Health(_)
             | Self::Output(_)
@@ -60,8 +72,11 @@ impl Failure {
             Self::Logging(_)
             | Self::Server(_)
             | Self::Group(_)
+            | Self::User(_)
+            | Self::Token(_)
             | Self::Store(_)
             | Self::Backup(_)
+            | Self::Transfer(_)
             | Self::Wrong(_)
             | Self::Health(_)
             | Self::Output(_)
@@ -91,6 +106,15 @@ fn run(command: Command) -> Result<(), Failure> {
             let text = commands::group(&data, &args.command)?;
             std::io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)
         }
+        Command::User(args) => {
+            let config = args.load()?.config;
+            let text = commands::user(&config.data, &config.accounts, &args.command)?;
+            std::io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)
+        }
+        Command::Token(args) => {
+            let text = commands::token(&args.load()?, &args.command)?;
+            std::io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)
+        }
         Command::Store(args) => {
             let text = commands::store(&args.load()?.config.data, &args.command)?;
             std::io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)
@@ -104,6 +128,15 @@ fn run(command: Command) -> Result<(), Failure> {
                     config.media.s3_bucket
                 );
             }
+            std::io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)
+        }
+        Command::Export(args) => {
+            let of = ExportOf { user: args.user.clone(), with_passwords: args.with_passwords };
+            let text = commands::export(&args.load()?.config, &args.target, &of)?;
+            std::io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)
+        }
+        Command::Import(args) => {
+            let text = commands::import(&args.load()?.config, &args.source)?;
             std::io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)
         }
         Command::Doctor(args) => {

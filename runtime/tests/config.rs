@@ -60,7 +60,9 @@ fn without_layers_the_defaults_hold() {
 
 #[test]
 fn the_defaults_of_the_engine_are_the_engines() {
-    assert_eq!(Config::default().engine(), engine::ServerConfig::default());
+    // Shards are chosen by users.
+    let expected = engine::ServerConfig { one_home: true, ..engine::ServerConfig::default() };
+    assert_eq!(Config::default().engine(), expected);
 }
 
 #[test]
@@ -114,7 +116,7 @@ fn every_key_can_be_set_by_its_variable() {
             names += 1;
         }
     }
-    assert_eq!(names, 106);
+    assert_eq!(names, 117);
 }
 
 #[test]
@@ -333,6 +335,12 @@ fn wrong_text_says_what_is_right_and_why() {
             "\"https://a.example/\" is not like https://chat.example in `allowed_origins`",
         ),
         (
+            "trusted_proxies",
+            "::1 10.0.0.0/33",
+            "addresses and networks like \"10.0.0.0/8 ::1\", separated by blanks",
+            "\"10.0.0.0/33\" is not like 10.0.0.0/8 or ::1 in `trusted_proxies`",
+        ),
+        (
             "auth",
             "opne",
             "\"open\" or \"password\"",
@@ -519,6 +527,47 @@ fn elsewhere_open_authentication_must_be_asked_for_by_name() {
             );
         }
     }
+}
+
+#[test]
+fn passwords_without_tls_are_warned_of_unless_a_proxy_may_speak_it() {
+    let warnings = |text: &str| {
+        let text = format!("listen = \"192.0.2.1:1\"\nauth = \"password\"\n{text}");
+        load_all(&text, &[], &[]).unwrap().warnings()
+    };
+    assert!(
+        warnings("")[0].starts_with("passwords come to 192.0.2.1:1 without TLS: set tls_cert and tls_key")
+    );
+    assert!(warnings("tls_cert = \"a.pem\"\ntls_key = \"b.pem\"").is_empty());
+    assert!(warnings("trusted_proxies = \"192.0.2.2\"").is_empty());
+}
+
+#[test]
+fn a_certificate_and_its_key_are_named_together() {
+    let config = error_of_file("tls_cert = \"a.pem\"\ntls_key = \"b.pem\"").unwrap().config;
+    assert_eq!((config.tls_cert, config.tls_key), (Some("a.pem".into()), Some("b.pem".into())));
+    assert_eq!(error_of_file("tls_cert = \"off\"").unwrap().config.tls_cert, None);
+    assert_error(
+        error_of_file("tls_cert = \"a.pem\""),
+        "error: tls_key = \"off\" (default) must be the file of the key that belongs to tls_cert = \"a.pem\" \
+         (FILE, line 1)",
+    );
+    assert_error(
+        load_all("", &[], &[("tls_key", "b.pem")]),
+        "error: tls_cert = \"off\" (default) must be the file of the certificate that belongs to tls_key = \
+         \"b.pem\" (flag --tls-key)",
+    );
+}
+
+#[test]
+fn the_proxy_of_older_configurations_is_told_what_has_taken_its_place() {
+    let expected = "is not a setting any more: use trusted_proxies, which names the addresses of the proxies to believe, like \
+                    \"127.0.0.1 10.0.0.0/8\"";
+    assert_error(error_of_file("proxy = \"trusted\""), &format!("error: proxy (FILE, line 1) {expected}"));
+    assert_error(
+        load_all("", &[("SWITCHBOARD_PROXY", "none")], &[]),
+        &format!("error: proxy (environment variable SWITCHBOARD_PROXY) {expected}"),
+    );
 }
 
 #[test]

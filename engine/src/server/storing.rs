@@ -1,6 +1,6 @@
 //! Messages that are stored before they are delivered, and the files that come with them.
 
-use alloc::{borrow::ToOwned as _, boxed::Box, collections::VecDeque};
+use alloc::{borrow::ToOwned as _, boxed::Box, collections::VecDeque, string::ToString as _};
 
 use bytes::Bytes;
 use rand_xoshiro::rand_core::Rng as _;
@@ -15,9 +15,12 @@ use super::{
     users::UserKey,
 };
 use crate::{
+    action::Frame,
     bus::{Record, Topic},
     close::CloseReason,
     config::to_usize,
+    denial::Denial,
+    event::Audience,
     id::{ConnId, MessageId, Ticket, UserId},
     probe::{Canary, Probe, Rule},
     storage::{Answer, FileUpload, NewMessage, Place, Recipient, Request},
@@ -262,6 +265,12 @@ impl<P: Probe> Server<P> {
                 (Stage::Stored { place, parcel, is_new }, _) => (place, parcel, is_new),
                 (Stage::Dropped(why), Some(Submission { id, .. })) => {
                     self.submit_unstored(origin, id, &recipient, why);
+                    continue;
+                }
+                // Whoever writes where it may not knows that from its front-end; nobody else knows how large files are.
+                (Stage::Dropped(Unstored::Denied(denial @ Denial::FilesFull { .. })), None) => {
+                    let notice = classic::notice(&Audience::User(sender), &denial.to_string());
+                    self.deliver_to_conn(origin, Frame::Message(notice));
                     continue;
                 }
                 (

@@ -1,7 +1,7 @@
 //! The way through the store: order, files before their messages, senders who leave, answers that fail, are
 //! late, come twice or never.
 
-use switchboard_engine::{Answer, FileKind, Request};
+use switchboard_engine::{Answer, Denial, FileKind, Request};
 
 use crate::harness::{World, group_text, heartbeat, relayed, secs, shout, text, upload};
 use crate::store::stored;
@@ -208,6 +208,31 @@ fn a_file_that_is_not_kept_takes_its_message_along_and_nothing_else() {
         assert_eq!(world.hears(bob), ["before", "after"]);
         assert_eq!(world.store.texts(), ["before", "after"]);
     }
+}
+
+#[test]
+fn whose_files_have_no_room_is_told_so_by_the_server_in_its_turn() {
+    let mut world = World::new();
+    let (alice, bob) = (world.arrives("alice"), world.arrives("bob"));
+    let phone = world.arrives("alice");
+    world.store_holds();
+    world.says(alice, upload("bob", "picture", "png"));
+    world.says(alice, text("alice", "after"));
+    world.store_says(0, Answer::Denied(Denial::FilesFull { limit_bytes: 1_000 }));
+    world.store_resumes();
+    let heard = world.reads(alice);
+    assert_eq!((heard[0].from.as_str(), heard[0].to.as_str()), ("System", "alice"));
+    assert!(heard[0].content.starts_with("your files may have 1000 bytes together"), "{heard:?}");
+    assert_eq!(heard.len(), 1);
+    assert_eq!(world.hears(bob), NOTHING);
+    assert_eq!(world.hears(phone), ["after"], "it was asked on the other device");
+    assert_eq!(world.store.texts(), ["after"]);
+    // Who has gone is told nothing.
+    world.store_holds();
+    world.says(alice, upload("bob", "picture", "png"));
+    world.leaves(alice);
+    world.store_says(0, Answer::Denied(Denial::FilesFull { limit_bytes: 1_000 }));
+    assert_eq!(world.hears(bob), NOTHING);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! of them wait than there is room for. Passwords are hashed on other threads, as each hash takes a large
 //! piece of memory and a long time.
 
+mod grant;
 mod password;
 mod pool;
 mod text;
@@ -12,19 +13,23 @@ mod token;
 
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use data_encoding::HEXLOWER;
 use switchboard_engine::UserId;
 
-use self::throttle::{Rate, Throttle, Who};
 use crate::config;
 use crate::store::{
     AccountChange, Ban, Directory, DirectoryError, NewAccount, NewSession, NewUser, OpenError, SessionId,
-    SessionUser, Store, TokenHash, User,
+    Store, TokenHash, User,
 };
+use crate::tokens::{Issued, KeyFileError, Tokens};
 
+pub(crate) use grant::Grant;
 pub(crate) use pool::{Pool, PoolError};
 pub(crate) use text::{check, check_present};
+pub(crate) use throttle::{Rate, Throttle, Who};
 pub use token::{Token, TokenError};
 
 /// Why an account was not made, entered or changed. Each says to its user what is wrong and what would be right.
@@ -97,6 +102,7 @@ pub(crate) struct Accounts {
     directory: Pool<Directory>,
     hashing: Pool<()>,
     limits: config::Accounts,
+    tokens: Arc<Tokens>,
     addresses: Throttle,
     names: Throttle,
 }
@@ -112,13 +118,20 @@ impl std::fmt::Debug for Accounts {
 pub(crate) enum StartError {
     #[error(transparent)]
     Open(#[from] OpenError),
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
     #[error("cannot start the threads of the accounts")]
     Thread(#[from] io::Error),
 }
 
 impl Accounts {
     /// Starts the threads.
-    pub(crate) fn start(store: &Store, limits: &config::Accounts) -> Result<Self, StartError> {
+    pub(crate) fn start(
+        store: &Store,
+        limits: &config::Accounts,
+        tokens: &config::Tokens,
+    ) -> Result<Self, StartError> {
+        let tokens = Tokens::start(tokens)?;
         let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
         let directories =
             (0..limits.threads.max(1)).map(|_| store.directory()).collect::<Result<Vec<_>, _>>()?;
@@ -131,6 +144,7 @@ impl Accounts {
             directory,
             hashing,
             limits: limits.clone(),
+            tokens: Arc::new(tokens),
             addresses: Throttle::new(rate(limits.address_burst, limits.address_interval_ms), entries, now),
             names: Throttle::new(rate(limits.login_burst, limits.login_interval_ms), entries, now),
         })
@@ -268,10 +282,24 @@ impl Accounts {
         Ok(self.directory(move |directory| directory.end_other_sessions(&user, &keep)).await??)
     }
 
-    /// Whose session this is; none if it is none.
-    pub(crate) async fn session(&self, token: &Token) -> Result<Option<SessionUser>, AccountError> {
-        let hash = token.hash();
-        Ok(self.directory(move |directory| directory.session(&hash)).await??)
+    /// Makes a signed token that ends with a session. The outer none: there is no key to sign with; the inner one: there is no such
+    /// session.
+    pub(crate) async fn issue(
+        &self,
+        user: UserId,
+        session: SessionId,
+        lifetime_s: Option<u32>,
+    ) -> Result<Option<Option<Issued>>, AccountError> {
+        let tokens = Arc::clone(&self.tokens);
+        let issued = self.directory(move |directory| {
+            if !tokens.can_issue() {
+                return Ok(None);
+            }
+            let id = HEXLOWER.encode(&session);
+            let Some((_, until_ms)) = directory.open_session(&user, &id)? else { return Ok(Some(None)) };
+            Ok::<_, DirectoryError>(tokens.issue(user, id, lifetime_s, until_ms).map(Some))
+        });
+        Ok(issued.await??)
     }
 
     /// Ends a session.
@@ -292,18 +320,7 @@ impl Accounts {
     }
 
     fn check_password(&self, password: &str) -> Result<(), AccountError> {
-        let (bytes, least_bytes) = (password.len(), self.limits.password_least_bytes);
-        let limit_bytes = self.limits.password_bytes;
-        let at_most = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
-        if password.is_empty() {
-            Err(AccountError::Missing { what: "password" })
-        } else if bytes < usize::try_from(least_bytes).unwrap_or(usize::MAX) {
-            Err(AccountError::ShortPassword { bytes, least_bytes })
-        } else if bytes > at_most {
-            Err(AccountError::TooLong { what: "password", bytes, limit_bytes })
-        } else {
-            Ok(())
-        }
+        check_password(password, &self.limits)
     }
 
     async fn hash(&self, password: String) -> Result<String, AccountError> {
@@ -323,6 +340,27 @@ impl Accounts {
         };
         Ok((token, session))
     }
+}
+
+/// Refuses a password that is not one that is taken.
+pub(crate) fn check_password(password: &str, limits: &config::Accounts) -> Result<(), AccountError> {
+    let (bytes, least_bytes) = (password.len(), limits.password_least_bytes);
+    let limit_bytes = limits.password_bytes;
+    let at_most = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
+    if password.is_empty() {
+        Err(AccountError::Missing { what: "password" })
+    } else if bytes < usize::try_from(least_bytes).unwrap_or(usize::MAX) {
+        Err(AccountError::ShortPassword { bytes, least_bytes })
+    } else if bytes > at_most {
+        Err(AccountError::TooLong { what: "password", bytes, limit_bytes })
+    } else {
+        Ok(())
+    }
+}
+
+/// The hash of a password, for whoever may wait for it.
+pub(crate) fn hash_password(password: &str) -> Result<String, AccountError> {
+    password::hash(password).map_err(AccountError::Hash)
 }
 
 /// Sixteen random bytes in hexadecimal: an id that is unique without asking anybody.

@@ -1,4 +1,4 @@
-//! How often it may be tried to log in.
+//! How often something may be done: logging in be tried, calls be made.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 /// Who tries.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Who {
+pub(crate) enum Who {
     /// Somebody at this address; of IPv6, at this network of 64 bits, which one machine has to itself.
     Address(IpAddr),
-    /// Somebody who says to be this user.
+    /// Somebody who says to be this user, or is.
     Account(String),
     /// All those for whom there is no place in the table.
     Others,
@@ -18,13 +18,13 @@ pub(super) enum Who {
 
 /// So many tries at once, and then one each time this has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rate {
-    pub(super) burst: u32,
-    pub(super) interval: Duration,
+pub(crate) struct Rate {
+    pub(crate) burst: u32,
+    pub(crate) interval: Duration,
 }
 
 /// The generic cell rate algorithm: of each it remembers the time at which it will have all its tries again.
-pub(super) struct Throttle {
+pub(crate) struct Throttle {
     rate: Rate,
     limit: usize,
     table: Mutex<Table>,
@@ -40,7 +40,7 @@ struct Table {
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Throttle {
-    pub(super) fn new(rate: Rate, limit: usize, now: Instant) -> Self {
+    pub(crate) fn new(rate: Rate, limit: usize, now: Instant) -> Self {
         Self { rate, limit, table: Mutex::new(Table { full_at: HashMap::new(), swept: now }) }
     }
 
@@ -48,7 +48,7 @@ impl Throttle {
     ///
     /// # Errors
     /// How long it is until the next one, if there is none left.
-    pub(super) fn take(&self, who: Who, now: Instant) -> Result<(), Duration> {
+    pub(crate) fn take(&self, who: Who, now: Instant) -> Result<(), Duration> {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let who = table.place(who, self.limit, now);
         let full_at = table.full_at.get(&who).copied().unwrap_or(now).max(now);
@@ -64,7 +64,7 @@ impl Throttle {
     }
 
     /// Gives all tries back: who has logged in has not guessed.
-    pub(super) fn forgive(&self, who: &Who) {
+    pub(crate) fn forgive(&self, who: &Who) {
         self.table.lock().unwrap_or_else(PoisonError::into_inner).full_at.remove(who);
     }
 }
@@ -81,7 +81,7 @@ impl Table {
 }
 
 impl Who {
-    pub(super) fn at(address: IpAddr) -> Self {
+    pub(crate) fn at(address: IpAddr) -> Self {
         Self::Address(match address.to_canonical() {
             IpAddr::V6(address) => {
                 let network = u128::from(address) & !u128::from(u64::MAX);

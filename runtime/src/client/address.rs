@@ -4,10 +4,12 @@ use std::str::FromStr;
 
 use hyper::Uri;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use rustls::pki_types::ServerName;
 use switchboard_engine::UserId;
 
-/// The port of `ws` URLs that name none (RFC 6455 section 3).
+/// The ports of `ws` and `wss` URLs that name none (RFC 6455 section 3).
 const DEFAULT_PORT: u16 = 80;
+const DEFAULT_TLS_PORT: u16 = 443;
 
 /// All but the unreserved characters of RFC 3986 section 2.3.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -15,8 +17,8 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// Why a URL names no server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
-    /// It does not begin with `ws://`.
-    #[error("the URL must begin with ws://; TLS (wss) is not spoken")]
+    /// It does not begin with `ws://` or `wss://`.
+    #[error("the URL must begin with ws://, or with wss:// for TLS")]
     Scheme,
     /// There is no host in it.
     #[error("the URL must name a host, like ws://HOST:PORT")]
@@ -32,6 +34,7 @@ pub enum UrlError {
 /// A server's URL: host, port, and the folder under which its addresses are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerUrl {
+    is_tls: bool,
     /// An IPv6 address in brackets, as in the URL.
     host: String,
     port: u16,
@@ -41,25 +44,47 @@ pub struct ServerUrl {
 }
 
 impl ServerUrl {
-    /// The server of `ws://HOST[:PORT][/FOLDER][?QUERY]`. The default port is 80.
+    /// The server of `ws://HOST[:PORT][/FOLDER][?QUERY]`, or of `wss://...`, with TLS. The default ports are 80 and 443.
     ///
     /// # Errors
     /// If the scheme is another one, there is no host, or it is the address of a socket already.
     pub fn new(url: &Uri) -> Result<Self, UrlError> {
-        if url.scheme_str() != Some("ws") {
-            return Err(UrlError::Scheme);
-        }
+        let is_tls = match url.scheme_str() {
+            Some("ws") => false,
+            Some("wss") => true,
+            _ => return Err(UrlError::Scheme),
+        };
         let host = url.host().filter(|host| !host.is_empty()).ok_or(UrlError::Host)?;
         let names_user = |query: &str| query.split('&').any(|part| part.starts_with("user="));
         if url.path().trim_end_matches('/').ends_with("/socket.io") || url.query().is_some_and(names_user) {
             return Err(UrlError::Socket);
         }
+        let default = if is_tls { DEFAULT_TLS_PORT } else { DEFAULT_PORT };
         Ok(Self {
+            is_tls,
             host: host.to_owned(),
-            port: url.port_u16().unwrap_or(DEFAULT_PORT),
+            port: url.port_u16().unwrap_or(default),
             folder: url.path().trim_end_matches('/').to_owned(),
             query: url.query().filter(|query| !query.is_empty()).map(str::to_owned),
         })
+    }
+
+    /// Whether TLS is spoken.
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
+        self.is_tls
+    }
+
+    /// The name or address that the server's certificate must have.
+    pub(super) fn certified(&self) -> Option<ServerName<'static>> {
+        let host = self.host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&self.host);
+        ServerName::try_from(host.to_owned()).ok()
+    }
+
+    /// `ws://HOST:PORT` or `wss://HOST:PORT`, for people.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        format!("{}://{}", if self.is_tls { "wss" } else { "ws" }, self.authority())
     }
 
     /// `HOST:PORT`, to dial, for the Host header, and for people.
@@ -104,6 +129,8 @@ mod tests {
             ("ws://localhost", "localhost:80", "/socket.io?user=alice"),
             ("ws://127.0.0.1:8888/", "127.0.0.1:8888", "/socket.io?user=alice"),
             ("ws://[::1]:9/x/", "[::1]:9", "/x/socket.io?user=alice"),
+            ("wss://localhost", "localhost:443", "/socket.io?user=alice"),
+            ("wss://[::1]:9/x", "[::1]:9", "/x/socket.io?user=alice"),
             ("ws://h:1/x?key=1", "h:1", "/x/socket.io?key=1&user=alice"),
         ] {
             let server = server(url).unwrap();
@@ -126,7 +153,7 @@ mod tests {
 
     #[test]
     fn other_schemes_are_refused() {
-        assert_eq!(server("wss://h"), Err(UrlError::Scheme));
+        assert_eq!(server("https://h"), Err(UrlError::Scheme));
         assert_eq!(server("http://h"), Err(UrlError::Scheme));
         assert_eq!(server("/x"), Err(UrlError::Scheme));
     }

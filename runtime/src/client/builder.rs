@@ -14,7 +14,11 @@ use super::{
     store::{MemoryStore, Store, StoreError, StoreThread},
     task::Task,
 };
-use crate::{accounts::Token, websocket::SESSION_SUBPROTOCOL};
+use crate::{
+    accounts::Token,
+    tls::{ClientTls, TrustError},
+    websocket::SESSION_SUBPROTOCOL,
+};
 
 /// Commands that may wait for the client's task; then callers wait.
 const WAITING_COMMANDS: usize = 64;
@@ -32,6 +36,9 @@ pub enum StartError {
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// TLS is to be spoken, and nobody is trusted.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// The operating system has no random numbers.
     #[error("cannot draw random numbers for the client: {0}")]
     Random(getrandom::Error),
@@ -47,6 +54,7 @@ pub struct ClientBuilder<S = MemoryStore> {
     events: QueueLimits,
     connect: bool,
     token: Option<Token>,
+    tls: Option<ClientTls>,
 }
 
 impl ClientBuilder {
@@ -58,6 +66,7 @@ impl ClientBuilder {
             events: QueueLimits { events: EVENT_LIMIT, bytes: EVENT_LIMIT_BYTES },
             connect: true,
             token: None,
+            tls: None,
         }
     }
 }
@@ -65,14 +74,20 @@ impl ClientBuilder {
 impl<S: Store> ClientBuilder<S> {
     /// Where the client keeps what it has to know after a restart. Default: a [`MemoryStore`] of its own.
     pub fn store<T: Store>(self, store: T) -> ClientBuilder<T> {
-        let Self { server, config, events, connect, token, .. } = self;
-        ClientBuilder { server, config, store, events, connect, token }
+        let Self { server, config, events, connect, token, tls, .. } = self;
+        ClientBuilder { server, config, store, events, connect, token, tls }
     }
 
     /// The session of the user at a server where users log in: the value of its cookie. Default: none, for servers that
     /// believe everybody.
     pub fn token(mut self, token: Token) -> Self {
         self.token = Some(token);
+        self
+    }
+
+    /// Whose servers are believed to be who they say, with a `wss://` URL. Default: [`ClientTls::system`].
+    pub fn tls(mut self, tls: ClientTls) -> Self {
+        self.tls = Some(tls);
         self
     }
 
@@ -113,7 +128,11 @@ impl<S: Store> ClientBuilder<S> {
     /// # Errors
     /// If the configuration is not valid, the store cannot be used, or there are no random numbers.
     pub async fn start(self) -> Result<(Client, Events), StartError> {
-        let Self { server, mut config, store, events, connect, token } = self;
+        let Self { server, mut config, store, events, connect, token, tls } = self;
+        let tls = match tls.filter(|_| server.is_tls()) {
+            None if server.is_tls() => Some(ClientTls::system()?),
+            given => given,
+        };
         config.validate().map_err(StartError::Config)?;
         let seed = getrandom::u64().map_err(StartError::Random)?;
         let mut device_id = [0; 16];
@@ -128,7 +147,8 @@ impl<S: Store> ClientBuilder<S> {
         if !resume.cursors.is_empty() {
             config.history = History::All;
         }
-        let target = Target { server, user: user.clone(), subprotocol: Some(SESSION_SUBPROTOCOL), token };
+        let target =
+            Target { server, user: user.clone(), subprotocol: Some(SESSION_SUBPROTOCOL), token, tls };
         let driver = Driver::new(target, |now| Session::new(config, seed, now, resume));
 
         let (to_task, commands) = mpsc::channel(WAITING_COMMANDS);

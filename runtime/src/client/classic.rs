@@ -11,7 +11,7 @@ use super::{
     driver::{Driver, Told},
     link::{LinkError, Target},
 };
-use crate::accounts::Token;
+use crate::{accounts::Token, tls::ClientTls};
 
 /// What a classic client tells its application.
 #[derive(Debug)]
@@ -53,7 +53,19 @@ impl Classic {
     /// As [`Classic::new`], at a server where users log in: with their session.
     #[must_use]
     pub fn with_token(config: ClientConfig, server: ServerUrl, token: Option<Token>, seed: u64) -> Self {
-        let target = Target { server, user: config.user.clone(), subprotocol: None, token };
+        Self::with_tls(config, server, token, None, seed)
+    }
+
+    /// As [`Classic::with_token`], at a server that speaks TLS: whom it believes. Without it, `wss://` cannot be connected to.
+    #[must_use]
+    pub fn with_tls(
+        config: ClientConfig,
+        server: ServerUrl,
+        token: Option<Token>,
+        tls: Option<ClientTls>,
+        seed: u64,
+    ) -> Self {
+        let target = Target { server, user: config.user.clone(), subprotocol: None, token, tls };
         Self { driver: Driver::new(target, |now| Client::new(config, seed, now)) }
     }
 

@@ -18,7 +18,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::link::Target;
+use super::{link::Target, stream::Stream};
 
 /// So much of a refusal's text is read.
 const REFUSAL_LIMIT_BYTES: usize = 4096;
@@ -32,6 +32,14 @@ pub enum ConnectError {
         /// Where.
         address: String,
         /// What the operating system says.
+        source: io::Error,
+    },
+    /// TLS failed: the other side does not speak it, or its certificate is not trusted, over, or another one's.
+    #[error("cannot speak TLS with {address}")]
+    Tls {
+        /// With whom.
+        address: String,
+        /// What went wrong.
         source: io::Error,
     },
     /// The HTTP conversation broke off, or the other side does not speak HTTP.
@@ -85,7 +93,7 @@ impl ConnectError {
                 status.is_client_error() && !matches!(status.as_u16(), 408 | 425 | 429)
             }
             Self::Request { .. } | Self::NoSubprotocol { .. } => true,
-            Self::Tcp { .. } | Self::Handshake { .. } | Self::NotWebSocket { .. } => false,
+            Self::Tcp { .. } | Self::Tls { .. } | Self::Handshake { .. } | Self::NotWebSocket { .. } => false,
         }
     }
 }
@@ -101,13 +109,13 @@ impl fmt::Display for Refusal<'_> {
 
 /// An open connection, and what was read beyond the handshake.
 pub(super) struct Connected {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     pub(super) read_ahead: Bytes,
 }
 
 /// Opens a WebSocket. Takes as long as the network does: the caller sets the time limit.
 pub(super) async fn connect(target: &Target) -> Result<Connected, ConnectError> {
-    let Target { server, user, subprotocol, token } = target;
+    let Target { server, user, subprotocol, token, tls } = target;
     let address = server.authority();
     let handshake_failed =
         |source: hyper::Error| ConnectError::Handshake { address: server.authority(), source };
@@ -116,6 +124,22 @@ pub(super) async fn connect(target: &Target) -> Result<Connected, ConnectError> 
     let stream = TcpStream::connect(&address).await.map_err(tcp_failed)?;
     // A chat's frames are small and should leave at once; a failure only makes them slower.
     let _ = stream.set_nodelay(true);
+    let tls_failed = |source: io::Error| ConnectError::Tls { address: server.authority(), source };
+    let stream = match (tls, server.certified()) {
+        (None, _) if server.is_tls() => {
+            return Err(tls_failed(io::Error::new(io::ErrorKind::InvalidInput, "nobody is trusted")));
+        }
+        (None, _) => Stream::Plain(stream),
+        (Some(tls), Some(name)) => {
+            Stream::Tls(Box::new(tls.connector().connect(name, stream).await.map_err(tls_failed)?))
+        }
+        (Some(_), None) => {
+            return Err(tls_failed(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "no certificate has such a name",
+            )));
+        }
+    };
 
     let mut request = Request::get(server.socket_of(user))
         .header(HOST, &address)
@@ -157,7 +181,7 @@ pub(super) async fn connect(target: &Target) -> Result<Connected, ConnectError> 
         }
     }
     let upgraded = hyper::upgrade::on(response).await.map_err(handshake_failed)?;
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>().map_err(|_| not_websocket())?;
+    let parts = upgraded.downcast::<TokioIo<Stream>>().map_err(|_| not_websocket())?;
     Ok(Connected { stream: parts.io.into_inner(), read_ahead: parts.read_buf })
 }
 

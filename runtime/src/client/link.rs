@@ -6,7 +6,6 @@ use bytes::Bytes;
 use switchboard_engine::{LinkId, UserId};
 use tokio::{
     io::AsyncReadExt as _,
-    net::tcp::OwnedWriteHalf,
     sync::mpsc,
     task::{AbortHandle, JoinHandle},
 };
@@ -15,9 +14,10 @@ use super::{
     address::ServerUrl,
     connect::{ConnectError, Connected, connect},
     reader::{Arrival, ReadError, Reader},
+    stream::WriteSide,
     writer::{Flushed, Writer},
 };
-use crate::accounts::Token;
+use crate::{accounts::Token, tls::ClientTls};
 
 /// Messages that may be read ahead of the machine; then reading waits, and with it the server.
 const READ_AHEAD: usize = 16;
@@ -34,6 +34,8 @@ pub(super) struct Target {
     pub(super) subprotocol: Option<&'static str>,
     /// The session at a server where users log in.
     pub(super) token: Option<Token>,
+    /// Whom to believe, if TLS is spoken.
+    pub(super) tls: Option<ClientTls>,
 }
 
 /// Why a link ended, in more detail than the machine needs.
@@ -72,7 +74,7 @@ impl LinkError {
 /// What the task of a link says.
 #[derive(Debug)]
 enum FromTask {
-    Opened(OwnedWriteHalf),
+    Opened(WriteSide),
     Arrived(Arrival),
     Failed(LinkError),
 }
@@ -93,7 +95,7 @@ pub(super) enum Progress {
 pub(super) struct Link {
     id: LinkId,
     from_task: mpsc::Receiver<FromTask>,
-    writer: Option<Writer<OwnedWriteHalf>>,
+    writer: Option<Writer<WriteSide>>,
     task: AbortHandle,
 }
 
@@ -121,7 +123,7 @@ impl Link {
     }
 
     /// The writing side, while there is one.
-    pub(super) const fn writer(&mut self) -> Option<&mut Writer<OwnedWriteHalf>> {
+    pub(super) const fn writer(&mut self) -> Option<&mut Writer<WriteSide>> {
         self.writer.as_mut()
     }
 
@@ -173,7 +175,7 @@ impl Link {
 /// Connects, then reads to the end.
 async fn run(target: &Target, driver: &mpsc::Sender<FromTask>) -> Result<(), LinkError> {
     let Connected { stream, read_ahead } = connect(target).await?;
-    let (read, write) = stream.into_split();
+    let (read, write) = stream.split();
     if driver.send(FromTask::Opened(write)).await.is_err() {
         return Ok(());
     }

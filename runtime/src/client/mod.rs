@@ -66,10 +66,12 @@ mod queue;
 mod reader;
 mod retell;
 mod store;
+mod stream;
 mod task;
 mod writer;
 
 pub use crate::accounts::{Token, TokenError};
+pub use crate::tls::{ClientTls, TrustError};
 pub use address::{ServerUrl, UrlError};
 pub use builder::{ClientBuilder, StartError};
 pub use classic::{Classic, ClassicEvent};

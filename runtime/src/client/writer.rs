@@ -5,10 +5,9 @@ use std::{collections::VecDeque, future, io};
 use bytes::{Buf as _, BytesMut};
 use fastwebsockets::{OpCode, Payload};
 use switchboard_engine::Frame;
-use tokio::{
-    io::{AsyncWrite, AsyncWriteExt as _},
-    net::tcp::OwnedWriteHalf,
-};
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+
+use super::stream::WriteSide;
 
 /// A frame's header is at most this long (RFC 6455 section 5.2): flags, length, mask.
 const HEADER_LIMIT_BYTES: usize = 14;
@@ -26,13 +25,15 @@ pub(super) struct Writer<W> {
     stream: W,
     /// Encoded and not written.
     unwritten: BytesMut,
+    /// Taken by the stream, which may have encrypted it and not written yet.
+    unflushed: usize,
     /// Bytes to be written before each frame has left, counted from the frame before; and its payload's length.
     frames: VecDeque<(usize, u64)>,
 }
 
 impl<W: AsyncWrite + Unpin> Writer<W> {
     pub(super) fn new(stream: W) -> Self {
-        Self { stream, unwritten: BytesMut::new(), frames: VecDeque::new() }
+        Self { stream, unwritten: BytesMut::new(), unflushed: 0, frames: VecDeque::new() }
     }
 
     /// Puts a frame behind those before it.
@@ -65,15 +66,20 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
 
     /// Writes once, as soon as there is something to write and the socket takes it. Cancel-safe.
     pub(super) async fn write(&mut self) -> io::Result<Flushed> {
-        if self.unwritten.is_empty() {
-            return future::pending().await;
+        if self.unflushed == 0 {
+            if self.unwritten.is_empty() {
+                return future::pending().await;
+            }
+            let written = self.stream.write(&self.unwritten).await?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            self.unwritten.advance(written);
+            self.unflushed = written;
         }
-        let written = self.stream.write(&self.unwritten).await?;
-        if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        self.unwritten.advance(written);
-        Ok(self.advance(written))
+        self.stream.flush().await?;
+        let flushed = std::mem::take(&mut self.unflushed);
+        Ok(self.advance(flushed))
     }
 
     fn advance(&mut self, mut written: usize) -> Flushed {
@@ -92,13 +98,13 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     }
 }
 
-impl Writer<OwnedWriteHalf> {
+impl Writer<WriteSide> {
     /// Answers a close frame, behind what was to be written, if the socket takes all that at once: the
     /// connection is over whether it does or not.
     pub(super) fn answer_close(&mut self, code: Option<u16>) {
         // A frame without a code is answered with "normal closure" (RFC 6455 section 7.4.1).
         self.push_close(code.unwrap_or(1000));
-        let _ = self.stream.try_write(&self.unwritten);
+        self.stream.try_write(&self.unwritten);
     }
 }
 

@@ -103,7 +103,12 @@ fn copy_media(from: &Path, to: &Path) -> Result<u64, BackupError> {
             continue;
         }
         let copy = to.join(entry.file_name());
-        fs::copy(&path, &copy).map_err(disk("copy", &path))?;
+        match fs::copy(&path, &copy) {
+            Ok(_) => {}
+            // Its message was recalled meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(source) => return Err(disk("copy", &path)(source)),
+        }
         sync(&copy)?;
         files += 1;
     }

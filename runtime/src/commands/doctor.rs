@@ -8,11 +8,14 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+mod files;
+
 use crate::{
-    cli::{self, ServeArgs},
+    cli::{ServeArgs, reason},
     config::{Config, FrontEnd, Loaded},
-    media, server,
+    server,
     store::{DATABASE_FILE, DataFolder, Inspector, OpenError},
+    tls::{Certificate, Validity},
 };
 
 /// Less free space than this is wrong: a write-ahead log of usual size and a little more fits into it.
@@ -79,11 +82,12 @@ pub fn doctor(args: &ServeArgs) -> (String, usize) {
             let in_use = folder(&mut report, &loaded.config.data);
             space(&mut report, &loaded.config.data);
             database(&mut report, &loaded.config.data);
-            bucket(&mut report, &loaded.config);
+            files::look(&mut report, &loaded.config);
             let addresses = [Some(loaded.config.listen), loaded.config.metrics_listen];
             addresses.into_iter().flatten().for_each(|address| port(&mut report, address, in_use));
             open_files(&mut report, &loaded.config);
             front_end(&mut report, &loaded.config);
+            tls(&mut report, &loaded.config, SystemTime::now());
         }
         // Without a configuration nobody knows which folder and which address to look at.
         Err(errors) => {
@@ -96,13 +100,6 @@ pub fn doctor(args: &ServeArgs) -> (String, usize) {
         let _ = writeln!(text, "{level:<5}  {what}: {found}");
     }
     (text, report.0.iter().filter(|finding| finding.level == Level::Wrong).count())
-}
-
-/// An error with its causes on one line.
-fn reason(error: &(dyn std::error::Error + 'static)) -> String {
-    let report = cli::report(error);
-    let lines = report.lines().map(|line| line.trim().trim_start_matches("error: "));
-    lines.map(|line| line.strip_prefix("caused by: ").unwrap_or(line)).collect::<Vec<_>>().join(": ")
 }
 
 fn settings(report: &mut Report, loaded: &Loaded) {
@@ -199,20 +196,6 @@ fn database(report: &mut Report, data: &Path) {
     }
 }
 
-/// Whether the bucket that files are in is there.
-fn bucket(report: &mut Report, config: &Config) {
-    let what = "bucket";
-    let (name, found) = match config.media.bucket() {
-        Ok(None) => return,
-        Ok(Some(bucket)) => (bucket.bucket.clone(), media::look_at_bucket(&bucket)),
-        Err(error) => return report.add(Level::Wrong, what, reason(&error)),
-    };
-    match found {
-        Ok(()) => report.add(Level::Good, what, format!("{name} answers and can be listed")),
-        Err(error) => report.add(Level::Wrong, what, reason(&error)),
-    }
-}
-
 /// A message of the future was stored by a clock that was wrong then, or this one is wrong now.
 fn newest_message(report: &mut Report, stored_at_ms: i64, now: SystemTime) {
     let stored = UNIX_EPOCH + Duration::from_millis(u64::try_from(stored_at_ms).unwrap_or_default());
@@ -287,6 +270,22 @@ fn front_end(report: &mut Report, config: &Config) {
         }
         (Ok(()), FrontEnd::BuiltIn | FrontEnd::Off) => {}
     }
+}
+
+fn tls(report: &mut Report, config: &Config, now: SystemTime) {
+    let what = "certificate";
+    let Some(files) = config.tls() else { return };
+    let certificate = match Certificate::load(&files) {
+        Ok(certificate) => certificate,
+        Err(error) => return report.add(Level::Wrong, what, reason(&error)),
+    };
+    let (level, advice) = match certificate.validity(now) {
+        Validity::Good => (Level::Good, ""),
+        Validity::Soon => (Level::Note, ": it ends soon; replace it, and send the server a SIGHUP"),
+        Validity::NotYet => (Level::Wrong, ": it is not valid yet; clients refuse it"),
+        Validity::Over => (Level::Wrong, ": it is over; clients refuse it"),
+    };
+    report.add(level, what, format!("{certificate}{advice}"));
 }
 
 #[cfg(test)]

@@ -44,8 +44,7 @@ pub enum GroupError {
 /// # Errors
 /// If the store cannot be opened, or the directory refuses.
 pub fn group(data: &Path, command: &GroupCommand) -> Result<String, GroupError> {
-    let creates = matches!(command, GroupCommand::Create { .. });
-    if !creates && !data.join(DATABASE_FILE).exists() {
+    if !data.join(DATABASE_FILE).exists() {
         return Err(GroupError::NoDatabase { folder: data.to_owned() });
     }
     let mut directory = Directory::open(data)?;

@@ -1,7 +1,7 @@
 //! `switchboard health`: asks a running server on this machine, for health checks of containers.
 
 use std::{
-    io::{self, Read as _, Write as _},
+    io::{self, Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     time::Duration,
 };
@@ -46,16 +46,25 @@ pub fn health(config: &Config) -> Result<String, HealthError> {
         if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
     let ip = if address.ip().is_unspecified() { loopback } else { address.ip() };
     let address = SocketAddr::new(ip, address.port());
-    let answer = ask(address).map_err(|source| HealthError::Silent { address, source })?;
+    let is_tls = config.metrics_listen.is_none() && config.tls_cert.is_some();
+    let answer = ask(address, is_tls).map_err(|source| HealthError::Silent { address, source })?;
     let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default().to_owned();
     let status = answer.split(' ').nth(1).unwrap_or_default();
     if status == "200" { Ok(body + "\n") } else { Err(HealthError::Unwell { address, answer: body }) }
 }
 
-fn ask(address: SocketAddr) -> io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+fn ask(address: SocketAddr, is_tls: bool) -> io::Result<String> {
+    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
+    if is_tls {
+        converse(crate::tls::local(stream, address.ip())?, address)
+    } else {
+        converse(stream, address)
+    }
+}
+
+fn converse(mut stream: impl Read + Write, address: SocketAddr) -> io::Result<String> {
     write!(stream, "GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
     let mut answer = Vec::new();
     stream.take(ANSWER_LIMIT_BYTES).read_to_end(&mut answer)?;

@@ -1,7 +1,8 @@
 //! `switchboard serve`: the server, from the command line to the signal that ends it.
 
 use std::{
-    io, process,
+    io::{self, IsTerminal as _},
+    process,
     time::{Duration, Instant},
 };
 
@@ -9,14 +10,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     config::Config,
-    server::{Server, ServerError, StopHandle},
+    server::{ReloadHandle, Server, ServerError, StopHandle},
 };
 
 /// Signals within this time after the first are the same event: a terminal that is closed tells its processes so, and so
 /// does its shell; `timeout` signals its child, and then its group.
 const REPEAT_TIME: Duration = Duration::from_secs(1);
 
-/// Runs a server until SIGTERM, SIGINT or SIGHUP. A second signal, a second later or more, ends the process at once.
+/// Runs a server until SIGTERM or SIGINT, or until its terminal is closed. A second signal, a second later or more, ends the process
+/// at once. SIGHUP has the certificate read again.
 ///
 /// # Errors
 /// If the server cannot start, or a part of it fails.
@@ -32,7 +34,7 @@ pub fn serve(config: &Config) -> Result<(), ServerError> {
         let server = Server::start(config)?;
         let address = server.local_addr()?;
         tracing::info!(%address, data = %config.data.display(), shards = config.shards, "listening");
-        let watcher = tokio::spawn(signals.watch(server.stop_handle()));
+        let watcher = tokio::spawn(signals.watch(server.stop_handle(), server.reload_handle()));
         let result = server.run().await;
         watcher.abort();
         tracing::info!("stopped");
@@ -48,12 +50,13 @@ fn raise_open_file_limit() {
     }
 }
 
-/// The signals that end a server.
+/// The signals that a server heeds.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    /// Sent when the terminal is closed.
     hang_up: Signal,
+    /// It was started in a terminal.
+    has_terminal: bool,
 }
 
 impl Signals {
@@ -62,26 +65,42 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            has_terminal: is_in_terminal(),
         })
     }
 
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            _ = self.hang_up.recv() => {}
+    /// Waits for a signal to end.
+    async fn end(&mut self, reload: &ReloadHandle) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hang_up.recv() => {}
+            }
+            // Both somebody who has a new certificate and a terminal that is closed send this one.
+            if self.has_terminal && !is_in_terminal() {
+                return;
+            }
+            match reload.reload() {
+                Ok(true) => {}
+                Ok(false) => tracing::info!("SIGHUP: there is no certificate to be read again"),
+                Err(error) => {
+                    let reason = crate::cli::reason(&error);
+                    tracing::error!(reason, "SIGHUP: the certificate stays as it was");
+                }
+            }
         }
     }
 
-    async fn watch(mut self, stop: StopHandle) {
-        self.next().await;
+    async fn watch(mut self, stop: StopHandle, reload: ReloadHandle) {
+        self.end(&reload).await;
         let first = Instant::now();
         tracing::info!(
             "stopping: connections are closed and what was accepted is stored; signal again to cut off"
         );
         stop.stop();
         loop {
-            self.next().await;
+            self.end(&reload).await;
             if !is_repeat(first, Instant::now()) {
                 break;
             }
@@ -89,6 +108,11 @@ impl Signals {
         tracing::warn!("cut off by a second signal");
         process::exit(1);
     }
+}
+
+/// Whether there is a terminal: none once it was closed.
+fn is_in_terminal() -> bool {
+    io::stdin().is_terminal() || io::stderr().is_terminal()
 }
 
 /// Whether a signal is the first one once more.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use switchboard_engine as engine;
 
 use super::{
-    Accounts, AuthMode, Bus, Config, FrontEnd, Handshake, Http, Limits, LogFormat, Media, Presence, Proxy,
-    Store, Timeouts,
+    Accounts, AuthMode, Bus, Config, FrontEnd, Handshake, Http, Limits, LogFormat, Media, Presence, Store,
+    Timeouts, Tokens,
 };
 
 impl Default for Accounts {
@@ -43,6 +43,8 @@ impl Default for Http {
             upload_bytes: 16 << 20,
             uploads: 16,
             upload_timeout_ms: 120_000,
+            calls_per_second: 50,
+            call_burst: 500,
             members: 5_000,
             page_messages: 500,
             page_bytes: 1 << 20,
@@ -55,11 +57,13 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8888)),
             metrics_listen: None,
+            tls_cert: None,
+            tls_key: None,
             data: PathBuf::from("data"),
             shards: 1,
             auth: AuthMode::Open,
             allowed_origins: String::new(),
-            proxy: Proxy::None,
+            trusted_proxies: String::new(),
             front_end: FrontEnd::BuiltIn,
             devices: engine::ServerConfig::default().devices.into(),
             presence: Presence::On,
@@ -74,6 +78,7 @@ impl Default for Config {
             store: Store::default(),
             bus: Bus::default(),
             accounts: Accounts::default(),
+            tokens: Tokens::default(),
             http: Http::default(),
             media: Media::default(),
         }

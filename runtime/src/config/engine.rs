@@ -25,7 +25,7 @@ impl From<Devices> for engine::DevicePolicy {
 }
 
 impl Config {
-    /// The configuration of each shard's engine. One that [`load`] gave passes the engine's own checks.
+    /// The configuration of each shard's engine. One that [`load`](super::load) gave passes the engine's own checks.
     pub fn engine(&self) -> engine::ServerConfig {
         let (timeouts, limits) = (&self.timeouts, &self.limits);
         engine::ServerConfig {

@@ -37,6 +37,16 @@ pub enum ConfigError {
         /// The known key or section nearest to it.
         nearest: Option<String>,
     },
+    /// There was such a key.
+    #[error("{key} ({origin}) is not a setting any more: use {successor}")]
+    Removed {
+        /// Its name.
+        key: String,
+        /// Where it is.
+        origin: Origin,
+        /// What to use instead.
+        successor: &'static str,
+    },
     /// A variable begins with `SWITCHBOARD_`, but there is no such key.
     #[error("unknown environment variable {name}{}", suggestion(.nearest.as_deref()))]
     UnknownVariable {

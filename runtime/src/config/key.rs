@@ -42,11 +42,13 @@ impl fmt::Display for Rule {
 pub(super) const KEYS: &[Key] = &[
     key("listen", Rule::Text("an IP address and a port, like \"127.0.0.1:8888\" or \"[::1]:8888\"")),
     key("metrics_listen", Rule::Text("\"off\", or an IP address and a port, like \"127.0.0.1:9888\"")),
+    key("tls_cert", Rule::Text("\"off\", or the path of a PEM file, like \"fullchain.pem\"")),
+    key("tls_key", Rule::Text("\"off\", or the path of a PEM file, like \"privkey.pem\"")),
     key("data", Rule::Text("the path of a folder, like \"data\"")),
     key("shards", Rule::Integer(1, 64)),
     key("auth", Rule::Text("\"open\" or \"password\"")),
     key("allowed_origins", Rule::Text("origins like \"https://chat.example\", separated by blanks")),
-    key("proxy", Rule::Text("\"none\" or \"trusted\"")),
+    key("trusted_proxies", Rule::Text("addresses and networks like \"10.0.0.0/8 ::1\", separated by blanks")),
     key("static", Rule::Text("\"built-in\", \"off\", or the path of a folder, like \"dist\"")),
     key("devices", Rule::Text("\"all\" or \"newest-wins\"")),
     key("presence", Rule::Text("\"on\" or \"off\"")),
@@ -129,15 +131,24 @@ pub(super) const KEYS: &[Key] = &[
     key("accounts.address_burst", COUNT),
     key("accounts.address_interval_ms", TIME_MS),
     key("accounts.login_entries", SLOTS),
+    key("tokens.keys", Rule::Text("the path of a file, or nothing")),
+    key("tokens.issuer", Rule::Text("a name, like \"https://chat.example\"")),
+    key("tokens.audience", Rule::Text("a name, like \"https://chat.example\"")),
+    key("tokens.lifetime_s", Rule::Integer(60, 31_536_000)),
+    key("tokens.provision", Rule::Text("\"on\" or \"off\"")),
     key("http.body_bytes", Rule::Integer(1_024, 16 << 20)),
     key("http.body_timeout_ms", TIME_MS),
     key("http.upload_bytes", Rule::Integer(1, 1 << 30)),
     key("http.uploads", SLOTS),
     key("http.upload_timeout_ms", TIME_MS),
+    key("http.calls_per_second", ANY_COUNT),
+    key("http.call_burst", COUNT),
     key("http.members", COUNT),
     key("http.page_messages", COUNT),
     key("http.page_bytes", Rule::Integer(1, 1 << 30)),
     key("media.store", Rule::Text("\"disk\" or \"s3\"")),
+    key("media.user_bytes", Rule::Integer(0, 1 << 50)),
+    key("media.unused_minutes", Rule::Integer(1, 525_600)),
     key("media.s3_endpoint", Rule::Text("a URL like \"https://s3.example\", or nothing")),
     key("media.s3_region", Rule::Text("the name of a region, like \"us-east-1\"")),
     key("media.s3_bucket", Rule::Text("the name of a bucket")),
@@ -167,6 +178,16 @@ impl Key {
     }
 }
 
+/// What has taken the place of a key that there was.
+pub(super) fn successor(name: &str) -> Option<&'static str> {
+    match name {
+        "proxy" => Some(
+            "trusted_proxies, which names the addresses of the proxies to believe, like \"127.0.0.1 10.0.0.0/8\"",
+        ),
+        _ => None,
+    }
+}
+
 /// The key with this dotted name.
 pub(super) fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
@@ -181,7 +202,7 @@ pub(super) fn is_section(name: &str) -> bool {
 pub(super) fn of_engine_field(field: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| {
         let (section, name) = key.parts();
-        if matches!(section, Some("accounts" | "http" | "media")) {
+        if matches!(section, Some("accounts" | "tokens" | "http" | "media")) {
             return false;
         }
         name == field || name.strip_suffix("_ms") == Some(field)

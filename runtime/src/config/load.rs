@@ -11,7 +11,7 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::error::{ConfigError, ConfigErrors};
 use super::key::{self, Key, Rule};
-use super::{AuthMode, Config, Proxy, show};
+use super::{AuthMode, Config, show};
 
 /// The variable that names the file if `--config` does not.
 pub const CONFIG_VARIABLE: &str = "SWITCHBOARD_CONFIG";
@@ -90,12 +90,13 @@ impl Loaded {
             AuthMode::Open => vec![format!(
                 "auth = \"open\" ({auth}): anybody who can reach {listen} can be any user with `?user=`"
             )],
-            AuthMode::Password => match self.config.proxy {
-                Proxy::Trusted => Vec::new(),
-                Proxy::None => vec![format!(
-                    "passwords come to {listen} without TLS: let a proxy that speaks it be in front of this server"
-                )],
-            },
+            AuthMode::Password if self.config.tls().is_some() || !self.config.trusted_proxies.is_empty() => {
+                Vec::new()
+            }
+            AuthMode::Password => vec![format!(
+                "passwords come to {listen} without TLS: set tls_cert and tls_key, or trusted_proxies if a proxy that \
+                 speaks it is in front of this server"
+            )],
         }
     }
 
@@ -200,6 +201,11 @@ impl Loader {
                 continue;
             }
             let Some(key) = key::KEYS.iter().find(|key| key.variable() == name) else {
+                let field = name.strip_prefix(PREFIX).unwrap_or_default().to_ascii_lowercase();
+                if key::successor(&field).is_some() {
+                    self.unknown(field, Origin::Variable(name.into_owned()));
+                    continue;
+                }
                 let nearest = key::nearest_variable(&name);
                 self.errors.push(ConfigError::UnknownVariable { name: printable(&name), nearest });
                 continue;
@@ -220,6 +226,9 @@ impl Loader {
     }
 
     fn unknown(&mut self, key: String, origin: Origin) {
+        if let Some(successor) = key::successor(&key) {
+            return self.errors.push(ConfigError::Removed { key, origin, successor });
+        }
         let nearest = key::nearest(&key).map(str::to_owned);
         self.errors.push(ConfigError::UnknownKey { key, origin, nearest });
     }
@@ -317,6 +326,15 @@ fn contradiction(loaded: &Loaded) -> Option<ConfigError> {
     const { assert!(crate::websocket::OVERHEAD_BYTES <= 1024) };
     if config.limits.receive_budget_bytes < config.limits.message_bytes.saturating_add(1024) {
         return Some(broken(loaded, "receive_budget_bytes", "at least message_bytes and 1024 more"));
+    }
+    match (&config.tls_cert, &config.tls_key) {
+        (Some(_), None) => {
+            return Some(broken(loaded, "tls_key", "the file of the key that belongs to tls_cert"));
+        }
+        (None, Some(_)) => {
+            return Some(broken(loaded, "tls_cert", "the file of the certificate that belongs to tls_key"));
+        }
+        (Some(_), Some(_)) | (None, None) => {}
     }
     if !is_loopback(config.listen) && loaded.origin("auth") == Origin::Default {
         return Some(ConfigError::AuthNotChosen { listen: config.listen, origin: loaded.origin("listen") });

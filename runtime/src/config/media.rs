@@ -13,6 +13,10 @@ use crate::media::{S3Credentials, S3Error, S3Options, S3Style};
 pub struct Media {
     /// Where files are kept. Default `disk`.
     pub store: FileStore,
+    /// Bytes of all files of one user. Default 0, without a limit; at most 1 PiB.
+    pub user_bytes: u64,
+    /// How long a file may be there without a message or a user that refers to it, in minutes. Default 60; 1 to 525,600.
+    pub unused_minutes: u32,
     /// URL of the server that has the bucket. Default empty: Amazon's in the region.
     #[serde(deserialize_with = "endpoint")]
     pub s3_endpoint: String,
@@ -58,6 +62,8 @@ impl Default for Media {
     fn default() -> Self {
         Self {
             store: FileStore::Disk,
+            user_bytes: 0,
+            unused_minutes: 60,
             s3_endpoint: String::new(),
             s3_region: "us-east-1".to_owned(),
             s3_bucket: String::new(),

@@ -14,6 +14,7 @@ mod load;
 mod media;
 mod sections;
 mod show;
+mod tokens;
 mod value;
 
 use std::net::SocketAddr;
@@ -21,12 +22,16 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::tls::CertificateFiles;
+
 pub use error::{ConfigError, ConfigErrors};
 pub use front_end::FrontEnd;
 pub(crate) use load::is_loopback;
 pub use load::{CONFIG_VARIABLE, Layers, Loaded, Origin, TOKEN_VARIABLE, load};
 pub use media::{BucketStyle, FileStore, Media};
 pub use sections::{Accounts, Bus, Handshake, Http, Limits, Store, Timeouts};
+pub use tokens::{Provision, Tokens};
+pub(crate) use value::parse_networks;
 
 /// How a Switchboard server runs. Each field says which values [`load`] takes; numbers in names that end in
 /// `_ms` are milliseconds, in `_bytes` bytes.
@@ -39,6 +44,12 @@ pub struct Config {
     /// `listen`, if that is a loopback address.
     #[serde(with = "value::optional_address")]
     pub metrics_listen: Option<SocketAddr>,
+    /// Certificate in PEM, with those that lead from it to an authority. Default `off`: no TLS is spoken.
+    #[serde(with = "value::optional_path")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key in PEM.
+    #[serde(with = "value::optional_path")]
+    pub tls_key: Option<PathBuf>,
     /// Folder of the database and of uploaded files. Default `data`, in the working directory.
     #[serde(deserialize_with = "value::folder")]
     pub data: PathBuf,
@@ -51,8 +62,9 @@ pub struct Config {
     /// Default: none.
     #[serde(deserialize_with = "value::origins")]
     pub allowed_origins: String,
-    /// Whether what a proxy says of where requests come from is believed. Default `none`.
-    pub proxy: Proxy,
+    /// Addresses and networks of proxies, separated by blanks: what they say of a request's origin is believed. Default: none.
+    #[serde(deserialize_with = "value::networks")]
+    pub trusted_proxies: String,
     /// What browsers are served beside the calls: key `static`. Default `built-in`.
     #[serde(rename = "static")]
     pub front_end: FrontEnd,
@@ -85,10 +97,20 @@ pub struct Config {
     pub bus: Bus,
     /// Users, and who is logged in.
     pub accounts: Accounts,
+    /// Signed tokens.
+    pub tokens: Tokens,
     /// Requests that are no WebSockets.
     pub http: Http,
     /// Files that users have sent.
     pub media: Media,
+}
+
+impl Config {
+    /// The files of the certificate, if TLS is to be spoken.
+    pub(crate) fn tls(&self) -> Option<CertificateFiles> {
+        let (certificate, key) = (self.tls_cert.clone()?, self.tls_key.clone()?);
+        Some(CertificateFiles { certificate, key })
+    }
 }
 
 /// How a user proves who they are.
@@ -99,16 +121,6 @@ pub enum AuthMode {
     Open,
     /// They log in with a password, and have a session.
     Password,
-}
-
-/// Whether a proxy is in front of the server, which alone can reach it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Proxy {
-    /// There is none, or what it says is not believed.
-    None,
-    /// The last address in its `X-Forwarded-For` is who asks.
-    Trusted,
 }
 
 /// What happens when a connected user connects again.

@@ -54,7 +54,7 @@ pub struct Timeouts {
 }
 
 /// Section `limits`, for each shard. Defaults, but for `receive_budget_bytes`: the engine's, whose
-/// [`Limits`](engine::Limits) say more about each.
+/// [`Limits`](switchboard_engine::Limits) say more about each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
@@ -207,6 +207,11 @@ pub struct Http {
     pub uploads: u32,
     /// How long an upload may take. Default 120,000.
     pub upload_timeout_ms: u64,
+    /// Calls of one user, or of one address from which nobody asks who is logged in, per second, sustained; more are answered
+    /// 429. Default 50; 0: any number.
+    pub calls_per_second: u32,
+    /// Calls at once after a pause. Default 500; at least 1.
+    pub call_burst: u32,
     /// Members of a group that are listed at most. Default 5,000; at least 1.
     pub members: u32,
     /// Messages that a page of a history has at most. Default 500; at least 1.

@@ -1,8 +1,10 @@
 //! Values that are more than their type says.
 
 use std::error::Error as _;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use serde::Deserialize as _;
 
 /// Takes a log filter only if it is one. The error has its causes in its text, as serde keeps no more.
@@ -30,6 +32,22 @@ pub(super) fn origins<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Resu
         }
     }
     Ok(text)
+}
+
+/// Takes addresses and networks only if each is one.
+pub(super) fn networks<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_networks(&text).map_err(serde::de::Error::custom)?;
+    Ok(text)
+}
+
+/// The networks in a list; an address is one of its own.
+pub(crate) fn parse_networks(list: &str) -> Result<Vec<IpNet>, String> {
+    let network = |word: &str| {
+        let address = || word.parse::<IpAddr>().map(IpNet::from);
+        word.parse().or_else(|_| address()).map_err(|_| format!("{word:?} is not like 10.0.0.0/8 or ::1"))
+    };
+    list.split_whitespace().map(network).collect()
 }
 
 /// Takes a path only if it is one: an empty variable is a slip, not the working directory.
@@ -61,5 +79,31 @@ pub(super) mod optional_address {
     ) -> Result<Option<SocketAddr>, D::Error> {
         let text = String::deserialize(deserializer)?;
         if text == OFF { Ok(None) } else { text.parse().map(Some).map_err(D::Error::custom) }
+    }
+}
+
+/// A path that may be `off`.
+pub(super) mod optional_path {
+    use std::path::PathBuf;
+
+    use serde::{Deserializer, Serialize as _, Serializer};
+
+    const OFF: &str = "off";
+
+    pub(in crate::config) fn serialize<S: Serializer>(
+        path: &Option<PathBuf>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match path {
+            Some(path) => path.serialize(serializer),
+            None => serializer.serialize_str(OFF),
+        }
+    }
+
+    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<PathBuf>, D::Error> {
+        let path = super::folder(deserializer)?;
+        Ok(Some(path).filter(|path| path.as_os_str() != OFF))
     }
 }

@@ -5,15 +5,19 @@ use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use data_url::DataUrl;
-use switchboard_engine::{FileKind, FileSource};
+use switchboard_engine::{Denial, FileKind, FileSource, UserId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::disk::{Disk, disk, present};
 use super::kind;
 use super::objects::{Chunk, Listed, Objects};
+use super::thumbnails::{self, PictureError};
+use crate::accounts::Pool;
+use crate::store::{DataFolder, FileBooks, FoundFile, NewFile, OpenError};
 
 /// The name of the media folder in the data folder.
 pub const MEDIA_FOLDER: &str = "media";
@@ -39,8 +43,24 @@ pub struct Files {
     /// The folder in which files are until they are whole.
     spool: PathBuf,
     objects: Arc<dyn Objects>,
+    /// None once the server has stopped.
+    books: Arc<Mutex<Option<FileBooks>>>,
+    allowance: Allowance,
+    /// Threads that unpack pictures.
+    images: Arc<Pool<()>>,
     /// Places for those who download files that are elsewhere.
     readers: Arc<Semaphore>,
+}
+
+/// What users may have, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Allowance {
+    /// Bytes of all files of one user; 0: there is no limit.
+    pub(super) user_bytes: u64,
+    /// How long a file may be there without anything that refers to it.
+    pub(super) unused: Duration,
+    /// Whether files that nobody knows of can be nobody else's.
+    pub(super) is_ours: bool,
 }
 
 /// A file that is durable.
@@ -65,7 +85,7 @@ pub struct NamedType {
 /// A file to be read from its begin to its end.
 #[derive(Debug)]
 pub struct MediaFile {
-    files: Files,
+    objects: Arc<dyn Objects>,
     name: String,
     chunk: Chunk,
     /// What was read of the chunk.
@@ -83,6 +103,7 @@ pub struct PartFile {
     file: File,
     /// The first bytes, which say what it is.
     head: Vec<u8>,
+    bytes: u64,
 }
 
 /// Why a file was not stored, or not found out about.
@@ -97,6 +118,21 @@ pub enum MediaError {
     /// The `data:` URL is none (RFC 2397).
     #[error("the data: URL is malformed")]
     MalformedDataUrl,
+    /// With it, its owner's files would have more bytes than they may.
+    #[error("{0}")]
+    Quota(Denial),
+    /// It is no picture that can be unpacked.
+    #[error("{0}")]
+    Picture(#[from] PictureError),
+    /// As many pictures wait to be unpacked as may.
+    #[error("too many pictures wait already")]
+    Busy,
+    /// The books on files cannot be read or written.
+    #[error("cannot keep the books on files")]
+    Books(#[from] rusqlite::Error),
+    /// The server stops.
+    #[error("the server stops")]
+    Stopped,
     /// The system gave no random bytes for a name.
     #[error("cannot make up a name for a file")]
     Name(#[source] getrandom::Error),
@@ -127,8 +163,15 @@ impl MediaError {
     #[must_use]
     pub const fn is_refusal(&self) -> bool {
         match self {
-            Self::Empty | Self::WrongKind | Self::MalformedDataUrl => true,
-            Self::Name(_) | Self::Disk { .. } | Self::Bucket { .. } => false,
+            Self::Empty | Self::WrongKind | Self::MalformedDataUrl | Self::Quota(_) | Self::Picture(_) => {
+                true
+            }
+            Self::Name(_)
+            | Self::Disk { .. }
+            | Self::Bucket { .. }
+            | Self::Books(_)
+            | Self::Stopped
+            | Self::Busy => false,
         }
     }
 
@@ -136,9 +179,16 @@ impl MediaError {
     pub(crate) const fn is_passing(&self) -> bool {
         match self {
             Self::Bucket { source, .. } => source.is_passing(),
-            Self::Empty | Self::WrongKind | Self::MalformedDataUrl | Self::Name(_) | Self::Disk { .. } => {
-                false
-            }
+            Self::Empty
+            | Self::WrongKind
+            | Self::MalformedDataUrl
+            | Self::Quota(_)
+            | Self::Name(_)
+            | Self::Disk { .. }
+            | Self::Books(_)
+            | Self::Stopped
+            | Self::Picture(_)
+            | Self::Busy => false,
         }
     }
 }
@@ -160,24 +210,85 @@ pub fn type_of(name: &str) -> Option<NamedType> {
 impl Files {
     /// Creates the folder in which files are until they are whole if it is missing, and removes what a crash has left in it.
     /// Whole files are in it as well, if they are not elsewhere.
-    pub(super) fn open(data_folder: &Path, elsewhere: Option<Arc<dyn Objects>>) -> io::Result<Self> {
-        let spool = data_folder.join(MEDIA_FOLDER);
-        fs::create_dir_all(&spool)?;
-        for entry in fs::read_dir(&spool)? {
-            let entry = entry?.path();
-            if is_part(&entry) {
-                fs::remove_file(entry)?;
-            }
-        }
-        let objects = elsewhere.unwrap_or_else(|| Arc::new(Disk::new(spool.clone())));
-        Ok(Self { spool, objects, readers: Arc::new(Semaphore::new(READERS)) })
+    pub(super) fn open(
+        data_folder: &DataFolder,
+        elsewhere: Option<Arc<dyn Objects>>,
+        allowance: Allowance,
+    ) -> Result<Self, OpenError> {
+        let spool = data_folder.path().join(MEDIA_FOLDER);
+        clear(&spool).map_err(|source| OpenError::Folder { folder: spool.clone(), source })?;
+        let books = FileBooks::open(data_folder)?;
+        Ok(Self {
+            objects: elsewhere.unwrap_or_else(|| Arc::new(Disk::new(spool.clone()))),
+            spool,
+            books: Arc::new(Mutex::new(Some(books))),
+            allowance,
+            images: Arc::new(Self::start_images().map_err(OpenError::Thread)?),
+            readers: Arc::new(Semaphore::new(READERS)),
+        })
     }
 
-    /// Stores a file under a name of its own. Whatever the suffix says, the name is harmless.
+    /// Has somebody look at the books.
+    pub(super) fn with_books<T>(
+        &self,
+        code: impl FnOnce(&mut FileBooks) -> rusqlite::Result<T>,
+    ) -> Result<T, MediaError> {
+        let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(code(books.as_mut().ok_or(MediaError::Stopped)?)?)
+    }
+
+    /// Closes the books: nothing is stored or removed any more.
+    pub(super) fn close(&self) {
+        self.images.stop();
+        drop(self.books.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Enters those of the files that are not in the books.
+    pub(super) fn adopt(&self, found: &[FoundFile]) -> Result<usize, MediaError> {
+        let Allowance { is_ours, unused, .. } = self.allowance;
+        self.with_books(|books| books.adopt(found, is_ours, millis(unused)))
+    }
+
+    /// Removes a file, whatever the books say. It is no failure if there is none.
+    pub(super) fn remove_object(&self, name: &str) -> Result<(), MediaError> {
+        // The file first: who finds it gone makes nothing of it any more.
+        self.objects.remove(name)?;
+        if type_of(name).is_some_and(|named| named.kind == FileKind::Image) {
+            thumbnails::remove_all(&*self.objects, name)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn objects(&self) -> Arc<dyn Objects> {
+        Arc::clone(&self.objects)
+    }
+
+    pub(super) fn images(&self) -> Arc<Pool<()>> {
+        Arc::clone(&self.images)
+    }
+
+    /// Has something written to the disk, done with the file, and the file removed.
+    pub(super) fn spooled(
+        spool: &Path,
+        bytes: &[u8],
+        done: impl FnOnce(&Path) -> Result<(), MediaError>,
+    ) -> Result<(), MediaError> {
+        let path = spool.join(format!("{}.{PART}", random_name()?));
+        let written = fs::write(&path, bytes).map_err(disk("write", &path)).and_then(|()| done(&path));
+        // It may have been moved away.
+        let removed = present(fs::remove_file(&path)).map_err(disk("remove", &path)).map(drop);
+        written.and(removed)
+    }
+
+    pub(super) fn spool(&self) -> PathBuf {
+        self.spool.clone()
+    }
+
+    /// Stores a file of a user under a name of its own. Whatever the suffix says, the name is harmless.
     ///
     /// # Errors
     /// If the file is refused (see [`MediaError::is_refusal`]), or cannot be kept; then nothing is left of it.
-    pub fn store(&self, source: &FileSource, suffix: &str) -> Result<StoredFile, MediaError> {
+    pub fn store(&self, source: &FileSource, suffix: &str, owner: &UserId) -> Result<StoredFile, MediaError> {
         let decoded;
         let contents = match source {
             FileSource::Bytes(bytes) => bytes.as_ref(),
@@ -192,7 +303,7 @@ impl Files {
         let file_type = kind::classify(contents, suffix);
         let mut part = self.begin()?;
         part.write(contents)?;
-        part.keep(file_type)
+        part.keep(file_type, owner)
     }
 
     /// Begins a file that comes in parts.
@@ -204,7 +315,7 @@ impl Files {
         let path = self.spool.join(format!("{stem}.{PART}"));
         let file =
             OpenOptions::new().write(true).create_new(true).open(&path).map_err(disk("create", &path))?;
-        Ok(PartFile { files: self.clone(), stem, path, file, head: Vec::new() })
+        Ok(PartFile { files: self.clone(), stem, path, file, head: Vec::new(), bytes: 0 })
     }
 
     /// Where a file of this name is on this machine; none if files are elsewhere, or that is no such name. Whether there is
@@ -230,11 +341,10 @@ impl Files {
     /// # Errors
     /// If it cannot be read.
     pub fn open_file(&self, name: &str) -> Result<Option<MediaFile>, MediaError> {
-        let found = self.read(name, 0, CHUNK_BYTES)?;
-        Ok(found.map(|chunk| {
-            let at = u64::try_from(chunk.bytes.len()).unwrap_or(u64::MAX);
-            MediaFile { files: self.clone(), name: name.to_owned(), chunk, taken: 0, at }
-        }))
+        match type_of(name) {
+            Some(_) => MediaFile::open(&self.objects, name),
+            None => Ok(None),
+        }
     }
 
     /// How large a file is; none if there is no such file.
@@ -248,14 +358,11 @@ impl Files {
         }
     }
 
-    /// Removes a file. It is no failure if there is none.
-    ///
-    /// # Errors
-    /// If there is one and it cannot be removed.
-    pub fn remove(&self, name: &str) -> Result<(), MediaError> {
-        match type_of(name) {
-            Some(_) => self.objects.remove(name),
-            None => Ok(()),
+    /// Has a file removed that nobody was told of.
+    pub fn discard(&self, name: &str) {
+        // What cannot be noted now is noticed when its time has come.
+        if let Err(error) = self.with_books(|books| books.postpone(name, 0)) {
+            tracing::warn!(%error, name, "a file that nobody was told of is removed later");
         }
     }
 
@@ -283,6 +390,14 @@ impl Files {
 }
 
 impl MediaFile {
+    pub(super) fn open(objects: &Arc<dyn Objects>, name: &str) -> Result<Option<Self>, MediaError> {
+        let found = objects.read(name, 0, CHUNK_BYTES)?;
+        Ok(found.map(|chunk| {
+            let at = u64::try_from(chunk.bytes.len()).unwrap_or(u64::MAX);
+            Self { objects: Arc::clone(objects), name: name.to_owned(), chunk, taken: 0, at }
+        }))
+    }
+
     /// Its size in bytes.
     #[must_use]
     pub const fn size_bytes(&self) -> u64 {
@@ -296,7 +411,7 @@ impl Read for MediaFile {
             if self.at >= self.chunk.size_bytes {
                 return Ok(0);
             }
-            let next = self.files.read(&self.name, self.at, CHUNK_BYTES).map_err(io::Error::other)?;
+            let next = self.objects.read(&self.name, self.at, CHUNK_BYTES).map_err(io::Error::other)?;
             let next = next.filter(|chunk| !chunk.bytes.is_empty());
             self.chunk = next.ok_or_else(|| io::Error::other("the file has gone, or has become shorter"))?;
             self.taken = 0;
@@ -320,25 +435,56 @@ impl PartFile {
     pub fn write(&mut self, part: &[u8]) -> Result<(), MediaError> {
         let missing = HEAD_BYTES.saturating_sub(self.head.len());
         self.head.extend(part.iter().take(missing));
+        self.bytes = self.bytes.saturating_add(u64::try_from(part.len()).unwrap_or(u64::MAX));
         self.file.write_all(part).map_err(disk("write", &self.path))
     }
 
-    /// Makes it a file with a name, if its first bytes say that it is of this kind.
-    ///
-    /// # Errors
-    /// If it is refused (see [`MediaError::is_refusal`]), or cannot be kept; then nothing is left of it.
-    pub fn finish(self, wanted: FileKind) -> Result<StoredFile, MediaError> {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn images(&self) -> Arc<Pool<()>> {
+        self.files.images()
+    }
+
+    /// Whether its first bytes say that it is of this kind.
+    pub(super) fn check_kind(&self, wanted: FileKind) -> Result<kind::FileType, MediaError> {
         if self.head.is_empty() {
             return Err(MediaError::Empty);
         }
         // Without a suffix: what the client says of it does not count.
         let file_type = kind::classify(&self.head, "");
-        if file_type.kind == wanted { self.keep(file_type) } else { Err(MediaError::WrongKind) }
+        if file_type.kind == wanted { Ok(file_type) } else { Err(MediaError::WrongKind) }
     }
 
-    fn keep(self, file_type: kind::FileType) -> Result<StoredFile, MediaError> {
+    /// Makes it a user's file with a name, if its first bytes say that it is of this kind.
+    ///
+    /// # Errors
+    /// If it is refused (see [`MediaError::is_refusal`]), or cannot be kept; then nothing is left of it.
+    pub fn finish(self, wanted: FileKind, owner: &UserId) -> Result<StoredFile, MediaError> {
+        let file_type = self.check_kind(wanted)?;
+        self.keep(file_type, owner)
+    }
+
+    fn keep(self, file_type: kind::FileType, owner: &UserId) -> Result<StoredFile, MediaError> {
         let name = format!("{}.{}", self.stem, file_type.extension);
-        self.files.objects.keep(&name, &self.path)?;
+        let Allowance { user_bytes, unused, .. } = self.files.allowance;
+        let new = NewFile {
+            name: &name,
+            owner,
+            bytes: self.bytes,
+            kind: file_type.kind,
+            unused_ms: millis(unused),
+            quota_bytes: user_bytes,
+        };
+        // Before the file is there: no crash leaves one that nobody knows of.
+        if !self.files.with_books(|books| books.enter(&new))? {
+            return Err(MediaError::Quota(Denial::FilesFull { limit_bytes: user_bytes }));
+        }
+        if let Err(error) = self.files.objects.keep(&name, &self.path) {
+            self.files.discard(&name);
+            return Err(error);
+        }
         Ok(StoredFile { name: name.into(), kind: file_type.kind })
     }
 }
@@ -350,6 +496,22 @@ impl Drop for PartFile {
             tracing::warn!(%error, path = %self.path.display(), "cannot remove what is left of an upload");
         }
     }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Makes a folder if it is missing, and removes what is half-written in it.
+fn clear(spool: &Path) -> io::Result<()> {
+    fs::create_dir_all(spool)?;
+    for entry in fs::read_dir(spool)? {
+        let entry = entry?.path();
+        if is_part(&entry) {
+            fs::remove_file(entry)?;
+        }
+    }
+    Ok(())
 }
 
 fn decode(url: &str) -> Result<Vec<u8>, MediaError> {

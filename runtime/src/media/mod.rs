@@ -9,10 +9,14 @@
 
 mod disk;
 mod files;
+mod kept;
 mod kind;
 mod objects;
 mod s3;
+mod thumbnails;
+mod upkeep;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
@@ -24,12 +28,15 @@ pub(crate) use files::is_part;
 pub use files::{
     CHUNK_BYTES, Files, MEDIA_FOLDER, MediaError, MediaFile, NamedType, PartFile, StoredFile, type_of,
 };
+pub(crate) use kept::Kept;
 pub use objects::{Chunk, Listed};
 pub use s3::{S3Credentials, S3Error, S3Options, S3Style, Trouble};
+pub use thumbnails::{PictureError, THUMBNAIL_SIZES, Thumbnail};
 
 use crate::store::{
     Completions, DataFolder, Job, Load, OpenError, Shared, StoreEvent, StoreHandle, StoreHealth, Taken,
 };
+use files::Allowance;
 use objects::Objects;
 use s3::S3;
 
@@ -48,6 +55,10 @@ pub struct MediaOptions {
     pub queue_bytes: usize,
     /// The bucket that files are in; none for the data folder.
     pub bucket: Option<S3Options>,
+    /// Bytes of all files of one user; 0: there is no limit.
+    pub user_bytes: u64,
+    /// How long a file may be there without a message or a user that refers to it.
+    pub unused: Duration,
 }
 
 /// Why a media store cannot be opened.
@@ -66,7 +77,13 @@ pub enum MediaOpenError {
 
 impl Default for MediaOptions {
     fn default() -> Self {
-        Self { queue_requests: 1 << 20, queue_bytes: 1 << 30, bucket: None }
+        Self {
+            queue_requests: 1 << 20,
+            queue_bytes: 1 << 30,
+            bucket: None,
+            user_bytes: 0,
+            unused: Duration::from_secs(3_600),
+        }
     }
 }
 
@@ -78,6 +95,8 @@ pub struct MediaStore {
     shared: Arc<Shared>,
     files: Files,
     thread: Option<JoinHandle<()>>,
+    /// The thread that removes what nothing refers to, and what ends it when it is dropped.
+    upkeep: Option<(JoinHandle<()>, mpsc::Sender<()>)>,
     /// Keeps other servers from clearing away what this one is writing.
     _lock: DataFolder,
 }
@@ -101,7 +120,7 @@ impl MediaStore {
         shards: usize,
         sink: Box<dyn Completions>,
     ) -> Result<Self, MediaOpenError> {
-        let files = open_files(data_folder.path(), options.bucket.as_ref())?;
+        let files = open_files(data_folder, options)?;
         let limit = Load { requests: options.queue_requests, bytes: options.queue_bytes };
         let shared = Arc::new(Shared::new(shards, limit, sink));
         if options.bucket.is_some() {
@@ -125,7 +144,17 @@ impl MediaStore {
                 })
                 .map_err(OpenError::Thread)?
         };
-        Ok(Self { shared, files, thread: Some(thread), _lock: data_folder.clone() })
+        let mut store =
+            Self { shared, files, thread: Some(thread), upkeep: None, _lock: data_folder.clone() };
+        // An error from here on drops the store, which stops what has been started.
+        let (sender, stop) = mpsc::channel();
+        let files = store.files.clone();
+        let upkeep = thread::Builder::new()
+            .name("files".into())
+            .spawn(move || upkeep::run(&files, &stop))
+            .map_err(OpenError::Thread)?;
+        store.upkeep = Some((upkeep, sender));
+        Ok(store)
     }
 
     /// A way for shards to ask this store.
@@ -159,10 +188,18 @@ impl MediaStore {
 
     fn end(&mut self) {
         self.shared.queue.close();
+        if let Some((thread, sender)) = self.upkeep.take() {
+            drop(sender);
+            if thread.join().is_err() {
+                tracing::error!("the thread that looks after the files has panicked");
+            }
+        }
         if let Some(thread) = self.thread.take() {
             // The thread catches its panics and tells of them in the health.
             let _ = thread.join();
         }
+        // The database's other connections close last.
+        self.files.close();
     }
 }
 
@@ -172,22 +209,34 @@ impl Drop for MediaStore {
     }
 }
 
-/// Looks whether a bucket is there and lets itself be read; changes nothing in it.
+/// The names of all files that are kept in a data folder, or in a bucket. Changes nothing.
 ///
 /// # Errors
-/// If it cannot be used as it is named, or does not answer as it should.
-pub fn look_at_bucket(bucket: &S3Options) -> Result<(), MediaOpenError> {
-    S3::new(bucket)?.look().map_err(MediaOpenError::Refused)
+/// If the bucket cannot be used as it is named, or what is there cannot be listed.
+pub fn names(data: &Path, bucket: Option<&S3Options>) -> Result<BTreeSet<String>, MediaOpenError> {
+    let kept = Kept::open(data, bucket)?;
+    let mut names = BTreeSet::new();
+    let listed = kept.objects().list(&mut |file| {
+        if type_of(&file.name).is_some() {
+            names.insert(file.name);
+        }
+    });
+    listed.map(|()| names).map_err(MediaOpenError::Refused)
 }
 
 /// The files of a data folder that this process has locked.
-fn open_files(data_folder: &Path, bucket: Option<&S3Options>) -> Result<Files, MediaOpenError> {
-    let elsewhere = match bucket {
+fn open_files(data_folder: &DataFolder, options: &MediaOptions) -> Result<Files, MediaOpenError> {
+    let elsewhere = match &options.bucket {
         Some(bucket) => Some(Arc::new(S3::new(bucket)?) as Arc<dyn Objects>),
         None => None,
     };
-    let failed = |source| OpenError::Folder { folder: data_folder.join(MEDIA_FOLDER), source };
-    Ok(Files::open(data_folder, elsewhere).map_err(failed)?)
+    let allowance = Allowance {
+        user_bytes: options.user_bytes,
+        unused: options.unused,
+        // Nobody else has the folder; a bucket may be somebody else's, too, by mistake.
+        is_ours: elsewhere.is_none(),
+    };
+    Ok(Files::open(data_folder, elsewhere, allowance)?)
 }
 
 /// Stores what comes with so many threads, until the queue is closed and empty.
@@ -251,8 +300,9 @@ fn serve(shared: &Shared, files: &Files, job: &Job) {
 }
 
 fn store(shared: &Shared, files: &Files, upload: &FileUpload) -> Answer {
-    match report(shared, "storing a file", || files.store(&upload.source, &upload.suffix)) {
+    match report(shared, "storing a file", || files.store(&upload.source, &upload.suffix, &upload.owner)) {
         Some(Ok(StoredFile { name, kind })) => Answer::FileStored { name, kind },
+        Some(Err(MediaError::Quota(denial))) => Answer::Denied(denial),
         Some(Err(error)) if error.is_refusal() => Answer::Refused,
         Some(Err(_)) | None => Answer::Failed,
     }

@@ -39,6 +39,11 @@ impl Authority {
         Self { shards }
     }
 
+    /// How many connections there are.
+    pub(super) fn connections(&self) -> u64 {
+        self.shards.connected()
+    }
+
     /// Closes the connections of logins that have ended. What it has not done can be done again.
     pub(super) fn logins_ended(&self, EndedLogins { user, which, .. }: &EndedLogins) -> Result<(), Full> {
         let user = user.clone();

@@ -58,6 +58,15 @@ pub(super) async fn serve(files: &Files, name: &str, request: Request) -> Result
     Ok(response)
 }
 
+/// The smaller picture of the file of this name.
+pub(super) async fn serve_smaller(files: &Files, name: &str, size: u32) -> Result<Response, NotServed> {
+    let named = type_of(name).ok_or(NotServed::Missing)?;
+    let smaller = files.thumbnail(name, size).await?.ok_or(NotServed::Missing)?;
+    let mut response = Response::new(Body::from(smaller.bytes));
+    describe(response.headers_mut(), NamedType { content_type: smaller.content_type, ..named });
+    Ok(response)
+}
+
 /// A browser takes it for what its first bytes said when it came, and shows nothing but pictures, sounds and films.
 fn describe(headers: &mut HeaderMap, named: NamedType) {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(named.content_type));

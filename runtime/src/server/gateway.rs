@@ -1,8 +1,8 @@
 //! From a listening socket to a shard: accepting, HTTP, and the WebSocket handshake.
 //!
 //! All of it is done on the gateway's thread. What a connection begins with is read here; a usual handshake is answered at once, and
-//! everything else goes to the HTTP layer. After a handshake there, the plain socket is taken back from it, with
-//! what was read ahead. Either way it is handed to the shard that its user hashes to.
+//! everything else goes to the HTTP layer. After a handshake there, the socket is taken back from it, with
+//! what was read ahead, and with the state of TLS if that is spoken. Either way it is handed to the shard that its user hashes to.
 
 use std::{
     hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
@@ -19,24 +19,27 @@ use hyper::{
     body::Incoming,
     server::conn::http1,
     service::{Service as _, service_fn},
-    upgrade::Upgraded,
+    upgrade::{Parts, Upgraded},
 };
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, acceptfrom_with, recv, send};
+use rustls::ServerConnection;
 use switchboard_engine::{Protocol, UserId};
 use tokio::{
-    io::Interest,
+    io::{AsyncRead, AsyncWrite, Interest},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch},
 };
+use tokio_rustls::server::TlsStream;
 
 use super::{
     access::{Admitted, Peer},
     handshake::{self, Usual},
     http::Site,
+    secure,
     shard::{Login, Mailbox, NewConnection, Order, Place, Question, ShardDoor},
     write_timeout::WriteTimeout,
 };
@@ -257,7 +260,7 @@ impl Gateway {
     }
 }
 
-/// Answers a connection that has asked for this, or for nothing yet.
+/// Answers a connection that has begun with this, or with nothing yet.
 async fn serve(
     stream: std::net::TcpStream,
     peer: SocketAddr,
@@ -278,15 +281,34 @@ async fn serve(
             }
         }
     };
+    let left = timeout.saturating_sub(begin.elapsed());
+    let is_hello = secure::is_hello(&ahead);
+    let stream = WriteTimeout::new(stream, ahead, timeout);
+    match site.and_then(|site| site.tls) {
+        Some(_) if !is_hello => secure::refuse(stream, left).await,
+        Some(tls) => {
+            let stream = tokio::time::timeout(left, tls.acceptor().accept(stream)).await??;
+            let left = timeout.saturating_sub(begin.elapsed());
+            speak(stream, Peer { address: peer, is_tls: true }, routes, left).await
+        }
+        None => speak(stream, Peer { address: peer, is_tls: false }, routes, left).await,
+    }
+}
+
+/// Speaks HTTP. The first request's headers must be there after this time.
+async fn speak<S>(stream: S, peer: Peer, routes: Router, timeout: Duration) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let routes = TowerToHyperService::new(routes);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(peer);
         routes.call(request)
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(timeout.saturating_sub(begin.elapsed()))
-        .serve_connection(TokioIo::new(WriteTimeout::new(stream, ahead, timeout)), service)
+        .header_read_timeout(timeout)
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades()
         .await
         .map_err(io::Error::other)
@@ -313,7 +335,8 @@ fn hear(stream: impl AsFd, site: Option<&Site>) -> io::Result<Heard> {
     let mut buffer = [0; USUAL_BYTES];
     let (read, _) = recv(stream, &mut buffer, RecvFlags::empty())?;
     let bytes = buffer.get(..read).unwrap_or_default();
-    if let Some(site) = site.filter(|site| !site.is_draining())
+    // With TLS, what is read says nothing yet.
+    if let Some(site) = site.filter(|site| site.tls.is_none() && !site.is_draining())
         && let Some(usual) = handshake::read(bytes)
         // Who has to log in is let in by the HTTP layer.
         && let Some(admitted) = site.desk.believe(&usual.user)
@@ -336,7 +359,7 @@ impl Entrance {
             return Err(io::ErrorKind::WriteZero.into());
         }
         // Who has to log in does not come this way.
-        shard.connect(NewConnection { stream, user, protocol, read_ahead, login: None, place });
+        shard.connect(NewConnection { stream, tls: None, user, protocol, read_ahead, login: None, place });
         Ok(())
     }
 }
@@ -355,17 +378,33 @@ pub(super) async fn hand_over(
         Err(error) => return tracing::debug!(%user, %error, "a handshake was not completed"),
     };
     match taken {
-        Ok((stream, read_ahead)) => {
-            shard.connect(NewConnection { stream, user, protocol, read_ahead, login, place });
+        Ok(Taken { stream, tls, read_ahead }) => {
+            shard.connect(NewConnection { stream, tls, user, protocol, read_ahead, login, place });
         }
         Err(error) => tracing::warn!(%user, %error, "cannot take over a connection"),
     }
 }
 
-/// The plain socket under an upgraded connection, and what was read beyond the request.
-fn take_back(upgraded: Upgraded) -> io::Result<(std::net::TcpStream, Bytes)> {
-    let parts = upgraded
-        .downcast::<TokioIo<WriteTimeout>>()
+/// What is under an upgraded connection, and what was read beyond the request.
+struct Taken {
+    stream: std::net::TcpStream,
+    tls: Option<ServerConnection>,
+    read_ahead: Bytes,
+}
+
+fn take_back(upgraded: Upgraded) -> io::Result<Taken> {
+    let upgraded = match upgraded.downcast::<TokioIo<WriteTimeout>>() {
+        Ok(Parts { io, read_buf: read_ahead, .. }) => {
+            let (stream, _) = io.into_inner().into_inner();
+            return Ok(Taken { stream: stream.into_std()?, tls: None, read_ahead });
+        }
+        Err(upgraded) => upgraded,
+    };
+    let Parts { io, read_buf: read_ahead, .. } = upgraded
+        .downcast::<TokioIo<TlsStream<WriteTimeout>>>()
         .map_err(|_| io::Error::other("the upgraded connection is not a TCP socket"))?;
-    Ok((parts.io.into_inner().into_inner().into_std()?, parts.read_buf))
+    let (stream, mut tls) = io.into_inner().into_inner();
+    let (stream, ahead) = stream.into_inner();
+    secure::feed(&mut tls, &ahead)?;
+    Ok(Taken { stream: stream.into_std()?, tls: Some(tls), read_ahead })
 }

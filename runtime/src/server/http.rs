@@ -27,8 +27,8 @@ use super::{
     operators,
     request_log::{self, RequestLog},
 };
-use crate::store::StoreHealth;
 use crate::websocket::SESSION_SUBPROTOCOL;
+use crate::{store::StoreHealth, tls::ServerTls};
 
 /// What the routes work with.
 #[derive(Clone, Debug)]
@@ -39,6 +39,8 @@ pub(super) struct Site {
     pub(super) media: Arc<StoreHealth>,
     pub(super) desk: Desk,
     pub(super) front_end: FrontEnd,
+    /// What is spoken on the address of the sockets, if anything but plain HTTP.
+    pub(super) tls: Option<ServerTls>,
     pub(super) metrics: Arc<Metrics>,
     /// Whether figures are shown on the address of the sockets.
     pub(super) shows_metrics: bool,

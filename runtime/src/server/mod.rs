@@ -25,6 +25,7 @@ mod login_watch;
 mod metrics;
 mod operators;
 mod request_log;
+mod secure;
 mod shard;
 mod write_timeout;
 
@@ -56,6 +57,8 @@ use crate::{
     histogram::Histogram,
     media::{MediaOpenError, MediaOptions, MediaStore},
     store::{Completions, DataFolder, OpenError, Store, StoreOptions},
+    tls::{ServerTls, TlsError},
+    tokens::KeyFileError,
 };
 
 /// Why a server could not start, or stopped by itself.
@@ -67,6 +70,9 @@ pub enum ServerError {
     /// The files' store could not be opened.
     #[error("cannot open the store of the files")]
     Media(#[from] MediaOpenError),
+    /// The keys of signed tokens cannot be used.
+    #[error("cannot read the keys of tokens")]
+    Keys(#[from] KeyFileError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: check that no other program uses the port and that this one may")]
     Listen {
@@ -75,6 +81,9 @@ pub enum ServerError {
         /// What the system says.
         source: io::Error,
     },
+    /// The certificate or its key cannot be used.
+    #[error("cannot speak TLS (tls_cert, tls_key)")]
+    Tls(#[from] TlsError),
     /// There is no front-end where one is said to be.
     #[error("cannot serve a front-end (static)")]
     FrontEnd(#[from] FrontEndError),
@@ -108,6 +117,7 @@ impl From<StartError> for ServerError {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Open(error) => Self::Store(error),
+            StartError::Keys(error) => Self::Keys(error),
             StartError::Thread(source) => {
                 Self::System { doing: "start the threads for users and passwords", source }
             }
@@ -130,6 +140,20 @@ impl StopHandle {
     }
 }
 
+/// Has a server read its certificate again.
+#[derive(Clone, Debug)]
+pub struct ReloadHandle(Option<ServerTls>);
+
+impl ReloadHandle {
+    /// Who connects from now on is shown the certificate that is in the configured files; `false` if the server speaks no TLS.
+    ///
+    /// # Errors
+    /// If it cannot be used: then the one before is shown on.
+    pub fn reload(&self) -> Result<bool, TlsError> {
+        self.0.as_ref().map_or(Ok(false), |tls| tls.reload().map(|()| true))
+    }
+}
+
 /// A server that listens.
 #[derive(Debug)]
 pub struct Server {
@@ -149,6 +173,7 @@ impl Server {
     /// # Errors
     /// If the store cannot be opened, the address not be listened on, or a thread not be started.
     pub fn start(config: &Config) -> Result<Self, ServerError> {
+        let tls = config.tls().map(ServerTls::start).transpose()?;
         let front_end = FrontEnd::open(&config.front_end)?;
         let folder = DataFolder::lock(&config.data)?;
         let listener = listen(config.listen)?;
@@ -161,7 +186,7 @@ impl Server {
         let mailboxes: Vec<_> = receptions.iter().map(|reception| Arc::clone(&reception.mailbox)).collect();
         let store = Store::open(&folder, &store_options(config, count), count, sink(&mailboxes))?;
         let media = MediaStore::open(&folder, &media_options(config, count)?, count, sink(&mailboxes))?;
-        let accounts = Arc::new(Accounts::start(&store, &config.accounts)?);
+        let accounts = Arc::new(Accounts::start(&store, &config.accounts, &config.tokens)?);
         let bells = mailboxes.iter().map(|mailbox| Some(Arc::clone(mailbox.bell())));
         let (bus, inboxes) = Bus::with_bells(bells, to_usize(config.bus.queue_records));
         let (bus, clock) = (Arc::new(bus), Clock::start());
@@ -193,15 +218,18 @@ impl Server {
         let authority = Authority::new(Arc::clone(&doors));
         let logins = LoginWatch::start(store.directory()?, authority.clone())?;
         let (stop, drain) = (Arc::new(watch::Sender::new(false)), watch::Sender::new(false));
+        let desk = Desk::new(config, Arc::clone(&accounts), media.files(), authority);
+        let log = Arc::new(RequestLog::new(Arc::clone(&requests), desk.proxies()));
         let site = Site {
             handshakes: handshakes.clone(),
             shards: Arc::clone(&doors),
             store: store.health(),
             media: media.health(),
             front_end,
-            desk: Desk::new(config, Arc::clone(&accounts), media.files(), authority.clone()),
+            tls,
+            desk,
             shows_metrics: operators.is_none() && is_loopback(config.listen),
-            log: Arc::new(RequestLog::new(Arc::clone(&requests))),
+            log,
             stop: stop.subscribe(),
             drain: drain.subscribe(),
             metrics: Arc::new(Metrics {
@@ -262,6 +290,12 @@ impl Server {
     #[must_use]
     pub fn stop_handle(&self) -> StopHandle {
         StopHandle(Arc::clone(&self.life.stop))
+    }
+
+    /// A way to have the certificate read again.
+    #[must_use]
+    pub fn reload_handle(&self) -> ReloadHandle {
+        ReloadHandle(self.site.tls.clone())
     }
 
     /// Serves until it is stopped, or a part fails.
@@ -426,6 +460,8 @@ fn media_options(config: &Config, shards: usize) -> Result<MediaOptions, MediaOp
         queue_requests: requests,
         queue_bytes: queue_bytes(requests, pending_bytes, shards),
         bucket: config.media.bucket()?,
+        user_bytes: config.media.user_bytes,
+        unused: Duration::from_secs(u64::from(config.media.unused_minutes) * 60),
     })
 }
 

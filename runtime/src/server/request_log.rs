@@ -1,4 +1,4 @@
-//! Each HTTP request has an id, which its answer and its lines in the log bear.
+//! Each HTTP request has an id, which its answer and its lines in the log bear: a trusted proxy's, or one of our own.
 
 use std::{
     fmt::Write as _,
@@ -17,7 +17,10 @@ use axum::{
 };
 use tracing::Instrument as _;
 
-use super::metrics::Requests;
+use super::{
+    access::{Peer, Proxies},
+    metrics::Requests,
+};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -34,10 +37,12 @@ pub(super) struct RequestLog {
     /// The second of the last warning, counted from the start.
     warned: AtomicU64,
     requests: Arc<Requests>,
+    /// Whose ids are taken.
+    proxies: Arc<Proxies>,
 }
 
 impl RequestLog {
-    pub(super) fn new(requests: Arc<Requests>) -> Self {
+    pub(super) fn new(requests: Arc<Requests>, proxies: Arc<Proxies>) -> Self {
         // An id is a name and no secret: without randomness it is one still.
         let run = getrandom::u32().unwrap_or_default();
         Self {
@@ -46,6 +51,7 @@ impl RequestLog {
             began: Instant::now(),
             warned: AtomicU64::new(u64::MAX),
             requests,
+            proxies,
         }
     }
 
@@ -78,7 +84,9 @@ pub(super) struct RequestId(pub(super) String);
 /// Answers a request within a span that has its id, and logs one line for it: a warning if the server is at fault, and otherwise for
 /// who debugs. The query stays out of it, and headers do: they may have secrets in them.
 pub(super) async fn log(State(log): State<Arc<RequestLog>>, mut request: Request, next: Next) -> Response {
-    let (id, began) = (log.next_id(), Instant::now());
+    let peer = request.extensions().get::<Peer>();
+    let given = peer.and_then(|peer| log.proxies.request_id(*peer, request.headers()));
+    let (id, began) = (given.unwrap_or_else(|| log.next_id()), Instant::now());
     let method = request.method().clone();
     let path = request.uri().path();
     let path = path.get(..PATH_LIMIT_BYTES).unwrap_or(path).to_owned();

@@ -34,8 +34,14 @@ impl WriteTimeout {
         Self { stream, ahead, timeout, stalled: None }
     }
 
-    pub(super) fn into_inner(self) -> TcpStream {
-        self.stream
+    /// What was read from it before, and is not taken yet.
+    pub(super) fn ahead(&self) -> &[u8] {
+        &self.ahead
+    }
+
+    /// The socket, and what was read from it and taken by nobody.
+    pub(super) fn into_inner(self) -> (TcpStream, Bytes) {
+        (self.stream, self.ahead)
     }
 
     /// Passes on how a write went, unless none has gone for too long.

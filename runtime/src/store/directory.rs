@@ -7,9 +7,11 @@ mod history;
 mod membership;
 mod overview;
 mod page;
+mod search;
 mod session;
 mod signed_in;
 mod standing;
+mod totals;
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehav
 use switchboard_engine::{Denial, GroupId, IdError, UserId};
 
 use super::Shared;
+use super::files;
 use super::groups;
 use super::log::now_ms;
 
@@ -28,9 +31,11 @@ pub use history::{Conversation, ConversationInfo, StoredMessage};
 pub use membership::SeenGroup;
 pub use overview::{Excerpt, Overview};
 pub use page::{PageOf, PastMessage};
+pub use search::{SEARCH_WORDS, Search, search_words};
 pub use session::{NewSession, SessionUser, TokenHash};
 pub use signed_in::{SessionId, SignedIn, session_id};
 pub use standing::{Account, AccountRole, Ban, Ended, EndedLogins, Standing};
+pub use totals::Totals;
 
 /// The directory of users and groups, and what their conversations hold; see [`Store::directory`] and
 /// [`Directory::open`].
@@ -185,6 +190,8 @@ impl Directory {
     pub fn set_avatar(&mut self, user: &UserId, avatar: &str) -> Result<bool> {
         self.change(|transaction, now_ms| {
             let user = existing_user(transaction, user)?;
+            let old: String =
+                transaction.query_row("SELECT avatar FROM users WHERE id = ?1", [user], |row| row.get(0))?;
             let updated = transaction.execute(
                 "UPDATE users SET avatar = ?2, updated_at_ms = ?3 WHERE id = ?1 AND avatar <> ?2",
                 params![user, avatar, now_ms],
@@ -192,6 +199,7 @@ impl Directory {
             if updated == 0 {
                 return Ok(false);
             }
+            files::release(transaction, &old, now_ms.saturating_add(files::OLD_AVATAR_MS))?;
             groups::log_change(transaction, user, groups::AVATAR, None, Some(avatar), now_ms)?;
             Ok(true)
         })

@@ -1,5 +1,6 @@
 //! Looking at a database, and copying it, whether a server uses it or not.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
@@ -49,6 +50,23 @@ impl Inspector {
             rows.next()?.map(|row| row.get(0)).transpose()
         });
         newest.map_err(|source| self.failed(source))
+    }
+
+    /// The names of all files in the books, and whether anything refers to each; none of an older schema, which has no books.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn files(&self) -> Result<Option<BTreeMap<String, bool>>, OpenError> {
+        if self.schema < SCHEMA_VERSION {
+            return Ok(None);
+        }
+        let select = "SELECT name, EXISTS (SELECT 1 FROM messages WHERE url = name AND url <> '')
+                          OR EXISTS (SELECT 1 FROM users WHERE avatar = name AND avatar <> '') FROM files";
+        let read = self.connection.prepare(select).and_then(|mut statement| {
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect::<rusqlite::Result<BTreeMap<String, bool>>>()
+        });
+        read.map(Some).map_err(|source| self.failed(source))
     }
 
     /// Writes a copy as of now to a file that is not there, and checks that it is whole. The copy is not synced. A server may go on

@@ -17,7 +17,7 @@ use switchboard_engine::{
 };
 
 use self::statements::Statements;
-use super::seen;
+use super::{seen, words};
 
 /// Cached entries of one kind at which the caches are emptied.
 const CACHE_LIMIT: usize = 1 << 16;
@@ -60,13 +60,14 @@ struct Cache {
 
 /// A conversation by its participants' numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Key {
+pub(super) enum Key {
     Direct { low: i64, high: i64 },
     Group(i64),
 }
 
 struct Conversation {
     id: i64,
+    key: Key,
     head_seq: i64,
     /// As the database has it: the same bits with a sign.
     epoch: i64,
@@ -262,6 +263,14 @@ impl<'c> Log<'c> {
         if inserted == 0 {
             return Ok(None);
         }
+        if entry.subject == Subject::Message && !entry.content.is_empty() {
+            let rowid = self.connection.last_insert_rowid();
+            self.statements.insert_words.execute(params![
+                rowid,
+                words::places(conversation.key),
+                entry.content
+            ])?;
+        }
         self.wrote = true;
         conversation.head_seq = seq;
         if !conversation.moved {
@@ -365,11 +374,11 @@ impl<'c> Log<'c> {
             return Ok(index);
         }
         let conversation = match self.statements.find_conversation(key)? {
-            Some((id, head_seq, epoch)) => Conversation { id, head_seq, epoch, moved: false },
+            Some((id, head_seq, epoch)) => Conversation { id, key, head_seq, epoch, moved: false },
             None => {
                 let (id, epoch) = self.statements.insert_conversation(key, self.now_ms)?;
                 self.wrote = true;
-                Conversation { id, head_seq: 0, epoch, moved: false }
+                Conversation { id, key, head_seq: 0, epoch, moved: false }
             }
         };
         let index = self.cache.conversations.len();

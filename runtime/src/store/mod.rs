@@ -37,6 +37,7 @@
 
 mod directory;
 mod epochs;
+mod files;
 mod groups;
 mod handle;
 mod health;
@@ -48,6 +49,8 @@ mod queue;
 mod reader;
 mod reads;
 mod seen;
+mod transfer;
+mod words;
 mod worker;
 
 use std::fmt;
@@ -62,8 +65,8 @@ use rusqlite::Connection;
 pub use directory::{
     Account, AccountChange, AccountRole, Ban, Conversation, ConversationInfo, Credentials, Directory,
     DirectoryError, Ended, EndedLogins, Excerpt, Friend, Group, Member, NewAccount, NewGroup, NewSession,
-    NewUser, Overview, PageOf, PastMessage, SeenGroup, SessionId, SessionUser, SignedIn, Standing,
-    StoredMessage, TokenHash, User, session_id,
+    NewUser, Overview, PageOf, PastMessage, SEARCH_WORDS, Search, SeenGroup, SessionId, SessionUser,
+    SignedIn, Standing, StoredMessage, TokenHash, Totals, User, search_words, session_id,
 };
 pub use epochs::renew_epochs;
 pub use handle::{Completions, StoreEvent, StoreHandle};
@@ -72,13 +75,17 @@ pub use inspect::Inspector;
 pub use mark::MARK_FILE;
 pub use open::{DATABASE_FILE, DataFolder, LOCK_FILE, OpenError};
 pub use switchboard_engine::Role;
+pub use transfer::{ExportError, ExportOf, Imported, LineError};
 
 pub use reads::HEADS_AT_A_TIME;
 
+pub(crate) use files::{FileBooks, FoundFile, NewFile};
 pub(crate) use handle::{Job, Shared};
+pub(crate) use open::open_locked;
 pub(crate) use queue::{Load, Taken};
 use reader::Reader;
 use reads::Reads;
+pub(crate) use transfer::{Taking, give as give_lines};
 use worker::{Pace, Worker};
 
 /// How a [`Store`] behaves.

@@ -34,7 +34,7 @@ const CACHE_KIB: i32 = 16 << 10;
 const APPLICATION_ID: i32 = 0x5357_4244;
 
 /// Every step of the schema, oldest first. One that has been released is never changed.
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 12] = [
     include_str!("../migrations/0001_initial.sql"),
     include_str!("../migrations/0002_sessions.sql"),
     include_str!("../migrations/0004_marks.sql"),
@@ -45,10 +45,12 @@ const MIGRATIONS: [&str; 10] = [
     include_str!("../migrations/0008_messages.sql"),
     include_str!("../migrations/0009_accounts.sql"),
     include_str!("../migrations/0010_standing.sql"),
+    include_str!("../migrations/0011_files.sql"),
+    include_str!("../migrations/0012_words.sql"),
 ];
 
 /// The number of the newest schema: how many migrations there are.
-pub(crate) const SCHEMA_VERSION: i32 = 10;
+pub(crate) const SCHEMA_VERSION: i32 = 12;
 
 fn migrations() -> Migrations<'static> {
     MIGRATIONS.into_iter().map(M::up).collect()
@@ -299,7 +301,8 @@ fn touch_every_table(connection: &Connection) -> rusqlite::Result<()> {
                 EXISTS (SELECT 1 FROM directory_log), EXISTS (SELECT 1 FROM write_probe),
                 EXISTS (SELECT 1 FROM store_state), EXISTS (SELECT 1 FROM revisions),
                 EXISTS (SELECT 1 FROM received), EXISTS (SELECT 1 FROM sessions),
-                EXISTS (SELECT 1 FROM friends), EXISTS (SELECT 1 FROM login_log)",
+                EXISTS (SELECT 1 FROM friends), EXISTS (SELECT 1 FROM login_log),
+                EXISTS (SELECT 1 FROM files), EXISTS (SELECT 1 FROM words_data)",
         [],
         |_| Ok(()),
     )
@@ -329,6 +332,37 @@ mod tests {
             let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
             assert_eq!(version, SCHEMA_VERSION);
         }
+    }
+
+    #[test]
+    fn what_was_said_before_there_was_an_index_is_found() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrations().to_version(&mut connection, 9).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO users (id, uuid, created_at_ms, updated_at_ms) VALUES (1, 'alice', 0, 0), (2, 'bob', 0, 0);
+                 INSERT INTO groups (id, uuid, name, owner_id, created_at_ms) VALUES (7, 'chess', '', 1, 0);
+                 INSERT INTO conversations (id, kind, user_low, user_high, group_id, head_seq, epoch, created_at_ms)
+                 VALUES (1, 1, 1, 2, NULL, 3, 1, 0), (2, 2, NULL, NULL, 7, 2, 1, 0);
+                 INSERT INTO messages (conversation_id, seq, sender_id, message_id, content_type, content, sender_name,
+                                       url, file_suffix, stored_at_ms, is_recalled)
+                 VALUES (1, 1, 1, randomblob(16), 1, 'The quick fox', '', '', '', 0, 0),
+                        (2, 1, 1, randomblob(16), 23, 'fox', '', '', '', 0, 0),
+                        (2, 2, 1, randomblob(16), 1, 'a fox', '', '', '', 0, 0),
+                        (1, 2, 1, randomblob(16), 1, 'fox', '', '', '', 0, 1),
+                        (1, 3, 1, randomblob(16), 3, '', '', 'x.png', '', 0, 0);",
+            )
+            .unwrap();
+        migrations().to_latest(&mut connection).unwrap();
+        let found = |words: &str| -> Vec<i64> {
+            let select = "SELECT rowid FROM words WHERE words MATCH ?1 ORDER BY rowid";
+            let mut statement = connection.prepare(select).unwrap();
+            statement.query_map([words], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+        };
+        assert_eq!(found("content : fox"), [1, 3]);
+        assert_eq!(found("places : u1 AND content : fox"), [1]);
+        assert_eq!(found("places : g7 AND content : fox"), [3]);
+        assert_eq!(found("places : u7"), [0; 0]);
     }
 
     #[test]

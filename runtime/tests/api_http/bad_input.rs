@@ -47,6 +47,8 @@ async fn a_body_that_is_none_is_a_problem() {
     for body in ["[]", "5", "null", "{}", r#"{"username": 5, "password": "correct horse"}"#] {
         assert_eq!(send(body).await.problem(422).0, "invalid", "{body}");
     }
+    let list = r#"["bob", "correct horse", "", ""]"#;
+    assert_eq!(send(list).await.problem(422).0, "invalid");
     let twice = r#"{"username": "bob", "username": "bob", "password": "correct horse"}"#;
     assert_eq!(send(twice).await.problem(422).0, "invalid");
     let (_, detail) = send(&json!({"username": "bob", "pasword": "x"}).to_string()).await.problem(422);
@@ -117,7 +119,11 @@ async fn a_query_or_path_that_is_none_is_a_problem() {
     }
     let long = format!("/api/v1/sessions?cursor={}", "x".repeat(5_000));
     assert_eq!(alice.get(&long).await.problem(400).0, "malformed");
-    assert_eq!(alice.get("/api/v1/users").await.problem(400).0, "malformed");
+    for path in
+        ["/api/v1/users", "/api/v1/users?username=", "/api/v1/open_groups", "/api/v1/open_groups?name="]
+    {
+        assert_eq!(alice.get(path).await.problem(400).0, "malformed", "{path}");
+    }
     assert_eq!(alice.get("/api/v1/users?username=%FF").await.problem(400).0, "malformed");
     assert_eq!(alice.get("/api/v1/users/%FF").await.problem(400).0, "malformed");
     for id in ["x".repeat(129), "System".to_owned(), "%0a".to_owned()] {
@@ -149,6 +155,39 @@ async fn whoever_guesses_waits() {
     let change = json!({"old_password": PASSWORD, "new_password": "battery staple"});
     assert_eq!(alice.json("PUT", "/api/v1/accounts/me/password", &change).await.problem(429).0, "too-many");
     assert_eq!(bob.json("PUT", "/api/v1/accounts/me/password", &change).await.status, 204);
+}
+
+#[tokio::test]
+async fn too_many_calls_wait() {
+    let server = TestServer::start(|config| {
+        passwords(config);
+        config.http.calls_per_second = 1;
+        config.http.call_burst = 20;
+    });
+    let alice = Api::registered(&server, "alice").await;
+    let bob = Api::registered(&server, "bob").await;
+    let nobody = Api::nobody(&server);
+    for (who, path, status) in [
+        (&alice, "/api/v1/accounts/me", 200),
+        (&nobody, "/api/v1/accounts/me", 401),
+        (&bob, "/user/nobody", 200),
+    ] {
+        let mut last = who.get(path).await;
+        let mut count = 1;
+        while last.status == status {
+            count += 1;
+            assert!(count < 2_000, "{path} is never too many");
+            last = who.get(path).await;
+        }
+        assert!(count > 15, "{count}");
+        let wait: u64 = last.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=2).contains(&wait), "{wait}");
+        if path.starts_with("/api") {
+            assert_eq!(last.problem(429).0, "too-many");
+        } else {
+            assert_eq!((last.status, &last.json()["code"]), (429, &json!(-1)));
+        }
+    }
 }
 
 #[tokio::test]

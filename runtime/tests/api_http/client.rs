@@ -15,6 +15,9 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 use crate::harness::{Client, TestServer, soon};
 
+/// A picture of one red pixel.
+pub(crate) const PNG: &[u8] = b"\x89\x50\x4e\x47\x0d\x0a\x1a\x0a\x00\x00\x00\x0d\x49\x48\x44\x52\x00\x00\x00\x01\x00\x00\x00\x01\x08\x02\x00\x00\x00\x90\x77\x53\xde\x00\x00\x00\x0c\x49\x44\x41\x54\x78\x9c\x63\xf8\xcf\xc0\x00\x00\x03\x01\x01\x00\xc9\xfe\x92\xef\x00\x00\x00\x00\x49\x45\x4e\x44\xae\x42\x60\x82";
+
 pub(crate) const PASSWORD: &str = "correct horse";
 
 /// A server where users log in.
@@ -198,6 +201,23 @@ impl Api {
         let welcome = soon("a welcome", socket.next()).await.unwrap().unwrap().into_data();
         assert_eq!(Message::decode(welcome).unwrap().content, "welcome!");
         Client { user: self.id.clone(), socket }
+    }
+
+    /// Uploads a picture, which becomes the avatar; gives its name.
+    pub(crate) async fn picture(&self) -> String {
+        let body = [
+            b"--X\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.png\"\r\n\r\n".as_slice(),
+            PNG,
+            format!(
+                "\r\n--X\r\nContent-Disposition: form-data; name=\"uuid\"\r\n\r\n{}\r\n--X--\r\n",
+                self.id
+            )
+            .as_bytes(),
+        ]
+        .concat();
+        let headers = [("content-type", "multipart/form-data; boundary=X")];
+        let reply = self.send("POST", "/file", &headers, body).await;
+        reply.json()["data"].as_str().unwrap_or_else(|| panic!("{reply:?}")).to_owned()
     }
 
     /// Makes a group; gives its id.

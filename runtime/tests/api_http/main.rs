@@ -15,3 +15,5 @@ mod document;
 #[path = "../server/harness.rs"]
 #[allow(dead_code, reason = "the server's tests have more use for it")]
 mod harness;
+mod rights;
+mod search;

@@ -129,14 +129,14 @@ async function story(address, people) {
   for (const { name, errors } of people) assert.deepEqual(errors, [], `what ${name}'s browser complains of`);
 }
 
-async function played(mode, context) {
-  const server = await startServer(mode);
+async function played(mode, context, isTls) {
+  const server = await startServer(mode, isTls);
   const people = [];
   try {
     await story(server.address, people);
   } catch (error) {
     for (const { name, page, errors } of people) {
-      const path = `${import.meta.dirname}/failure-${mode}-${name}.png`;
+      const path = `${import.meta.dirname}/failure-${mode}${isTls ? '-tls' : ''}-${name}.png`;
       await page.screenshot({ path }).catch(() => {});
       context.diagnostic(`${name}: see ${path}; the browser complains of ${JSON.stringify(errors)}`);
     }
@@ -150,3 +150,4 @@ async function played(mode, context) {
 
 test('two users of a server with passwords', (context) => played('password', context));
 test('two users of a server that believes everybody', (context) => played('open', context));
+test('two users of a server that speaks TLS', (context) => played('password', context, true));

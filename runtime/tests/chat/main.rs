@@ -215,6 +215,7 @@ fn what_is_piped_in_is_sent_in_order_before_the_chat_ends() {
 fn members_of_a_group_read_what_one_of_them_says() {
     let data = tempfile::tempdir().unwrap();
     let folder = data.path().to_str().unwrap();
+    drop(switchboard::store::Directory::open(data.path()).unwrap());
     let (status, created, _) =
         Running::start(&["group", "create", "friends", "--owner", "alice", "--data", folder]).exit();
     assert!(status.success());
@@ -460,7 +461,7 @@ fn a_refusal_for_now_is_told_with_its_text_and_tried_again() {
 
 #[test]
 fn a_url_that_is_no_servers_is_wrong_usage() {
-    for url in ["wss://localhost", "localhost:8888", "ws://", "ws://localhost:8888/socket.io?user=eve"] {
+    for url in ["https://localhost", "localhost:8888", "ws://", "ws://localhost:8888/socket.io?user=eve"] {
         let mut chat = Running::start(&["chat", "--user", "alice", "--to", "bob", "--url", url]);
         let (status, _, stderr) = chat.exit();
         assert_eq!(status.code(), Some(2), "{url}: {stderr:?}");

@@ -102,7 +102,7 @@ async fn too_many_from_one_address_wait() {
         passwords(config);
         config.accounts.address_burst = 2;
         config.accounts.address_interval_ms = 3_600_000;
-        config.proxy = switchboard::config::Proxy::Trusted;
+        config.trusted_proxies = "127.0.0.1".to_owned();
     });
     let mut nobody = Browser::new(&server);
     let login = json!({"username": "nobody", "password": "x"}).to_string();

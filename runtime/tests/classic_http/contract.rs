@@ -5,7 +5,7 @@ use switchboard_engine::GroupId;
 
 use crate::{
     harness::{TestServer, create_group},
-    http::{Browser, PASSWORD, keys, with_passwords},
+    http::{Browser, PASSWORD, keys, passwords, with_passwords},
 };
 
 #[tokio::test]
@@ -34,7 +34,10 @@ async fn registering_gives_the_user_and_logs_it_in() {
 
 #[tokio::test]
 async fn logging_in_gives_the_user() {
-    let server = with_passwords();
+    let server = TestServer::start(|config| {
+        passwords(config);
+        config.trusted_proxies = "127.0.0.0/8".to_owned();
+    });
     let alice = Browser::registered(&server, "alice").await;
     let mut again = Browser::new(&server);
     let fields = json!({"username": "alice", "password": PASSWORD});

@@ -6,8 +6,8 @@ use serde_json::json;
 use crate::harness::TestServer;
 use crate::http::{Browser, passwords, with_passwords};
 
-/// What a picture begins with.
-pub(crate) const PNG: &[u8] = b"\x89PNG\r\n\x1a\n and so on";
+/// A picture of one red pixel.
+pub(crate) const PNG: &[u8] = b"\x89\x50\x4e\x47\x0d\x0a\x1a\x0a\x00\x00\x00\x0d\x49\x48\x44\x52\x00\x00\x00\x01\x00\x00\x00\x01\x08\x02\x00\x00\x00\x90\x77\x53\xde\x00\x00\x00\x0c\x49\x44\x41\x54\x78\x9c\x63\xf8\xcf\xc0\x00\x00\x03\x01\x01\x00\xc9\xfe\x92\xef\x00\x00\x00\x00\x49\x45\x4e\x44\xae\x42\x60\x82";
 
 /// The names of the files that the server keeps.
 pub(crate) fn stored(server: &TestServer) -> Vec<String> {
@@ -64,6 +64,8 @@ async fn what_is_no_picture_is_refused_and_leaves_nothing() {
         ("a.png", &b""[..], "the file is empty"),
         ("a.png", b"<html><script>alert(1)</script>", "the file is no picture that is known here"),
         ("a.png", b"<?xml version=\"1.0\"?><svg/>", "the file is no picture that is known here"),
+        ("a.png", b"BM is what a bitmap begins with", "the picture is no PNG, JPEG, GIF or WebP"),
+        ("a.png", &PNG[..30], "the picture is damaged"),
         ("a.png", b"just text", "the file is no picture that is known here"),
         ("a.png", b"\x7fELF and so on", "the file is no picture that is known here"),
         ("a.png", &large, "the file has more than 100000 bytes"),
@@ -196,4 +198,26 @@ async fn what_a_browser_would_run_is_never_shown() {
         assert_eq!(reply.header("content-disposition"), Some("attachment"));
         assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
     }
+}
+
+#[tokio::test]
+async fn a_users_pictures_have_so_many_bytes_and_what_does_not_fit_leaves_nothing() {
+    let server = TestServer::start(|config| {
+        passwords(config);
+        config.media.user_bytes = 150;
+    });
+    let mut alice = Browser::registered(&server, "alice").await;
+    let uuid = alice.uuid.clone();
+    let first = alice.upload("a.png", PNG, &uuid).await.data();
+    let second = alice.upload("b.png", PNG, &uuid).await.data();
+    let refusal = alice.upload("c.png", PNG, &uuid).await.refusal();
+    assert!(refusal.starts_with("your files may have 150 bytes together"), "{refusal}");
+    let mut both = [first.as_str().unwrap(), second.as_str().unwrap()];
+    both.sort_unstable();
+    // The old picture stays for a while, and counts.
+    assert_eq!(stored(&server), both);
+    assert_eq!(alice.get(&format!("/user/{uuid}")).await.data()["avatar"], second);
+    let mut bob = Browser::registered(&server, "bob").await;
+    let uuid = bob.uuid.clone();
+    bob.upload("a.png", PNG, &uuid).await.data();
 }

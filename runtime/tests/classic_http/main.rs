@@ -15,8 +15,12 @@ mod bucket;
 #[allow(dead_code, reason = "the media store's tests have more use for it")]
 mod bucket_server;
 mod contract;
+#[path = "../server/device.rs"]
+#[allow(dead_code, reason = "the server's tests have more use for it")]
+mod device;
 mod ends;
 mod files;
+mod frames;
 mod front_end;
 #[path = "../server/harness.rs"]
 #[allow(dead_code, reason = "the server's tests have more use for it")]
@@ -25,3 +29,5 @@ mod http;
 mod journey;
 mod rights;
 mod sessions;
+mod thumbnails;
+mod tokens;

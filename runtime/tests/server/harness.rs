@@ -57,6 +57,8 @@ impl TestServer {
             data: folder.path().join("data"),
             ..Config::default()
         };
+        // Tests ask until something is there.
+        config.http.calls_per_second = 0;
         adjust(&mut config);
         let (sender, started) = mpsc::channel();
         let thread = std::thread::spawn(move || {

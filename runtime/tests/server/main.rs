@@ -40,5 +40,6 @@ mod raw;
 mod resend;
 mod session;
 mod shards;
+mod transfer;
 mod upkeep;
 mod wire;

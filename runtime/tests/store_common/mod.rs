@@ -143,6 +143,14 @@ impl Fixture {
     }
 
     pub(crate) fn try_open(folder: &Path, options: &StoreOptions, shards: usize) -> Result<Self, OpenError> {
+        Self::open_locked(&DataFolder::lock(folder)?, options, shards)
+    }
+
+    pub(crate) fn open_locked(
+        folder: &DataFolder,
+        options: &StoreOptions,
+        shards: usize,
+    ) -> Result<Self, OpenError> {
         let (sender, events) = mpsc::channel();
         let gate = Arc::new(Gate::default());
         let sink = {
@@ -156,7 +164,7 @@ impl Fixture {
                 }
             }
         };
-        let store = Store::open(&DataFolder::lock(folder)?, options, shards, Box::new(sink))?;
+        let store = Store::open(folder, options, shards, Box::new(sink))?;
         Ok(Self { gate: GateKeeper(gate), store, events, changes: Vec::new(), next_ticket: 0 })
     }
 

@@ -12,8 +12,8 @@ pub(super) fn add_authority(choices: &mut Choices, schedule: &mut Schedule, prof
     if !choices.chance(200) {
         return;
     }
-    let mut id = schedule.steps.iter().map(|step| step.id).max().unwrap_or(0);
-    for _ in 0..choices.between(1, 6) {
+    let last = schedule.steps.iter().map(|step| step.id).max().unwrap_or(0);
+    for nth in 1..=choices.between(1, 6) as u32 {
         let place = choices.below(schedule.steps.len() as u64) as usize;
         let at_us = schedule.steps.get(place).map_or(0, |step| step.at_us) + choices.below(2_000);
         // Who is thrown out for good is not heard any more, so most may come back.
@@ -26,8 +26,7 @@ pub(super) fn add_authority(choices: &mut Choices, schedule: &mut Schedule, prof
                 What::Announce { to, bytes: [0, 40, 700][choices.weighted(&[4, 2, 1])] }
             }
         };
-        id += 1;
-        schedule.steps.push(Step { at_us, id, what });
+        schedule.steps.push(Step { at_us, id: last + nth, what });
     }
     schedule.steps.sort_by_key(|step| (step.at_us, step.id));
 }

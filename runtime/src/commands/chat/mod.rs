@@ -44,8 +44,8 @@ use self::{
 use crate::{
     cli::ChatArgs,
     client::{
-        Client, Event, Events, LinkError, MemoryStore, OlderError, ServerUrl, SqliteStore, StartError, State,
-        Store, StoreError, UrlError,
+        Client, ClientTls, Event, Events, LinkError, MemoryStore, OlderError, ServerUrl, SqliteStore,
+        StartError, State, Store, StoreError, TrustError, UrlError,
     },
 };
 
@@ -73,6 +73,9 @@ pub enum ChatError {
     /// The URL names no server.
     #[error(transparent)]
     Url(#[from] UrlError),
+    /// The file with the authority to trust cannot be used.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// The operating system failed.
     #[error("cannot {doing}")]
     System {
@@ -191,11 +194,14 @@ struct Chat {
 impl Chat {
     async fn start(args: &ChatArgs, store: impl Store) -> Result<Self, ChatError> {
         let server = ServerUrl::new(&args.url)?;
-        let url = format!("ws://{}", server.authority());
+        let url = server.origin();
         let at_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
         let kept = args.store.is_some();
         let history = args.history.unwrap_or(if at_terminal { HISTORY_MESSAGES } else { 0 });
         let mut builder = Client::builder(server, args.user.clone());
+        if let Some(authority) = &args.ca {
+            builder = builder.tls(ClientTls::authority(authority)?);
+        }
         if let Some(token) = args.token.clone() {
             builder = builder.token(token);
         }

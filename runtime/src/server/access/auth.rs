@@ -7,10 +7,10 @@ use switchboard_engine::{IdError, UserId};
 
 use super::{Desk, Peer};
 use crate::{
-    accounts::{AccountError, Token, Visitor},
-    config::{AuthMode, Proxy},
+    accounts::{AccountError, Grant, Token, Visitor},
+    config::AuthMode,
     server::shard::Login,
-    store::{AccountRole, DirectoryError, Ended, EndedLogins, SessionUser, TokenHash},
+    store::{AccountRole, DirectoryError, Ended, EndedLogins, TokenHash},
 };
 
 /// The cookie that has a session's token.
@@ -36,7 +36,7 @@ pub(in crate::server) enum Refusal {
 pub(in crate::server) enum Caller {
     /// Whoever it says, with open authentication.
     Anyone,
-    /// The user of a session.
+    /// The user of a session, or of a signed token; what stands for a session then is none.
     User { user: UserId, username: Option<String>, session: TokenHash, role: AccountRole },
 }
 
@@ -113,15 +113,6 @@ impl Caller {
         }
     }
 
-    #[allow(dead_code, reason = "asked by the calls of administrators")]
-    /// Whether the caller runs the server. With open authentication nobody does, as anybody could say so.
-    pub(in crate::server) const fn is_administrator(&self) -> bool {
-        match self {
-            Self::Anyone => false,
-            Self::User { role, .. } => matches!(role, AccountRole::Administrator),
-        }
-    }
-
     /// The session.
     pub(in crate::server) const fn session(&self) -> Option<TokenHash> {
         match self {
@@ -174,19 +165,19 @@ impl Desk {
     }
 
     async fn session_caller(&self, proof: Option<Proof>, is_foreign: bool) -> Result<Caller, Refusal> {
-        let (found, session) = self.proved(proof, is_foreign).await?;
-        let SessionUser { user, username, role, .. } = found;
-        Ok(Caller::User { user, username, session: session.hash(), role })
+        let (granted, _) = self.proved(proof, is_foreign).await?;
+        let Grant { user, username, role, key, .. } = granted;
+        Ok(Caller::User { user, username, session: key, role })
     }
 
-    /// Whose session it is that a request has with it.
-    async fn proved(&self, proof: Option<Proof>, is_foreign: bool) -> Result<(SessionUser, Token), Refusal> {
+    /// What a request has with it, and what that gives.
+    async fn proved(&self, proof: Option<Proof>, is_foreign: bool) -> Result<(Grant, Token), Refusal> {
         let Proof { token, is_cookie } = proof.ok_or(Refusal::LogIn)?;
         if is_cookie && is_foreign {
             return Err(Refusal::ForeignPage);
         }
-        let found = self.accounts.session(&token).await?.ok_or(Refusal::LogIn)?;
-        Ok((found, token))
+        let granted = self.accounts.grant(&token).await?.ok_or(Refusal::LogIn)?;
+        Ok((granted, token))
     }
 
     /// Admits a user at once, where whoever says a name is believed.
@@ -207,22 +198,22 @@ impl Desk {
             return Ok(admitted);
         }
         let is_foreign = !self.rules.is_own_origin(headers);
-        let (found, token) = self.proved(proof(headers), is_foreign).await?;
-        if found.user != *user {
+        let (granted, token) = self.proved(proof(headers), is_foreign).await?;
+        if granted.user != *user {
             return Err(Refusal::AnotherUser);
         }
-        let left_ms = found.expires_at_ms.saturating_sub(jiff::Timestamp::now().as_millisecond());
+        let Grant { user, expires_at_ms, key, is_token, .. } = granted;
+        let left_ms = expires_at_ms.saturating_sub(jiff::Timestamp::now().as_millisecond());
         let left = Duration::from_millis(u64::try_from(left_ms).unwrap_or_default());
-        let login = Login { key: token.hash(), is_token: false, left };
-        Ok(Admitted { user: found.user, proof: Some((token, login)) })
+        Ok(Admitted { user, proof: Some((token, Login { key, is_token, left })) })
     }
 
     /// Closes a user's connection that was handed to its shard if the login has ended before it was there: nobody could
     /// close it then.
     pub(in crate::server) async fn look_again(&self, admitted: Admitted) {
         let Admitted { user, proof: Some((token, login)) } = admitted else { return };
-        let ended = match self.accounts.session(&token).await {
-            Ok(found) => found.is_none(),
+        let ended = match self.accounts.grant(&token).await {
+            Ok(granted) => granted.is_none(),
             Err(AccountError::Directory(DirectoryError::Banned(_))) => true,
             // Whether it is one nobody can say for now, and it was one a moment ago.
             Err(_) => false,
@@ -236,34 +227,27 @@ impl Desk {
 
     /// From where somebody logs in.
     pub(in crate::server) fn visitor(&self, peer: Peer, headers: &HeaderMap) -> Visitor {
-        let forwarded = match self.rules.proxy {
-            Proxy::None => None,
-            // What is before the last one, the client may have written itself.
-            Proxy::Trusted => headers
-                .get_all("x-forwarded-for")
-                .iter()
-                .next_back()
-                .and_then(|value| value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()),
-        };
         let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
         Visitor {
-            address: forwarded.unwrap_or_else(|| peer.0.ip()),
+            address: self.rules.proxies.origin(peer, headers),
             user_agent: user_agent.unwrap_or_default().to_owned(),
         }
     }
 
     /// The header that gives a browser its session, or takes it away; none for a page of another origin, which could
     /// log its visitor in as somebody else.
-    pub(in crate::server) fn set_cookie(&self, headers: &HeaderMap, token: Option<&Token>) -> Option<String> {
+    pub(in crate::server) fn set_cookie(
+        &self,
+        peer: Peer,
+        headers: &HeaderMap,
+        token: Option<&Token>,
+    ) -> Option<String> {
         if !self.rules.is_own_origin(headers) {
             return None;
         }
         let seconds = if token.is_some() { self.accounts.session_seconds() } else { 0 };
         let value = token.map(Token::expose).unwrap_or_default();
-        // TLS ends at a proxy, if it is spoken at all.
-        let is_secure = headers
-            .get("x-forwarded-proto")
-            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"https"));
+        let is_secure = self.rules.proxies.is_secure(peer, headers);
         let secure = if is_secure { "; Secure" } else { "" };
         Some(format!("{COOKIE}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"))
     }
@@ -301,8 +285,9 @@ fn proof(headers: &HeaderMap) -> Option<Proof> {
     // RFC 6265 section 4.2.1.
     let pairs = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = pairs.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let token = pairs.find(|(name, _)| *name == COOKIE)?.1.parse().ok()?;
-    Some(Proof { token, is_cookie: true })
+    let token: Token = pairs.find(|(name, _)| *name == COOKIE)?.1.parse().ok()?;
+    // Signed tokens are for programs.
+    (!token.is_signed()).then_some(Proof { token, is_cookie: true })
 }
 
 #[cfg(test)]
@@ -321,7 +306,7 @@ mod tests {
     fn the_own_origin_and_those_that_are_listed_may_act() {
         let rules = super::super::Rules {
             auth: AuthMode::Password,
-            proxy: Proxy::None,
+            proxies: std::sync::Arc::default(),
             allowed_origins: vec!["https://chat.example".to_owned()],
             groups_per_user: 1,
             http: Http::default(),

@@ -33,11 +33,18 @@ impl Desk {
         let limit = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
         let collected = tokio::time::timeout(time, collect(body, limit)).await;
         let bytes = collected.map_err(|_| BodyError::TooSlow)??.ok_or(BodyError::TooLarge { limit_bytes })?;
-        serde_json::from_slice(&bytes).map_err(|error| {
+        let value = serde_json::from_slice(&bytes).map_err(|error| {
             // What is wrong may be as long as the request.
             let text = error.to_string().chars().filter(|c| !c.is_control()).take(200).collect();
             if error.is_data() { BodyError::Data(text) } else { BodyError::Syntax(text) }
-        })
+        })?;
+        // A list of the fields' values in their order would do as well for serde.
+        let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+        if first == Some(&b'{') {
+            Ok(value)
+        } else {
+            Err(BodyError::Data("invalid type: not an object".into()))
+        }
     }
 }
 

@@ -5,6 +5,8 @@
 
 mod auth;
 mod body;
+mod proxies;
+mod rates;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,13 +15,15 @@ use tokio::sync::Semaphore;
 
 use crate::{
     accounts::Accounts,
-    config::{AuthMode, Config, Http, Proxy},
+    config::{AuthMode, Config, Http},
     media::Files,
     server::authority::Authority,
 };
 
 pub(super) use auth::{Actor, Admitted, COOKIE, Caller, Refusal, session_in};
 pub(super) use body::BodyError;
+pub(super) use proxies::Proxies;
+pub(super) use rates::{CallRates, TooManyCalls};
 
 /// What the calls work with; cheap to clone.
 #[derive(Clone, Debug)]
@@ -27,6 +31,7 @@ pub(super) struct Desk {
     pub(super) accounts: Arc<Accounts>,
     pub(super) media: Files,
     pub(super) rules: Arc<Rules>,
+    pub(super) rates: Arc<CallRates>,
     pub(super) authority: Authority,
     /// Places for uploads.
     pub(super) uploads: Arc<Semaphore>,
@@ -36,28 +41,44 @@ pub(super) struct Desk {
 #[derive(Debug)]
 pub(super) struct Rules {
     auth: AuthMode,
-    proxy: Proxy,
+    pub(super) proxies: Arc<Proxies>,
     allowed_origins: Vec<String>,
     pub(super) groups_per_user: u32,
     pub(super) http: Http,
 }
 
-/// Who is at the other end of a connection.
+/// Who is at the other end of a connection: perhaps a proxy.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) SocketAddr);
+pub(super) struct Peer {
+    pub(super) address: SocketAddr,
+    pub(super) is_tls: bool,
+}
+
+impl Rules {
+    /// Whether nobody is believed to be whom it says.
+    pub(super) fn asks_for_passwords(&self) -> bool {
+        self.auth == AuthMode::Password
+    }
+}
 
 impl Desk {
     pub(super) fn new(config: &Config, accounts: Arc<Accounts>, media: Files, authority: Authority) -> Self {
         let origins = config.allowed_origins.split_whitespace();
         let rules = Rules {
             auth: config.auth,
-            proxy: config.proxy,
+            proxies: Arc::new(Proxies::new(&config.trusted_proxies)),
             allowed_origins: origins.map(str::to_ascii_lowercase).collect(),
             groups_per_user: config.limits.groups_per_user,
             http: config.http.clone(),
         };
         let uploads = usize::try_from(config.http.uploads).unwrap_or(Semaphore::MAX_PERMITS);
         let uploads = Arc::new(Semaphore::new(uploads.min(Semaphore::MAX_PERMITS)));
-        Self { accounts, media, rules: Arc::new(rules), authority, uploads }
+        let rates = Arc::new(CallRates::new(config));
+        Self { accounts, media, rules: Arc::new(rules), rates, authority, uploads }
+    }
+
+    /// The proxies that are believed.
+    pub(super) fn proxies(&self) -> Arc<Proxies> {
+        Arc::clone(&self.rules.proxies)
     }
 }

@@ -1,7 +1,7 @@
 //! Accounts.
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse as _, Response},
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     accounts::{Change, Registration},
-    server::access::Desk,
+    server::access::{Desk, Peer},
     store::DirectoryError,
 };
 
@@ -53,6 +53,7 @@ pub(super) struct NewAccount {
 pub(super) async fn register(
     State(desk): State<Desk>,
     Guest(visitor): Guest,
+    Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     Body(new): Body<NewAccount>,
 ) -> Result<Response, Problem> {
@@ -60,7 +61,7 @@ pub(super) async fn register(
     let registration = Registration { username, password, nickname, email, avatar: String::new() };
     let (user, token) = desk.accounts.register(registration, visitor).await?;
     let location = format!("/api/v1/users/{}", user.id.as_str());
-    let answer = LoggedIn::answer(&desk, &headers, user, &token);
+    let answer = LoggedIn::answer(&desk, peer, &headers, user, &token);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], answer).into_response())
 }
 

@@ -11,7 +11,7 @@ use switchboard_engine::{GroupChange, GroupId, Role, UserId};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    input::{Body, Me, Params, Segments},
+    input::{Body, Me, Params, Segments, check_length},
     model::time,
     page::{Page, PageParams},
     problem::Problem,
@@ -222,6 +222,7 @@ pub(super) async fn find_open_group(
     me: Me,
     Params(OpenParams { name }): Params<OpenParams>,
 ) -> Result<Json<Page<Group>>, Problem> {
+    check_length("name", &name, 256)?;
     let found =
         desk.accounts.directory(move |directory| directory.open_group_named(&me.user, name.trim())).await??;
     Ok(Json(Page { items: found.map(Group::from).into_iter().collect(), next_cursor: None }))
@@ -407,7 +408,8 @@ pub(super) async fn change_member(
     let (group, user) = (GroupId::new(&group)?, UserId::new(&user)?);
     let mut made = Vec::new();
     if let Some(muted_until) = changes.muted_until {
-        let until_ms = muted_until.map(|text| parse_time(&text)).transpose()?.unwrap_or_default();
+        let until_ms =
+            muted_until.map(|text| parse_time("muted_until", &text)).transpose()?.unwrap_or_default();
         made.push(GroupChange::Mute(user.clone(), until_ms));
     }
     if let Some(role) = changes.role {
@@ -420,8 +422,10 @@ pub(super) async fn change_member(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn parse_time(text: &str) -> Result<i64, Problem> {
-    let wrong = || Problem::invalid("muted_until must be a time like 2026-11-27T00:40:00Z, of 1970 or later");
+/// A time of a request, in milliseconds since 1970.
+pub(super) fn parse_time(name: &str, text: &str) -> Result<i64, Problem> {
+    let wrong =
+        || Problem::invalid(format!("{name} must be a time like 2026-11-27T00:40:00Z, of 1970 or later"));
     let time: jiff::Timestamp = text.parse().map_err(|_| wrong())?;
     Some(time.as_millisecond()).filter(|ms| *ms >= 0).ok_or_else(wrong)
 }

@@ -11,7 +11,7 @@ use super::problem::{Kind, Problem};
 use crate::{
     accounts::Visitor,
     server::access::{Caller, Desk, Peer, Refusal},
-    store::TokenHash,
+    store::{AccountRole, TokenHash},
 };
 
 /// A request's JSON.
@@ -58,6 +58,18 @@ fn is_utf8(query: &str) -> bool {
     percent_encoding::percent_decode_str(query).decode_utf8().is_ok()
 }
 
+/// Refuses a text of a query that is empty, or has more characters than these.
+pub(super) fn check_length(name: &str, text: &str, most: usize) -> Result<(), Problem> {
+    match text.chars().count() {
+        0 => Err(Problem::new(Kind::Malformed, format!("{name} is empty"))),
+        count if count > most => {
+            let text = format!("{name} has {count} characters; at most {most} are taken");
+            Err(Problem::new(Kind::Malformed, text))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The variable parts of a request's path.
 pub(super) struct Segments<T>(pub(super) T);
 
@@ -82,16 +94,42 @@ pub(super) struct Me {
     pub(super) user: UserId,
     pub(super) username: Option<String>,
     pub(super) session: TokenHash,
+    pub(super) is_administrator: bool,
 }
 
 impl FromRequestParts<Desk> for Me {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, desk: &Desk) -> Result<Self, Problem> {
-        match desk.admit_session(&parts.method, &parts.headers).await? {
-            Caller::User { user, username, session, role: _ } => Ok(Self { user, username, session }),
+        match desk.admit_session(&parts.method, &parts.headers).await {
+            Ok(Caller::User { user, username, session, role }) => {
+                desk.rates.of_user(&user)?;
+                // Where whoever is believed, anybody can have given an administrator another password.
+                let is_administrator = role == AccountRole::Administrator && desk.rules.asks_for_passwords();
+                Ok(Self { user, username, session, is_administrator })
+            }
             // Nobody is believed here.
-            Caller::Anyone => Err(Refusal::LogIn.into()),
+            Ok(Caller::Anyone) => Err(Refusal::LogIn.into()),
+            Err(refusal) => {
+                desk.rates.of_address(visitor(parts, desk)?.address)?;
+                Err(refusal.into())
+            }
+        }
+    }
+}
+
+/// A user who runs the server.
+pub(super) struct Administrator(pub(super) Me);
+
+impl FromRequestParts<Desk> for Administrator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, desk: &Desk) -> Result<Self, Problem> {
+        let me = Me::from_request_parts(parts, desk).await?;
+        if me.is_administrator {
+            Ok(Self(me))
+        } else {
+            Err(Problem::new(Kind::Forbidden, "only administrators may do this"))
         }
     }
 }
@@ -103,8 +141,14 @@ impl FromRequestParts<Desk> for Guest {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, desk: &Desk) -> Result<Self, Problem> {
-        let peer = parts.extensions.get::<Peer>().copied();
-        let peer = peer.ok_or_else(|| Problem::internal("a request of nobody"))?;
-        Ok(Self(desk.visitor(peer, &parts.headers)))
+        let visitor = visitor(parts, desk)?;
+        desk.rates.of_address(visitor.address)?;
+        Ok(Self(visitor))
     }
+}
+
+fn visitor(parts: &Parts, desk: &Desk) -> Result<Visitor, Problem> {
+    let peer = parts.extensions.get::<Peer>().copied();
+    let peer = peer.ok_or_else(|| Problem::internal("a request from nowhere"))?;
+    Ok(desk.visitor(peer, &parts.headers))
 }

@@ -5,18 +5,25 @@
 //! are one list ([`own`], [`public`]); a test tries every call of the document as everybody whose it is not.
 
 mod accounts;
+mod admin;
 mod conversations;
 mod groups;
 mod input;
+mod media;
 mod model;
 mod openapi;
 mod page;
 mod problem;
+mod search;
 mod sessions;
+mod tokens;
 mod users;
 
 use axum::{
-    Json, Router, middleware,
+    Json, Router,
+    body::Bytes,
+    http::header,
+    middleware,
     routing::{any, get},
 };
 use serde::Serialize;
@@ -36,6 +43,7 @@ fn own() -> OpenApiRouter<Desk> {
         .routes(routes!(accounts::change_password))
         .routes(routes!(sessions::list_sessions, sessions::end_other_sessions))
         .routes(routes!(sessions::end_session))
+        .routes(routes!(tokens::issue_token))
         .routes(routes!(users::find_user))
         .routes(routes!(users::show_user))
         .routes(routes!(users::list_friends))
@@ -43,6 +51,13 @@ fn own() -> OpenApiRouter<Desk> {
         .routes(routes!(conversations::list_conversations))
         .routes(routes!(conversations::show_conversation))
         .routes(routes!(conversations::read_history))
+        .routes(routes!(search::search_messages))
+        .routes(routes!(media::download))
+        .routes(routes!(admin::list_accounts))
+        .routes(routes!(admin::ban, admin::unban))
+        .routes(routes!(admin::end_sessions_of))
+        .routes(routes!(admin::announce))
+        .routes(routes!(admin::statistics))
         .routes(routes!(groups::list_groups, groups::create_group))
         .routes(routes!(groups::find_open_group))
         .routes(routes!(groups::show_group, groups::change_group))
@@ -65,12 +80,13 @@ pub(crate) fn document() -> OpenApi {
 
 /// The routes.
 pub(super) fn routes<S: Clone + Send + Sync + 'static>(desk: Desk) -> Router<S> {
-    let document = Json(document());
+    let document = Bytes::from(document().to_json().unwrap_or_default());
+    let document = async move || ([(header::CONTENT_TYPE, "application/json")], document);
     let nothing =
         || async { Problem::new(Kind::NotFound, "there is no such call: see /api/v1/openapi.json") };
     Router::from(own())
         .merge(public())
-        .route("/api/v1/openapi.json", get(async move || document))
+        .route("/api/v1/openapi.json", get(document))
         .route("/api", any(nothing))
         .route("/api/", any(nothing))
         .route("/api/{*path}", any(nothing))
@@ -100,7 +116,7 @@ struct ProblemKinds {
 ///
 /// All kinds of problems: what the type of each leads to.
 #[utoipa::path(get, path = "/api/v1/problems", tag = "about", responses((status = 200, description = "All kinds", body = ProblemKinds)))]
-async fn list_problems() -> Json<ProblemKinds> {
+async fn list_problems(_guest: input::Guest) -> Json<ProblemKinds> {
     let kind = |kind: &Kind| ProblemKind {
         r#type: format!("{KINDS_PATH}#{}", kind.slug()),
         title: kind.title(),

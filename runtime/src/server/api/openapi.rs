@@ -14,7 +14,7 @@ const BEARER: &str = "bearer";
 const SESSION_COOKIE: &str = "cookie";
 
 /// What the calls are about, in the order of the document.
-const TAGS: [(&str, &str); 9] = [
+const TAGS: [(&str, &str); 10] = [
     ("accounts", "Registering, and what users say of themselves."),
     ("sessions", "Logging in and out, and where one is logged in."),
     ("users", "Other users."),
@@ -23,6 +23,7 @@ const TAGS: [(&str, &str); 9] = [
     ("search", "What was said, by its words."),
     ("groups", "Groups, their members, and what each may do."),
     ("media", "Pictures and other files."),
+    ("admin", "For those who run the server: `switchboard user` makes somebody an administrator."),
     ("about", "This interface itself."),
 ];
 

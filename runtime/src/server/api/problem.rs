@@ -18,7 +18,7 @@ use crate::{
     accounts::{AccountError, PoolError, seconds},
     media::MediaError,
     server::{
-        access::{BodyError, Refusal},
+        access::{BodyError, Refusal, TooManyCalls},
         request_log::RequestId,
     },
     store::DirectoryError,
@@ -281,6 +281,13 @@ impl From<Refusal> for Problem {
             Refusal::ForeignPage => Self::new(Kind::ForeignPage, text),
             Refusal::Account(error) => error.into(),
         }
+    }
+}
+
+impl From<TooManyCalls> for Problem {
+    fn from(TooManyCalls(wait): TooManyCalls) -> Self {
+        let detail = format!("too many calls; the next one may come in {} s", seconds(wait));
+        Self { kind: Kind::TooMany, detail, retry_after: Some(wait) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Sessions.
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     accounts::Token,
-    server::access::Desk,
+    server::access::{Desk, Peer},
     store::{self, SessionId, session_id},
 };
 
@@ -48,7 +48,13 @@ pub(super) struct LoggedIn {
 
 impl LoggedIn {
     /// The answer, with the cookie if a page of this server may have asked.
-    pub(super) fn answer(desk: &Desk, headers: &HeaderMap, user: store::User, token: &Token) -> Response {
+    pub(super) fn answer(
+        desk: &Desk,
+        peer: Peer,
+        headers: &HeaderMap,
+        user: store::User,
+        token: &Token,
+    ) -> Response {
         let now_ms = jiff::Timestamp::now().as_millisecond();
         let life_ms =
             i64::try_from(desk.accounts.session_seconds()).unwrap_or(i64::MAX).saturating_mul(1_000);
@@ -58,12 +64,18 @@ impl LoggedIn {
             expires_at: time(now_ms.saturating_add(life_ms)),
             account: user.into(),
         };
-        with_cookie(desk, headers, Some(token), Json(session).into_response())
+        with_cookie(desk, peer, headers, Some(token), Json(session).into_response())
     }
 }
 
-fn with_cookie(desk: &Desk, headers: &HeaderMap, token: Option<&Token>, mut answer: Response) -> Response {
-    let cookie = desk.set_cookie(headers, token).and_then(|cookie| HeaderValue::from_str(&cookie).ok());
+fn with_cookie(
+    desk: &Desk,
+    peer: Peer,
+    headers: &HeaderMap,
+    token: Option<&Token>,
+    mut answer: Response,
+) -> Response {
+    let cookie = desk.set_cookie(peer, headers, token).and_then(|cookie| HeaderValue::from_str(&cookie).ok());
     if let Some(mut cookie) = cookie {
         cookie.set_sensitive(true);
         answer.headers_mut().insert(header::SET_COOKIE, cookie);
@@ -85,11 +97,12 @@ fn with_cookie(desk: &Desk, headers: &HeaderMap, token: Option<&Token>, mut answ
 pub(super) async fn log_in(
     State(desk): State<Desk>,
     Guest(visitor): Guest,
+    Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     Body(login): Body<Login>,
 ) -> Result<Response, Problem> {
     let (user, token) = desk.accounts.log_in(&login.username, login.password, visitor).await?;
-    Ok((StatusCode::CREATED, LoggedIn::answer(&desk, &headers, user, &token)).into_response())
+    Ok((StatusCode::CREATED, LoggedIn::answer(&desk, peer, &headers, user, &token)).into_response())
 }
 
 /// Where a user is logged in.
@@ -163,6 +176,7 @@ pub(super) async fn end_session(
     State(desk): State<Desk>,
     me: Me,
     Segments(id): Segments<String>,
+    Extension(peer): Extension<Peer>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let current = session_id(&me.session);
@@ -177,5 +191,5 @@ pub(super) async fn end_session(
         return Err(Problem::not_found("session"));
     }
     let answer = StatusCode::NO_CONTENT.into_response();
-    Ok(if id == current { with_cookie(&desk, &headers, None, answer) } else { answer })
+    Ok(if id == current { with_cookie(&desk, peer, &headers, None, answer) } else { answer })
 }

@@ -6,7 +6,7 @@ use switchboard_engine::UserId;
 use utoipa::IntoParams;
 
 use super::{
-    input::{Me, Params, Segments},
+    input::{Me, Params, Segments, check_length},
     model::User,
     page::{Page, PageParams},
     problem::Problem,
@@ -35,6 +35,7 @@ pub(super) async fn find_user(
     _me: Me,
     Params(FindParams { username }): Params<FindParams>,
 ) -> Result<Json<Page<User>>, Problem> {
+    check_length("username", &username, 1_024)?;
     let found = desk.accounts.directory(move |directory| directory.user_named(username.trim())).await??;
     Ok(Json(Page { items: found.map(User::from).into_iter().collect(), next_cursor: None }))
 }

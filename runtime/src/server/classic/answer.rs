@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     accounts::{AccountError, PoolError, seconds},
-    server::access::{BodyError, Refusal},
+    server::access::{BodyError, Refusal, TooManyCalls},
     store::DirectoryError,
 };
 
@@ -50,6 +50,8 @@ pub(super) enum Fault {
     Forbidden(String),
     /// Another try may work, after this time.
     TooManyTries(Duration, String),
+    /// Too many calls were made: 429.
+    TooManyCalls(Duration),
     /// More wait than may wait: 503.
     Busy,
     /// There is no such file: 404.
@@ -110,6 +112,12 @@ impl From<Refusal> for Fault {
     }
 }
 
+impl From<TooManyCalls> for Fault {
+    fn from(TooManyCalls(wait): TooManyCalls) -> Self {
+        Self::TooManyCalls(wait)
+    }
+}
+
 impl From<BodyError> for Fault {
     fn from(error: BodyError) -> Self {
         Self::Refused(error.to_string())
@@ -145,6 +153,10 @@ impl IntoResponse for Fault {
             Self::Refused(text) => (StatusCode::OK, HeaderMap::new(), text),
             Self::TooManyTries(wait, text) => (StatusCode::OK, retry(seconds(wait)), text),
             Self::Unauthorised(text) => (StatusCode::UNAUTHORIZED, HeaderMap::new(), text),
+            Self::TooManyCalls(wait) => {
+                let text = format!("too many calls; the next one may come in {} s", seconds(wait));
+                (StatusCode::TOO_MANY_REQUESTS, retry(seconds(wait)), text)
+            }
             Self::Forbidden(text) => (StatusCode::FORBIDDEN, HeaderMap::new(), text),
             Self::Busy => {
                 let text = "the server has too much to do; try again in a second";

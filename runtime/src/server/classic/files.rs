@@ -6,12 +6,14 @@ use axum::{
     Extension,
     body::Bytes,
     extract::{
-        FromRequest as _, Multipart, Path, Request, State,
+        FromRequest as _, Multipart, Path, Query, Request, State,
         multipart::{Field, MultipartError},
-        rejection::PathRejection,
+        rejection::{PathRejection, QueryRejection},
     },
     http::StatusCode,
 };
+use rusqlite::ErrorCode;
+use serde::Deserialize;
 use switchboard_engine::{FileKind, ID_LIMIT_BYTES};
 use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -20,7 +22,7 @@ use super::{
     answer::{Answer, Fault, done},
     users::text,
 };
-use crate::media::{Files, MediaError, PartFile};
+use crate::media::{Files, MediaError, PartFile, THUMBNAIL_SIZES};
 use crate::server::download::{self, NotServed};
 
 /// Parts of a file that wait for the disk.
@@ -45,7 +47,9 @@ pub(super) async fn upload(
     });
     let received = received.await;
     let (part, actor) = received.map_err(|_| Fault::refused("the upload took too long"))??;
-    let stored = blocking(move || part.finish(FileKind::Image)).await?;
+    let part = part.check_picture().await.map_err(|error| fault(&error))?;
+    let owner = actor.user().clone();
+    let stored = blocking(move || part.finish(FileKind::Image, &owner)).await?;
     let (name, media) = (stored.name.clone(), desk.media.clone());
     let changed = desk
         .accounts
@@ -53,13 +57,13 @@ pub(super) async fn upload(
             let set = directory.set_avatar(actor.user(), &name);
             if set.is_err() {
                 // Nobody was told of it.
-                let _ = media.remove(&name);
+                media.discard(&name);
             }
             set
         })
         .await;
     if changed.is_err() {
-        let _ = desk.media.remove(&stored.name);
+        desk.media.discard(&stored.name);
     }
     changed??;
     done(&stored.name)
@@ -152,26 +156,49 @@ async fn blocking<T: Send + 'static>(
 
 fn fault(error: &MediaError) -> Fault {
     match error {
-        MediaError::Empty | MediaError::MalformedDataUrl => Fault::refused(error.to_string()),
+        MediaError::Empty | MediaError::MalformedDataUrl | MediaError::Quota(_) | MediaError::Picture(_) => {
+            Fault::refused(error.to_string())
+        }
         MediaError::WrongKind => Fault::refused("the file is no picture that is known here"),
-        MediaError::Name(_) | MediaError::Disk { .. } | MediaError::Bucket { .. } => {
+        MediaError::Books(source) if source.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+            Fault::Busy
+        }
+        MediaError::Busy | MediaError::Stopped => Fault::Busy,
+        MediaError::Name(_) | MediaError::Disk { .. } | MediaError::Bucket { .. } | MediaError::Books(_) => {
             let source = std::error::Error::source(error).map(ToString::to_string);
             Fault::Broken(format!("{error}: {}", source.unwrap_or_default()))
         }
     }
 }
 
-/// `GET /file/:name`: the bytes, or a range of them (RFC 9110 section 14).
+/// `GET /file/:name`: the bytes, or a range of them (RFC 9110 section 14); with `?size=`, a smaller picture.
 pub(super) async fn download(
     State(desk): State<Desk>,
     name: Result<Path<String>, PathRejection>,
+    query: Result<Query<Smaller>, QueryRejection>,
     request: Request,
 ) -> Answer {
     let name = text(name).map_err(|_| Fault::NoFile)?;
-    download::serve(&desk.media, &name, request).await.map_err(|error| match error {
-        NotServed::Missing => Fault::NoFile,
+    let size = match query {
+        Ok(Query(Smaller { size: None })) => None,
+        Ok(Query(Smaller { size: Some(size) })) if THUMBNAIL_SIZES.contains(&size) => Some(size),
+        Ok(_) | Err(_) => return Err(Fault::refused(format!("the size is one of {THUMBNAIL_SIZES:?}"))),
+    };
+    let served = match size {
+        Some(size) => download::serve_smaller(&desk.media, &name, size).await,
+        None => download::serve(&desk.media, &name, request).await,
+    };
+    served.map_err(|error| match error {
+        // Whatever cannot be made smaller has no smaller picture.
+        NotServed::Missing | NotServed::Broken(MediaError::Picture(_)) => Fault::NoFile,
         NotServed::Busy => Fault::Busy,
         NotServed::Broken(error) => fault(&error),
         NotServed::Failed(reason) => Fault::Broken(reason),
     })
+}
+
+/// A wish for a smaller picture.
+#[derive(Debug, Deserialize)]
+pub(super) struct Smaller {
+    size: Option<u32>,
 }

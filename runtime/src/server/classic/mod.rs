@@ -12,7 +12,7 @@ mod query;
 mod users;
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::{DefaultBodyLimit, Request, State},
     http::StatusCode,
     middleware::{self, Next},
@@ -20,7 +20,7 @@ use axum::{
     routing::{get, post},
 };
 
-use super::access::{Desk, Refusal};
+use super::access::{Desk, Peer, Refusal};
 use answer::Fault;
 
 /// What comes with a file in an upload: the other part, and what is between the parts.
@@ -33,7 +33,8 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>(desk: Desk) -> Router<S> 
     // Who logs in is nobody yet.
     let anybodys = Router::new()
         .route("/user/register", post(users::register))
-        .route("/user/login", post(users::log_in));
+        .route("/user/login", post(users::log_in))
+        .layer(middleware::from_fn_with_state(desk.clone(), greet));
     Router::new()
         .route("/user", get(users::friends).put(users::change))
         .route("/user/logout", post(users::log_out))
@@ -53,13 +54,37 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>(desk: Desk) -> Router<S> 
 }
 
 /// Answers who is nobody, and tells the handlers who everybody else is.
-async fn admit(State(desk): State<Desk>, mut request: Request, next: Next) -> Response {
-    match desk.admit(request.method(), request.headers()).await {
+async fn admit(
+    State(desk): State<Desk>,
+    Extension(peer): Extension<Peer>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let admitted = desk.admit(request.method(), request.headers()).await;
+    let counted = match &admitted {
+        Ok(caller) if let Some(user) = caller.user() => desk.rates.of_user(user),
+        // Whoever is believed could be somebody else each time.
+        Ok(_) | Err(_) => desk.rates.of_address(desk.visitor(peer, request.headers()).address),
+    };
+    match counted.map_err(Fault::from).and_then(|()| Ok(admitted?)) {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
-        Err(refusal) => Fault::from(refusal).into_response(),
+        Err(fault) => fault.into_response(),
+    }
+}
+
+/// Lets in whoever is to log in.
+async fn greet(
+    State(desk): State<Desk>,
+    Extension(peer): Extension<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match desk.rates.of_address(desk.visitor(peer, request.headers()).address) {
+        Ok(()) => next.run(request).await,
+        Err(too_many) => Fault::from(too_many).into_response(),
     }
 }
 
@@ -70,6 +95,7 @@ pub(super) fn refuse_socket(refusal: Refusal) -> Response {
         Fault::Forbidden(text) => (StatusCode::FORBIDDEN, format!("{text}\n")).into_response(),
         fault @ (Fault::Refused(_)
         | Fault::TooManyTries(..)
+        | Fault::TooManyCalls(_)
         | Fault::Busy
         | Fault::NoFile
         | Fault::Broken(_)) => fault.into_response(),

@@ -52,7 +52,7 @@ pub(super) async fn register(
         avatar: fields.avatar.unwrap_or_default(),
     };
     let (user, token) = desk.accounts.register(registration, desk.visitor(peer, &headers)).await?;
-    with_session(&desk, &headers, Some(&token), done(own(&user)))
+    with_session(&desk, peer, &headers, Some(&token), done(own(&user)))
 }
 
 /// `POST /user/login`.
@@ -65,12 +65,13 @@ pub(super) async fn log_in(
     let fields: Fields = desk.json(body).await?;
     let (username, password) = (fields.username.unwrap_or_default(), fields.password.unwrap_or_default());
     let (user, token) = desk.accounts.log_in(&username, password, desk.visitor(peer, &headers)).await?;
-    with_session(&desk, &headers, Some(&token), done(own(&user)))
+    with_session(&desk, peer, &headers, Some(&token), done(own(&user)))
 }
 
 /// `POST /user/logout`: ends the session. The original has no such call.
 pub(super) async fn log_out(
     State(desk): State<Desk>,
+    Extension(peer): Extension<Peer>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
 ) -> Answer {
@@ -78,7 +79,7 @@ pub(super) async fn log_out(
     if let Some(session) = caller.session().or_else(|| session_in(&headers)) {
         desk.accounts.log_out(session).await?;
     }
-    with_session(&desk, &headers, None, nothing())
+    with_session(&desk, peer, &headers, None, nothing())
 }
 
 /// `PUT /user`: changes the user of this name.
@@ -220,9 +221,15 @@ fn own(user: &User) -> Value {
     })
 }
 
-fn with_session(desk: &Desk, headers: &HeaderMap, token: Option<&Token>, answer: Answer) -> Answer {
+fn with_session(
+    desk: &Desk,
+    peer: Peer,
+    headers: &HeaderMap,
+    token: Option<&Token>,
+    answer: Answer,
+) -> Answer {
     let mut response: Response = answer?;
-    let cookie = desk.set_cookie(headers, token).and_then(|cookie| HeaderValue::from_str(&cookie).ok());
+    let cookie = desk.set_cookie(peer, headers, token).and_then(|cookie| HeaderValue::from_str(&cookie).ok());
     if let Some(mut cookie) = cookie {
         cookie.set_sensitive(true);
         response.headers_mut().insert(header::SET_COOKIE, cookie);

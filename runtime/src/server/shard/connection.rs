@@ -11,10 +11,13 @@ use crate::websocket::Incoming;
 impl State {
     /// Takes a new connection.
     pub(super) fn open(&mut self, registry: &Registry, new: NewConnection) {
-        let NewConnection { stream, user, protocol, read_ahead, login, place } = new;
+        let NewConnection { stream, tls, user, protocol, read_ahead, login, place } = new;
+        let is_tls = tls.is_some();
         let limit = self.limits().connections;
         // The gateway has counted the places, so there is a slot.
-        let Some(socket) = self.sockets.insert(TcpStream::from_std(stream), place, limit) else { return };
+        let Some(socket) = self.sockets.insert(TcpStream::from_std(stream), tls, place, limit) else {
+            return;
+        };
         let conn = socket.id;
         if let Err(error) = socket.register(registry) {
             tracing::warn!(%error, "cannot take over a connection");
@@ -29,6 +32,10 @@ impl State {
         self.handle(Event::Connected { conn, user, protocol });
         if !read_ahead.is_empty() {
             self.arrived(conn, &mut read_ahead.to_vec());
+        }
+        if is_tls {
+            // What the handshake has decrypted already, no event will tell of.
+            self.read(conn);
         }
     }
 
@@ -69,11 +76,10 @@ impl State {
         }
         let mut buffer = std::mem::take(&mut self.buffer);
         match socket.read(&mut buffer) {
-            Ok(0) => self.end(conn),
-            Ok(read) => {
-                let rest = buffer.len() - read;
+            Ok((0, _)) => self.end(conn),
+            Ok((read, is_more)) => {
                 self.arrived(conn, buffer.get_mut(..read).unwrap_or_default());
-                self.go_on(conn, rest == 0);
+                self.go_on(conn, is_more);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.go_on(conn, true),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -8,6 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use mio::Registry;
+use rustls::ServerConnection;
 use switchboard_engine::{Event, Gauges, Protocol, Stats, UserId};
 use tokio::sync::oneshot;
 
@@ -18,6 +19,8 @@ use crate::{server::doorbell::Doorbell, store::StoreEvent};
 #[derive(Debug)]
 pub(crate) struct NewConnection {
     pub(crate) stream: std::net::TcpStream,
+    /// With TLS, its state; what it has decrypted already comes after what was read ahead.
+    pub(crate) tls: Option<ServerConnection>,
     pub(crate) user: UserId,
     /// What was agreed on in the handshake.
     pub(crate) protocol: Protocol,

@@ -20,6 +20,7 @@ mod orders;
 mod socket;
 mod sockets;
 mod state;
+mod tls;
 mod turn;
 
 use std::{

@@ -12,11 +12,13 @@ use rustix::{
     io::{Errno, writev},
     net::{RecvFlags, SendFlags, recv, send},
 };
+use rustls::ServerConnection;
 use switchboard_engine::ConnId;
 
 use super::{
     Place,
     frames::{Chain, Counted, FrameId, Frames},
+    tls::Session,
 };
 use crate::websocket::Decoder;
 
@@ -32,6 +34,8 @@ const PIECES_PER_WRITE: usize = 64;
 pub(super) struct Socket {
     pub(super) id: ConnId,
     stream: TcpStream,
+    /// With TLS, what is written to the socket and read from it goes through this.
+    tls: Option<Box<Session>>,
     pub(super) ending: Ending,
     /// The peer has ended its side, or the connection is broken: it is read until it says so, as no event will come again.
     pub(super) read_closed: bool,
@@ -77,10 +81,11 @@ struct Outgoing {
 }
 
 impl Socket {
-    pub(super) fn new(id: ConnId, stream: TcpStream, place: Place) -> Self {
+    pub(super) fn new(id: ConnId, stream: TcpStream, tls: Option<ServerConnection>, place: Place) -> Self {
         Self {
             id,
             stream,
+            tls: tls.map(|tls| Box::new(Session::new(tls))),
             ending: Ending::Open,
             read_closed: false,
             read_again: false,
@@ -123,7 +128,7 @@ impl Socket {
     }
 
     /// Whether there is nothing left to do for the connection but to forget it.
-    pub(super) const fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         match self.ending {
             Ending::Aborted => true,
             Ending::Closed => self.is_written(),
@@ -131,14 +136,18 @@ impl Socket {
         }
     }
 
-    const fn is_written(&self) -> bool {
-        self.chain.is_empty() && self.backlog.is_none()
+    fn is_written(&self) -> bool {
+        self.chain.is_empty() && !self.is_blocked()
     }
 
-    /// Reads what is there, up to the buffer's size. `WouldBlock` when nothing is.
-    pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let (read, _) = recv(&self.stream, buffer, RecvFlags::empty())?;
-        Ok(read)
+    /// Reads what is there, up to the buffer's size: how much, and whether there may be more of which no event will tell.
+    /// `WouldBlock` when nothing is there.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
+        if let Some(tls) = &mut self.tls {
+            return tls.read(&self.stream, buffer);
+        }
+        let (read, _) = recv(&self.stream, &mut *buffer, RecvFlags::empty())?;
+        Ok((read, read == buffer.len()))
     }
 
     /// Writes what the turn has for it, as far as the kernel takes it. On an error the connection is over.
@@ -147,7 +156,7 @@ impl Socket {
         let mut chain = std::mem::take(&mut self.chain);
         while !chain.is_empty() && self.ending != Ending::Aborted {
             let mut rest = chain;
-            let (wanted, counted, written) = write_runs(&self.stream, frames, &mut rest);
+            let (wanted, counted, written) = self.write_runs(frames, &mut rest);
             match written {
                 Ok(written) if written == wanted => {
                     progress += counted;
@@ -159,8 +168,35 @@ impl Socket {
                 Err(errno) => self.failed(errno),
             }
         }
-        progress += self.write_backlog();
-        progress
+        self.finish(progress)
+    }
+
+    /// Takes as many runs off the chain as one system call carries, and makes it: how many bytes they have, what they count, and how
+    /// many bytes are written. With TLS they are encrypted, and written with the next call if need be.
+    fn write_runs(
+        &mut self,
+        frames: &Frames,
+        chain: &mut Chain,
+    ) -> (usize, Counted, rustix::io::Result<usize>) {
+        let Some(first) = frames.pop(chain) else { return (0, Counted::default(), Ok(0)) };
+        let (mut bytes, mut counted) = (frames.bytes_of(first), frames.counted(first));
+        if chain.is_empty() && self.tls.is_none() {
+            return (bytes.len(), counted, send(&self.stream, bytes, SendFlags::NOSIGNAL));
+        }
+        let mut pieces = [IoSlice::new(&[]); PIECES_PER_WRITE];
+        let (mut count, mut wanted) = (0, 0);
+        for piece in &mut pieces {
+            *piece = IoSlice::new(bytes);
+            (count, wanted) = (count + 1, wanted + bytes.len());
+            if count == PIECES_PER_WRITE {
+                break;
+            }
+            let Some(run) = frames.pop(chain) else { break };
+            bytes = frames.bytes_of(run);
+            counted += frames.counted(run);
+        }
+        let pieces = pieces.get_mut(..count).unwrap_or_default();
+        (wanted, counted, write_pieces(&self.stream, self.tls.as_deref_mut(), pieces))
     }
 
     /// Keeps what the kernel has not taken: all of a chain but its first bytes. What it has taken counts.
@@ -183,15 +219,20 @@ impl Socket {
     }
 
     /// Whether it waits for the kernel to have room.
-    pub(super) const fn is_blocked(&self) -> bool {
-        self.backlog.is_some()
+    pub(super) fn is_blocked(&self) -> bool {
+        self.backlog.is_some() || self.tls.as_ref().is_some_and(|tls| !tls.is_written())
     }
 
     /// Writes what waits for room until there is none: only then does the kernel say that there is some again.
     pub(super) fn write_backlog(&mut self) -> Counted {
-        let mut progress = Counted::default();
+        self.finish(Counted::default())
+    }
+
+    /// Writes the backlog, and what is to be done when nothing waits any more. With TLS, what was written so far is encrypted, and
+    /// is written now.
+    fn finish(&mut self, mut progress: Counted) -> Counted {
         while let Some(backlog) = &mut self.backlog {
-            match backlog.write_once(&self.stream) {
+            match backlog.write_once(&self.stream, self.tls.as_deref_mut()) {
                 Ok(written) => {
                     backlog.advance(written, &mut progress);
                     if backlog.frames.is_empty() {
@@ -206,11 +247,33 @@ impl Socket {
                 }
             }
         }
+        if let Some(tls) = &mut self.tls {
+            progress = match self.ending {
+                Ending::Aborted => Ok(Counted::default()),
+                Ending::Open | Ending::Closing | Ending::Closed => tls.settle(&self.stream, progress),
+            }
+            .unwrap_or_else(|errno| {
+                self.failed(errno);
+                Counted::default()
+            });
+        }
+        self.end();
+        progress
+    }
+
+    /// Says to a peer that is sent nothing more that this was all.
+    fn end(&mut self) {
+        match self.ending {
+            Ending::Closing | Ending::Closed if self.is_written() => {}
+            Ending::Open | Ending::Closing | Ending::Closed | Ending::Aborted => return,
+        }
+        if let Some(Err(errno)) = self.tls.as_mut().map(|tls| tls.close(&self.stream)) {
+            return self.failed(errno);
+        }
         if self.ending == Ending::Closing && self.is_written() {
             // The peer sees the end after the close frame, and closes on its side.
             let _ = self.stream.shutdown(Shutdown::Write);
         }
-        progress
     }
 
     fn failed(&mut self, errno: Errno) {
@@ -219,42 +282,27 @@ impl Socket {
     }
 }
 
-/// Takes as many runs off the chain as one system call carries, and makes it: how many bytes they have, what they count, and how
-/// many bytes are written.
-fn write_runs(
+/// Writes these pieces with one system call; with TLS, as many as it takes to encrypt them.
+fn write_pieces(
     stream: &TcpStream,
-    frames: &Frames,
-    chain: &mut Chain,
-) -> (usize, Counted, rustix::io::Result<usize>) {
-    let Some(first) = frames.pop(chain) else { return (0, Counted::default(), Ok(0)) };
-    let (mut bytes, mut counted) = (frames.bytes_of(first), frames.counted(first));
-    if chain.is_empty() {
-        return (bytes.len(), counted, send(stream, bytes, SendFlags::NOSIGNAL));
+    tls: Option<&mut Session>,
+    pieces: &mut [IoSlice<'_>],
+) -> rustix::io::Result<usize> {
+    match tls {
+        Some(tls) => tls.write(stream, pieces),
+        None => writev(stream, pieces),
     }
-    let mut pieces = [IoSlice::new(&[]); PIECES_PER_WRITE];
-    let (mut count, mut wanted) = (0, 0);
-    for piece in &mut pieces {
-        *piece = IoSlice::new(bytes);
-        (count, wanted) = (count + 1, wanted + bytes.len());
-        if count == PIECES_PER_WRITE {
-            break;
-        }
-        let Some(run) = frames.pop(chain) else { break };
-        bytes = frames.bytes_of(run);
-        counted += frames.counted(run);
-    }
-    (wanted, counted, writev(stream, pieces.get(..count).unwrap_or_default()))
 }
 
 impl Backlog {
-    fn write_once(&self, stream: &TcpStream) -> rustix::io::Result<usize> {
+    fn write_once(&self, stream: &TcpStream, tls: Option<&mut Session>) -> rustix::io::Result<usize> {
         let mut pieces = [IoSlice::new(&[]); PIECES_PER_WRITE];
         let (mut skip, mut count) = (self.written, 0);
         for (piece, frame) in pieces.iter_mut().zip(&self.frames) {
             *piece = IoSlice::new(frame.bytes.get(skip..).unwrap_or_default());
             (skip, count) = (0, count + 1);
         }
-        writev(stream, pieces.get(..count).unwrap_or_default())
+        write_pieces(stream, tls, pieces.get_mut(..count).unwrap_or_default())
     }
 
     fn advance(&mut self, written: usize, progress: &mut Counted) {
@@ -288,7 +336,7 @@ mod tests {
         stream.set_nonblocking(true).unwrap();
         peer.set_nonblocking(true).unwrap();
         let place = Place::default();
-        (Socket::new(ConnId::new(0, 0), TcpStream::from_std(stream), place), peer)
+        (Socket::new(ConnId::new(0, 0), TcpStream::from_std(stream), None, place), peer)
     }
 
     /// What the peer can read now; none at the end.

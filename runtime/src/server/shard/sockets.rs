@@ -1,6 +1,7 @@
 //! The sockets of one shard, by slot; the other half of what makes a `ConnId`.
 
 use mio::net::TcpStream;
+use rustls::ServerConnection;
 use switchboard_engine::ConnId;
 
 use super::{Place, socket::Socket};
@@ -20,7 +21,13 @@ struct Slot {
 
 impl Sockets {
     /// Gives a connection its id, unless all slots up to the limit are taken.
-    pub(super) fn insert(&mut self, stream: TcpStream, taken: Place, limit: u32) -> Option<&mut Socket> {
+    pub(super) fn insert(
+        &mut self,
+        stream: TcpStream,
+        tls: Option<ServerConnection>,
+        taken: Place,
+        limit: u32,
+    ) -> Option<&mut Socket> {
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
@@ -31,7 +38,7 @@ impl Sockets {
         };
         let place = self.slots.get_mut(slot as usize)?;
         let id = ConnId::new(slot, place.generation);
-        Some(place.socket.insert(Socket::new(id, stream, taken)))
+        Some(place.socket.insert(Socket::new(id, stream, tls, taken)))
     }
 
     /// The connection that has this slot now.

@@ -296,7 +296,7 @@ pub(super) fn enter(
 fn successor(transaction: &Transaction<'_>, group: i64, owner: i64) -> Result<Option<(UserId, i64)>> {
     let select = "SELECT users.uuid, users.id FROM members JOIN users ON users.id = user_id
                   WHERE group_id = ?1 AND user_id <> ?2 AND last_seq IS NULL
-                  ORDER BY role DESC, first_seq, users.uuid LIMIT 1";
+                  ORDER BY members.role DESC, first_seq, users.uuid LIMIT 1";
     let mut statement = transaction.prepare_cached(select)?;
     let mut rows = statement.query([group, owner])?;
     match rows.next()? {

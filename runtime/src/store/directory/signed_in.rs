@@ -1,6 +1,7 @@
 //! Where users are logged in, for them to look at and to end.
 
-use rusqlite::params;
+use data_encoding::HEXLOWER;
+use rusqlite::{OptionalExtension as _, Row, params};
 use switchboard_engine::UserId;
 
 use super::session::{self, TokenHash};
@@ -65,6 +66,21 @@ impl Directory {
             });
         }
         Ok(sessions)
+    }
+
+    /// The session of a user that is called so, in hexadecimal, if it is open: what its token is known by, and when it ends.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn open_session(&self, user: &UserId, id: &str) -> Result<Option<(TokenHash, i64)>> {
+        let Ok(id) = HEXLOWER.decode(id.as_bytes()) else { return Ok(None) };
+        let mut statement = self.connection.prepare_cached(
+            "SELECT token_hash, expires_at_ms FROM sessions CROSS JOIN users ON users.id = user_id
+             WHERE user_id = (SELECT id FROM users WHERE uuid = ?1) AND substr(token_hash, 1, 16) = ?2
+                 AND expires_at_ms > ?3 AND sessions.created_at_ms > banned_at_ms",
+        )?;
+        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        Ok(statement.query_row(params![user.as_str(), id, now_ms()], read).optional()?)
     }
 
     /// Ends a session of a user; returns whether there was one.

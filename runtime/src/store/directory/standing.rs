@@ -5,7 +5,7 @@ use std::fmt;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use switchboard_engine::UserId;
 
-use super::{Directory, DirectoryError, Result, User, existing_user, session::TokenHash, user_id};
+use super::{Directory, DirectoryError, Result, User, existing_user, find_user, session::TokenHash, user_id};
 use crate::store::log::now_ms;
 
 /// A ban that does not end by itself.
@@ -164,6 +164,23 @@ impl Directory {
         let mut statement = self.connection.prepare_cached(&select)?;
         let mut rows = statement.query([user.as_str()])?;
         rows.next()?.map(|row| account(row, now_ms())).transpose()
+    }
+
+    /// Makes a user of this id and nothing else, unless there is one; returns whether there was none. Its name is its id, unless
+    /// somebody else has that.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn provision(&mut self, user: &UserId) -> Result<bool> {
+        if find_user(&self.connection, user)?.is_some() {
+            return Ok(false);
+        }
+        self.change(|transaction, now_ms| {
+            let insert = "INSERT INTO users (uuid, username, created_at_ms, updated_at_ms)
+                VALUES (?1, CASE WHEN EXISTS (SELECT 1 FROM users WHERE username = ?1) THEN NULL ELSE ?1 END, ?2, ?2)
+                ON CONFLICT (uuid) DO NOTHING";
+            Ok(transaction.execute(insert, params![user.as_str(), now_ms])? > 0)
+        })
     }
 
     /// Gives a user a role; returns whether it is another one.

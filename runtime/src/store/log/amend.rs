@@ -3,6 +3,8 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use switchboard_engine::{Answer, NewMessage, Recipient, Role, Subject, TargetFacts};
 
+use super::super::files;
+use super::super::words;
 use super::{Key, Log};
 
 /// The largest content type of a message; what is above is about one, or about the group.
@@ -45,7 +47,7 @@ impl Log<'_> {
         };
         if let Some(conversation) = self.cache.conversations.get(index) {
             let places = (conversation.id, target, place.seq.cast_signed());
-            apply(self.connection, places, entry)?;
+            apply(self.connection, (places, conversation.key), entry, self.now_ms)?;
         }
         Ok(Answer::MessageStored(place))
     }
@@ -81,9 +83,18 @@ fn facts(
 /// Changes the message at `target` as the entry at `seq` says, and keeps what it has said so far.
 fn apply(
     connection: &Connection,
-    (conversation, target, seq): (i64, i64, i64),
+    ((conversation, target, seq), key): ((i64, i64, i64), Key),
     entry: &NewMessage,
+    now_ms: i64,
 ) -> rusqlite::Result<()> {
+    let select = "SELECT rowid, content FROM messages WHERE conversation_id = ?1 AND seq = ?2";
+    let read = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?));
+    let (rowid, old) = connection.prepare_cached(select)?.query_row([conversation, target], read)?;
+    let new = match entry.subject {
+        Subject::Edit { .. } => &*entry.content,
+        Subject::Recall { .. } | Subject::Message | Subject::Change(_) => "",
+    };
+    words::replace(connection, (rowid, key), &old, new)?;
     let keep = "INSERT INTO revisions (conversation_id, target_seq, seq, content, url)
                 SELECT conversation_id, seq, ?3, content, url FROM messages
                 WHERE conversation_id = ?1 AND seq = ?2";
@@ -96,6 +107,11 @@ fn apply(
             connection.prepare_cached(edit)?.execute(params).map(drop)
         }
         Subject::Recall { .. } => {
+            let select = "SELECT url FROM messages WHERE conversation_id = ?1 AND seq = ?2";
+            let read = |row: &Row<'_>| row.get::<_, String>(0);
+            let file = connection.prepare_cached(select)?.query_row([conversation, target], read)?;
+            // Its file goes, unless something else refers to it.
+            files::release(connection, &file, now_ms)?;
             let recall = "UPDATE messages SET content = '', url = '', is_recalled = 1, changed_seq = ?3
                           WHERE conversation_id = ?1 AND seq = ?2";
             connection.prepare_cached(recall)?.execute([conversation, target, seq])?;

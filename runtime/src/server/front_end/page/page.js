@@ -1,7 +1,7 @@
 // A small front-end of the classic protocol: enough to try a server from a browser.
 //
-// What comes over the WebSocket is shown at once, and a moment later the conversation's newest page is read again: it has every
-// message once and in order, also after a reconnection, when the server sends again what may not have arrived.
+// When something comes over the WebSocket, the conversation's newest page is read again: it has every message once and in order,
+// also after a reconnection, when the server sends again what may not have arrived.
 
 import { decode, encode } from '/wire.js';
 
@@ -149,7 +149,6 @@ async function refresh(one) {
     one.again = true;
     return one.loading;
   }
-  const pushed = one.sent.filter((message) => message.pushed);
   one.loading = call('GET', query(one));
   try {
     const page = await one.loading;
@@ -158,10 +157,9 @@ async function refresh(one) {
     const older = isWhole || page[0].id <= last ? one.said.filter((message) => page[0] && message.id < page[0].id) : [];
     if (one.said.length === 0 || older.length === 0) one.more = !isWhole;
     one.said = [...older, ...page];
-    // What was pushed was stored before, so it is in the page. What I have sent is there when the server has it.
-    one.sent = one.sent.filter((message) => !pushed.includes(message));
+    // What I have sent is there when the server has it.
     for (const message of page.filter(({ id, fromUserId }) => id > last && fromUserId === me?.uuid)) {
-      const isIt = (sent) => !sent.pushed && sent.content === message.content
+      const isIt = (sent) => sent.content === message.content
         && (sent.contentType === TEXT) === (message.contentType === TEXT);
       const index = one.sent.findIndex(isIt);
       if (index >= 0) one.sent.splice(index, 1);
@@ -261,14 +259,10 @@ async function received(message) {
   }
   const one = conversations.get(key);
   if (!one) return;
-  // In a group, `from` is the group and `to` is who has said it.
-  const fromUserId = isGroup ? message.to : message.from;
-  one.sent.push({ ...message, fromUserId, pushed: true });
+  // It was stored before it was sent here, so it is in the page.
   if (one === open) {
-    show();
-    refreshLater(one);
+    await refresh(one);
   } else {
-    one.sent = [];
     one.unread += 1;
     list();
   }
