@@ -4,12 +4,12 @@ use bytes::Bytes;
 use core::time::Duration;
 use proptest::{collection::vec, option, prelude::*};
 use switchboard_engine::{
-    Answer, Audience, ConnId, Denial, DevicePolicy, DirectoryChange, DirectoryChangeKind, Event, FileKind,
-    GroupChange, GroupId, Head, Instant, Limits, Marks, MessageId, Messages, Note, PeerFault, Place,
-    Protocol, Received, Recipient, Record, Revocation, Role, ServerConfig, StoredMarks, StoredMessage,
+    Action, Answer, Audience, ConnId, Denial, DevicePolicy, DirectoryChange, DirectoryChangeKind, Event,
+    FileKind, GroupChange, GroupId, Head, Instant, Limits, Marks, MessageId, Messages, Note, PeerFault,
+    Place, Protocol, Received, Recipient, Record, Revocation, Role, ServerConfig, StoredMarks, StoredMessage,
     Subject, Ticket, Topic, UserId, UserProfile, Whose,
     recording::{
-        Decoder, Digests, Encoder, Header, Step, StepError,
+        Acted, ActionDigest, BUILD, Decoder, Digests, Encoder, Header, State, Step, StepError,
         file::{Block, Blocks, Codec, Fault, FileError, HEAD_BYTES, Kind, PREFIX_BYTES, prefix},
     },
 };
@@ -235,6 +235,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => event().prop_map(Step::Event),
         1 => Just(Step::Timeout),
+        1 => (1..1_u16 << 14).prop_map(|number| Step::Acted(Acted::from_number(number).unwrap())),
         1 => any::<(u64, u64)>().prop_map(|(actions, state)| Step::Digests(Digests { actions, state })),
     ]
 }
@@ -252,6 +253,7 @@ fn encoded(start: Instant, steps: &[(u64, Step)]) -> (Vec<u8>, Vec<String>) {
                 now = now + Duration::from_nanos(*after_ns);
                 encoder.timeout(now);
             }
+            Step::Acted(acted) => encoder.acted(*acted),
             Step::Digests(digests) => encoder.digests(*digests),
         }
         expected.push(format!("{now:?} {step:?}"));
@@ -309,7 +311,7 @@ proptest! {
         let mut file = prefix().to_vec();
         let mut ends = vec![file.len()];
         for (number, payload) in (0..).zip(&payloads) {
-            let kind = if number == 0 { Kind::Header } else { Kind::Steps };
+            let kind = [Kind::Header, Kind::State, Kind::Steps][(number as usize).min(2)];
             let block = Block { kind, codec: Codec::None, number, raw_len: 7, payload };
             file.extend(block.head().unwrap());
             file.extend(payload);
@@ -394,4 +396,37 @@ fn what_is_no_recording_or_of_another_version_is_told_apart() {
     let missing = blocks.next_block().unwrap_err();
     assert_eq!(missing.offset, (PREFIX_BYTES + HEAD_BYTES) as u64);
     assert_eq!(missing.to_string(), "at byte 32: block 1 is missing: block 2 follows");
+}
+
+#[test]
+fn a_state_says_which_build_can_read_it() {
+    let state = State::of_this_build(b"state");
+    let payload = state.encode();
+    assert_eq!(State::decode(&payload), Ok(state));
+    assert_eq!(state.build, BUILD);
+    assert_eq!(State::decode(&payload[..BUILD.len()]), Err(StepError::Garbled));
+    assert_eq!(State::decode(b""), Err(StepError::Garbled));
+    assert_eq!(State::decode(b"\x01\xff"), Err(StepError::Garbled));
+}
+
+#[test]
+fn the_digest_of_a_step_is_of_its_actions_alone_and_that_of_all_of_their_order() {
+    let conns = [ConnId::new(0, 1), ConnId::new(1, 1)];
+    let digest_of = |steps: &[&[usize]]| {
+        let mut digest = ActionDigest::default();
+        let mut acted = Vec::new();
+        for step in steps {
+            for conn in *step {
+                digest.add(&Action::Abort { conn: conns[*conn] });
+            }
+            acted.push(digest.end_step());
+        }
+        (acted, digest.finish())
+    };
+    let ((first, all), (second, other)) = (digest_of(&[&[0], &[], &[1]]), digest_of(&[&[1], &[], &[0]]));
+    assert_eq!([first[0], first[1], first[2]], [second[2], None, second[0]]);
+    assert_ne!(first[0], first[2]);
+    assert_ne!(all, other);
+    assert_ne!(digest_of(&[&[0, 1]]).1, all);
+    assert!([0, 1 << 14].into_iter().all(|number| Acted::from_number(number).is_none()));
 }

@@ -12,23 +12,69 @@ use crate::{
     storage::{FileSource, Recipient, Request},
 };
 
-/// All actions of an engine in their order, folded into one number: SipHash-1-3 with the keys zero and zero.
+/// What an engine asks for, as numbers: SipHash-1-3 with the keys zero and zero, of each step's actions in their order, and of
+/// the numbers of all steps that led to any.
 ///
 /// In it are who is sent what, who is closed and why, what is asked of the store, and what is published.
 #[derive(Clone, Debug)]
 pub struct ActionDigest {
+    all: SipHasher13,
+    /// Of the step that is going on, once it has led to an action.
     hasher: SipHasher13,
+    is_empty: bool,
+}
+
+/// What came of one step: 14 bits of a digest of its actions. That is what two bytes hold in a recording, and of 16,383 steps that
+/// lead to something else one is taken for the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acted(u16);
+
+impl Acted {
+    const LIMIT: u16 = (1 << 14) - 1;
+
+    /// Its number, 1 to 16,383.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+
+    /// The one with this number; none if there is no such one.
+    #[must_use]
+    pub const fn from_number(number: u16) -> Option<Self> {
+        if 0 < number && number <= Self::LIMIT { Some(Self(number)) } else { None }
+    }
+
+    const fn of(digest: u64) -> Self {
+        // Less than the limit, so that it fits.
+        Self(1 + (digest % Self::LIMIT as u64) as u16)
+    }
+}
+
+const fn hasher() -> SipHasher13 {
+    SipHasher13::new_with_keys(0, 0)
 }
 
 impl Default for ActionDigest {
     fn default() -> Self {
-        Self { hasher: SipHasher13::new_with_keys(0, 0) }
+        Self { all: hasher(), hasher: hasher(), is_empty: true }
     }
 }
 
 impl ActionDigest {
+    /// The step has led to all its actions. None if there was none.
+    pub fn end_step(&mut self) -> Option<Acted> {
+        if self.is_empty {
+            return None;
+        }
+        let digest = core::mem::replace(&mut self.hasher, hasher()).finish();
+        self.is_empty = true;
+        self.all.write(&digest.to_le_bytes());
+        Some(Acted::of(digest))
+    }
+
     /// Adds an action.
     pub fn add(&mut self, action: &Action<'_>) {
+        self.is_empty = false;
         match action {
             Action::Send { to, frame } => {
                 self.word(1);
@@ -84,10 +130,10 @@ impl ActionDigest {
         }
     }
 
-    /// The number so far.
+    /// The number of all steps that have ended.
     #[must_use]
     pub fn finish(&self) -> u64 {
-        self.hasher.finish()
+        self.all.finish()
     }
 
     fn request(&mut self, request: &Request) {

@@ -5,7 +5,7 @@ use alloc::{string::String, vec::Vec};
 use bytes::Bytes;
 use switchboard_proto::{encoding, recording as wire};
 
-use super::{Digests, Step, StepError, answer};
+use super::{Acted, Digests, Step, StepError, answer};
 use crate::{
     bus::{Note, Record, Topic},
     event::{Audience, Event, PeerFault, Protocol, Revocation, Whose},
@@ -219,6 +219,10 @@ pub(super) fn read(body: wire::step::Body) -> Result<Step, StepError> {
     use wire::step::Body;
     Ok(Step::Event(match body {
         Body::Timeout(wire::Empty {}) => return Ok(Step::Timeout),
+        Body::Acted(number) => {
+            let acted = u16::try_from(number).ok().and_then(Acted::from_number);
+            return acted.map(Step::Acted).ok_or(StepError::Wrong("a digest of actions"));
+        }
         Body::Digests(wire::Digests { actions, state }) => {
             return Ok(Step::Digests(Digests { actions, state }));
         }

@@ -5,7 +5,8 @@
 //! block = kind: u8, codec: u8, 0: u16, number: u32, len: u32, raw_len: u32, crc: u32, payload
 //! ```
 //!
-//! Numbers are little-endian. Blocks are numbered from 0; the first one is the header. `crc` is CRC-32 (IEEE 802.3) over the rest of the
+//! Numbers are little-endian. Blocks are numbered from 0; the first one is the header, and a file that goes on where another one has
+//! ended has the engine's state behind it. `crc` is CRC-32 (IEEE 802.3) over the rest of the
 //! block's head and the payload; `raw_len` is the payload's length before it was compressed. A file that a crash has cut
 //! off is whole up to the last block that is.
 
@@ -31,6 +32,9 @@ pub const BLOCK_LIMIT_BYTES: u32 = 1 << 30;
 pub enum Kind {
     /// A [`Header`](super::Header). The first block, and no other one.
     Header,
+    /// The [`State`](super::State) in which the steps behind it find the engine. The second block of a file that goes on where another
+    /// one has ended, and of no other one.
+    State,
     /// Steps, as an [`Encoder`](super::Encoder) gives them. No step is cut in two.
     Steps,
     /// Nothing: the engine has stopped in order, and this is all.
@@ -112,6 +116,22 @@ pub fn prefix() -> [u8; PREFIX_BYTES] {
     prefix
 }
 
+/// Whether a file that begins so is one of this version.
+///
+/// # Errors
+/// If it is no recording, or of a newer version.
+pub fn check_prefix(prefix: [u8; PREFIX_BYTES]) -> Result<(), FileError> {
+    let fault = |fault| FileError { offset: 0, fault };
+    let (magic, version) = prefix.split_at(MAGIC.len());
+    if magic != MAGIC {
+        return Err(fault(Fault::Foreign));
+    }
+    match version.first_chunk().map_or(0, |version| u32::from_le_bytes(*version)) {
+        VERSION => Ok(()),
+        newer => Err(fault(Fault::Newer(newer))),
+    }
+}
+
 /// A block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block<'a> {
@@ -136,6 +156,7 @@ impl Block<'_> {
             Kind::Header => 1,
             Kind::Steps => 2,
             Kind::End => 3,
+            Kind::State => 4,
         };
         let codec = match self.codec {
             Codec::None => 0,
@@ -179,15 +200,12 @@ impl<'a> Blocks<'a> {
     /// If it is no recording, or of a newer version.
     pub fn of(file: &'a [u8]) -> Result<Self, FileError> {
         let fault = |fault| FileError { offset: 0, fault };
-        let Some((magic, rest)) = file.split_first_chunk::<8>() else { return Err(fault(Fault::Foreign)) };
-        if *magic != MAGIC {
+        if !file.starts_with(&MAGIC) {
             return Err(fault(Fault::Foreign));
         }
-        let Some(version) = rest.first_chunk() else { return Err(fault(Fault::Cut)) };
-        match u32::from_le_bytes(*version) {
-            VERSION => Ok(Self { file, offset: PREFIX_BYTES, number: 0 }),
-            newer => Err(fault(Fault::Newer(newer))),
-        }
+        let Some(prefix) = file.first_chunk() else { return Err(fault(Fault::Cut)) };
+        check_prefix(*prefix)?;
+        Ok(Self { file, offset: PREFIX_BYTES, number: 0 })
     }
 
     /// Where the next block begins.
@@ -207,38 +225,76 @@ impl<'a> Blocks<'a> {
         if rest.is_empty() {
             return Ok(None);
         }
-        let Some((head, rest)) = rest.split_at_checked(HEAD_BYTES) else { return Err(fault(Fault::Cut)) };
-        let word = |at: usize| {
-            let bytes = head.get(at..).and_then(|bytes| bytes.first_chunk());
-            bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes))
-        };
-        let (number, len, raw_len, crc) = (word(4), word(8), word(12), word(16));
-        if let Some(large) = [len, raw_len].into_iter().find(|len| *len > BLOCK_LIMIT_BYTES) {
-            return Err(fault(Fault::TooLarge(large)));
+        let Some((head, rest)) = rest.split_first_chunk() else { return Err(fault(Fault::Cut)) };
+        let head = Head::read(*head).map_err(fault)?;
+        let Some(payload) = rest.get(..head.len_bytes()) else { return Err(fault(Fault::Cut)) };
+        let block = head.block(self.number, payload).map_err(fault)?;
+        self.offset += HEAD_BYTES + payload.len();
+        self.number += 1;
+        Ok(Some(block))
+    }
+}
+
+/// What is before a block's payload: for who reads a file piece by piece.
+#[derive(Clone, Copy, Debug)]
+pub struct Head {
+    bytes: [u8; HEAD_BYTES],
+    len: u32,
+}
+
+impl Head {
+    /// The head with these bytes. Whether they are right, [`Head::block`] says.
+    ///
+    /// # Errors
+    /// If no block is as large as it says.
+    pub fn read(bytes: [u8; HEAD_BYTES]) -> Result<Self, Fault> {
+        let head = Self { bytes, len: word(&bytes, 8) };
+        let large = [head.len, head.raw_len()].into_iter().find(|len| *len > BLOCK_LIMIT_BYTES);
+        large.map_or(Ok(head), |len| Err(Fault::TooLarge(len)))
+    }
+
+    /// Bytes of the payload, which follows.
+    #[must_use]
+    pub fn len_bytes(&self) -> usize {
+        usize::try_from(self.len).unwrap_or(usize::MAX)
+    }
+
+    fn raw_len(&self) -> u32 {
+        word(&self.bytes, 12)
+    }
+
+    /// The block with this payload, which has to be the one of this number.
+    ///
+    /// # Errors
+    /// If it is damaged, another one, or of a newer version.
+    pub fn block<'a>(&self, expected: u32, payload: &'a [u8]) -> Result<Block<'a>, Fault> {
+        let (covered, _) = self.bytes.split_at(HEAD_BYTES - size_of::<u32>());
+        if checksum(covered, payload) != word(&self.bytes, 16) {
+            return Err(Fault::Damaged);
         }
-        let payload_len = usize::try_from(len).unwrap_or(usize::MAX);
-        let Some(payload) = rest.get(..payload_len) else { return Err(fault(Fault::Cut)) };
-        let (covered, _) = head.split_at(HEAD_BYTES - size_of::<u32>());
-        if checksum(covered, payload) != crc {
-            return Err(fault(Fault::Damaged));
+        let number = word(&self.bytes, 4);
+        if number != expected {
+            return Err(Fault::OutOfOrder { expected, found: number });
         }
-        if number != self.number {
-            return Err(fault(Fault::OutOfOrder { expected: self.number, found: number }));
-        }
-        let [kind, codec, ..] = *head else { return Err(fault(Fault::Cut)) };
+        let [kind, codec, ..] = self.bytes;
         let kind = match kind {
             1 => Kind::Header,
             2 => Kind::Steps,
             3 => Kind::End,
-            other => return Err(fault(Fault::Unknown(other))),
+            4 => Kind::State,
+            other => return Err(Fault::Unknown(other)),
         };
         let codec = match codec {
             0 => Codec::None,
             1 => Codec::Zstd,
-            other => return Err(fault(Fault::Unknown(other))),
+            other => return Err(Fault::Unknown(other)),
         };
-        self.offset += HEAD_BYTES + payload_len;
-        self.number += 1;
-        Ok(Some(Block { kind, codec, number, raw_len, payload }))
+        Ok(Block { kind, codec, number, raw_len: self.raw_len(), payload })
     }
+}
+
+/// The little-endian number at this place.
+fn word(bytes: &[u8; HEAD_BYTES], at: usize) -> u32 {
+    let bytes = bytes.get(at..).and_then(|bytes| bytes.first_chunk());
+    bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes))
 }

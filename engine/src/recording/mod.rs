@@ -1,14 +1,15 @@
 //! Recordings: what an engine was told, and when, so that the same can be told to another one.
 //!
 //! An engine is a pure machine, so its seed, its configuration and its events are all that decides what it does. A recording has
-//! these, and from time to time digests of what came of them: whoever replays it knows at which step another build does
-//! something else. [`Encoder`] and [`Decoder`] deal with the steps; [`file`] with what is around them on a disk.
+//! these, a few bits of what came of each event, and from time to time digests of all of it: whoever replays it knows which event is
+//! the first that another build treats in another way. [`Encoder`] and [`Decoder`] deal with the steps; [`file`] with what is around them on a disk.
 
 mod answer;
 mod config;
 mod digest;
 mod event;
 pub mod file;
+mod state;
 
 use alloc::{string::String, vec::Vec};
 use core::{fmt, time::Duration};
@@ -16,7 +17,10 @@ use core::{fmt, time::Duration};
 use bytes::Bytes;
 use switchboard_proto::{Message as _, recording as wire};
 
-pub use self::digest::ActionDigest;
+pub use self::{
+    digest::{Acted, ActionDigest},
+    state::{BUILD, State},
+};
 use crate::{config::ServerConfig, event::Event, time::Instant};
 
 /// What a recording begins with: all that is needed to have the same engine again.
@@ -83,6 +87,8 @@ pub enum Step {
     Event(Event),
     /// The engine was told that its deadline had come.
     Timeout,
+    /// What came of the step before, of which something did.
+    Acted(Acted),
     /// What came of all steps before.
     Digests(Digests),
 }
@@ -90,7 +96,7 @@ pub enum Step {
 /// What came of all that an engine was told until then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digests {
-    /// Of all actions since the last digests ([`ActionDigest`]).
+    /// Of all actions since the last digests ([`ActionDigest::finish`]).
     pub actions: u64,
     /// Of the state ([`Server::full_digest`](crate::Server::full_digest)).
     pub state: u64,
@@ -153,6 +159,11 @@ impl Encoder {
     pub fn timeout(&mut self, now: Instant) {
         let after_ns = self.pass(now);
         self.push(after_ns, wire::step::Body::Timeout(wire::Empty {}));
+    }
+
+    /// What came of the step before, if anything did.
+    pub fn acted(&mut self, acted: Acted) {
+        self.push(0, wire::step::Body::Acted(acted.number().into()));
     }
 
     /// What came of all steps before.

@@ -144,7 +144,7 @@ pub struct Step {
     /// Since the step before, or since the engine was made.
     #[prost(uint64, tag = "1")]
     pub after_ns: u64,
-    #[prost(oneof = "step::Body", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18")]
+    #[prost(oneof = "step::Body", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19")]
     pub body: ::core::option::Option<step::Body>,
 }
 /// Nested message and enum types in `Step`.
@@ -175,8 +175,9 @@ pub mod step {
         Told(super::Note),
         #[prost(message, tag = "13")]
         DirectoryChanged(super::DirectoryChange),
-        #[prost(message, tag = "14")]
-        Shutdown(super::Empty),
+        /// What came of the step before: 14 bits of a digest of its actions, from 1. Not there if it led to none.
+        #[prost(uint32, tag = "14")]
+        Acted(u32),
         /// Its deadline had come.
         #[prost(message, tag = "15")]
         Timeout(super::Empty),
@@ -187,6 +188,8 @@ pub mod step {
         Revoked(super::Revoked),
         #[prost(message, tag = "18")]
         Announced(super::Announced),
+        #[prost(message, tag = "19")]
+        Shutdown(super::Empty),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
