@@ -90,7 +90,7 @@ pub use groups::{GroupFacts, Membership, Refusal};
 pub use id::{ConnId, GroupId, ID_LIMIT_BYTES, IdError, MessageId, SYSTEM, Ticket, UserId};
 #[doc(hidden)]
 pub use probe::{Canary, Probe, Rule, Shipped};
-pub use server::{Gauges, InvariantViolation, Server, SnapshotError};
+pub use server::{ConnectionPhase, ConnectionView, Gauges, InvariantViolation, Server, SnapshotError};
 pub use session::{
     CallEnd, CallError, CallId, CallNews, Content, FetchError, History, LogCursor, LogMarks, LogMessage,
     NoOlderReason, OlderId, PendingSubmit, RejectReason, Resume, Retry, Session, SessionAction,

@@ -370,6 +370,7 @@ fn a_header_has_all_that_makes_an_engine() {
         wall_ms: -5,
         started_at: Instant::from_nanos(3),
         seed: u64::MAX,
+        part: 2,
         config,
         is_redacted: true,
     };

@@ -34,10 +34,13 @@ pub struct Header {
     pub shards: u32,
     /// The wall-clock time of `started_at`, in milliseconds since 1970-01-01T00:00:00Z.
     pub wall_ms: i64,
-    /// The `now` of [`Server::new`](crate::Server::new).
+    /// The engine's time when the file begins: of its first file, the `now` of [`Server::new`](crate::Server::new); of another
+    /// one, that of its [`State`].
     pub started_at: Instant,
-    /// The seed.
+    /// The seed that the engine was made with.
     pub seed: u64,
+    /// Which of the engine's files this is, from 0.
+    pub part: u32,
     /// The configuration.
     pub config: ServerConfig,
     /// Whether contents, names and files are stand-ins.
@@ -57,6 +60,7 @@ impl Header {
             seed: self.seed,
             config: Some(config::wired(&self.config)),
             redacted: self.is_redacted,
+            part: self.part,
         }
         .encode_to_vec()
     }
@@ -74,6 +78,7 @@ impl Header {
             wall_ms: header.wall_ms,
             started_at: Instant::from_nanos(header.started_at_ns),
             seed: header.seed,
+            part: header.part,
             config: config::read(&header.config.ok_or(StepError::Missing("the configuration"))?),
             is_redacted: header.redacted,
         })

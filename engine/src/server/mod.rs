@@ -32,6 +32,7 @@ mod stage;
 mod storing;
 mod timers;
 mod users;
+mod view;
 
 use alloc::vec::Vec;
 
@@ -69,6 +70,7 @@ use crate::{
 pub use self::{
     check::{Gauges, InvariantViolation},
     snapshot::SnapshotError,
+    view::{ConnectionPhase, ConnectionView},
 };
 
 /// The routing and delivery of one shard: every decision, and no IO.

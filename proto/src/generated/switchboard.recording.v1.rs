@@ -12,9 +12,10 @@ pub struct Header {
     /// Wall-clock time of `started_at_ns`, in milliseconds since 1970-01-01T00:00:00Z.
     #[prost(int64, tag = "4")]
     pub wall_ms: i64,
-    /// The engine's time and seed when it was made.
+    /// The engine's time when the file begins: what the first step's time counts from.
     #[prost(fixed64, tag = "5")]
     pub started_at_ns: u64,
+    /// What the engine was made with.
     #[prost(fixed64, tag = "6")]
     pub seed: u64,
     #[prost(message, optional, tag = "7")]
@@ -22,6 +23,9 @@ pub struct Header {
     /// Contents, names and files are stand-ins of the same lengths.
     #[prost(bool, tag = "8")]
     pub redacted: bool,
+    /// Which of the engine's files this is, from 0. All others begin with a state behind the header.
+    #[prost(uint32, tag = "9")]
+    pub part: u32,
 }
 /// Durations are in nanoseconds. What is not set is what the engine did before there was the setting.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
