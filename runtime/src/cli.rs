@@ -104,6 +104,14 @@ pub struct ServeArgs {
     /// [default: all]
     #[arg(long, value_name = "POLICY")]
     pub devices: Option<String>,
+    /// Folder to record in what the server's engines are told, so that the simulator does the same again; all that is said is in
+    /// it [default: off]
+    #[arg(long, value_name = "FOLDER")]
+    pub record: Option<String>,
+    /// When recordings are written: `always`, or `on-demand`, which keeps the newest in memory until SIGUSR1 comes, an administrator
+    /// asks, or the server fails [default: always]
+    #[arg(long, value_name = "MODE")]
+    pub record_mode: Option<String>,
     /// Log filter, like `warn` or `info,switchboard=debug` [default: info]
     #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,
@@ -120,7 +128,8 @@ impl ServeArgs {
 
     /// These flags and this environment, as layers.
     pub fn layers(&self, environment: Vec<(OsString, OsString)>) -> Layers {
-        let Self { config, listen, tls_cert, tls_key, data, shards, auth, front_end, devices, log } = self;
+        let Self { config, listen, tls_cert, tls_key, data, shards, auth, front_end, devices, .. } = self;
+        let Self { record, record_mode, log, .. } = self;
         let flags = [
             ("listen", listen),
             ("tls_cert", tls_cert),
@@ -130,6 +139,8 @@ impl ServeArgs {
             ("auth", auth),
             ("static", front_end),
             ("devices", devices),
+            ("record.folder", record),
+            ("record.mode", record_mode),
             ("log", log),
         ];
         let flags = flags.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).collect();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use switchboard_engine as engine;
 
 use super::{
-    Accounts, AuthMode, Bus, Config, FrontEnd, Handshake, Http, Limits, LogFormat, Media, Presence, Store,
+    Accounts, AuthMode, Bus, Config, FrontEnd, Handshake, Http, Limits, LogFormat, Media, Presence, Record, Store,
     Timeouts, Tokens,
 };
 
@@ -81,6 +81,7 @@ impl Default for Config {
             tokens: Tokens::default(),
             http: Http::default(),
             media: Media::default(),
+            record: Record::default(),
         }
     }
 }

@@ -31,6 +31,7 @@ mod write_timeout;
 
 use std::{convert::Infallible, future::pending, io, net::SocketAddr, sync::Arc, time::Duration};
 
+pub use crate::recorder::RecorderError;
 pub use front_end::FrontEndError;
 use switchboard_engine as engine;
 use tokio::{
@@ -53,9 +54,10 @@ use self::{
 use crate::{
     accounts::{Accounts, StartError},
     clock::Clock,
-    config::{AuthMode, Config, is_loopback},
+    config::{AuthMode, Config, Record, RecordMode, is_loopback},
     histogram::Histogram,
     media::{MediaOpenError, MediaOptions, MediaStore},
+    recorder::{Recorder, RecorderOptions},
     store::{Completions, DataFolder, OpenError, Store, StoreOptions},
     tls::{ServerTls, TlsError},
     tokens::KeyFileError,
@@ -87,6 +89,9 @@ pub enum ServerError {
     /// There is no front-end where one is said to be.
     #[error("cannot serve a front-end (static)")]
     FrontEnd(#[from] FrontEndError),
+    /// Recordings cannot be written where they are to be.
+    #[error("cannot record (record.folder)")]
+    Record(#[from] RecorderError),
     /// The system refused something that a server needs.
     #[error("cannot {doing}")]
     System {
@@ -190,6 +195,7 @@ impl Server {
         let bells = mailboxes.iter().map(|mailbox| Some(Arc::clone(mailbox.bell())));
         let (bus, inboxes) = Bus::with_bells(bells, to_usize(config.bus.queue_records));
         let (bus, clock) = (Arc::new(bus), Clock::start());
+        let recorder = recorder(&config.record).map(|options| Recorder::start(options, count)).transpose()?;
         let (ended_sender, ended) = mpsc::channel(count);
         let (mut doors, mut shards, mut latencies) = (Vec::new(), Vec::new(), Vec::new());
         for (index, (reception, inbox)) in receptions.into_iter().zip(inboxes).enumerate() {
@@ -197,6 +203,8 @@ impl Server {
             latencies.push(Arc::clone(&latency));
             let parts = ShardParts {
                 index,
+                shards: count,
+                recorder: recorder.as_ref().map(Recorder::desk),
                 config: config.engine(),
                 receive_budget_bytes: usize::try_from(config.limits.receive_budget_bytes)
                     .unwrap_or(usize::MAX),
@@ -257,6 +265,7 @@ impl Server {
                 accounts,
                 logins,
                 shards,
+                recorder,
                 ended,
                 stop,
                 drain,
@@ -337,6 +346,7 @@ struct Life {
     accounts: Arc<Accounts>,
     logins: LoginWatch,
     shards: Vec<ShardThread>,
+    recorder: Option<Recorder>,
     ended: mpsc::Receiver<usize>,
     stop: Arc<watch::Sender<bool>>,
     drain: watch::Sender<bool>,
@@ -353,6 +363,7 @@ impl Life {
             accounts,
             mut logins,
             shards,
+            recorder,
             mut ended,
             stop,
             drain,
@@ -394,6 +405,9 @@ impl Life {
             accounts.stop();
             media.stop();
             store.stop();
+            if let Some(recorder) = recorder {
+                recorder.stop();
+            }
         });
         if stores.await.is_err() {
             tracing::error!("the stores did not stop in order");
@@ -430,6 +444,20 @@ fn sink(mailboxes: &[Arc<Mailbox>]) -> Box<dyn Completions> {
         if let Some(mailbox) = mailboxes.get(shard) {
             mailbox.store_event(event);
         }
+    })
+}
+
+/// What is to be recorded, and where.
+fn recorder(record: &Record) -> Option<RecorderOptions> {
+    let Record { folder, mode, file_bytes, total_bytes, memory_bytes } = record;
+    Some(RecorderOptions {
+        folder: folder.clone()?,
+        file_bytes: *file_bytes,
+        total_bytes: *total_bytes,
+        in_memory: match mode {
+            RecordMode::Always => None,
+            RecordMode::OnDemand => Some(*memory_bytes),
+        },
     })
 }
 

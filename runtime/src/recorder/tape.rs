@@ -1,0 +1,190 @@
+//! What a shard writes down of its engine.
+
+use std::{
+    sync::atomic::Ordering,
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use switchboard_engine::{
+    Action, Event, Instant, Server, ServerConfig,
+    recording::{ActionDigest, Digests, Encoder, Header},
+};
+
+use super::{Piece, RecorderDesk, Wanted};
+
+/// What has been written down for this long is handed over. With the second that the thread may take, that is what a crash loses.
+const HAND_OVER_INTERVAL: Duration = Duration::from_millis(500);
+
+/// As soon as it is so much, it is handed over.
+const HAND_OVER_BYTES: usize = 256 << 10;
+
+/// Time from one look at the engine's whole state to the next. It takes some milliseconds where there are many connections.
+const DIGEST_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Which engine is recorded.
+#[derive(Clone, Debug)]
+pub(crate) struct Sitting {
+    pub(crate) shard: usize,
+    pub(crate) shards: usize,
+    /// The seed, the configuration and the time that the engine was made with.
+    pub(crate) seed: u64,
+    pub(crate) config: ServerConfig,
+    pub(crate) started_at: Instant,
+}
+
+/// What is written down of one engine.
+pub(crate) struct Tape {
+    desk: RecorderDesk,
+    sitting: Sitting,
+    encoder: Encoder,
+    digest: ActionDigest,
+    part: u32,
+    handed_at: Instant,
+    digested_at: Instant,
+    /// Something was left out, as there was no room for it: the file is of no more use.
+    is_torn: bool,
+    has_ended: bool,
+}
+
+impl Tape {
+    /// For an engine that has just been made.
+    pub(super) fn new(desk: RecorderDesk, sitting: Sitting) -> Self {
+        let now = sitting.started_at;
+        let tape = Self {
+            desk,
+            encoder: Encoder::new(now),
+            digest: ActionDigest::default(),
+            part: 0,
+            handed_at: now,
+            digested_at: now,
+            is_torn: false,
+            has_ended: false,
+            sitting,
+        };
+        tape.desk.insist(tape.sitting.shard, tape.beginning(now, None));
+        tape
+    }
+
+    /// The engine is told an event.
+    pub(crate) fn event(&mut self, now: Instant, event: &Event) {
+        self.encoder.event(now, event);
+    }
+
+    /// The engine is told that its deadline has come.
+    pub(crate) fn timeout(&mut self, now: Instant) {
+        self.encoder.timeout(now);
+    }
+
+    /// The engine wants this done.
+    pub(crate) fn action(&mut self, action: &Action<'_>) {
+        self.digest.add(action);
+    }
+
+    /// The engine wants nothing more.
+    pub(crate) fn end_step(&mut self) {
+        if let Some(acted) = self.digest.end_step() {
+            self.encoder.acted(acted);
+        }
+    }
+
+    /// When there is something to do, if nothing happens until then.
+    pub(crate) fn due_at(&self) -> Option<Instant> {
+        (self.encoder.len_bytes() > 0).then(|| self.handed_at + HAND_OVER_INTERVAL)
+    }
+
+    /// Hands over what is to be handed over by now.
+    pub(crate) fn end_turn(&mut self, now: Instant, engine: &mut Server) {
+        let is_due = self.due_at().is_some_and(|at| at <= now);
+        if is_due || self.encoder.len_bytes() >= HAND_OVER_BYTES {
+            if now.saturating_since(self.digested_at) >= DIGEST_INTERVAL {
+                self.digested_at = now;
+                self.write_digests(engine);
+            }
+            self.hand_over(now);
+        }
+        let wanted = self.desk.take_wanted(self.sitting.shard);
+        self.is_torn |= wanted == Some(Wanted::Torn);
+        if self.is_torn || wanted.is_some() {
+            self.begin(now, engine);
+        }
+    }
+
+    /// The engine has stopped in order.
+    pub(crate) fn end(mut self, now: Instant, engine: &Server) {
+        self.write_digests(engine);
+        self.hand_over(now);
+        if !self.is_torn {
+            self.desk.insist(self.sitting.shard, Piece::End);
+        }
+        self.has_ended = true;
+    }
+
+    fn write_digests(&mut self, engine: &Server) {
+        self.encoder.digests(Digests { actions: self.digest.finish(), state: engine.full_digest() });
+    }
+
+    fn hand_over(&mut self, now: Instant) {
+        self.handed_at = now;
+        let steps = self.encoder.take();
+        self.is_torn = self.is_torn || !self.desk.offer(self.sitting.shard, Piece::Steps(steps));
+    }
+
+    /// Begins another file, which needs none of those before it.
+    fn begin(&mut self, now: Instant, engine: &mut Server) {
+        if !self.is_torn && self.encoder.len_bytes() > 0 {
+            self.hand_over(now);
+        }
+        // Of what an engine says of its state, all that was told before is part: what is not handed over is not missed.
+        let Ok(state) = engine.snapshot() else { return };
+        let encoder = std::mem::replace(&mut self.encoder, Encoder::new(now));
+        // A number that nobody has says that something is missing.
+        let part = self.part.saturating_add(1 + u32::from(self.is_torn));
+        let before = std::mem::replace(&mut self.part, part);
+        if self.desk.offer(self.sitting.shard, self.beginning(now, Some(state))) {
+            if self.is_torn {
+                self.desk.figures().gaps.fetch_add(1, Ordering::Relaxed);
+            }
+            self.digest = ActionDigest::default();
+            (self.handed_at, self.digested_at, self.is_torn) = (now, now, false);
+        } else {
+            (self.part, self.encoder, self.is_torn) = (before, encoder, true);
+        }
+    }
+
+    fn beginning(&self, now: Instant, state: Option<Vec<u8>>) -> Piece {
+        let Sitting { shard, shards, seed, config, .. } = &self.sitting;
+        let number = |of: usize| u32::try_from(of).unwrap_or(u32::MAX);
+        let header = Header {
+            program: concat!("switchboard ", env!("CARGO_PKG_VERSION")).to_owned(),
+            shard: number(*shard),
+            shards: number(*shards),
+            wall_ms: wall_ms(),
+            started_at: now,
+            seed: *seed,
+            part: self.part,
+            config: config.clone(),
+            is_redacted: false,
+        };
+        Piece::Begin { header: Box::new(header), state }
+    }
+}
+
+impl Drop for Tape {
+    /// Of a shard that has failed, everything until then.
+    fn drop(&mut self) {
+        if !self.has_ended && !self.is_torn {
+            self.desk.insist(self.sitting.shard, Piece::Steps(self.encoder.take()));
+            if thread::panicking()
+                && let Err(error) = self.desk.dump("a shard has failed")
+            {
+                tracing::error!(%error, "what was recorded of the failure is lost");
+            }
+        }
+    }
+}
+
+fn wall_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
