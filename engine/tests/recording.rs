@@ -127,6 +127,7 @@ fn denial() -> impl Strategy<Value = Denial> {
     prop_oneof![
         any::<i64>().prop_map(|until_ms| Denial::Muted { until_ms }),
         role().prop_map(Denial::NeedsRole),
+        any::<u64>().prop_map(|limit_bytes| Denial::FilesFull { limit_bytes }),
         proptest::sample::select(vec![
             Denial::NotBelow,
             Denial::OtherOwner,
@@ -365,6 +366,7 @@ fn a_header_has_all_that_makes_an_engine() {
     };
     let header = Header {
         program: "switchboard 0.1.0".to_owned(),
+        build: BUILD.to_owned(),
         shard: 1,
         shards: 2,
         wall_ms: -5,

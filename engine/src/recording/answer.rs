@@ -145,6 +145,7 @@ fn wired_denial(denial: Denial) -> wire::denial::Why {
     let reason = match denial {
         Denial::Muted { until_ms } => return Why::MutedUntilMs(until_ms),
         Denial::NeedsRole(role) => return Why::NeedsRole(wired_role(role)),
+        Denial::FilesFull { limit_bytes } => return Why::FilesFullBytes(limit_bytes),
         Denial::NotBelow => Reason::NotBelow,
         Denial::OtherOwner => Reason::OtherOwner,
         Denial::EditOfOther => Reason::EditOfOther,
@@ -288,6 +289,7 @@ fn denial(why: wire::denial::Why) -> Result<Denial, StepError> {
     use wire::denial::{Reason, Why};
     let reason = match why {
         Why::MutedUntilMs(until_ms) => return Ok(Denial::Muted { until_ms }),
+        Why::FilesFullBytes(limit_bytes) => return Ok(Denial::FilesFull { limit_bytes }),
         Why::NeedsRole(1) => return Ok(Denial::NeedsRole(Role::Member)),
         Why::NeedsRole(2) => return Ok(Denial::NeedsRole(Role::Admin)),
         Why::NeedsRole(3) => return Ok(Denial::NeedsRole(Role::Owner)),

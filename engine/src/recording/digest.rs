@@ -50,7 +50,7 @@ impl Acted {
     }
 }
 
-const fn hasher() -> SipHasher13 {
+fn hasher() -> SipHasher13 {
     SipHasher13::new_with_keys(0, 0)
 }
 

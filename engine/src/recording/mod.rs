@@ -28,6 +28,8 @@ use crate::{config::ServerConfig, event::Event, time::Instant};
 pub struct Header {
     /// Name and version of the program that has written it.
     pub program: String,
+    /// Which engine it was ([`BUILD`]): the states of others cannot be compared.
+    pub build: String,
     /// Which shard of its node.
     pub shard: u32,
     /// Of how many.
@@ -53,6 +55,7 @@ impl Header {
     pub fn encode(&self) -> Vec<u8> {
         wire::Header {
             program: self.program.clone(),
+            build: self.build.clone(),
             shard: self.shard,
             shards: self.shards,
             wall_ms: self.wall_ms,
@@ -73,6 +76,7 @@ impl Header {
         let header = wire::Header::decode(bytes).map_err(|_| StepError::Garbled)?;
         Ok(Self {
             program: header.program,
+            build: header.build,
             shard: header.shard,
             shards: header.shards,
             wall_ms: header.wall_ms,

@@ -26,6 +26,9 @@ pub struct Header {
     /// Which of the engine's files this is, from 0. All others begin with a state behind the header.
     #[prost(uint32, tag = "9")]
     pub part: u32,
+    /// Which engine it was: its version, and a number that follows from its source.
+    #[prost(string, tag = "10")]
+    pub build: ::prost::alloc::string::String,
 }
 /// Durations are in nanoseconds. What is not set is what the engine did before there was the setting.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -530,7 +533,7 @@ pub mod stored_message {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Denial {
-    #[prost(oneof = "denial::Why", tags = "1, 2, 3")]
+    #[prost(oneof = "denial::Why", tags = "1, 2, 3, 4")]
     pub why: ::core::option::Option<denial::Why>,
 }
 /// Nested message and enum types in `Denial`.
@@ -609,6 +612,8 @@ pub mod denial {
         NeedsRole(u32),
         #[prost(enumeration = "Reason", tag = "3")]
         Reason(i32),
+        #[prost(uint64, tag = "4")]
+        FilesFullBytes(u64),
     }
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
