@@ -8,7 +8,7 @@ use std::{
 
 use switchboard_engine::{
     Action, Event, Instant, Server, ServerConfig,
-    recording::{ActionDigest, Digests, Encoder, Header},
+    recording::{ActionDigest, BUILD, Digests, Encoder, Header},
 };
 
 use super::{Piece, RecorderDesk, Wanted};
@@ -161,6 +161,7 @@ impl Tape {
             shards: number(*shards),
             wall_ms: wall_ms(),
             started_at: now,
+            build: BUILD.to_owned(),
             seed: *seed,
             part: self.part,
             config: config.clone(),
