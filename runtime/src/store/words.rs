@@ -21,11 +21,10 @@ const REMEMBERED_BYTES: usize = 16 << 20;
 const OPTIONS: &str = "places, content, content='', columnsize=0, tokenize='unicode61 remove_diacritics 2'";
 
 /// Puts a message into the index: its rowid, where it was said, and its text, of which this is the beginning.
-const INSERT: &str = "INSERT INTO words (rowid, places, content) VALUES (?1, ?2, substr(?3, 1, 4096))";
+const INSERT: &str = "INSERT INTO words (rowid, places, content) VALUES (?1, ?2, ?3)";
 
 /// Takes it out: with the same values, or the index is damaged.
-const DELETE: &str =
-    "INSERT INTO words (words, rowid, places, content) VALUES ('delete', ?1, ?2, substr(?3, 1, 4096))";
+const DELETE: &str = "INSERT INTO words (words, rowid, places, content) VALUES ('delete', ?1, ?2, ?3)";
 
 /// What the index has of messages.
 const ENTRIES: &str = "SELECT messages.rowid,
@@ -58,8 +57,7 @@ impl Behind {
         self.entries += 1;
         self.last = rowid;
         let Some(text) = text.filter(|text| self.is_whole && !text.is_empty()) else { return };
-        let end = text.char_indices().nth(TEXT_CHARS).map_or(text.len(), |(end, _)| end);
-        let text: Box<str> = text.get(..end).unwrap_or_default().into();
+        let text: Box<str> = beginning(text).into();
         self.bytes += text.len();
         self.texts.push((rowid, key, text));
         if self.bytes > REMEMBERED_BYTES {
@@ -146,7 +144,8 @@ fn find_behind(
     if newest <= from || before <= from {
         return Ok(Vec::new());
     }
-    connection.execute_batch(&format!("CREATE VIRTUAL TABLE IF NOT EXISTS temp.tail USING fts5({OPTIONS})"))?;
+    connection
+        .execute_batch(&format!("CREATE VIRTUAL TABLE IF NOT EXISTS temp.tail USING fts5({OPTIONS})"))?;
     let insert = format!(
         "INSERT INTO temp.tail (rowid, places, content)
          {ENTRIES} AND messages.rowid > ?1 AND messages.rowid < ?2 AND (user_low = ?3 OR user_high = ?3
@@ -162,6 +161,11 @@ fn find_behind(
         .collect::<rusqlite::Result<Vec<i64>>>();
     connection.prepare_cached("INSERT INTO temp.tail (tail) VALUES ('delete-all')")?.execute([])?;
     found
+}
+
+/// What is looked at of a text; `substr(content, 1, 4096)` in SQL.
+fn beginning(text: &str) -> &str {
+    text.char_indices().nth(TEXT_CHARS).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
 }
 
 /// Where something was said, as words.
@@ -194,10 +198,10 @@ pub(super) fn replace(
     }
     let places = places(key);
     if !old.is_empty() {
-        connection.prepare_cached(DELETE)?.execute(params![rowid, places, old])?;
+        connection.prepare_cached(DELETE)?.execute(params![rowid, places, beginning(old)])?;
     }
     if !new.is_empty() {
-        connection.prepare_cached(INSERT)?.execute(params![rowid, places, new])?;
+        connection.prepare_cached(INSERT)?.execute(params![rowid, places, beginning(new)])?;
     }
     Ok(())
 }
