@@ -112,6 +112,9 @@ pub struct ServeArgs {
     /// asks, or the server fails [default: always]
     #[arg(long, value_name = "MODE")]
     pub record_mode: Option<String>,
+    /// URL of a collector to send traces to, by OTLP over HTTP, like `http://127.0.0.1:4318` [default: none are sent]
+    #[arg(long, value_name = "URL")]
+    pub telemetry_endpoint: Option<String>,
     /// Log filter, like `warn` or `info,switchboard=debug` [default: info]
     #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,
@@ -128,8 +131,21 @@ impl ServeArgs {
 
     /// These flags and this environment, as layers.
     pub fn layers(&self, environment: Vec<(OsString, OsString)>) -> Layers {
-        let Self { config, listen, tls_cert, tls_key, data, shards, auth, front_end, devices, .. } = self;
-        let Self { record, record_mode, log, .. } = self;
+        let Self {
+            config,
+            listen,
+            tls_cert,
+            tls_key,
+            data,
+            shards,
+            auth,
+            front_end,
+            devices,
+            record,
+            record_mode,
+            telemetry_endpoint,
+            log,
+        } = self;
         let flags = [
             ("listen", listen),
             ("tls_cert", tls_cert),
@@ -141,6 +157,7 @@ impl ServeArgs {
             ("devices", devices),
             ("record.folder", record),
             ("record.mode", record_mode),
+            ("telemetry.endpoint", telemetry_endpoint),
             ("log", log),
         ];
         let flags = flags.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).collect();

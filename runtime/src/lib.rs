@@ -12,6 +12,7 @@ pub mod media;
 mod recorder;
 pub mod server;
 pub mod store;
+mod telemetry;
 pub mod tls;
 pub mod tokens;
 pub mod websocket;

@@ -8,7 +8,7 @@ use switchboard_engine as engine;
 
 use super::{
     Accounts, AuthMode, Bus, Config, FrontEnd, Handshake, Http, Limits, LogFormat, Media, Presence, Record, Store,
-    Timeouts, Tokens,
+    Telemetry, Timeouts, Tokens,
 };
 
 impl Default for Accounts {
@@ -82,6 +82,7 @@ impl Default for Config {
             http: Http::default(),
             media: Media::default(),
             record: Record::default(),
+            telemetry: Telemetry::default(),
         }
     }
 }

@@ -15,6 +15,7 @@ mod media;
 mod record;
 mod sections;
 mod show;
+mod telemetry;
 mod tokens;
 mod value;
 
@@ -32,6 +33,7 @@ pub use load::{CONFIG_VARIABLE, Layers, Loaded, Origin, TOKEN_VARIABLE, load};
 pub use media::{BucketStyle, FileStore, Media};
 pub use record::{Record, RecordMode};
 pub use sections::{Accounts, Bus, Handshake, Http, Limits, Store, Timeouts};
+pub use telemetry::Telemetry;
 pub use tokens::{Provision, Tokens};
 pub(crate) use value::parse_networks;
 
@@ -107,6 +109,8 @@ pub struct Config {
     pub media: Media,
     /// Recordings of what the engines are told.
     pub record: Record,
+    /// Traces for a collector.
+    pub telemetry: Telemetry,
 }
 
 impl Config {
