@@ -7,8 +7,8 @@ use std::time::Duration;
 use switchboard_engine as engine;
 
 use super::{
-    Accounts, AuthMode, Bus, Config, FrontEnd, Handshake, Http, Limits, LogFormat, Media, Presence, Record, Store,
-    Telemetry, Timeouts, Tokens,
+    Accounts, AuthMode, Bus, Config, FrontEnd, Handshake, Http, Limits, LogFormat, Media, Presence, Record,
+    Store, Telemetry, Timeouts, Tokens,
 };
 
 impl Default for Accounts {

@@ -127,13 +127,17 @@ pub(crate) struct Recorder {
 pub(crate) struct RecorderDesk {
     orders: SyncSender<Order>,
     common: Arc<Common>,
+    is_on_demand: bool,
 }
 
-/// Why nothing could be written.
+/// Why what is in memory was not written.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum DumpError {
+pub enum RecordingError {
+    /// There is none.
+    #[error("nothing is recorded on demand: set record.folder, and record.mode to \"on-demand\"")]
+    Off,
     /// The thread has other things to do, or has ended.
-    #[error("the recorder does not answer")]
+    #[error("the recorder does not answer; try again in a second")]
     Busy,
     /// A file cannot be written.
     #[error("the recording cannot be written")]
@@ -150,7 +154,7 @@ impl Common {
 
 impl Recorder {
     /// Starts the thread, and makes the folder if there is none.
-    pub(crate) fn start(options: RecorderOptions, shards: usize) -> Result<Self, RecorderError> {
+    pub(crate) fn start(options: &RecorderOptions, shards: usize) -> Result<Self, RecorderError> {
         let path = options.folder.clone();
         let wrong = |source| RecorderError { folder: path.clone(), source };
         let folder = Folder::open(&options.folder, options.total_bytes).map_err(wrong)?;
@@ -159,12 +163,13 @@ impl Recorder {
             figures: RecorderFigures::default(),
         });
         let (orders, taken) = mpsc::sync_channel(WAITING);
-        let writer = Writer::new(folder, &options, Arc::clone(&common));
+        let writer = Writer::new(folder, options, Arc::clone(&common));
         let thread = thread::Builder::new()
             .name("recorder".to_owned())
             .spawn(move || writer.run(&taken))
             .map_err(wrong)?;
-        Ok(Self { desk: RecorderDesk { orders, common }, thread })
+        let is_on_demand = options.in_memory.is_some();
+        Ok(Self { desk: RecorderDesk { orders, common, is_on_demand }, thread })
     }
 
     pub(crate) fn desk(&self) -> RecorderDesk {
@@ -192,11 +197,14 @@ impl RecorderDesk {
         &self.common.figures
     }
 
-    /// Has what is in memory written to files, and waits for it. Gives their paths; none if everything is in files anyway.
-    pub(crate) fn dump(&self, reason: &'static str) -> Result<Vec<PathBuf>, DumpError> {
+    /// Has what is in memory written to files, and waits for it. Gives their paths.
+    pub(crate) fn dump(&self, reason: &'static str) -> Result<Vec<PathBuf>, RecordingError> {
+        if !self.is_on_demand {
+            return Err(RecordingError::Off);
+        }
         let (done, answer) = mpsc::channel();
-        self.orders.send(Order::Dump { reason, done }).map_err(|_| DumpError::Busy)?;
-        let paths = answer.recv_timeout(DUMP_TIME).map_err(|_| DumpError::Busy)?;
+        self.orders.send(Order::Dump { reason, done }).map_err(|_| RecordingError::Busy)?;
+        let paths = answer.recv_timeout(DUMP_TIME).map_err(|_| RecordingError::Busy)?;
         Ok(paths?)
     }
 

@@ -17,12 +17,18 @@ pub(super) struct Blocks {
 
 impl Blocks {
     /// The bytes of the next block, and of all that is before the first one.
-    pub(super) fn next(&mut self, kind: Kind, raw: &[u8], compressor: &mut Compressor) -> io::Result<Vec<u8>> {
+    pub(super) fn next(
+        &mut self,
+        kind: Kind,
+        raw: &[u8],
+        compressor: &mut Compressor,
+    ) -> io::Result<Vec<u8>> {
         let packed = compressor.0.compress(raw)?;
         let (codec, payload) =
             if packed.len() < raw.len() { (Codec::Zstd, packed.as_slice()) } else { (Codec::None, raw) };
         let raw_len = u32::try_from(raw.len()).map_err(|_| too_large())?;
-        let head = Block { kind, codec, number: self.number, raw_len, payload }.head().ok_or_else(too_large)?;
+        let head =
+            Block { kind, codec, number: self.number, raw_len, payload }.head().ok_or_else(too_large)?;
         let mut bytes = Vec::with_capacity(head.len() + payload.len() + 16);
         if self.number == 0 {
             bytes.extend_from_slice(&prefix());

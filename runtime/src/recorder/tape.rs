@@ -11,7 +11,7 @@ use switchboard_engine::{
     recording::{ActionDigest, BUILD, Digests, Encoder, Header},
 };
 
-use super::{Piece, RecorderDesk, Wanted};
+use super::{Piece, RecorderDesk, RecordingError, Wanted};
 
 /// What has been written down for this long is handed over. With the second that the thread may take, that is what a crash loses.
 const HAND_OVER_INTERVAL: Duration = Duration::from_millis(500);
@@ -176,10 +176,14 @@ impl Drop for Tape {
     fn drop(&mut self) {
         if !self.has_ended && !self.is_torn {
             self.desk.insist(self.sitting.shard, Piece::Steps(self.encoder.take()));
-            if thread::panicking()
-                && let Err(error) = self.desk.dump("a shard has failed")
-            {
-                tracing::error!(%error, "what was recorded of the failure is lost");
+            if thread::panicking() {
+                match self.desk.dump("a shard has failed") {
+                    // What is not kept in memory is in a file.
+                    Ok(_) | Err(RecordingError::Off) => {}
+                    Err(error @ (RecordingError::Busy | RecordingError::Write(_))) => {
+                        tracing::error!(%error, "what was recorded of the failure is lost");
+                    }
+                }
             }
         }
     }

@@ -115,7 +115,9 @@ impl Writer {
             }
         };
         match &next {
-            Shelf::File { file, .. } if file.bytes >= self.file_bytes => self.common.want(shard, Wanted::Full),
+            Shelf::File { file, .. } if file.bytes >= self.file_bytes => {
+                self.common.want(shard, Wanted::Full);
+            }
             Shelf::Memory(ring) if ring.newest_bytes() >= self.file_bytes => {
                 self.common.want(shard, Wanted::Full);
             }

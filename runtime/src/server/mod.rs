@@ -47,7 +47,7 @@ use tokio::{
     sync::{mpsc, watch},
 };
 
-pub use self::authority::{Authority, AuthorityError, NOTICE_BYTES};
+pub use self::authority::{Authority, AuthorityError, NOTICE_BYTES, RecordingError};
 use self::{
     access::Desk,
     bus::Bus,
@@ -218,7 +218,8 @@ impl Server {
         let bells = mailboxes.iter().map(|mailbox| Some(Arc::clone(mailbox.bell())));
         let (bus, inboxes) = Bus::with_bells(bells, to_usize(config.bus.queue_records));
         let (bus, clock) = (Arc::new(bus), Clock::start());
-        let recorder = recorder(&config.record).map(|options| Recorder::start(options, count)).transpose()?;
+        let recorder =
+            recorder(&config.record).map(|options| Recorder::start(&options, count)).transpose()?;
         let (ended_sender, ended) = mpsc::channel(count);
         let (mut doors, mut shards, mut latencies) = (Vec::new(), Vec::new(), Vec::new());
         for (index, (reception, inbox)) in receptions.into_iter().zip(inboxes).enumerate() {
@@ -246,7 +247,7 @@ impl Server {
         let handshake_timeout = Duration::from_millis(config.handshake.timeout_ms);
         let handshakes = Handshakes::new(handshake_timeout, to_usize(config.handshake.concurrent));
         let (doors, requests) = (Arc::new(Shards::new(doors)), Arc::<Requests>::default());
-        let authority = Authority::new(Arc::clone(&doors));
+        let authority = Authority::new(Arc::clone(&doors), recorder.as_ref().map(Recorder::desk));
         let logins = LoginWatch::start(store.directory()?, authority.clone())?;
         let (stop, drain) = (Arc::new(watch::Sender::new(false)), watch::Sender::new(false));
         let desk = Desk::new(config, Arc::clone(&accounts), media.files(), authority);
@@ -268,6 +269,7 @@ impl Server {
                 latencies,
                 stores: store.parts().into_iter().chain([media.part()]).collect(),
                 bus,
+                recorder: recorder.as_ref().map(Recorder::desk),
                 handshakes: handshakes.clone(),
                 requests,
                 telemetry: telemetry.clone(),

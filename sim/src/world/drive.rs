@@ -181,7 +181,9 @@ impl<T: Sut> World<'_, T> {
         let timeout_ns = server.poll_timeout().map(Instant::as_nanos);
         self.check.sweep(shard, server.check_invariants(), server.gauges(), timeout_ns);
         if !self.shards[shard].server.resumes_from_bytes() {
-            self.check.fail("replay", |_| format!("shard {shard} is not what it was when its state is read from bytes"));
+            self.check.fail("replay", |_| {
+                format!("shard {shard} is not what it was when its state is read from bytes")
+            });
         }
     }
 

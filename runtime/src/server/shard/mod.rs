@@ -193,7 +193,8 @@ fn run(parts: ShardParts, poll: Poll, mailbox: Arc<Mailbox>, inbox: Inbox) {
     };
     let (index, write_delay, started_at) = (parts.index, parts.write_delay, parts.clock.now());
     let engine = Server::new(parts.config.clone(), seed, started_at);
-    let sitting = Sitting { shard: index, shards: parts.shards, seed, config: parts.config.clone(), started_at };
+    let sitting =
+        Sitting { shard: index, shards: parts.shards, seed, config: parts.config.clone(), started_at };
     let tape = parts.recorder.as_ref().map(|recorder| recorder.tape(sitting));
     let state = State::new(engine, parts, tape);
     match Turns::new(poll, mailbox, inbox, write_delay, state).run() {
