@@ -7,7 +7,7 @@ use std::{
 };
 
 use switchboard_engine::{
-    Action, Event, Instant, Server, ServerConfig,
+    Action, Event, Instant, Probe, Server, ServerConfig,
     recording::{ActionDigest, BUILD, Digests, Encoder, Header},
 };
 
@@ -27,6 +27,8 @@ const DIGEST_INTERVAL: Duration = Duration::from_secs(10);
 pub(crate) struct Sitting {
     pub(crate) shard: usize,
     pub(crate) shards: usize,
+    /// What is to be known of it besides.
+    pub(crate) note: String,
     /// The seed, the configuration and the time that the engine was made with.
     pub(crate) seed: u64,
     pub(crate) config: ServerConfig,
@@ -94,7 +96,7 @@ impl Tape {
     }
 
     /// Hands over what is to be handed over by now.
-    pub(crate) fn end_turn(&mut self, now: Instant, engine: &mut Server) {
+    pub(crate) fn end_turn<P: Probe>(&mut self, now: Instant, engine: &mut Server<P>) {
         let is_due = self.due_at().is_some_and(|at| at <= now);
         if is_due || self.encoder.len_bytes() >= HAND_OVER_BYTES {
             if now.saturating_since(self.digested_at) >= DIGEST_INTERVAL {
@@ -111,7 +113,7 @@ impl Tape {
     }
 
     /// The engine has stopped in order.
-    pub(crate) fn end(mut self, now: Instant, engine: &Server) {
+    pub(crate) fn end<P: Probe>(mut self, now: Instant, engine: &Server<P>) {
         self.write_digests(engine);
         self.hand_over(now);
         if !self.is_torn {
@@ -120,7 +122,7 @@ impl Tape {
         self.has_ended = true;
     }
 
-    fn write_digests(&mut self, engine: &Server) {
+    fn write_digests<P: Probe>(&mut self, engine: &Server<P>) {
         self.encoder.digests(Digests { actions: self.digest.finish(), state: engine.full_digest() });
     }
 
@@ -131,7 +133,7 @@ impl Tape {
     }
 
     /// Begins another file, which needs none of those before it.
-    fn begin(&mut self, now: Instant, engine: &mut Server) {
+    fn begin<P: Probe>(&mut self, now: Instant, engine: &mut Server<P>) {
         if !self.is_torn && self.encoder.len_bytes() > 0 {
             self.hand_over(now);
         }
@@ -153,10 +155,10 @@ impl Tape {
     }
 
     fn beginning(&self, now: Instant, state: Option<Vec<u8>>) -> Piece {
-        let Sitting { shard, shards, seed, config, .. } = &self.sitting;
+        let Sitting { shard, shards, note, seed, config, .. } = &self.sitting;
         let number = |of: usize| u32::try_from(of).unwrap_or(u32::MAX);
         let header = Header {
-            program: concat!("switchboard ", env!("CARGO_PKG_VERSION")).to_owned(),
+            program: format!("switchboard {}{note}", env!("CARGO_PKG_VERSION")),
             shard: number(*shard),
             shards: number(*shards),
             wall_ms: wall_ms(),

@@ -13,6 +13,7 @@
 //! system call.
 
 mod connection;
+mod engine;
 mod frames;
 mod logins;
 mod mailbox;
@@ -34,7 +35,7 @@ use std::{
 };
 
 use mio::Poll;
-use switchboard_engine::{Server, ServerConfig};
+use switchboard_engine::ServerConfig;
 use tokio::sync::mpsc;
 
 pub(crate) use self::{
@@ -192,11 +193,11 @@ fn run(parts: ShardParts, poll: Poll, mailbox: Arc<Mailbox>, inbox: Inbox) {
         Err(error) => return tracing::error!(%error, "cannot have a seed from the operating system"),
     };
     let (index, write_delay, started_at) = (parts.index, parts.write_delay, parts.clock.now());
-    let engine = Server::new(parts.config.clone(), seed, started_at);
-    let sitting =
-        Sitting { shard: index, shards: parts.shards, seed, config: parts.config.clone(), started_at };
+    let machine = engine::new(parts.config.clone(), seed, started_at);
+    let (shards, config) = (parts.shards, parts.config.clone());
+    let sitting = Sitting { shard: index, shards, note: engine::note(), seed, config, started_at };
     let tape = parts.recorder.as_ref().map(|recorder| recorder.tape(sitting));
-    let state = State::new(engine, parts, tape);
+    let state = State::new(machine, parts, tape);
     match Turns::new(poll, mailbox, inbox, write_delay, state).run() {
         Ok(mut state) => {
             state.end_recording();

@@ -2,10 +2,11 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use switchboard_engine::{Action, Carried, CloseReason, ConnId, Event, Instant, Request, Server, Stats};
+use switchboard_engine::{Action, Carried, CloseReason, ConnId, Event, Instant, Request, Stats};
 
 use super::{
     ShardParts,
+    engine::Engine,
     frames::{Counted, Frames},
     logins::Logins,
     mailbox::{Figures, Question},
@@ -25,7 +26,7 @@ const RECEIVE_BUFFER_BYTES: usize = 64 << 10;
 
 /// The engine of a shard and what it acts on.
 pub(super) struct State {
-    engine: Server,
+    engine: Engine,
     pub(super) sockets: Sockets,
     pub(super) logins: Logins,
     /// What is to be written at the end of the turn.
@@ -58,7 +59,7 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(engine: Server, parts: ShardParts, tape: Option<Tape>) -> Self {
+    pub(super) fn new(engine: Engine, parts: ShardParts, tape: Option<Tape>) -> Self {
         Self {
             tape,
             engine,
