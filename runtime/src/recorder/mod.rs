@@ -21,7 +21,7 @@ use std::{
     io,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU8, AtomicU64, Ordering},
         mpsc::{self, SyncSender, TrySendError},
     },
@@ -36,6 +36,10 @@ use self::{folder::Folder, writer::Writer};
 
 /// Pieces that may wait for the thread, from all shards together: some MiB.
 const WAITING: usize = 64;
+
+/// Buffers of each shard that are kept to be filled again, and the largest of them.
+const SPARE: usize = 2;
+const SPARE_BYTES: usize = 2 << 20;
 
 /// How long somebody waits for what is in memory to be written.
 const DUMP_TIME: Duration = Duration::from_secs(30);
@@ -90,6 +94,8 @@ enum Order {
 struct Common {
     /// Of each shard, whether it is to begin another file: one of [`Wanted`]'s.
     wanted: Vec<AtomicU8>,
+    /// Buffers that are written, to be filled again: new ones cost a page fault every 4 KiB.
+    spare: Mutex<Vec<Vec<u8>>>,
     figures: RecorderFigures,
 }
 
@@ -145,6 +151,19 @@ pub enum RecordingError {
 }
 
 impl Common {
+    /// A buffer to be filled.
+    fn take_spare(&self) -> Vec<u8> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    /// A buffer is written. One that was large once is given back to the system.
+    fn put_spare(&self, buffer: Vec<u8>) {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if buffer.capacity() <= SPARE_BYTES && spare.len() < SPARE * self.wanted.len() {
+            spare.push(buffer);
+        }
+    }
+
     fn want(&self, shard: usize, reason: Wanted) {
         if let Some(wanted) = self.wanted.get(shard) {
             wanted.store(reason as u8, Ordering::Relaxed);
@@ -160,6 +179,7 @@ impl Recorder {
         let folder = Folder::open(&options.folder, options.total_bytes).map_err(wrong)?;
         let common = Arc::new(Common {
             wanted: (0..shards).map(|_| AtomicU8::new(0)).collect(),
+            spare: Mutex::default(),
             figures: RecorderFigures::default(),
         });
         let (orders, taken) = mpsc::sync_channel(WAITING);
@@ -206,6 +226,10 @@ impl RecorderDesk {
         self.orders.send(Order::Dump { reason, done }).map_err(|_| RecordingError::Busy)?;
         let paths = answer.recv_timeout(DUMP_TIME).map_err(|_| RecordingError::Busy)?;
         Ok(paths?)
+    }
+
+    fn take_spare(&self) -> Vec<u8> {
+        self.common.take_spare()
     }
 
     /// Hands a piece over if there is room for it.

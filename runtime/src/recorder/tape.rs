@@ -128,7 +128,7 @@ impl Tape {
 
     fn hand_over(&mut self, now: Instant) {
         self.handed_at = now;
-        let steps = self.encoder.take();
+        let steps = self.encoder.exchange(self.desk.take_spare());
         self.is_torn = self.is_torn || !self.desk.offer(self.sitting.shard, Piece::Steps(steps));
     }
 

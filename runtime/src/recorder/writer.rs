@@ -134,7 +134,9 @@ impl Writer {
             (Piece::Begin { header, state }, shelf) => self.begin(shelf, &header, state.as_deref()),
             (Piece::Steps(steps), shelf) => {
                 count(&self.common.figures.raw_bytes, steps.len());
-                self.append(shelf, Kind::Steps, &steps)
+                let shelf = self.append(shelf, Kind::Steps, &steps);
+                self.common.put_spare(steps);
+                shelf
             }
             (Piece::End, shelf) => match self.append(shelf, Kind::End, &[])? {
                 Shelf::File { mut file, .. } => {
