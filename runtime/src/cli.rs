@@ -112,6 +112,9 @@ pub struct ServeArgs {
     /// asks, or the server fails [default: always]
     #[arg(long, value_name = "MODE")]
     pub record_mode: Option<String>,
+    /// Replace texts, display names and files in recordings by stand-ins of the same lengths, the same for the same text
+    #[arg(long)]
+    pub record_redact: bool,
     /// URL of a collector to send traces to, by OTLP over HTTP, like `http://127.0.0.1:4318` [default: none are sent]
     #[arg(long, value_name = "URL")]
     pub telemetry_endpoint: Option<String>,
@@ -143,9 +146,11 @@ impl ServeArgs {
             devices,
             record,
             record_mode,
+            record_redact,
             telemetry_endpoint,
             log,
         } = self;
+        let redact = record_redact.then(|| "on".to_owned());
         let flags = [
             ("listen", listen),
             ("tls_cert", tls_cert),
@@ -157,6 +162,7 @@ impl ServeArgs {
             ("devices", devices),
             ("record.folder", record),
             ("record.mode", record_mode),
+            ("record.redact", &redact),
             ("telemetry.endpoint", telemetry_endpoint),
             ("log", log),
         ];

@@ -232,6 +232,12 @@ impl Decoder {
         self.rest = bytes;
     }
 
+    /// The time of the last step.
+    #[must_use]
+    pub const fn now(&self) -> Instant {
+        self.now
+    }
+
     /// How many bytes are not decoded yet.
     #[must_use]
     pub fn left_bytes(&self) -> usize {

@@ -159,6 +159,7 @@ pub(super) const KEYS: &[Key] = &[
     key("media.s3_attempts", Rule::Integer(1, 10)),
     key("record.folder", Rule::Text("\"off\", or the path of a folder, like \"recordings\"")),
     key("record.mode", Rule::Text("\"always\" or \"on-demand\"")),
+    key("record.redact", Rule::Text("\"on\" or \"off\"")),
     key("record.file_bytes", Rule::Integer(1 << 16, 1 << 40)),
     key("record.total_bytes", Rule::Integer(1 << 17, 1 << 50)),
     key("record.memory_bytes", Rule::Integer(1 << 20, 1 << 40)),

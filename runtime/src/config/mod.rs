@@ -31,7 +31,7 @@ pub use front_end::FrontEnd;
 pub(crate) use load::is_loopback;
 pub use load::{CONFIG_VARIABLE, Layers, Loaded, Origin, TOKEN_VARIABLE, load};
 pub use media::{BucketStyle, FileStore, Media};
-pub use record::{Record, RecordMode};
+pub use record::{Record, RecordMode, Redact};
 pub use sections::{Accounts, Bus, Handshake, Http, Limits, Store, Timeouts};
 pub use telemetry::Telemetry;
 pub use tokens::{Provision, Tokens};

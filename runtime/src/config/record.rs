@@ -15,6 +15,8 @@ pub struct Record {
     pub folder: Option<PathBuf>,
     /// When they are written. Default `always`.
     pub mode: RecordMode,
+    /// Whether what was said, display names and files are replaced by stand-ins. Default `off`.
+    pub redact: Redact,
     /// Size at which a shard begins another file, compressed, in bytes. Default 256 MiB; 64 KiB to 1 TiB.
     pub file_bytes: u64,
     /// What all files in the folder may have together, beyond which the oldest are deleted, in bytes. Default 4 GiB; for each shard at least
@@ -34,11 +36,22 @@ pub enum RecordMode {
     OnDemand,
 }
 
+/// Whether recordings have stand-ins in them for what was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Redact {
+    /// Of the same length, and the same for the same text.
+    On,
+    /// Everything is recorded as it was said.
+    Off,
+}
+
 impl Default for Record {
     fn default() -> Self {
         Self {
             folder: None,
             mode: RecordMode::Always,
+            redact: Redact::Off,
             file_bytes: 256 << 20,
             total_bytes: 4 << 30,
             memory_bytes: 64 << 20,

@@ -10,9 +10,13 @@
 //! done on a thread of its own: [`Writer`](writer::Writer). If that falls behind, the shard waits for nothing: it leaves out what
 //! there is no room for, and begins a new file with its engine's state. So each file is whole by itself.
 //!
+//! With stand-ins for what was said, the thread has an engine of its own beside each ([`shadow`]), and needs no state of theirs.
+//!
 //! What is in a file is in `switchboard_engine::recording`, and in `docs/recording.md`.
 
 mod folder;
+mod redact;
+mod shadow;
 mod shelf;
 mod tape;
 mod writer;
@@ -55,6 +59,8 @@ pub(crate) struct RecorderOptions {
     pub(crate) total_bytes: u64,
     /// Nothing is written until somebody asks; so much of each shard is kept in memory, the newest.
     pub(crate) in_memory: Option<u64>,
+    /// What was said is replaced by stand-ins that follow from this key.
+    pub(crate) redact: Option<[u64; 2]>,
 }
 
 /// Why a recorder cannot start.

@@ -17,7 +17,9 @@ use switchboard_engine::recording::{Header, State, file::Kind};
 use super::{
     Common, Order, Piece, RecorderOptions, Wanted,
     folder::Folder,
+    shadow::Shadow,
     shelf::{Blocks, Compressor, OpenFile},
+    tape::wall_ms,
 };
 
 /// What was written is on the disk after this time.
@@ -36,6 +38,9 @@ pub(super) struct Writer {
     in_memory: Option<u64>,
     compressor: Option<Compressor>,
     shards: Vec<Shelf>,
+    /// The key of stand-ins, if there are to be any.
+    redact: Option<[u64; 2]>,
+    shadows: Vec<Option<Shadow>>,
     synced: Instant,
 }
 
@@ -68,13 +73,15 @@ struct InMemory {
 
 impl Writer {
     pub(super) fn new(folder: Folder, options: &RecorderOptions, common: Arc<Common>) -> Self {
-        let shards = common.wanted.iter().map(|_| Shelf::None).collect();
+        let shards: Vec<_> = common.wanted.iter().map(|_| Shelf::None).collect();
         Self {
             folder,
             common,
             file_bytes: options.in_memory.map_or(options.file_bytes, |bytes| bytes / RINGS),
             in_memory: options.in_memory,
             compressor: None,
+            redact: options.redact,
+            shadows: shards.iter().map(|_| None).collect(),
             shards,
             synced: Instant::now(),
         }
@@ -103,7 +110,67 @@ impl Writer {
     }
 
     fn take(&mut self, shard: usize, piece: Piece) {
-        let Some(shelf) = self.shards.get_mut(shard) else { return };
+        let Some(piece) = self.redacted(shard, piece) else { return };
+        if let Some(wanted) = self.take_as_it_is(shard, piece) {
+            match self.shadows.get_mut(shard) {
+                Some(Some(shadow)) => {
+                    if let Some((header, state)) = shadow.next_part(wall_ms(), wanted == Wanted::Torn) {
+                        let piece = Piece::Begin { header: Box::new(header), state: Some(state) };
+                        self.take_as_it_is(shard, piece);
+                    }
+                }
+                Some(None) | None => self.common.want(shard, wanted),
+            }
+        }
+    }
+
+    /// The piece with stand-ins, if there are to be any; none if it has nothing for a file.
+    fn redacted(&mut self, shard: usize, piece: Piece) -> Option<Piece> {
+        let Some(key) = self.redact else { return Some(piece) };
+        let shadow = self.shadows.get_mut(shard)?;
+        let outcome = match (piece, &mut *shadow) {
+            (Piece::Begin { header, state: None }, shadow) => {
+                let new = shadow.insert(Shadow::new(*header, key));
+                return Some(Piece::Begin { header: Box::new(new.header().clone()), state: None });
+            }
+            (Piece::Steps(steps), Some(shadow)) => {
+                let had_strayed = shadow.has_strayed;
+                let told = shadow.tell(steps);
+                if shadow.has_strayed && !had_strayed {
+                    tracing::warn!(
+                        shard,
+                        "with stand-ins an engine does something else: the recording may not show what happened"
+                    );
+                }
+                told.map(Piece::Steps).map_err(|error| error.to_string())
+            }
+            (Piece::End, Some(_)) => Ok(Piece::End),
+            // What is missing was told to nobody, and the state of the other engine has in it what was really said.
+            (Piece::Begin { state: Some(_), .. }, Some(_)) => {
+                Err("there was no room for something".to_owned())
+            }
+            (Piece::Begin { state: Some(_), .. } | Piece::Steps(_) | Piece::End, None) => return None,
+        };
+        match outcome {
+            Ok(piece) => Some(piece),
+            Err(error) => {
+                tracing::error!(
+                    shard,
+                    error,
+                    "the recording with stand-ins cannot go on: it ends until the server starts anew"
+                );
+                *shadow = None;
+                if let Some(shelf) = self.shards.get_mut(shard) {
+                    *shelf = Shelf::None;
+                }
+                None
+            }
+        }
+    }
+
+    /// Puts a piece where it belongs; gives why another file is to begin, if it is.
+    fn take_as_it_is(&mut self, shard: usize, piece: Piece) -> Option<Wanted> {
+        let shelf = self.shards.get_mut(shard)?;
         let shelf = std::mem::take(shelf);
         let next = match self.put(shelf, piece) {
             Ok(shelf) => shelf,
@@ -114,19 +181,16 @@ impl Writer {
                 Shelf::Failed(Instant::now())
             }
         };
-        match &next {
-            Shelf::File { file, .. } if file.bytes >= self.file_bytes => {
-                self.common.want(shard, Wanted::Full);
-            }
-            Shelf::Memory(ring) if ring.newest_bytes() >= self.file_bytes => {
-                self.common.want(shard, Wanted::Full);
-            }
-            Shelf::Failed(at) if at.elapsed() >= RETRY_INTERVAL => self.common.want(shard, Wanted::Torn),
-            Shelf::File { .. } | Shelf::Memory(_) | Shelf::Failed(_) | Shelf::None => {}
-        }
+        let wanted = match &next {
+            Shelf::File { file, .. } if file.bytes >= self.file_bytes => Some(Wanted::Full),
+            Shelf::Memory(ring) if ring.newest_bytes() >= self.file_bytes => Some(Wanted::Full),
+            Shelf::Failed(at) if at.elapsed() >= RETRY_INTERVAL => Some(Wanted::Torn),
+            Shelf::File { .. } | Shelf::Memory(_) | Shelf::Failed(_) | Shelf::None => None,
+        };
         if let Some(shelf) = self.shards.get_mut(shard) {
             *shelf = next;
         }
+        wanted
     }
 
     fn put(&mut self, shelf: Shelf, piece: Piece) -> io::Result<Shelf> {

@@ -62,7 +62,7 @@ use self::{
 use crate::{
     accounts::{Accounts, StartError},
     clock::Clock,
-    config::{AuthMode, Config, Record, RecordMode, is_loopback},
+    config::{AuthMode, Config, Record, RecordMode, Redact, is_loopback},
     histogram::Histogram,
     media::{MediaOpenError, MediaOptions, MediaStore},
     recorder::{Recorder, RecorderOptions},
@@ -219,7 +219,7 @@ impl Server {
         let (bus, inboxes) = Bus::with_bells(bells, to_usize(config.bus.queue_records));
         let (bus, clock) = (Arc::new(bus), Clock::start());
         let recorder =
-            recorder(&config.record).map(|options| Recorder::start(&options, count)).transpose()?;
+            recorder(&config.record)?.map(|options| Recorder::start(&options, count)).transpose()?;
         let (ended_sender, ended) = mpsc::channel(count);
         let (mut doors, mut shards, mut latencies) = (Vec::new(), Vec::new(), Vec::new());
         for (index, (reception, inbox)) in receptions.into_iter().zip(inboxes).enumerate() {
@@ -487,17 +487,29 @@ fn sink(mailboxes: &[Arc<Mailbox>]) -> Box<dyn Completions> {
 }
 
 /// What is to be recorded, and where.
-fn recorder(record: &Record) -> Option<RecorderOptions> {
-    let Record { folder, mode, file_bytes, total_bytes, memory_bytes } = record;
-    Some(RecorderOptions {
-        folder: folder.clone()?,
+fn recorder(record: &Record) -> Result<Option<RecorderOptions>, ServerError> {
+    let Record { folder, mode, redact, file_bytes, total_bytes, memory_bytes } = record;
+    let Some(folder) = folder.clone() else { return Ok(None) };
+    let random = || {
+        let wrong = |source: getrandom::Error| ServerError::System {
+            doing: "have a key for stand-ins",
+            source: io::Error::other(source.to_string()),
+        };
+        getrandom::u64().map_err(wrong)
+    };
+    Ok(Some(RecorderOptions {
+        folder,
         file_bytes: *file_bytes,
         total_bytes: *total_bytes,
         in_memory: match mode {
             RecordMode::Always => None,
             RecordMode::OnDemand => Some(*memory_bytes),
         },
-    })
+        redact: match redact {
+            Redact::On => Some([random()?, random()?]),
+            Redact::Off => None,
+        },
+    }))
 }
 
 /// Queues that hold whatever the engines may have outstanding: messages, files, and a profile per connection.

@@ -9,16 +9,18 @@ use std::{
 
 use bytes::Bytes;
 use switchboard::{
-    config::{Config, Record, RecordMode},
+    config::{Config, Record, RecordMode, Redact},
     server::Server,
 };
 use switchboard_engine::{
     self as engine,
     recording::{
         ActionDigest, Decoder, Digests, Header, State, Step,
-        file::{Blocks, Codec, Fault, FileError, Kind},
+        file::{Block, Blocks, Codec, Fault, FileError, Kind},
     },
 };
+
+use switchboard_proto::classic;
 
 use crate::{
     harness::{Client, TestServer, broadcast, soon, text},
@@ -45,6 +47,23 @@ async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
         }
     };
     soon(what, asking).await
+}
+
+/// What is in a file, unpacked.
+fn raw(file: &Path) -> Vec<u8> {
+    let bytes = fs::read(file).unwrap();
+    let (mut blocks, mut raw) = (Blocks::of(&bytes).unwrap(), Vec::new());
+    while let Some(block) = blocks.next_block().unwrap() {
+        raw.extend(unpacked(&block));
+    }
+    raw
+}
+
+fn unpacked(block: &Block<'_>) -> Vec<u8> {
+    match block.codec {
+        Codec::None => block.payload.to_vec(),
+        Codec::Zstd => zstd::bulk::decompress(block.payload, block.raw_len as usize).unwrap(),
+    }
 }
 
 /// What a file had in it.
@@ -74,10 +93,7 @@ fn replay(file: &Path) -> Replayed {
             Ok(None) | Err(FileError { fault: Fault::Cut, .. }) => break,
             Err(error) => panic!("{error}"),
         };
-        let payload = match block.codec {
-            Codec::None => block.payload.to_vec(),
-            Codec::Zstd => zstd::bulk::decompress(block.payload, block.raw_len as usize).unwrap(),
-        };
+        let payload = unpacked(&block);
         match block.kind {
             Kind::Header => {
                 let header = Header::decode(&payload).unwrap();
@@ -124,6 +140,22 @@ fn replay(file: &Path) -> Replayed {
     replayed.unwrap()
 }
 
+/// A text that cannot be packed well.
+fn random_text(random: &mut u64) -> String {
+    let letter = |_| {
+        *random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        char::from(b' ' + (*random >> 58) as u8)
+    };
+    (0..20_000).map(letter).collect()
+}
+
+/// As much as one likes.
+fn lift_limits(config: &mut Config) {
+    config.limits.messages_per_second = u32::MAX;
+    config.limits.message_burst = u32::MAX;
+    config.limits.byte_burst = 1 << 40;
+}
+
 async fn chat(server: &TestServer, rounds: usize) {
     let [mut alice, mut bob, mut carol] = server.clients(["alice", "bob", "carol"]).await;
     for round in 0..rounds {
@@ -165,20 +197,13 @@ async fn each_file_is_whole_by_itself_and_the_oldest_go() {
     let mut server = TestServer::start(|config| {
         config.record.folder = Some(folder.path().into());
         (config.record.file_bytes, config.record.total_bytes) = (file_bytes, total_bytes);
-        config.limits.messages_per_second = u32::MAX;
-        config.limits.message_burst = u32::MAX;
-        config.limits.byte_burst = 1 << 40;
+        lift_limits(config);
     });
     let mut alice = server.client("alice").await;
     let mut random = 1_u64;
     // What cannot be compressed, until the first file has gone.
     until("the first file has gone", async || {
-        let letters: String = (0..20_000)
-            .map(|_| {
-                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                char::from(b' ' + (random >> 58) as u8)
-            })
-            .collect();
+        let letters = random_text(&mut random);
         alice.send(&broadcast(&letters)).await;
         alice.recv().await;
         let files = files(folder.path());
@@ -224,6 +249,38 @@ async fn what_is_kept_in_memory_is_written_when_somebody_asks() {
     }
     server.stop();
     server.ended();
+}
+
+#[tokio::test]
+async fn what_is_redacted_has_nothing_in_it_that_was_said_and_happens_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = TestServer::start(|config| {
+        config.record.folder = Some(folder.path().into());
+        config.record.redact = Redact::On;
+        config.record.file_bytes = 1 << 16;
+    });
+    let [mut alice, mut bob] = server.clients(["alice", "bob"]).await;
+    let secret =
+        classic::Message { from_username: "Alice Liddell".into(), ..text("bob", "down the rabbit hole") };
+    until("another file has begun", async || {
+        for _ in 0..100 {
+            alice.send(&secret).await;
+            assert_eq!(bob.recv().await.content, secret.content);
+        }
+        (files(folder.path()).len() > 1).then_some(())
+    })
+    .await;
+    drop((alice, bob));
+    server.stop();
+    server.ended();
+    for (part, file) in files(folder.path()).iter().enumerate() {
+        let replayed = replay(file);
+        assert!(replayed.header.is_redacted);
+        assert_eq!((replayed.header.part as usize, replayed.has_state), (part, part > 0));
+        let bytes = raw(file);
+        let has = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+        assert!(has("alice") && !has("Liddell") && !has("rabbit"), "{}", file.display());
+    }
 }
 
 #[tokio::test]
