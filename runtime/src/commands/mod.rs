@@ -7,6 +7,7 @@ mod export;
 mod group;
 mod health;
 mod openapi;
+mod secret;
 mod serve;
 mod store;
 mod token;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     cli::StoreCommand,
-    store::{DATABASE_FILE, DataFolder, OpenError, renew_epochs},
+    store::{DATABASE_FILE, DataFolder, OpenError, rebuild_search, renew_epochs},
 };
 
 /// Why a store command failed.
@@ -33,6 +33,10 @@ pub fn store(data: &Path, command: &StoreCommand) -> Result<String, StoreError> 
         StoreCommand::NewEpochs => {
             let conversations = renew_epochs(&DataFolder::lock(data)?)?;
             Ok(format!("new epochs: {conversations}; clients will fetch these conversations again\n"))
+        }
+        StoreCommand::RebuildSearch => {
+            let messages = rebuild_search(&DataFolder::lock(data)?)?;
+            Ok(format!("the index for searching is new; messages in it: {messages}\n"))
         }
     }
 }

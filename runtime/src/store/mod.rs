@@ -65,7 +65,7 @@ use rusqlite::Connection;
 pub use directory::{
     Account, AccountChange, AccountRole, Ban, Conversation, ConversationInfo, Credentials, Directory,
     DirectoryError, Ended, EndedLogins, Excerpt, Friend, Group, Member, NewAccount, NewGroup, NewSession,
-    NewUser, Overview, PageOf, PastMessage, SEARCH_WORDS, Search, SeenGroup, SessionId, SessionUser,
+    NewUser, Overview, PageOf, PastMessage, Removed, SEARCH_WORDS, Search, SeenGroup, SessionId, SessionUser,
     SignedIn, Standing, StoredMessage, TokenHash, Totals, User, search_words, session_id,
 };
 pub use epochs::renew_epochs;
@@ -78,6 +78,7 @@ pub use switchboard_engine::Role;
 pub use transfer::{ExportError, ExportOf, Imported, LineError};
 
 pub use reads::HEADS_AT_A_TIME;
+pub use words::rebuild_search;
 
 pub(crate) use files::{FileBooks, FoundFile, NewFile};
 pub(crate) use handle::{Job, Shared};

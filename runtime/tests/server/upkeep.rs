@@ -197,3 +197,47 @@ fn the_doctor_finds_a_page_that_is_damaged() {
     assert_eq!(code, Some(1));
     assert!(text.contains("damaged"), "{text}");
 }
+
+#[tokio::test]
+async fn a_damaged_index_for_searching_is_found_and_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let rebuild = ["store", "rebuild-search", "--data", folder.path().to_str().unwrap()];
+    let process = Process::start(folder.path(), &[]);
+    let mut alice = Client::connect(process.address, "alice").await;
+    let mut bob = Client::connect(process.address, "bob").await;
+    for word in ["apple", "pear"] {
+        alice.send(&text("bob", word)).await;
+        assert_eq!(bob.content().await, word);
+    }
+    let (code, said_then) = said(&command(&rebuild, &[]));
+    assert_eq!(code, Some(1));
+    assert!(said_then.contains("is in use by another server"), "{said_then}");
+    drop((alice, bob, process));
+    let database = || rusqlite::Connection::open(folder.path().join(DATABASE_FILE)).unwrap();
+    database().execute("UPDATE words_data SET block = x'00ff' WHERE id > 10", []).unwrap();
+    let (code, found) = doctor(folder.path(), "127.0.0.1:0");
+    assert_eq!(code, Some(1), "{found}");
+    assert!(found.contains("switchboard store rebuild-search"), "{found}");
+    let (code, rebuilt) = said(&command(&rebuild, &[]));
+    assert_eq!((code, &*rebuilt), (Some(0), "the index for searching is new; messages in it: 2\n"));
+    assert_eq!(doctor(folder.path(), "127.0.0.1:0").0, Some(0));
+    let process = Process::start(folder.path(), &[]);
+    let mut alice = Client::connect(process.address, "alice").await;
+    alice.send(&text("bob", "apple")).await;
+    alice.send(&heartbeat()).await;
+    assert_eq!(alice.recv().await, pong());
+    drop((alice, process));
+    let count = "SELECT count(*) FROM words WHERE words MATCH 'apple'";
+    assert_eq!(database().query_row(count, [], |row| row.get::<_, i64>(0)).unwrap(), 2);
+    assert_eq!(stored(folder.path()), ["apple", "pear", "apple"]);
+}
+
+#[test]
+fn without_a_database_no_index_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let nowhere = folder.path().join("nowhere");
+    let rebuild = ["store", "rebuild-search", "--data", nowhere.to_str().unwrap()];
+    let (code, text) = said(&command(&rebuild, &[]));
+    assert_eq!(code, Some(1));
+    assert!(text.contains("there is no database in the data folder") && !nowhere.exists(), "{text}");
+}

@@ -58,6 +58,9 @@ struct User {
     banned_at_ms: i64,
     ban_reason: String,
     tokens_from_ms: i64,
+    /// Exports of before have none.
+    #[serde(default)]
+    removed_at_ms: Option<i64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -214,8 +217,10 @@ impl<'c> Taking<'c> {
             return Err(LineError::Conflict(format!("the user name {name:?} is that of {other} here")));
         }
         let insert = "INSERT INTO users (uuid, username, nickname, avatar, email, password_hash, created_at_ms, updated_at_ms,
-                          seen_at_ms, is_classic, role, banned_until_ms, banned_at_ms, ban_reason, tokens_from_ms)
-                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) ON CONFLICT (uuid) DO NOTHING";
+                          seen_at_ms, is_classic, role, banned_until_ms, banned_at_ms, ban_reason, tokens_from_ms,
+                          removed_at_ms)
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+                      ON CONFLICT (uuid) DO NOTHING";
         let row = params![
             user.id,
             user.username,
@@ -231,7 +236,8 @@ impl<'c> Taking<'c> {
             user.banned_until_ms,
             user.banned_at_ms,
             user.ban_reason,
-            user.tokens_from_ms
+            user.tokens_from_ms,
+            user.removed_at_ms
         ];
         self.insert(insert, row)
     }
