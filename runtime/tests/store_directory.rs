@@ -5,7 +5,7 @@
 
 mod store_common;
 
-use store_common::{Fixture, group, message, open_authentication, to_group, to_user, user};
+use store_common::{Fixture, group, message, open_authentication, to_group, to_user, user, wait_until};
 use switchboard::store::{
     AccountRole, Conversation, DATABASE_FILE, Directory, DirectoryError, NewGroup, NewSession, NewUser,
     Removed, Role, StoreOptions,
@@ -223,6 +223,7 @@ fn of_who_is_removed_nothing_stays_but_what_was_said_to_others() {
     fixture.store(message("alice", 1, to_user("bob"), "tea"));
     fixture.store(message("alice", 2, to_user("alice"), "diary"));
     fixture.store(message("alice", 3, to_group("chess"), "gambit"));
+    wait_until("the words are in the index", || found(folder.path(), "gambit") == 1);
     assert_eq!(["tea", "diary", "gambit"].map(|word| found(folder.path(), word)), [1, 1, 1]);
 
     let removed = directory.remove_user(&alice).unwrap().unwrap();

@@ -213,6 +213,8 @@ async fn a_damaged_index_for_searching_is_found_and_made_anew() {
     assert_eq!(code, Some(1));
     assert!(said_then.contains("is in use by another server"), "{said_then}");
     drop((alice, bob, process));
+    // Messages come into it a little after they are stored.
+    assert_eq!(said(&command(&rebuild, &[])).0, Some(0));
     let database = || rusqlite::Connection::open(folder.path().join(DATABASE_FILE)).unwrap();
     database().execute("UPDATE words_data SET block = x'00ff' WHERE id > 10", []).unwrap();
     let (code, found) = doctor(folder.path(), "127.0.0.1:0");
@@ -227,6 +229,7 @@ async fn a_damaged_index_for_searching_is_found_and_made_anew() {
     alice.send(&heartbeat()).await;
     assert_eq!(alice.recv().await, pong());
     drop((alice, process));
+    assert!(said(&command(&rebuild, &[])).1.ends_with("messages in it: 3\n"));
     let count = "SELECT count(*) FROM words WHERE words MATCH 'apple'";
     assert_eq!(database().query_row(count, [], |row| row.get::<_, i64>(0)).unwrap(), 2);
     assert_eq!(stored(folder.path()), ["apple", "pear", "apple"]);

@@ -95,6 +95,7 @@ fn empty_notes(connection: &Connection, user: i64, now_ms: i64) -> rusqlite::Res
         let select = "SELECT iif(content_type <= 5 AND NOT is_recalled, content, ''), url FROM messages WHERE rowid = ?1";
         let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
         let (indexed, file) = connection.prepare_cached(select)?.query_row([rowid], read)?;
+        // What was said in the last second may be behind the index, and come into it as it was: where nobody finds it.
         words::replace(connection, (*rowid, key), &indexed, "")?;
         let empty =
             "UPDATE messages SET content = '', url = '', file_suffix = '', sender_name = '' WHERE rowid = ?1";
