@@ -6,7 +6,7 @@ use switchboard::store::{Conversation, DATABASE_FILE, Directory};
 use switchboard_proto::classic::Message;
 
 use crate::{
-    harness::{Client, heartbeat, pong, text, user},
+    harness::{Client, heartbeat, pong, soon, text, user},
     process::{Process, command},
 };
 
@@ -226,8 +226,12 @@ async fn a_damaged_index_for_searching_is_found_and_made_anew() {
     let process = Process::start(folder.path(), &[]);
     let mut alice = Client::connect(process.address, "alice").await;
     alice.send(&text("bob", "apple")).await;
-    alice.send(&heartbeat()).await;
-    assert_eq!(alice.recv().await, pong());
+    soon("the message is stored", async {
+        while stored(folder.path()).len() < 3 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
     drop((alice, process));
     assert!(said(&command(&rebuild, &[])).1.ends_with("messages in it: 3\n"));
     let count = "SELECT count(*) FROM words WHERE words MATCH 'apple'";
