@@ -144,6 +144,11 @@ impl<'c> Taking<'c> {
     /// All of it is there when this returns.
     pub(crate) fn finish(self) -> rusqlite::Result<Imported> {
         words::index_after(&self.transaction, self.last_message)?;
+        // Messages come conversation by conversation, and their own times say which is the newest.
+        let update = "UPDATE conversations SET last_at_ms = coalesce(
+                          (SELECT stored_at_ms FROM messages WHERE conversation_id = conversations.id ORDER BY seq DESC LIMIT 1), 0)
+                      WHERE id IN (SELECT conversation_id FROM messages WHERE rowid > ?1)";
+        self.transaction.execute(update, [self.last_message])?;
         self.transaction.execute("UPDATE store_state SET commits = commits + 1", [])?;
         self.transaction.commit()?;
         Ok(self.taken)
