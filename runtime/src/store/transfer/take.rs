@@ -143,7 +143,9 @@ impl<'c> Taking<'c> {
 
     /// All of it is there when this returns.
     pub(crate) fn finish(self) -> rusqlite::Result<Imported> {
-        words::index_after(&self.transaction, self.last_message)?;
+        while words::behind(&self.transaction)? > 0 {
+            words::pass(&self.transaction)?;
+        }
         // Messages come conversation by conversation, and their own times say which is the newest.
         let update = "UPDATE conversations SET last_at_ms = coalesce(
                           (SELECT stored_at_ms FROM messages WHERE conversation_id = conversations.id ORDER BY seq DESC LIMIT 1), 0)
