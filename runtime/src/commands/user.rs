@@ -3,20 +3,19 @@
 use std::{
     fmt::Write as _,
     io::{self, BufRead as _, IsTerminal as _},
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 
 use switchboard_engine::UserId;
 
+use super::folder::{self, NoDatabase};
 use super::secret::{self, AskError};
 use crate::{
     accounts::{AccountError, check_password, hash_password, random_id},
     cli::{UserCommand, Who},
     config,
-    store::{
-        Account, AccountRole, Ban, DATABASE_FILE, Directory, DirectoryError, NewUser, OpenError, SignedIn,
-    },
+    store::{Account, AccountRole, Ban, Directory, DirectoryError, NewUser, OpenError, SignedIn},
 };
 
 /// Users of a page of the list.
@@ -35,11 +34,8 @@ pub enum UserError {
     #[error(transparent)]
     Directory(#[from] DirectoryError),
     /// There is nothing in the data folder.
-    #[error("there is no database in the data folder {}: name the server's folder with --data", .folder.display())]
-    NoDatabase {
-        /// Which.
-        folder: PathBuf,
-    },
+    #[error(transparent)]
+    NoDatabase(#[from] NoDatabase),
     /// A name or a password is not one that is taken.
     #[error("{0}")]
     Account(String),
@@ -94,9 +90,7 @@ impl From<AccountError> for UserError {
 /// # Errors
 /// If there is no database, or it cannot be opened, or what is asked for cannot be done; nothing is changed then.
 pub fn user(data: &Path, limits: &config::Accounts, command: &UserCommand) -> Result<String, UserError> {
-    if !data.join(DATABASE_FILE).exists() {
-        return Err(UserError::NoDatabase { folder: data.to_owned() });
-    }
+    folder::check(data)?;
     let mut directory = Directory::open(data)?;
     match command {
         UserCommand::Add { username, id, role, no_password } => {

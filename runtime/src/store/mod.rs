@@ -48,6 +48,7 @@ mod open;
 mod queue;
 mod reader;
 mod reads;
+mod recent;
 mod seen;
 mod transfer;
 mod words;

@@ -282,8 +282,8 @@ pub(super) fn enter(
                   VALUES (?1, ?2, ?3, randomblob(16), ?4, '', '', '', '', ?5, ?6)";
     let params = params![conversation, seq, users.0, groups::CHANGE, now_ms, change.encode()];
     transaction.prepare_cached(insert)?.execute(params)?;
-    let update = "UPDATE conversations SET head_seq = ?2 WHERE id = ?1";
-    transaction.prepare_cached(update)?.execute([conversation, seq])?;
+    let update = "UPDATE conversations SET head_seq = ?2, last_at_ms = ?3 WHERE id = ?1";
+    transaction.prepare_cached(update)?.execute([conversation, seq, now_ms])?;
     Ok(groups::apply(transaction, group, change, users, seq, now_ms)?)
 }
 
