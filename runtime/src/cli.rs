@@ -347,6 +347,8 @@ pub enum StoreCommand {
     /// Have clients fetch all conversations again: after a backup of the whole data folder was restored, and
     /// before the server starts.
     NewEpochs,
+    /// Make the index for searching anew, of all messages, when it is damaged; while no server runs.
+    RebuildSearch,
 }
 
 /// What to do with groups.

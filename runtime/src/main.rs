@@ -51,6 +51,8 @@ impl Failure {
     fn exit_code(&self) -> ExitCode {
         match self {
             Self::Config(_) => ExitCode::from(2),
+            // As a shell says it of what Ctrl-C has ended.
+            Self::User(UserError::Interrupted) => ExitCode::from(130),
             Self::Logging(_)
             | Self::Server(_)
             | Self::Group(_)

@@ -116,7 +116,7 @@ fn every_key_can_be_set_by_its_variable() {
             names += 1;
         }
     }
-    assert_eq!(names, 123);
+    assert_eq!(names, 129);
 }
 
 #[test]

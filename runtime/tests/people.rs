@@ -96,6 +96,33 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn who_is_removed_leaves_a_free_name_and_an_id_that_nobody_is_given() {
+    let (_folder, data) = folder();
+    let user =
+        |arguments: &[&str], input: &str| done(&[&["user", "--data", &data], arguments].concat(), input);
+    let no = |arguments: &[&str]| refused(&[&["user", "--data", &data], arguments].concat(), "");
+    user(&["add", "alice", "--id", "a1"], "correct horse\n");
+    user(&["add", "bob", "--id", "b1", "--no-password"], "");
+    let chess = done(&["group", "create", "chess", "--owner", "a1", "--data", &data], "");
+    done(&["group", "join", chess.trim(), "b1", "--data", &data], "");
+    let said = user(&["remove", "alice"], "");
+    let expected =
+        format!("alice (a1) is removed, and has left 1 groups\n{}  is owned by b1 now\n", chess.trim());
+    assert_eq!(said, expected);
+    assert_eq!(user(&["list"], ""), "a1  -  removed\nb1  bob  no password\n");
+    assert!(user(&["show", "a1"], "").starts_with("id        a1\nremoved   20"));
+    assert!(no(&["remove", "alice"]).contains("there is no user of this name or id: \"alice\""));
+    for command in ["remove", "unban", "sessions", "revoke", "password"] {
+        let said = no(&[command, "a1"]);
+        assert!(said.contains("a1 was removed: nothing can be done with it any more"), "{command}: {said}");
+    }
+    assert!(no(&["role", "a1", "administrator"]).contains("a1 was removed"));
+    assert!(no(&["add", "alice", "--id", "a1", "--no-password"]).contains("there is a user a1 already"));
+    user(&["add", "alice", "--id", "a2", "--no-password"], "");
+    assert_eq!(user(&["remove", "alice"], ""), "alice (a2) is removed\n");
+}
+
+#[test]
 fn a_mistyped_folder_is_said_and_not_made() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("dta");

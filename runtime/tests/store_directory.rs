@@ -5,8 +5,11 @@
 
 mod store_common;
 
-use store_common::{Fixture, group, open_authentication, user};
-use switchboard::store::{Directory, DirectoryError, NewGroup, NewUser, Role};
+use store_common::{Fixture, group, message, open_authentication, to_group, to_user, user, wait_until};
+use switchboard::store::{
+    AccountRole, Conversation, DATABASE_FILE, Directory, DirectoryError, NewGroup, NewSession, NewUser,
+    Removed, Role, StoreOptions,
+};
 use switchboard_engine::{Answer, DirectoryChange, DirectoryChangeKind, Request, UserProfile};
 
 fn change(revision: u64, who: &str, kind: DirectoryChangeKind) -> DirectoryChange {
@@ -175,4 +178,86 @@ fn no_debug_output_shows_a_password_hash() {
     let mut new = NewUser::new(user("alice"), "alice");
     new.password_hash = Some("$argon2id$secret".into());
     assert!(!format!("{new:?}").contains("secret"));
+}
+
+/// How many messages the index finds, after it has been checked.
+fn found(folder: &std::path::Path, word: &str) -> i64 {
+    let database = rusqlite::Connection::open(folder.join(DATABASE_FILE)).unwrap();
+    database.execute("INSERT INTO words (words) VALUES ('integrity-check')", []).unwrap();
+    let count = "SELECT count(*) FROM words WHERE words MATCH ?1";
+    database.query_row(count, [word], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn of_who_is_removed_nothing_stays_but_what_was_said_to_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::open(folder.path(), &StoreOptions::default());
+    let mut directory = fixture.store.directory().unwrap();
+    let alice = user("alice");
+    let profile = NewUser {
+        nickname: "Al".into(),
+        email: "al@example".into(),
+        avatar: "al.png".into(),
+        password_hash: Some("$argon2id$".into()),
+        ..NewUser::new(alice.clone(), "alice")
+    };
+    directory.create_user(&profile).unwrap();
+    create_users(&mut directory, &["bob", "carol"]);
+    directory.create_group(&chess()).unwrap();
+    for member in ["carol", "bob"] {
+        directory.join(&group("chess"), &user(member)).unwrap();
+    }
+    directory.create_group(&NewGroup { id: group("alone"), ..chess() }).unwrap();
+    directory.create_group(&NewGroup { id: group("bobs"), owner: user("bob"), ..chess() }).unwrap();
+    directory.join(&group("bobs"), &alice).unwrap();
+    directory.set_role(&alice, AccountRole::Administrator).unwrap();
+    directory.befriend_user(&alice, &user("bob"), 9).unwrap();
+    directory.befriend_user(&user("bob"), &alice, 9).unwrap();
+    let session = NewSession {
+        token_hash: [7; 32],
+        lifetime_ms: 60_000,
+        user_agent: String::new(),
+        sessions_per_user: 9,
+    };
+    directory.begin_session(&alice, &session).unwrap();
+    fixture.store(message("alice", 1, to_user("bob"), "tea"));
+    fixture.store(message("alice", 2, to_user("alice"), "diary"));
+    fixture.store(message("alice", 3, to_group("chess"), "gambit"));
+    wait_until("the words are in the index", || found(folder.path(), "gambit") == 1);
+    assert_eq!(["tea", "diary", "gambit"].map(|word| found(folder.path(), word)), [1, 1, 1]);
+
+    let removed = directory.remove_user(&alice).unwrap().unwrap();
+    // Carol has been there for longer than Bob.
+    let handed_over = vec![(group("chess"), user("carol"))];
+    assert_eq!(removed, Removed { groups: 3, handed_over, notes: 1 });
+    let account = directory.account(&alice).unwrap().unwrap();
+    assert_eq!((account.user.username, account.has_password), (None, false));
+    assert_eq!([account.user.nickname, account.user.email, account.user.avatar], ["", "", ""]);
+    assert_eq!(account.standing.role, AccountRole::User);
+    assert!(account.standing.removed_at_ms.is_some() && account.standing.ban.is_some());
+    assert_eq!(directory.session(&[7; 32]).unwrap(), None);
+    assert!(directory.friends_of(&user("bob")).unwrap().is_empty());
+    assert!(directory.friends_of(&alice).unwrap().is_empty());
+    assert!(directory.groups_of(&alice).unwrap().is_empty());
+    let members = directory.members_of(&group("chess")).unwrap();
+    let roles: Vec<_> = members.iter().map(|member| (member.user.as_str(), member.role)).collect();
+    assert_eq!(roles, [("bob", Role::Member), ("carol", Role::Owner)]);
+
+    let said = |with: Conversation| {
+        let history = directory.history(&with, 1..=u64::MAX, 100).unwrap();
+        history.into_iter().map(|message| message.content.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(said(Conversation::Direct(alice.clone(), user("bob"))), ["tea"]);
+    assert!(said(Conversation::Group(group("chess"))).contains(&"gambit".to_owned()));
+    assert_eq!(said(Conversation::Direct(alice.clone(), alice.clone())), [""]);
+    assert_eq!(["tea", "diary", "gambit"].map(|word| found(folder.path(), word)), [1, 0, 1]);
+
+    assert_eq!(directory.remove_user(&alice).unwrap(), None, "once is enough");
+    let nobody = directory.remove_user(&user("nobody")).unwrap_err();
+    assert!(matches!(nobody, DirectoryError::NoSuchUser(_)));
+    let again = directory.create_user(&NewUser::new(alice, "another")).unwrap_err();
+    assert!(matches!(again, DirectoryError::UserExists(_)), "nobody is given its id");
+    directory.create_user(&NewUser::new(user("alice-2"), "alice")).unwrap();
+    // What is said meanwhile goes on as before.
+    fixture.store(message("bob", 4, to_group("chess"), "endgame"));
 }

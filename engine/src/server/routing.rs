@@ -181,7 +181,11 @@ impl<P: Probe> Server<P> {
             }
             Route::Broadcast => {
                 self.probe.reached(Rule::Broadcast);
-                self.publish(Record { topic: Topic::Everyone, stored: None, message: bytes.clone() });
+                // Without others there is nobody to share the bytes with.
+                if self.config.peers {
+                    let message = bytes.clone();
+                    self.publish_to_others(Record { topic: Topic::Everyone, stored: None, message });
+                }
                 self.deliver_to_everyone(bytes, classic::kind(content_type, &sender), Some(&sender));
             }
             Route::BadRecipient => {

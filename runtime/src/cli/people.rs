@@ -101,6 +101,12 @@ pub enum UserCommand {
         #[arg(value_parser = who)]
         user: Who,
     },
+    /// Remove a user for good: its account, sessions, friends and memberships. What it has said to others stays with them.
+    Remove {
+        /// Its name or id
+        #[arg(value_parser = who)]
+        user: Who,
+    },
     /// List where a user is logged in.
     Sessions {
         /// Its name or id

@@ -16,6 +16,7 @@ use hyper::{
     },
 };
 use hyper_util::rt::TokioIo;
+use rustls::CertificateError;
 use tokio::net::TcpStream;
 
 use super::{link::Target, stream::Stream};
@@ -35,7 +36,7 @@ pub enum ConnectError {
         source: io::Error,
     },
     /// TLS failed: the other side does not speak it, or its certificate is not trusted, over, or another one's.
-    #[error("cannot speak TLS with {address}")]
+    #[error("cannot speak TLS with {address}{}", advice(source))]
     Tls {
         /// With whom.
         address: String,
@@ -95,6 +96,18 @@ impl ConnectError {
             Self::Request { .. } | Self::NoSubprotocol { .. } => true,
             Self::Tcp { .. } | Self::Tls { .. } | Self::Handshake { .. } | Self::NotWebSocket { .. } => false,
         }
+    }
+}
+
+/// What to do about a certificate that a server must not have; the library's words for it are its own.
+fn advice(source: &io::Error) -> &'static str {
+    let error = source.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    let Some(rustls::Error::InvalidCertificate(CertificateError::Other(other))) = error else { return "" };
+    if format!("{other:?}").contains("CaUsedAsEndEntity") {
+        ": its certificate is an authority's (CA:TRUE), as `openssl req -x509` makes them; a server's is made with \
+         `-addext basicConstraints=critical,CA:FALSE`"
+    } else {
+        ""
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::folder::{self, NoDatabase};
 use crate::{
     media::{MEDIA_FOLDER, is_part},
     store::{DATABASE_FILE, Inspector, OpenError},
@@ -18,11 +19,8 @@ const UNFINISHED: &str = "unfinished";
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// There is nothing in the data folder.
-    #[error("there is no database in the data folder {}: name the server's folder with --data", .folder.display())]
-    NoDatabase {
-        /// Which.
-        folder: PathBuf,
-    },
+    #[error(transparent)]
+    NoDatabase(#[from] NoDatabase),
     /// There is something already where the backup is to be.
     #[error("{} exists, and nothing is overwritten: name a folder that does not", .path.display())]
     Exists {
@@ -50,9 +48,7 @@ pub enum BackupError {
 /// # Errors
 /// If there is no database, the folder exists, or something cannot be read or written. Nothing is left of a copy that failed.
 pub fn backup(data: &Path, target: &Path) -> Result<String, BackupError> {
-    if !data.join(DATABASE_FILE).exists() {
-        return Err(BackupError::NoDatabase { folder: data.to_owned() });
-    }
+    folder::check(data)?;
     let mut name = target.as_os_str().to_owned();
     name.push(format!(".{UNFINISHED}"));
     let unfinished = PathBuf::from(name);

@@ -178,7 +178,14 @@ fn database(report: &mut Report, data: &Path) {
     match inspector.quick_check() {
         Ok(damage) if damage.is_empty() => report.add(Level::Good, what, "whole"),
         Ok(damage) => {
-            let text = format!("damaged: {}; put a backup in its place", damage.join("; "));
+            // As SQLite calls the kind of table that the index alone is of.
+            let is_index = damage.iter().all(|line| line.to_ascii_lowercase().contains("fts5"));
+            let advice = if is_index {
+                "stop the server, and have the index for searching made anew by `switchboard store rebuild-search`"
+            } else {
+                "put a backup in its place"
+            };
+            let text = format!("damaged: {}; {advice}", damage.join("; "));
             report.add(Level::Wrong, what, text);
         }
         Err(error) => report.add(Level::Wrong, what, reason(&error)),

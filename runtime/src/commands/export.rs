@@ -8,12 +8,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::folder::{self, NoDatabase};
 use crate::{
     config::Config,
     media::{Kept, MediaError, MediaOpenError, S3Error, type_of},
     store::{
-        DATABASE_FILE, DataFolder, ExportError, ExportOf, Imported, LineError, OpenError, Taking, give_lines,
-        open_locked,
+        DataFolder, ExportError, ExportOf, Imported, LineError, OpenError, Taking, give_lines, open_locked,
     },
 };
 
@@ -53,11 +53,8 @@ struct End {
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
     /// There is nothing in the data folder.
-    #[error("there is no database in the data folder {}: name the server's folder with --data", .folder.display())]
-    NoDatabase {
-        /// Which.
-        folder: PathBuf,
-    },
+    #[error(transparent)]
+    NoDatabase(#[from] NoDatabase),
     /// There is something already where the export is to be.
     #[error("{} exists, and nothing is overwritten: name a file that does not", .path.display())]
     Exists {
@@ -195,9 +192,7 @@ impl Drop for Progress {
 /// # Errors
 /// If there is no database or user, the file exists, or something cannot be read or written. Nothing is left of an export that failed.
 pub fn export(config: &Config, target: &Path, of: &ExportOf) -> Result<String> {
-    if !config.data.join(DATABASE_FILE).exists() {
-        return Err(TransferError::NoDatabase { folder: config.data.clone() });
-    }
+    folder::check(&config.data)?;
     if target.symlink_metadata().is_ok() {
         return Err(TransferError::Exists { path: target.to_owned() });
     }

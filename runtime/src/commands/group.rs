@@ -1,15 +1,13 @@
 //! `switchboard group`: groups and their members, until there is an interface for people.
 
-use std::{
-    fmt::Write as _,
-    path::{Path, PathBuf},
-};
+use std::{fmt::Write as _, path::Path};
 
 use switchboard_engine::{GroupId, IdError, Role, UserId};
 
+use super::folder::{self, NoDatabase};
 use crate::{
     cli::GroupCommand,
-    store::{DATABASE_FILE, Directory, DirectoryError, Member, NewGroup, NewUser, OpenError},
+    store::{Directory, DirectoryError, Member, NewGroup, NewUser, OpenError},
 };
 
 /// Why a group command failed.
@@ -22,11 +20,8 @@ pub enum GroupError {
     #[error(transparent)]
     Directory(#[from] DirectoryError),
     /// There is nothing in the data folder.
-    #[error("there is no database in the data folder {}: name the server's folder with --data", .folder.display())]
-    NoDatabase {
-        /// Which.
-        folder: PathBuf,
-    },
+    #[error(transparent)]
+    NoDatabase(#[from] NoDatabase),
     /// The group's name is empty.
     #[error("the group must have a name")]
     NoName,
@@ -44,9 +39,7 @@ pub enum GroupError {
 /// # Errors
 /// If the store cannot be opened, or the directory refuses.
 pub fn group(data: &Path, command: &GroupCommand) -> Result<String, GroupError> {
-    if !data.join(DATABASE_FILE).exists() {
-        return Err(GroupError::NoDatabase { folder: data.to_owned() });
-    }
+    folder::check(data)?;
     let mut directory = Directory::open(data)?;
     match command {
         GroupCommand::Create { name, .. } if name.trim().is_empty() => Err(GroupError::NoName),

@@ -1,10 +1,11 @@
 //! `switchboard store`: what an operator does with a store that no server runs on.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::folder::{self, NoDatabase};
 use crate::{
     cli::StoreCommand,
-    store::{DATABASE_FILE, DataFolder, OpenError, renew_epochs},
+    store::{DataFolder, OpenError, rebuild_search, renew_epochs},
 };
 
 /// Why a store command failed.
@@ -14,11 +15,8 @@ pub enum StoreError {
     #[error("cannot open the store")]
     Open(#[from] OpenError),
     /// There is nothing in the data folder.
-    #[error("there is no database in the data folder {}: name the server's folder with --data", .folder.display())]
-    NoDatabase {
-        /// Which.
-        folder: PathBuf,
-    },
+    #[error(transparent)]
+    NoDatabase(#[from] NoDatabase),
 }
 
 /// Carries out a store command on a data folder; gives the text to print.
@@ -26,13 +24,15 @@ pub enum StoreError {
 /// # Errors
 /// If there is no database, a server runs on it, or it cannot be opened or written.
 pub fn store(data: &Path, command: &StoreCommand) -> Result<String, StoreError> {
-    if !data.join(DATABASE_FILE).exists() {
-        return Err(StoreError::NoDatabase { folder: data.to_owned() });
-    }
+    folder::check(data)?;
     match command {
         StoreCommand::NewEpochs => {
             let conversations = renew_epochs(&DataFolder::lock(data)?)?;
             Ok(format!("new epochs: {conversations}; clients will fetch these conversations again\n"))
+        }
+        StoreCommand::RebuildSearch => {
+            let messages = rebuild_search(&DataFolder::lock(data)?)?;
+            Ok(format!("the index for searching is new; messages in it: {messages}\n"))
         }
     }
 }

@@ -2,20 +2,20 @@
 
 use std::{
     fmt::Write as _,
-    io::{self, BufRead as _, IsTerminal as _, Write as _},
-    path::{Path, PathBuf},
+    io::{self, BufRead as _, IsTerminal as _},
+    path::Path,
     time::Duration,
 };
 
 use switchboard_engine::UserId;
 
+use super::folder::{self, NoDatabase};
+use super::secret::{self, AskError};
 use crate::{
     accounts::{AccountError, check_password, hash_password, random_id},
     cli::{UserCommand, Who},
     config,
-    store::{
-        Account, AccountRole, Ban, DATABASE_FILE, Directory, DirectoryError, NewUser, OpenError, SignedIn,
-    },
+    store::{Account, AccountRole, Ban, Directory, DirectoryError, NewUser, OpenError, SignedIn},
 };
 
 /// Users of a page of the list.
@@ -34,11 +34,8 @@ pub enum UserError {
     #[error(transparent)]
     Directory(#[from] DirectoryError),
     /// There is nothing in the data folder.
-    #[error("there is no database in the data folder {}: name the server's folder with --data", .folder.display())]
-    NoDatabase {
-        /// Which.
-        folder: PathBuf,
-    },
+    #[error(transparent)]
+    NoDatabase(#[from] NoDatabase),
     /// A name or a password is not one that is taken.
     #[error("{0}")]
     Account(String),
@@ -48,9 +45,24 @@ pub enum UserError {
     /// The password cannot be read.
     #[error("cannot read the password from the standard input")]
     Input(#[source] io::Error),
+    /// The user was removed.
+    #[error("{0} was removed: nothing can be done with it any more, and nobody is given its id")]
+    Removed(UserId),
+    /// Whoever was asked for a password has broken off.
+    #[error("broken off: nothing was changed")]
+    Interrupted,
     /// The two passwords that were typed are not the same.
     #[error("these were two different passwords: nothing was changed")]
     Different,
+}
+
+impl From<AskError> for UserError {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Input(source) => Self::Input(source),
+            AskError::Interrupted => Self::Interrupted,
+        }
+    }
 }
 
 impl From<AccountError> for UserError {
@@ -78,16 +90,18 @@ impl From<AccountError> for UserError {
 /// # Errors
 /// If there is no database, or it cannot be opened, or what is asked for cannot be done; nothing is changed then.
 pub fn user(data: &Path, limits: &config::Accounts, command: &UserCommand) -> Result<String, UserError> {
-    if !data.join(DATABASE_FILE).exists() {
-        return Err(UserError::NoDatabase { folder: data.to_owned() });
-    }
+    folder::check(data)?;
     let mut directory = Directory::open(data)?;
     match command {
         UserCommand::Add { username, id, role, no_password } => {
             add(&mut directory, limits, username, id.as_ref(), *role, *no_password)
         }
         UserCommand::List => list(&directory),
-        UserCommand::Show { user } => show(&find(&directory, user)?, &directory),
+        UserCommand::Show { user } => show(&find_any(&directory, user)?, &directory),
+        UserCommand::Remove { user } => {
+            let account = find(&directory, user)?;
+            remove(&mut directory, &account)
+        }
         UserCommand::Password { user } => {
             let account = find(&directory, user)?;
             let hash = read_password(limits)?;
@@ -126,8 +140,17 @@ pub fn user(data: &Path, limits: &config::Accounts, command: &UserCommand) -> Re
     }
 }
 
-/// The user of a name, or of an id if nobody has such a name.
-fn find(directory: &Directory, Who(who): &Who) -> Result<Account, UserError> {
+/// The user of a name, or of an id if nobody has such a name; not one that was removed.
+fn find(directory: &Directory, who: &Who) -> Result<Account, UserError> {
+    let account = find_any(directory, who)?;
+    match account.standing.removed_at_ms {
+        Some(_) => Err(UserError::Removed(account.user.id)),
+        None => Ok(account),
+    }
+}
+
+/// The same, removed or not.
+fn find_any(directory: &Directory, Who(who): &Who) -> Result<Account, UserError> {
     let named = directory.user_named(who)?.map(|user| user.id);
     let id = named.or_else(|| UserId::new(who).ok());
     let account = id.map(|id| directory.account(&id)).transpose()?.flatten();
@@ -165,8 +188,8 @@ fn add(
 /// The hash of a password from the standard input: at a terminal it is asked for twice, and not shown.
 fn read_password(limits: &config::Accounts) -> Result<String, UserError> {
     let password = if io::stdin().is_terminal() {
-        let first = ask("password: ")?;
-        if ask("the same again: ")? != first {
+        let first = secret::ask("password: ")?;
+        if secret::ask("the same again: ")? != first {
             return Err(UserError::Different);
         }
         first
@@ -179,24 +202,19 @@ fn read_password(limits: &config::Accounts) -> Result<String, UserError> {
     Ok(hash_password(&password)?)
 }
 
-/// Asks for something that is not shown while it is typed.
-fn ask(prompt: &str) -> Result<String, UserError> {
-    let stdin = io::stdin();
-    let shown = rustix::termios::tcgetattr(&stdin).map_err(|error| UserError::Input(error.into()))?;
-    let mut hidden = shown.clone();
-    hidden.local_modes.remove(rustix::termios::LocalModes::ECHO);
-    let set = |modes| rustix::termios::tcsetattr(&stdin, rustix::termios::OptionalActions::Flush, modes);
-    let mut stderr = io::stderr();
-    // With a closed standard error there is nobody to ask, and nothing to hide from.
-    let _ = stderr.write_all(prompt.as_bytes());
-    set(&hidden).map_err(|error| UserError::Input(error.into()))?;
-    let mut line = String::new();
-    let read = stdin.lock().read_line(&mut line);
-    let restored = set(&shown);
-    let _ = stderr.write_all(b"\n");
-    read.map_err(UserError::Input)?;
-    restored.map_err(|error| UserError::Input(error.into()))?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+/// Takes a user away, and says what has become of its groups.
+fn remove(directory: &mut Directory, account: &Account) -> Result<String, UserError> {
+    let id = &account.user.id;
+    let Some(removed) = directory.remove_user(id)? else { return Err(UserError::Removed(id.clone())) };
+    let mut text = format!("{} is removed", label(account));
+    if removed.groups > 0 {
+        let _ = write!(text, ", and has left {} groups", removed.groups);
+    }
+    text.push('\n');
+    for (group, owner) in removed.handed_over {
+        let _ = writeln!(text, "{group}  is owned by {owner} now");
+    }
+    Ok(text)
 }
 
 fn label(Account { user, .. }: &Account) -> String {
@@ -220,6 +238,10 @@ fn list(directory: &Directory) -> Result<String, UserError> {
         let page = directory.accounts(after.as_ref(), PAGE_USERS)?;
         for Account { user, standing, has_password } in &page {
             let name = user.username.as_deref().unwrap_or("-");
+            if standing.removed_at_ms.is_some() {
+                let _ = writeln!(text, "{}  {name}  removed", user.id);
+                continue;
+            }
             let role = match standing.role {
                 AccountRole::User => "",
                 AccountRole::Administrator => "  administrator",
@@ -240,6 +262,9 @@ fn list(directory: &Directory) -> Result<String, UserError> {
 fn show(account: &Account, directory: &Directory) -> Result<String, UserError> {
     let Account { user, standing, has_password } = account;
     let sessions = directory.sessions_of(&user.id)?;
+    if let Some(removed_at_ms) = standing.removed_at_ms {
+        return Ok(format!("id        {}\nremoved   {}\n", user.id, time(removed_at_ms)));
+    }
     let ban = standing.ban.as_ref().map_or_else(|| "no".to_owned(), ToString::to_string);
     Ok(format!(
         "id        {}\nname      {}\nnickname  {}\ne-mail    {}\nmade      {}\nrole      {}\npassword  {}\n\

@@ -2,8 +2,8 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write as _};
+use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,9 +15,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::disk::{Disk, disk, present};
 use super::kind;
 use super::objects::{Chunk, Listed, Objects};
+use super::part::PartFile;
 use super::thumbnails::{self, PictureError};
 use crate::accounts::Pool;
-use crate::store::{DataFolder, FileBooks, FoundFile, NewFile, OpenError};
+use crate::store::{DataFolder, FileBooks, FoundFile, OpenError};
 
 /// The name of the media folder in the data folder.
 pub const MEDIA_FOLDER: &str = "media";
@@ -27,9 +28,6 @@ pub(super) const PART: &str = "part";
 
 /// Hex digits of a name: 128 bits.
 const NAME_DIGITS: usize = 32;
-
-/// Bytes that say what a file is; the longest signature is within them.
-const HEAD_BYTES: usize = 8 << 10;
 
 /// Bytes that are read at a time, and asked for at a time where the files are elsewhere.
 pub const CHUNK_BYTES: usize = 1 << 20;
@@ -92,18 +90,6 @@ pub struct MediaFile {
     taken: usize,
     /// Where the chunk ends in the file.
     at: u64,
-}
-
-/// A file that comes in parts. Dropped before it is finished, nothing is left of it. Its calls block on the disk.
-#[derive(Debug)]
-pub struct PartFile {
-    files: Files,
-    stem: String,
-    path: PathBuf,
-    file: File,
-    /// The first bytes, which say what it is.
-    head: Vec<u8>,
-    bytes: u64,
 }
 
 /// Why a file was not stored, or not found out about.
@@ -280,6 +266,10 @@ impl Files {
         written.and(removed)
     }
 
+    pub(super) const fn allowance(&self) -> Allowance {
+        self.allowance
+    }
+
     pub(super) fn spool(&self) -> PathBuf {
         self.spool.clone()
     }
@@ -297,13 +287,9 @@ impl Files {
                 decoded.as_slice()
             }
         };
-        if contents.is_empty() {
-            return Err(MediaError::Empty);
-        }
-        let file_type = kind::classify(contents, suffix);
         let mut part = self.begin()?;
         part.write(contents)?;
-        part.keep(file_type, owner)
+        part.finish_any(suffix, owner)
     }
 
     /// Begins a file that comes in parts.
@@ -311,11 +297,7 @@ impl Files {
     /// # Errors
     /// If the disk fails.
     pub fn begin(&self) -> Result<PartFile, MediaError> {
-        let stem = random_name()?;
-        let path = self.spool.join(format!("{stem}.{PART}"));
-        let file =
-            OpenOptions::new().write(true).create_new(true).open(&path).map_err(disk("create", &path))?;
-        Ok(PartFile { files: self.clone(), stem, path, file, head: Vec::new(), bytes: 0 })
+        PartFile::begin(self.clone())
     }
 
     /// Where a file of this name is on this machine; none if files are elsewhere, or that is no such name. Whether there is
@@ -427,78 +409,7 @@ impl Read for MediaFile {
     }
 }
 
-impl PartFile {
-    /// Appends to it.
-    ///
-    /// # Errors
-    /// If the disk fails.
-    pub fn write(&mut self, part: &[u8]) -> Result<(), MediaError> {
-        let missing = HEAD_BYTES.saturating_sub(self.head.len());
-        self.head.extend(part.iter().take(missing));
-        self.bytes = self.bytes.saturating_add(u64::try_from(part.len()).unwrap_or(u64::MAX));
-        self.file.write_all(part).map_err(disk("write", &self.path))
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    pub(super) fn images(&self) -> Arc<Pool<()>> {
-        self.files.images()
-    }
-
-    /// Whether its first bytes say that it is of this kind.
-    pub(super) fn check_kind(&self, wanted: FileKind) -> Result<kind::FileType, MediaError> {
-        if self.head.is_empty() {
-            return Err(MediaError::Empty);
-        }
-        // Without a suffix: what the client says of it does not count.
-        let file_type = kind::classify(&self.head, "");
-        if file_type.kind == wanted { Ok(file_type) } else { Err(MediaError::WrongKind) }
-    }
-
-    /// Makes it a user's file with a name, if its first bytes say that it is of this kind.
-    ///
-    /// # Errors
-    /// If it is refused (see [`MediaError::is_refusal`]), or cannot be kept; then nothing is left of it.
-    pub fn finish(self, wanted: FileKind, owner: &UserId) -> Result<StoredFile, MediaError> {
-        let file_type = self.check_kind(wanted)?;
-        self.keep(file_type, owner)
-    }
-
-    fn keep(self, file_type: kind::FileType, owner: &UserId) -> Result<StoredFile, MediaError> {
-        let name = format!("{}.{}", self.stem, file_type.extension);
-        let Allowance { user_bytes, unused, .. } = self.files.allowance;
-        let new = NewFile {
-            name: &name,
-            owner,
-            bytes: self.bytes,
-            kind: file_type.kind,
-            unused_ms: millis(unused),
-            quota_bytes: user_bytes,
-        };
-        // Before the file is there: no crash leaves one that nobody knows of.
-        if !self.files.with_books(|books| books.enter(&new))? {
-            return Err(MediaError::Quota(Denial::FilesFull { limit_bytes: user_bytes }));
-        }
-        if let Err(error) = self.files.objects.keep(&name, &self.path) {
-            self.files.discard(&name);
-            return Err(error);
-        }
-        Ok(StoredFile { name: name.into(), kind: file_type.kind })
-    }
-}
-
-impl Drop for PartFile {
-    fn drop(&mut self) {
-        // What was kept may have been moved away.
-        if let Err(error) = present(fs::remove_file(&self.path)) {
-            tracing::warn!(%error, path = %self.path.display(), "cannot remove what is left of an upload");
-        }
-    }
-}
-
-fn millis(duration: Duration) -> i64 {
+pub(super) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
@@ -519,7 +430,7 @@ fn decode(url: &str) -> Result<Vec<u8>, MediaError> {
     url.decode_to_vec().map(|(contents, _)| contents).map_err(|_| MediaError::MalformedDataUrl)
 }
 
-fn random_name() -> Result<String, MediaError> {
+pub(super) fn random_name() -> Result<String, MediaError> {
     let mut random = [0; NAME_DIGITS / 2];
     getrandom::fill(&mut random).map_err(MediaError::Name)?;
     Ok(random.iter().fold(String::with_capacity(NAME_DIGITS), |mut name, byte| {

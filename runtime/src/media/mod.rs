@@ -12,6 +12,7 @@ mod files;
 mod kept;
 mod kind;
 mod objects;
+mod part;
 mod s3;
 mod thumbnails;
 mod upkeep;
@@ -25,13 +26,12 @@ use std::time::Duration;
 use switchboard_engine::{Answer, FileUpload, Request};
 
 pub(crate) use files::is_part;
-pub use files::{
-    CHUNK_BYTES, Files, MEDIA_FOLDER, MediaError, MediaFile, NamedType, PartFile, StoredFile, type_of,
-};
+pub use files::{CHUNK_BYTES, Files, MEDIA_FOLDER, MediaError, MediaFile, NamedType, StoredFile, type_of};
 pub(crate) use kept::Kept;
 pub use objects::{Chunk, Listed};
+pub use part::PartFile;
 pub use s3::{S3Credentials, S3Error, S3Options, S3Style, Trouble};
-pub use thumbnails::{PictureError, THUMBNAIL_SIZES, Thumbnail};
+pub use thumbnails::{PictureError, THUMBNAIL_SIZES, Thumbnail, is_shrunk};
 
 use crate::store::{
     Completions, DataFolder, Job, Load, OpenError, Shared, StoreEvent, StoreHandle, StoreHealth, Taken,

@@ -14,8 +14,9 @@ use image::{DynamicImage, ImageDecoder as _, ImageError, ImageFormat, ImageReade
 
 use switchboard_engine::FileKind;
 
-use super::files::{CHUNK_BYTES, Files, MediaError, PartFile, type_of};
+use super::files::{CHUNK_BYTES, Files, MediaError, type_of};
 use super::objects::Objects;
+use super::part::PartFile;
 use crate::accounts::{Pool, PoolError};
 
 /// The sizes that there are: each is the longer side in pixels at the most.
@@ -89,6 +90,13 @@ impl Thumbnail {
         let content_type = if bytes.starts_with(b"\x89PNG") { "image/png" } else { "image/jpeg" };
         Self { bytes, content_type }
     }
+}
+
+/// Whether a file of this name is a picture of a kind that is made smaller; one that is damaged is not.
+#[must_use]
+pub fn is_shrunk(name: &str) -> bool {
+    let extension = name.rsplit('.').next().unwrap_or_default();
+    type_of(name).is_some() && ["png", "jpg", "gif", "webp"].contains(&extension)
 }
 
 /// Unpacks a picture, within the limits.

@@ -70,6 +70,13 @@ pub(super) struct Seat {
     shard: Arc<Mailbox>,
 }
 
+impl Seat {
+    /// Takes it with this connection.
+    pub(super) fn take(self, connection: impl FnOnce(Place) -> NewConnection) {
+        self.shard.connect(connection(self.place));
+    }
+}
+
 impl Shards {
     pub(super) const fn new(doors: Vec<ShardDoor>) -> Self {
         Self { doors }

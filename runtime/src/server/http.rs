@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::{Query, Request, State, rejection::QueryRejection},
     http::{HeaderValue, StatusCode, Version, header},
     middleware,
@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tracing::Instrument as _;
 
 use super::{
-    access::Desk,
+    access::{Desk, Peer},
     api, classic,
     front_end::FrontEnd,
     gateway::{Full, Handshakes, Shards, hand_over},
@@ -101,6 +101,7 @@ struct SocketQuery {
 /// 401 for who is not logged in as this user, or comes from a page of another origin; 403 for who is banned; 400 for a missing or impossible user or handshake, 426 for another version of WebSocket, 503 when the user's shard has no room.
 async fn socket(
     State(site): State<Site>,
+    Extension(peer): Extension<Peer>,
     query: Result<Query<SocketQuery>, QueryRejection>,
     mut request: Request,
 ) -> Response {
@@ -125,7 +126,7 @@ async fn socket(
     if let Err(text) = check_handshake(&request) {
         return bad_request(text);
     }
-    let admitted = match site.desk.admit_socket(request.headers(), &user).await {
+    let admitted = match site.desk.admit_socket(peer, request.headers(), &user).await {
         Ok(admitted) => admitted,
         Err(refusal) => return classic::refuse_socket(refusal),
     };

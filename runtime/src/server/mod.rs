@@ -16,6 +16,7 @@ pub(crate) mod api;
 mod authority;
 pub mod bus;
 mod classic;
+mod courier;
 mod doorbell;
 mod download;
 mod front_end;
@@ -28,6 +29,7 @@ mod operators;
 mod request_log;
 mod secure;
 mod shard;
+mod upload;
 mod write_timeout;
 
 use std::{
@@ -51,6 +53,7 @@ pub use self::authority::{Authority, AuthorityError, NOTICE_BYTES, RecordingErro
 use self::{
     access::Desk,
     bus::Bus,
+    courier::Courier,
     front_end::FrontEnd,
     gateway::{Handshakes, Shards},
     http::Site,
@@ -250,7 +253,8 @@ impl Server {
         let authority = Authority::new(Arc::clone(&doors), recorder.as_ref().map(Recorder::desk));
         let logins = LoginWatch::start(store.directory()?, authority.clone())?;
         let (stop, drain) = (Arc::new(watch::Sender::new(false)), watch::Sender::new(false));
-        let desk = Desk::new(config, Arc::clone(&accounts), media.files(), authority);
+        let courier = Courier::new(Arc::clone(&doors));
+        let desk = Desk::new(config, Arc::clone(&accounts), media.files(), authority, courier);
         let log = Arc::new(RequestLog::new(Arc::clone(&requests), desk.proxies(), telemetry.clone()));
         let site = Site {
             handshakes: handshakes.clone(),

@@ -127,7 +127,8 @@ impl<'c> Log<'c> {
     fn write_heads(&mut self) -> rusqlite::Result<()> {
         for index in self.moved.drain(..) {
             if let Some(conversation) = self.cache.conversations.get_mut(index) {
-                self.statements.move_head.execute(params![conversation.head_seq, conversation.id])?;
+                let moved = params![conversation.head_seq, conversation.id, self.now_ms];
+                self.statements.move_head.execute(moved)?;
                 conversation.moved = false;
             }
         }

@@ -48,6 +48,7 @@ mod open;
 mod queue;
 mod reader;
 mod reads;
+mod recent;
 mod seen;
 mod transfer;
 mod words;
@@ -65,7 +66,7 @@ use rusqlite::Connection;
 pub use directory::{
     Account, AccountChange, AccountRole, Ban, Conversation, ConversationInfo, Credentials, Directory,
     DirectoryError, Ended, EndedLogins, Excerpt, Friend, Group, Member, NewAccount, NewGroup, NewSession,
-    NewUser, Overview, PageOf, PastMessage, SEARCH_WORDS, Search, SeenGroup, SessionId, SessionUser,
+    NewUser, Overview, PageOf, PastMessage, Removed, SEARCH_WORDS, Search, SeenGroup, SessionId, SessionUser,
     SignedIn, Standing, StoredMessage, TokenHash, Totals, User, search_words, session_id,
 };
 pub use epochs::renew_epochs;
@@ -78,6 +79,7 @@ pub use switchboard_engine::Role;
 pub use transfer::{ExportError, ExportOf, Imported, LineError};
 
 pub use reads::HEADS_AT_A_TIME;
+pub use words::rebuild_search;
 
 pub(crate) use files::{FileBooks, FoundFile, NewFile};
 pub(crate) use handle::{Job, Shared};

@@ -34,7 +34,7 @@ const CACHE_KIB: i32 = 16 << 10;
 const APPLICATION_ID: i32 = 0x5357_4244;
 
 /// Every step of the schema, oldest first. One that has been released is never changed.
-const MIGRATIONS: [&str; 13] = [
+const MIGRATIONS: [&str; 15] = [
     include_str!("../migrations/0001_initial.sql"),
     include_str!("../migrations/0002_sessions.sql"),
     include_str!("../migrations/0004_marks.sql"),
@@ -48,10 +48,12 @@ const MIGRATIONS: [&str; 13] = [
     include_str!("../migrations/0011_files.sql"),
     include_str!("../migrations/0012_words.sql"),
     include_str!("../migrations/0013_words_later.sql"),
+    include_str!("../migrations/0014_recency.sql"),
+    include_str!("../migrations/0015_removed.sql"),
 ];
 
 /// The number of the newest schema: how many migrations there are.
-pub(crate) const SCHEMA_VERSION: i32 = 13;
+pub(crate) const SCHEMA_VERSION: i32 = 15;
 
 pub(super) fn migrations() -> Migrations<'static> {
     MIGRATIONS.into_iter().map(M::up).collect()
@@ -209,6 +211,13 @@ pub(crate) fn open_for_reading(folder: &DataFolder) -> Result<Connection, OpenEr
     }
 }
 
+/// Opens the database of a folder that this process has locked, as [`open_locked`], but without a look at what is in its tables: one
+/// of them is to be put right.
+pub(crate) fn open_unseen(folder: &DataFolder) -> Result<Connection, OpenError> {
+    let database = Database::open_with(folder.path(), |_| Ok(()))?;
+    if database.version == SCHEMA_VERSION { Ok(database.connection) } else { database.migrate() }
+}
+
 /// An open database of ours, of whatever schema we know.
 struct Database {
     connection: Connection,
@@ -218,8 +227,12 @@ struct Database {
 
 impl Database {
     fn open(folder: &Path) -> Result<Self, OpenError> {
+        Self::open_with(folder, touch_every_table)
+    }
+
+    fn open_with(folder: &Path, look: fn(&Connection) -> rusqlite::Result<()>) -> Result<Self, OpenError> {
         let file = folder.join(DATABASE_FILE);
-        match Self::inspect(&file) {
+        match Self::inspect(&file, look) {
             Ok((_, Found::Foreign)) => Err(OpenError::Foreign { file }),
             Ok((_, Found::Schema(found))) if found > SCHEMA_VERSION => {
                 Err(OpenError::NewerSchema { file, found, known: SCHEMA_VERSION })
@@ -230,7 +243,10 @@ impl Database {
     }
 
     /// Opens the file without changing anything of a database that is not ours or newer than this build.
-    fn inspect(file: &Path) -> rusqlite::Result<(Connection, Found)> {
+    fn inspect(
+        file: &Path,
+        look: fn(&Connection) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<(Connection, Found)> {
         let connection = Connection::open(file)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
@@ -245,7 +261,7 @@ impl Database {
             configure(&connection)?;
         }
         if version == SCHEMA_VERSION {
-            touch_every_table(&connection)?;
+            look(&connection)?;
         }
         Ok((connection, Found::Schema(version)))
     }

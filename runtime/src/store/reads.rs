@@ -16,6 +16,9 @@ const EDIT: u8 = 21;
 /// Heads that one [`Answer::HeadsLoaded`] has at the most.
 pub const HEADS_AT_A_TIME: usize = 512;
 
+/// The last of the lists of a user's heads: see [`Place`].
+pub(super) const GROUPS: usize = 2;
+
 /// Reads through a connection that does nothing else.
 ///
 /// It remembers nothing but its statements: what is read is what the transaction sees.
@@ -256,7 +259,7 @@ impl Place {
 /// no sense.
 pub(super) fn head(row: &Row<'_>, list: usize) -> rusqlite::Result<Option<Head>> {
     let id = row.get_ref(4)?.as_str()?;
-    let conversation = if list == sql::GROUPS {
+    let conversation = if list == GROUPS {
         valid(GroupId::new(id)).map(Recipient::Group)
     } else {
         valid(UserId::new(id)).map(Recipient::User)
@@ -269,7 +272,7 @@ pub(super) fn head(row: &Row<'_>, list: usize) -> rusqlite::Result<Option<Head>>
         first_seq: row.get::<_, i64>(3)?.unsigned_abs(),
         own: marks(row, 5)?,
         // The one side of a conversation with oneself has the user's own.
-        peer: if list == sql::GROUPS { Marks::default() } else { marks(row, 7)? },
+        peer: if list == GROUPS { Marks::default() } else { marks(row, 7)? },
     }))
 }
 
@@ -363,9 +366,6 @@ mod sql {
          FROM messages CROSS JOIN users ON users.id = sender_id
          WHERE conversation_id = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq DESC LIMIT ?4"
     );
-
-    /// Place of the groups in [`HEADS`].
-    pub(super) const GROUPS: usize = 2;
 
     pub(super) const HEADS: [&str; 3] = [
         "SELECT conversations.id, epoch, head_seq, 1, users.uuid, low_delivered, low_read, high_delivered, high_read

@@ -4,9 +4,10 @@
 //! at a time. So messages come into the index in passes, one after the other up to a rowid (`store_state.indexed_to`); who searches looks at what
 //! is behind it, too. Edits and recalls of what is in the index change it at once.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::log::Key;
+use super::open::{self, DataFolder, OpenError};
 
 /// Messages that one pass takes into the index. It keeps those who store waiting for some milliseconds.
 pub(super) const PASS_MESSAGES: i64 = 8_192;
@@ -81,6 +82,34 @@ impl Behind {
         }
         connection.prepare_cached("UPDATE store_state SET indexed_to = ?1")?.execute([self.last]).map(drop)
     }
+}
+
+/// Makes the index of a data folder anew, of all messages; gives how many it has. To be done when it is damaged, while no server
+/// runs. What is not done when this ends too early, the server does.
+///
+/// # Errors
+/// If the database cannot be opened or written; see [`OpenError`].
+pub fn rebuild_search(folder: &DataFolder) -> Result<u64, OpenError> {
+    let mut connection = open::open_unseen(folder)?;
+    let rebuilt = (|| {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(&format!(
+            "DROP TABLE IF EXISTS words;
+             CREATE VIRTUAL TABLE words USING fts5({OPTIONS});
+             UPDATE store_state SET indexed_to = 0;"
+        ))?;
+        transaction.commit()?;
+        while behind(&connection)? > 0 {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            pass(&transaction)?;
+            transaction.commit()?;
+        }
+        let count = format!("SELECT count(*) FROM ({ENTRIES})");
+        connection.query_row(&count, [], |row| row.get::<_, i64>(0))
+    })();
+    rebuilt
+        .map(i64::unsigned_abs)
+        .map_err(|source| open::classify(folder.path().join(open::DATABASE_FILE), source))
 }
 
 /// How many messages there may be that are not in the index.
@@ -295,6 +324,20 @@ mod tests {
         assert_eq!(page(i64::MAX, 2), [last, last - 1]);
         assert_eq!(page(last - 1, 3), [last - 2, last - 3, last - 4]);
         assert_eq!(page(last - 3, 1), [last - 4]);
+    }
+
+    #[test]
+    fn an_index_that_is_made_anew_is_the_one_that_the_migration_makes() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = DataFolder::lock(folder.path()).unwrap();
+        let made = || {
+            let connection = open::open_locked(&folder).unwrap();
+            let select = "SELECT sql FROM sqlite_schema WHERE name = 'words'";
+            connection.query_row(select, [], |row| row.get::<_, String>(0)).unwrap()
+        };
+        let before = made();
+        assert_eq!(rebuild_search(&folder).unwrap(), 0);
+        assert_eq!(made(), before);
     }
 
     #[test]

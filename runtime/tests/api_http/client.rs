@@ -3,51 +3,21 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
-use http_body_util::{BodyExt as _, Full};
-use hyper::{HeaderMap, Request, header};
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use switchboard::config::{AuthMode, Config};
-use switchboard_proto::{Message as _, classic::Message};
+use switchboard_proto::v1::server_frame::Body;
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::WebSocketStream;
 
-use crate::harness::{Client, TestServer, soon};
+use crate::ask::{self, try_socket, welcomed};
+use crate::device::{Device, SUBPROTOCOL, hello};
+use crate::harness::{Client, TestServer};
+
+pub(crate) use crate::ask::{PASSWORD, Reply, passwords, with_passwords};
 
 /// A picture of one red pixel.
 pub(crate) const PNG: &[u8] = b"\x89\x50\x4e\x47\x0d\x0a\x1a\x0a\x00\x00\x00\x0d\x49\x48\x44\x52\x00\x00\x00\x01\x00\x00\x00\x01\x08\x02\x00\x00\x00\x90\x77\x53\xde\x00\x00\x00\x0c\x49\x44\x41\x54\x78\x9c\x63\xf8\xcf\xc0\x00\x00\x03\x01\x01\x00\xc9\xfe\x92\xef\x00\x00\x00\x00\x49\x45\x4e\x44\xae\x42\x60\x82";
 
-pub(crate) const PASSWORD: &str = "correct horse";
-
-/// A server where users log in.
-pub(crate) fn with_passwords() -> TestServer {
-    TestServer::start(passwords)
-}
-
-pub(crate) fn passwords(config: &mut Config) {
-    config.auth = AuthMode::Password;
-    // All tests of one server come from one address.
-    config.accounts.address_burst = 10_000;
-}
-
-#[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
-}
-
 impl Reply {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().unwrap())
-    }
-
-    #[track_caller]
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-
     /// What a call gives that worked.
     #[track_caller]
     pub(crate) fn data(&self) -> Value {
@@ -129,24 +99,9 @@ impl Api {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Reply {
-        let stream = soon("connecting", TcpStream::connect(self.address)).await.unwrap();
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-        let connection = tokio::spawn(connection);
-        let mut request =
-            Request::builder().method(method).uri(path).header(header::HOST, self.address.to_string());
-        if let Some(token) = &self.token {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
-        }
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Full::new(body.into())).unwrap();
-        let response = soon("an answer", sender.send_request(request)).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let body = soon("the answer's body", body.collect()).await.unwrap().to_bytes();
-        connection.abort();
-        Reply { status: parts.status.as_u16(), headers: parts.headers, body }
+        let bearer = self.token.as_ref().map(|token| format!("Bearer {token}"));
+        let own = bearer.as_deref().map(|bearer| ("authorization", bearer));
+        ask::ask(self.address, (method, path), own.into_iter().chain(headers.iter().copied()), body).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Reply {
@@ -189,35 +144,39 @@ impl Api {
         }
     }
 
+    /// A WebSocket of its user.
+    async fn open(&self, subprotocol: Option<&'static str>) -> WebSocketStream<TcpStream> {
+        let bearer = format!("Bearer {}", self.token.as_deref().unwrap());
+        let spoken = subprotocol.map(|name| ("sec-websocket-protocol", name));
+        let headers = spoken.into_iter().chain([("authorization", bearer.as_str())]);
+        try_socket(self.address, &self.id, headers).await.unwrap()
+    }
+
+    /// A client of its user that speaks the session protocol, and has read everything that it is told at the beginning.
+    pub(crate) async fn device(&self) -> Device {
+        let socket = self.open(Some(SUBPROTOCOL)).await;
+        let mut device = Device { user: self.id.clone(), socket };
+        device.say(hello()).await;
+        assert!(matches!(device.hear().await, Body::Welcome(_)), "{} is not welcomed", self.name);
+        device.heads().await;
+        device
+    }
+
     /// A welcomed classic client of its user.
     pub(crate) async fn socket(&self) -> Client {
-        let stream = soon("connecting", TcpStream::connect(self.address)).await.unwrap();
-        let url = format!("ws://{}/socket.io?user={}", self.address, self.id);
-        let mut request = url.into_client_request().unwrap();
-        let bearer = format!("Bearer {}", self.token.as_deref().unwrap());
-        request.headers_mut().insert("authorization", bearer.parse().unwrap());
-        let opened = soon("a handshake", tokio_tungstenite::client_async(request, stream)).await;
-        let (mut socket, _) = opened.unwrap();
-        let welcome = soon("a welcome", socket.next()).await.unwrap().unwrap().into_data();
-        assert_eq!(Message::decode(welcome).unwrap().content, "welcome!");
-        Client { user: self.id.clone(), socket }
+        welcomed(&self.id, self.open(None).await).await
     }
 
     /// Uploads a picture, which becomes the avatar; gives its name.
     pub(crate) async fn picture(&self) -> String {
-        let body = [
-            b"--X\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.png\"\r\n\r\n".as_slice(),
-            PNG,
-            format!(
-                "\r\n--X\r\nContent-Disposition: form-data; name=\"uuid\"\r\n\r\n{}\r\n--X--\r\n",
-                self.id
-            )
-            .as_bytes(),
-        ]
-        .concat();
-        let headers = [("content-type", "multipart/form-data; boundary=X")];
-        let reply = self.send("POST", "/file", &headers, body).await;
+        let (content_type, body) = ask::upload("a.png", PNG, &self.id);
+        let reply = self.send("POST", "/file", &[("content-type", content_type)], body).await;
         reply.json()["data"].as_str().unwrap_or_else(|| panic!("{reply:?}")).to_owned()
+    }
+
+    /// Uploads a file, called so.
+    pub(crate) async fn upload(&self, name: &str, bytes: impl Into<Bytes>) -> Reply {
+        self.send("POST", &format!("/api/v1/files?name={name}"), &[], bytes).await
     }
 
     /// Makes a group; gives its id.

@@ -5,3 +5,4 @@ mod admin;
 mod conversations;
 mod groups;
 mod media;
+mod sending;

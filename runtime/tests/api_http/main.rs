@@ -8,9 +8,14 @@
     reason = "tests may fail loudly"
 )]
 
+#[path = "../server/ask.rs"]
+mod ask;
 mod bad_input;
 mod client;
 mod contract;
+#[path = "../server/device.rs"]
+#[allow(dead_code, reason = "the server's tests have more use for it")]
+mod device;
 mod document;
 #[path = "../server/harness.rs"]
 #[allow(dead_code, reason = "the server's tests have more use for it")]

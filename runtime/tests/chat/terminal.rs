@@ -10,7 +10,10 @@ use std::{
     time::Instant,
 };
 
-use nix::pty::{OpenptyResult, Winsize, openpty};
+use nix::{
+    pty::{OpenptyResult, Winsize, openpty},
+    sys::termios::{LocalFlags, tcgetattr},
+};
 
 use super::{DEADLINE, Running, binary, serve};
 
@@ -25,10 +28,14 @@ struct Terminal {
 
 impl Terminal {
     fn chat(args: &str, server: SocketAddr) -> Self {
+        let mut command = binary();
+        command.arg("chat").args(args.split(' ')).args(["--url", &format!("ws://{server}")]);
+        Self::run(command)
+    }
+
+    fn run(mut command: Command) -> Self {
         let size = Winsize { ws_row: 50, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 };
         let OpenptyResult { master, slave } = openpty(Some(&size), None).unwrap();
-        let mut command: Command = binary();
-        command.arg("chat").args(args.split(' ')).args(["--url", &format!("ws://{server}")]);
         command.env("TERM", "xterm").env("NO_COLOR", "1");
         command.stdin(slave.try_clone().unwrap()).stdout(slave.try_clone().unwrap()).stderr(slave);
         let child = command.spawn().unwrap();
@@ -83,6 +90,11 @@ impl Terminal {
         }
         self.child.wait().unwrap()
     }
+}
+
+/// Whether the terminal shows what is typed.
+fn shows(terminal: &File) -> bool {
+    tcgetattr(terminal).unwrap().local_flags.contains(LocalFlags::ECHO)
 }
 
 impl Drop for Terminal {
@@ -214,4 +226,34 @@ fn whoever_was_told_of_a_refusal_leaves_in_peace() {
     alice.types("\x04");
     assert_eq!(alice.exit().code(), Some(0), "{}", alice.seen);
     assert!(!alice.seen.contains("missing"), "{}", alice.seen);
+}
+
+#[test]
+fn who_breaks_off_at_a_hidden_password_has_a_terminal_that_shows_what_is_typed() {
+    let data = tempfile::tempdir().unwrap();
+    let (_server, _) = serve(data.path(), "127.0.0.1:0");
+    let add = |name: &str| {
+        let mut command = binary();
+        command.args(["user", "add", name, "--data", data.path().to_str().unwrap()]);
+        Terminal::run(command)
+    };
+    for signal in ["INT", "TERM", "QUIT", "HUP"] {
+        let mut asked = add("alice");
+        asked.wait_for("password: ");
+        assert!(!shows(&asked.keys));
+        asked.types("half a pass");
+        let sent = Command::new("kill").arg(format!("-{signal}")).arg(asked.child.id().to_string()).status();
+        assert!(sent.unwrap().success());
+        assert_eq!(asked.exit().code(), Some(130), "{signal}");
+        assert!(shows(&asked.keys), "{signal}");
+        assert!(asked.seen.contains("broken off: nothing was changed"), "{}", asked.seen);
+        assert!(!asked.seen.contains("half"), "{}", asked.seen);
+    }
+    let mut asked = add("alice");
+    asked.wait_for("password: ");
+    asked.types("correct horse\r");
+    asked.wait_for("the same again: ");
+    asked.types("correct horse\r");
+    assert_eq!(asked.exit().code(), Some(0), "{}", asked.seen);
+    assert!(shows(&asked.keys) && !asked.seen.contains("horse"), "{}", asked.seen);
 }

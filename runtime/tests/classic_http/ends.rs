@@ -3,7 +3,7 @@
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use switchboard::store::{AccountRole, Ban, NewSession};
+use switchboard::store::{AccountRole, Ban, Conversation, NewSession};
 use switchboard_proto::{Message as _, classic::Message};
 use tokio_tungstenite::tungstenite;
 
@@ -222,4 +222,27 @@ async fn roles_are_kept_and_told() {
     assert_eq!(directory.account(&id).unwrap().unwrap().standing.role, AccountRole::Administrator);
     assert_eq!(directory.standing(&user("nobody")).unwrap(), None);
     assert!(directory.set_role(&user("nobody"), AccountRole::User).is_err());
+}
+
+#[tokio::test]
+async fn who_is_removed_is_thrown_out_and_its_name_is_free_for_somebody_else() {
+    let server = with_passwords();
+    let mut alice = Browser::registered(&server, "alice").await;
+    let bob = Browser::registered(&server, "bob").await;
+    let (mut socket, mut witness) = (alice.socket().await, bob.socket().await);
+    socket.send(&crate::harness::text(&bob.uuid, "hello")).await;
+    assert_eq!(witness.content().await, "hello");
+    server.directory().remove_user(&user(&alice.uuid)).unwrap().unwrap();
+    assert_closed(&socket.closed().await, BANNED);
+    assert_eq!(alice.get(&format!("/user?uuid={}", alice.uuid)).await.status, 401);
+    let fields = json!({"username": "alice", "password": PASSWORD});
+    let mut nobody = Browser::new(&server);
+    let refusal = nobody.post("/user/login", &fields).await.refusal();
+    assert_eq!(refusal, "the user name or the password is wrong");
+    let another = Browser::registered(&server, "alice").await;
+    assert_ne!(another.uuid, alice.uuid);
+    another.socket().await.has_nothing_more().await;
+    let said = Conversation::Direct(user(&alice.uuid), user(&bob.uuid));
+    let history = server.directory().history(&said, 1..=u64::MAX, 10).unwrap();
+    assert_eq!(history.len(), 1, "it is a part of what bob has been told");
 }

@@ -3,50 +3,17 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
-use http_body_util::{BodyExt as _, Full};
-use hyper::{HeaderMap, Request, header};
-use hyper_util::rt::TokioIo;
+use hyper::header;
 use serde_json::{Value, json};
-use switchboard::config::{AuthMode, Config};
-use switchboard_proto::{Message as _, classic::Message};
 use tokio::net::TcpStream;
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{self, client::IntoClientRequest as _},
-};
+use tokio_tungstenite::{WebSocketStream, tungstenite};
 
-use crate::harness::{Client, TestServer, soon};
+use crate::ask::{self, welcomed};
+use crate::harness::{Client, TestServer};
 
-pub(crate) const PASSWORD: &str = "correct horse";
-
-/// A server where users log in.
-pub(crate) fn with_passwords() -> TestServer {
-    TestServer::start(passwords)
-}
-
-pub(crate) fn passwords(config: &mut Config) {
-    config.auth = AuthMode::Password;
-    // All tests of one server come from one address.
-    config.accounts.address_burst = 10_000;
-}
-
-#[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
-}
+pub(crate) use crate::ask::{PASSWORD, Reply, passwords, with_passwords};
 
 impl Reply {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().unwrap())
-    }
-
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-
     /// What a call gives that worked.
     #[track_caller]
     pub(crate) fn data(&self) -> Value {
@@ -101,28 +68,15 @@ impl Browser {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Reply {
-        let stream = soon("connecting", TcpStream::connect(self.address)).await.unwrap();
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-        let connection = tokio::spawn(connection);
-        let mut request =
-            Request::builder().method(method).uri(path).header(header::HOST, self.address.to_string());
-        if let Some(cookie) = &self.cookie {
-            request = request.header(header::COOKIE, cookie);
-        }
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Full::new(body.into())).unwrap();
-        let response = soon("an answer", sender.send_request(request)).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let body = soon("the answer's body", body.collect()).await.unwrap().to_bytes();
-        connection.abort();
-        if let Some(cookie) = parts.headers.get(header::SET_COOKIE) {
+        let cookie = self.cookie.clone();
+        let own = cookie.as_deref().map(|cookie| ("cookie", cookie));
+        let headers = own.into_iter().chain(headers.iter().copied());
+        let reply = ask::ask(self.address, (method, path), headers, body).await;
+        if let Some(cookie) = reply.headers.get(header::SET_COOKIE) {
             let pair = cookie.to_str().unwrap().split(';').next().unwrap();
             self.cookie = Some(pair.to_owned()).filter(|pair| !pair.ends_with('='));
         }
-        Reply { status: parts.status.as_u16(), headers: parts.headers, body }
+        reply
     }
 
     pub(crate) async fn get(&mut self, path: &str) -> Reply {
@@ -139,18 +93,8 @@ impl Browser {
 
     /// Uploads a file as the front-end does: the file first, then whose it is.
     pub(crate) async fn upload(&mut self, name: &str, contents: &[u8], uuid: &str) -> Reply {
-        let body = [
-            format!(
-                "--X\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\
-                 Content-Type: image/png\r\n\r\n"
-            )
-            .as_bytes(),
-            contents,
-            format!("\r\n--X\r\nContent-Disposition: form-data; name=\"uuid\"\r\n\r\n{uuid}\r\n--X--\r\n")
-                .as_bytes(),
-        ]
-        .concat();
-        self.send("POST", "/file", &[("content-type", "multipart/form-data; boundary=X")], body).await
+        let (content_type, body) = ask::upload(name, contents, uuid);
+        self.send("POST", "/file", &[("content-type", content_type)], body).await
     }
 
     /// The token of its session.
@@ -164,17 +108,8 @@ impl Browser {
         user: &str,
         headers: &[(&'static str, &str)],
     ) -> Result<WebSocketStream<TcpStream>, tungstenite::Error> {
-        let stream = soon("connecting", TcpStream::connect(self.address)).await.unwrap();
-        let url = format!("ws://{}/socket.io?user={user}", self.address);
-        let mut request = url.into_client_request().unwrap();
-        if let Some(cookie) = &self.cookie {
-            request.headers_mut().insert("cookie", cookie.parse().unwrap());
-        }
-        for (name, value) in headers {
-            request.headers_mut().insert(*name, value.parse().unwrap());
-        }
-        let opened = soon("a handshake", tokio_tungstenite::client_async(request, stream)).await;
-        opened.map(|(socket, _)| socket)
+        let own = self.cookie.as_deref().map(|cookie| ("cookie", cookie));
+        ask::try_socket(self.address, user, own.into_iter().chain(headers.iter().copied())).await
     }
 
     /// The status that a WebSocket is refused with; 101 if it is not.
@@ -188,10 +123,7 @@ impl Browser {
 
     /// A welcomed client of its user.
     pub(crate) async fn socket(&self) -> Client {
-        let mut socket = self.try_socket(&self.uuid, &[]).await.unwrap();
-        let welcome = soon("a welcome", socket.next()).await.unwrap().unwrap().into_data();
-        assert_eq!(Message::decode(welcome).unwrap().content, "welcome!");
-        Client { user: self.uuid.clone(), socket }
+        welcomed(&self.uuid, self.try_socket(&self.uuid, &[]).await.unwrap()).await
     }
 
     pub(crate) async fn history(&mut self, query: &str) -> Vec<Value> {

@@ -9,6 +9,8 @@
     reason = "tests may fail loudly"
 )]
 
+#[path = "../server/ask.rs"]
+mod ask;
 mod bad_input;
 mod bucket;
 #[path = "../store_media/bucket_server.rs"]

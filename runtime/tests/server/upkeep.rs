@@ -6,7 +6,7 @@ use switchboard::store::{Conversation, DATABASE_FILE, Directory};
 use switchboard_proto::classic::Message;
 
 use crate::{
-    harness::{Client, heartbeat, pong, text, user},
+    harness::{Client, heartbeat, pong, soon, text, user},
     process::{Process, command},
 };
 
@@ -196,4 +196,55 @@ fn the_doctor_finds_a_page_that_is_damaged() {
     let (code, text) = doctor(folder.path(), "127.0.0.1:0");
     assert_eq!(code, Some(1));
     assert!(text.contains("damaged"), "{text}");
+}
+
+#[tokio::test]
+async fn a_damaged_index_for_searching_is_found_and_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let rebuild = ["store", "rebuild-search", "--data", folder.path().to_str().unwrap()];
+    let process = Process::start(folder.path(), &[]);
+    let mut alice = Client::connect(process.address, "alice").await;
+    let mut bob = Client::connect(process.address, "bob").await;
+    for word in ["apple", "pear"] {
+        alice.send(&text("bob", word)).await;
+        assert_eq!(bob.content().await, word);
+    }
+    let (code, said_then) = said(&command(&rebuild, &[]));
+    assert_eq!(code, Some(1));
+    assert!(said_then.contains("is in use by another server"), "{said_then}");
+    drop((alice, bob, process));
+    // Messages come into it a little after they are stored.
+    assert_eq!(said(&command(&rebuild, &[])).0, Some(0));
+    let database = || rusqlite::Connection::open(folder.path().join(DATABASE_FILE)).unwrap();
+    database().execute("UPDATE words_data SET block = x'00ff' WHERE id > 10", []).unwrap();
+    let (code, found) = doctor(folder.path(), "127.0.0.1:0");
+    assert_eq!(code, Some(1), "{found}");
+    assert!(found.contains("switchboard store rebuild-search"), "{found}");
+    let (code, rebuilt) = said(&command(&rebuild, &[]));
+    assert_eq!((code, &*rebuilt), (Some(0), "the index for searching is new; messages in it: 2\n"));
+    assert_eq!(doctor(folder.path(), "127.0.0.1:0").0, Some(0));
+    let process = Process::start(folder.path(), &[]);
+    let mut alice = Client::connect(process.address, "alice").await;
+    alice.send(&text("bob", "apple")).await;
+    soon("the message is stored", async {
+        while stored(folder.path()).len() < 3 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    drop((alice, process));
+    assert!(said(&command(&rebuild, &[])).1.ends_with("messages in it: 3\n"));
+    let count = "SELECT count(*) FROM words WHERE words MATCH 'apple'";
+    assert_eq!(database().query_row(count, [], |row| row.get::<_, i64>(0)).unwrap(), 2);
+    assert_eq!(stored(folder.path()), ["apple", "pear", "apple"]);
+}
+
+#[test]
+fn without_a_database_no_index_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let nowhere = folder.path().join("nowhere");
+    let rebuild = ["store", "rebuild-search", "--data", nowhere.to_str().unwrap()];
+    let (code, text) = said(&command(&rebuild, &[]));
+    assert_eq!(code, Some(1));
+    assert!(text.contains("there is no database in the data folder") && !nowhere.exists(), "{text}");
 }

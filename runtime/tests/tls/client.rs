@@ -2,12 +2,12 @@
 
 use std::process::{Command, Output, Stdio};
 
-use switchboard::client::{Client, ClientTls, Content, Event, Recipient};
+use switchboard::client::{Client, ClientTls, Content, Event, Recipient, State};
 use switchboard_engine::UserId;
 
 use crate::{
     harness::soon,
-    secure::{Files, Secure},
+    secure::{Files, Secure, issue_as_authority},
 };
 
 fn user(id: &str) -> UserId {
@@ -56,6 +56,26 @@ async fn a_chat_in_a_pipe_speaks_tls() {
     let certificate = secure.files.certificate();
     let output = chat(&secure, "localhost", &["--ca", certificate.to_str().unwrap()]);
     assert!(output.status.success(), "{output:?}");
+}
+
+#[tokio::test]
+async fn an_authoritys_certificate_as_a_servers_is_refused_with_what_to_do() {
+    let secure = Secure::start(|config| {
+        issue_as_authority(config.tls_cert.as_deref().unwrap(), config.tls_key.as_deref().unwrap());
+    });
+    let url = format!("wss://localhost:{}", secure.server.address.port());
+    let tls = ClientTls::authority(&secure.files.certificate()).unwrap();
+    let (client, mut events) =
+        Client::builder(url.parse().unwrap(), user("alice")).tls(tls).start().await.unwrap();
+    let error = loop {
+        if let Event::State(State::Waiting { error: Some(error), .. }) =
+            soon("an error", events.next()).await.unwrap()
+        {
+            break error.to_string();
+        }
+    };
+    assert!(error.contains("-addext basicConstraints=critical,CA:FALSE"), "{error}");
+    soon("the end", client.close()).await;
 }
 
 #[tokio::test]

@@ -71,6 +71,15 @@ impl Files {
     }
 }
 
+/// Puts a certificate into these files that is an authority's, as `openssl req -x509` makes them by itself.
+pub(crate) fn issue_as_authority(certificate: &Path, key: &Path) {
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let pair = KeyPair::generate().unwrap();
+    fs::write(certificate, params.self_signed(&pair).unwrap().pem()).unwrap();
+    fs::write(key, pair.serialize_pem()).unwrap();
+}
+
 pub(crate) fn der(path: &Path) -> CertificateDer<'static> {
     CertificateDer::from_pem_file(path).unwrap()
 }

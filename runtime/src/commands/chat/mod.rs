@@ -5,6 +5,8 @@
 //! | `input` | what the user types, in lines |
 //! | `command` | lines, to commands |
 //! | `actions` | commands, to what the client is asked for |
+//! | `told` | what the client says, and what follows from it |
+//! | `error` | why a chat ends otherwise than wanted |
 //! | `conversation` | what the client says, to lines |
 //! | `shown` | what was shown lately, and its ticks |
 //! | `past` | what was said before, from the store or the server |
@@ -16,12 +18,14 @@
 mod actions;
 mod command;
 mod conversation;
+mod error;
 mod input;
 mod output;
 mod past;
 mod shown;
 mod terminal;
 mod text;
+mod told;
 
 use std::{
     io::{self, IsTerminal as _},
@@ -29,12 +33,13 @@ use std::{
     time::Duration,
 };
 
-use switchboard_engine::{ClosedReason, History, LogMessage, Recipient};
+use switchboard_engine::{History, LogMessage};
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
 use self::{
     command::Command,
     conversation::{Clock as _, Conversation, Line, Manner, Submission, and_more},
+    error::REACH_TIMEOUT,
     input::Input,
     output::Output,
     past::{Patience, past},
@@ -44,16 +49,15 @@ use self::{
 use crate::{
     cli::ChatArgs,
     client::{
-        Client, ClientTls, Event, Events, LinkError, MemoryStore, OlderError, ServerUrl, SqliteStore,
-        StartError, State, Store, StoreError, TrustError, UrlError,
+        Client, ClientTls, Event, Events, LinkError, MemoryStore, OlderError, ServerUrl, SqliteStore, State,
+        Store,
     },
 };
 
+pub use error::ChatError;
 pub use input::InputError;
 pub use output::OutputClosed;
 
-/// In a pipe: the server must be reached within this time.
-const REACH_TIMEOUT: Duration = Duration::from_secs(10);
 /// In a pipe: at the end of the input, something must be accepted every so often until everything is.
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long leaving a terminal waits for what was just typed, and then for the close frame.
@@ -66,52 +70,6 @@ const SUMMARY_LIMIT: u32 = 100;
 const TYPING_TIMEOUT: Duration = Duration::from_secs(5);
 /// Messages of the past that are shown at a terminal, unless it is said otherwise.
 const HISTORY_MESSAGES: u32 = 20;
-
-/// Why a chat ended otherwise than its user wanted.
-#[derive(Debug, thiserror::Error)]
-pub enum ChatError {
-    /// The URL names no server.
-    #[error(transparent)]
-    Url(#[from] UrlError),
-    /// The file with the authority to trust cannot be used.
-    #[error(transparent)]
-    Trust(#[from] TrustError),
-    /// The operating system failed.
-    #[error("cannot {doing}")]
-    System {
-        /// What was being done.
-        doing: &'static str,
-        /// What it says.
-        source: io::Error,
-    },
-    /// The client cannot start.
-    #[error(transparent)]
-    Start(#[from] StartError),
-    /// The store cannot be opened, or has failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The store has failed on the way.
-    #[error("the chat has ended")]
-    StoreFailed(#[source] Arc<StoreError>),
-    /// The server was never reached within the time that a pipe has for it.
-    #[error("the server could not be reached within {} s", REACH_TIMEOUT.as_secs())]
-    Unreachable(#[source] Option<Arc<LinkError>>),
-    /// The server says that it never wants this connection.
-    #[error("cannot chat")]
-    Unwanted(#[source] Arc<LinkError>),
-    /// Another connection of the user took the place of this one, which is a pipe's.
-    #[error("{0}")]
-    Displaced(&'static str),
-    /// Messages were not accepted by the server, or not known to be.
-    #[error("not everything was sent; messages that are missing, or may be: {0}")]
-    Unsent(usize),
-    /// The input cannot be read.
-    #[error("cannot read what to send")]
-    Input(#[from] InputError),
-    /// There is nobody to tell anything.
-    #[error(transparent)]
-    Output(#[from] OutputClosed),
-}
 
 /// Chats until the user leaves: at a terminal, with Ctrl-D, Ctrl-C or `/quit`; in a pipe, when the input has
 /// ended and the server has everything.
@@ -404,136 +362,6 @@ impl Chat {
             Some(unsent) => self.show(Line::Status(format!("not sent: {unsent}{rest}"))).await,
             None => Ok(()),
         }
-    }
-
-    /// The client says something.
-    async fn told(&mut self, event: Event) -> Result<(), ChatError> {
-        let state = match &event {
-            Event::State(state) => Some(state.clone()),
-            Event::Message { .. }
-            | Event::Skipped { .. }
-            | Event::Marked { .. }
-            | Event::Named { .. }
-            | Event::Typing { .. }
-            | Event::Notice { .. }
-            | Event::Reset { .. }
-            | Event::Delayed { .. }
-            | Event::Accepted { .. }
-            | Event::Rejected { .. }
-            | Event::Presence { .. }
-            | Event::Call { .. }
-            | Event::CaughtUp
-            | Event::Stalled => None,
-        };
-        if let Some(State::Waiting { error: Some(error), .. }) = &state
-            && error.is_permanent()
-            && !self.conversation.was_online()
-        {
-            return Err(ChatError::Unwanted(Arc::clone(error)));
-        }
-        let caught_up = matches!(event, Event::CaughtUp);
-        let has_fate = matches!(event, Event::Accepted { .. } | Event::Rejected { .. });
-        let is_missed = matches!(event, Event::Message { .. }) && !self.conversation.has_caught_up();
-        let goes_on = has_fate || is_missed;
-        // Whose conversation has just begun may be watched only now.
-        let begun = matches!(&event, Event::Message { conversation, message, .. }
-            if message.seq == 1 && conversation == self.conversation.current());
-        self.show_event(event).await?;
-        if caught_up && self.conversation.is_beginning() {
-            self.fetch(Wanted::Beginning);
-        } else if caught_up && self.terminal.is_some() {
-            self.show_unread().await?;
-        }
-        if begun {
-            self.watch().await;
-        }
-        if goes_on && self.input_ended && self.terminal.is_none() {
-            self.deadline = Some(Instant::now() + ACCEPT_TIMEOUT);
-        }
-        match state {
-            Some(State::CatchingUp | State::Online) => {
-                self.deadline =
-                    (self.terminal.is_none() && self.input_ended).then(|| Instant::now() + ACCEPT_TIMEOUT);
-            }
-            Some(State::Closed(reason)) => self.displaced(reason).await?,
-            Some(State::Failed(error)) => return Err(ChatError::StoreFailed(error)),
-            Some(State::Connecting { .. } | State::Greeting | State::Closing | State::Waiting { .. })
-            | None => {}
-        }
-        if let Some(text) = self.held.take() {
-            self.say(text).await?;
-        }
-        Ok(())
-    }
-
-    /// The server has closed the connection, and it would do so again: another device is at it.
-    async fn displaced(&mut self, reason: ClosedReason) -> Result<(), ChatError> {
-        let why = match reason {
-            ClosedReason::TakenOver => "a newer connection of the same user took over",
-            ClosedReason::TooManyDevices => "the user has too many connections, and this was the oldest",
-            ClosedReason::SignedOut => "the session has ended: log in again",
-            ClosedReason::Banned => "the user is banned",
-            ClosedReason::Dismissed => "the server asks not to be dialled again",
-            ClosedReason::Application | ClosedReason::NotStarted => return Ok(()),
-        };
-        if self.terminal.is_none() {
-            return Err(ChatError::Displaced(why));
-        }
-        self.show(Line::Status("/connect takes it back".to_owned())).await
-    }
-
-    async fn show_event(&mut self, event: Event) -> Result<(), ChatError> {
-        for line in self.conversation.told(event, &LocalTime) {
-            self.show(line).await?;
-        }
-        Ok(())
-    }
-
-    async fn show(&self, line: Line) -> Result<(), ChatError> {
-        match line {
-            Line::Message(line) => self.output.message(line).await?,
-            Line::Status(text) => self.output.status(self.style.status(&text, &LocalTime::now())).await?,
-        }
-        Ok(())
-    }
-
-    /// At a terminal, wants to know whether the other user of the current conversation is here.
-    async fn watch(&mut self) {
-        let users = match self.conversation.current() {
-            Recipient::User(user) => vec![user.clone()],
-            Recipient::Group(_) => Vec::new(),
-        };
-        if self.terminal.is_some() {
-            // One user is not too many, and a client that has ended tells so by its events.
-            let _ = self.client.watch(users).await;
-        }
-    }
-
-    /// What waits in other conversations.
-    async fn show_unread(&mut self) -> Result<(), ChatError> {
-        for summary in self.client.conversations(SUMMARY_LIMIT).await? {
-            if let Some(line) = self.conversation.unread(&summary) {
-                self.show(line).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// What was shown counts as read.
-    async fn mark_read(&mut self) {
-        let shown = self.conversation.newest_shown();
-        if shown != self.read {
-            self.read = shown;
-            // A client that has ended tells so by its events.
-            let _ = self.client.mark_read(self.conversation.current().clone(), shown).await;
-        }
-    }
-
-    async fn show_history(&mut self, messages: &[Arc<LogMessage>]) -> Result<(), ChatError> {
-        for line in self.conversation.history(messages, &LocalTime) {
-            self.show(line).await?;
-        }
-        Ok(())
     }
 }
 

@@ -113,6 +113,11 @@ impl Caller {
         }
     }
 
+    /// The user of the session, for a connection inside this process that does not outlive the request.
+    pub(in crate::server) fn admitted(&self) -> Option<Admitted> {
+        self.user().map(|user| Admitted { user: user.clone(), proof: None })
+    }
+
     /// The session.
     pub(in crate::server) const fn session(&self) -> Option<TokenHash> {
         match self {
@@ -138,11 +143,12 @@ impl Desk {
     /// Who a request is from, if it may ask here.
     pub(in crate::server) async fn admit(
         &self,
+        peer: Peer,
         method: &Method,
         headers: &HeaderMap,
     ) -> Result<Caller, Refusal> {
         // A page of another site could have a browser send this, and not see the answer.
-        let may_change = self.rules.is_own_origin(headers);
+        let may_change = self.rules.is_own_origin(peer, headers);
         let changes = !matches!(*method, Method::GET | Method::HEAD);
         self.caller(proof(headers), changes && !may_change).await
     }
@@ -150,11 +156,12 @@ impl Desk {
     /// As [`Desk::admit`], for calls that need a session, whoever is believed elsewhere.
     pub(in crate::server) async fn admit_session(
         &self,
+        peer: Peer,
         method: &Method,
         headers: &HeaderMap,
     ) -> Result<Caller, Refusal> {
         let changes = !matches!(*method, Method::GET | Method::HEAD);
-        self.session_caller(proof(headers), changes && !self.rules.is_own_origin(headers)).await
+        self.session_caller(proof(headers), changes && !self.rules.is_own_origin(peer, headers)).await
     }
 
     async fn caller(&self, proof: Option<Proof>, is_foreign: bool) -> Result<Caller, Refusal> {
@@ -191,13 +198,14 @@ impl Desk {
     /// Admits a user if this request may become a WebSocket of it.
     pub(in crate::server) async fn admit_socket(
         &self,
+        peer: Peer,
         headers: &HeaderMap,
         user: &UserId,
     ) -> Result<Admitted, Refusal> {
         if let Some(admitted) = self.believe(user) {
             return Ok(admitted);
         }
-        let is_foreign = !self.rules.is_own_origin(headers);
+        let is_foreign = !self.rules.is_own_origin(peer, headers);
         let (granted, token) = self.proved(proof(headers), is_foreign).await?;
         if granted.user != *user {
             return Err(Refusal::AnotherUser);
@@ -242,7 +250,7 @@ impl Desk {
         headers: &HeaderMap,
         token: Option<&Token>,
     ) -> Option<String> {
-        if !self.rules.is_own_origin(headers) {
+        if !self.rules.is_own_origin(peer, headers) {
             return None;
         }
         let seconds = if token.is_some() { self.accounts.session_seconds() } else { 0 };
@@ -255,7 +263,10 @@ impl Desk {
 
 impl super::Rules {
     /// Whether a request comes from no page (RFC 6454 section 7), from one of this server, or from one that may.
-    fn is_own_origin(&self, headers: &HeaderMap) -> bool {
+    ///
+    /// To who speaks TLS, pages that came without it are foreign: anybody on the way could have written them. Without TLS here there may
+    /// be a proxy that speaks it and does not say so, so pages of both kinds are this server's.
+    fn is_own_origin(&self, peer: Peer, headers: &HeaderMap) -> bool {
         let Some(origin) = headers.get(header::ORIGIN) else { return true };
         let Ok(origin) = origin.to_str() else { return false };
         let origin = origin.to_ascii_lowercase();
@@ -263,6 +274,7 @@ impl super::Rules {
             return true;
         }
         let (host, port) = match (origin.strip_prefix("http://"), origin.strip_prefix("https://")) {
+            (Some(_), _) if self.proxies.is_secure(peer, headers) => return false,
             (Some(host), _) => (host, ":80"),
             (None, Some(host)) => (host, ":443"),
             (None, None) => return false,
@@ -292,6 +304,9 @@ fn proof(headers: &HeaderMap) -> Option<Proof> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use super::super::Proxies;
     use super::*;
     use crate::config::Http;
 
@@ -304,9 +319,11 @@ mod tests {
 
     #[test]
     fn the_own_origin_and_those_that_are_listed_may_act() {
-        let rules = super::super::Rules {
+        let plain = Peer { address: ([127, 0, 0, 1], 1).into(), is_tls: false };
+        let mut rules = super::super::Rules {
             auth: AuthMode::Password,
-            proxies: std::sync::Arc::default(),
+            devices: crate::config::Devices::All,
+            proxies: Arc::default(),
             allowed_origins: vec!["https://chat.example".to_owned()],
             groups_per_user: 1,
             http: Http::default(),
@@ -325,9 +342,20 @@ mod tests {
             ("chat.home", "http://chat.example", false),
         ] {
             let headers = headers(&[("host", host), ("origin", origin)]);
-            assert_eq!(rules.is_own_origin(&headers), is_own, "{host} {origin}");
+            assert_eq!(rules.is_own_origin(plain, &headers), is_own, "{host} {origin}");
+            // With TLS, the same but for pages without it.
+            let is_own = is_own && !origin.starts_with("http://");
+            assert_eq!(
+                rules.is_own_origin(Peer { is_tls: true, ..plain }, &headers),
+                is_own,
+                "{host} {origin}"
+            );
         }
-        assert!(rules.is_own_origin(&headers(&[("host", "chat.home")])));
+        assert!(rules.is_own_origin(plain, &headers(&[("host", "chat.home")])));
+        let proxied = [("host", "chat.home"), ("origin", "http://chat.home"), ("x-forwarded-proto", "https")];
+        assert!(rules.is_own_origin(plain, &headers(&proxied)), "a proxy that is not trusted");
+        rules.proxies = Arc::new(Proxies::new("127.0.0.1"));
+        assert!(!rules.is_own_origin(plain, &headers(&proxied)));
     }
 
     #[test]

@@ -15,9 +15,9 @@ use tokio::sync::Semaphore;
 
 use crate::{
     accounts::Accounts,
-    config::{AuthMode, Config, Http},
+    config::{AuthMode, Config, Devices, Http},
     media::Files,
-    server::authority::Authority,
+    server::{authority::Authority, courier::Courier},
 };
 
 pub(super) use auth::{Actor, Admitted, COOKIE, Caller, Refusal, session_in};
@@ -33,6 +33,7 @@ pub(super) struct Desk {
     pub(super) rules: Arc<Rules>,
     pub(super) rates: Arc<CallRates>,
     pub(super) authority: Authority,
+    pub(super) courier: Courier,
     /// Places for uploads.
     pub(super) uploads: Arc<Semaphore>,
 }
@@ -41,6 +42,7 @@ pub(super) struct Desk {
 #[derive(Debug)]
 pub(super) struct Rules {
     auth: AuthMode,
+    devices: Devices,
     pub(super) proxies: Arc<Proxies>,
     allowed_origins: Vec<String>,
     pub(super) groups_per_user: u32,
@@ -59,13 +61,25 @@ impl Rules {
     pub(super) fn asks_for_passwords(&self) -> bool {
         self.auth == AuthMode::Password
     }
+
+    /// Whether a user's connections leave each other alone.
+    pub(super) fn keeps_all_devices(&self) -> bool {
+        self.devices == Devices::All
+    }
 }
 
 impl Desk {
-    pub(super) fn new(config: &Config, accounts: Arc<Accounts>, media: Files, authority: Authority) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        accounts: Arc<Accounts>,
+        media: Files,
+        authority: Authority,
+        courier: Courier,
+    ) -> Self {
         let origins = config.allowed_origins.split_whitespace();
         let rules = Rules {
             auth: config.auth,
+            devices: config.devices,
             proxies: Arc::new(Proxies::new(&config.trusted_proxies)),
             allowed_origins: origins.map(str::to_ascii_lowercase).collect(),
             groups_per_user: config.limits.groups_per_user,
@@ -74,7 +88,7 @@ impl Desk {
         let uploads = usize::try_from(config.http.uploads).unwrap_or(Semaphore::MAX_PERMITS);
         let uploads = Arc::new(Semaphore::new(uploads.min(Semaphore::MAX_PERMITS)));
         let rates = Arc::new(CallRates::new(config));
-        Self { accounts, media, rules: Arc::new(rules), rates, authority, uploads }
+        Self { accounts, media, rules: Arc::new(rules), rates, authority, courier, uploads }
     }
 
     /// The proxies that are believed.

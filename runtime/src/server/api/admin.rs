@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
-use switchboard_engine::{Audience, Revocation, UserId};
+use switchboard_engine::{Audience, IdError, Revocation, UserId};
 use utoipa::ToSchema;
 
 use super::{
@@ -83,6 +83,25 @@ impl From<store::Account> for ManagedAccount {
     }
 }
 
+/// The place of an account among all.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+struct ById(UserId);
+
+impl TryFrom<String> for ById {
+    type Error = IdError;
+
+    fn try_from(id: String) -> Result<Self, IdError> {
+        UserId::new(&id).map(Self)
+    }
+}
+
+impl From<ById> for String {
+    fn from(ById(id): ById) -> Self {
+        id.as_str().to_owned()
+    }
+}
+
 /// All accounts
 #[utoipa::path(
     get, path = "/api/v1/admin/accounts", tag = "admin", params(PageParams),
@@ -93,14 +112,10 @@ pub(super) async fn list_accounts(
     _admin: Administrator,
     Params(page): Params<PageParams>,
 ) -> Result<Json<Page<ManagedAccount>>, Problem> {
-    let (limit, after) = (page.limit()?, page.after::<String>()?);
-    let after = after.map(|id| UserId::new(&id)).transpose()?;
-    let accounts = desk
-        .accounts
-        .directory(move |directory| directory.accounts(after.as_ref(), limit.saturating_add(1)))
-        .await??;
-    let place = |account: &store::Account| account.user.id.as_str().to_owned();
-    Ok(Json(Page::cut(accounts, limit, place, ManagedAccount::from)))
+    let read = |directory: &store::Directory, after: Option<ById>, most| {
+        directory.accounts(after.as_ref().map(|ById(id)| id), most)
+    };
+    page.of(&desk, read, |account| ById(account.user.id.clone()), ManagedAccount::from).await
 }
 
 /// A ban to impose.

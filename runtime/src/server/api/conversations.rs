@@ -8,13 +8,13 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     groups::{Group, RoleName},
     input::{Me, Params, Segments},
-    model::{User, time},
+    model::{File, User, time},
     page::{Page, PageParams, after, cursor, limit},
     problem::{Kind, Problem},
 };
 use crate::{
     server::access::Desk,
-    store::{Excerpt, Overview},
+    store::{Directory, Excerpt, Overview},
 };
 
 /// What kind of conversation one is.
@@ -102,8 +102,8 @@ pub(super) struct Entry {
     sender_name: String,
     /// Its text, as its last edit has left it; empty if it was recalled.
     text: String,
-    /// The name of its file, for `/api/v1/media/{name}`; null if it has none.
-    file: Option<String>,
+    /// Its file; null if it has none.
+    file: Option<File>,
     /// When it was stored.
     #[schema(format = DateTime)]
     stored_at: String,
@@ -186,7 +186,7 @@ impl From<StoredMessage> for Entry {
             sender_id: entry.sender.as_str().to_owned(),
             sender_name: entry.sender_name.into(),
             text: entry.content.into(),
-            file: Some(String::from(entry.url)).filter(|name| !name.is_empty()),
+            file: File::if_named(entry.url),
             stored_at: time(entry.stored_at_ms),
             is_recalled: entry.is_recalled,
             changed_seq: Some(entry.changed_seq).filter(|seq| *seq > 0),
@@ -245,8 +245,8 @@ pub(super) fn named(kind: ConversationKind, id: &str) -> Result<Recipient, Probl
 
 /// One's conversations
 ///
-/// Those in which something was said, also in groups that one has left. They come in an order that does not change when something is
-/// said: `last_message` says which is the newest.
+/// Those in which something was said, also in groups that one has left: the one in which something was said last comes first. None comes twice,
+/// and none is missing but those in which something is said while one reads: these are at the beginning by then.
 #[utoipa::path(
     get, path = "/api/v1/conversations", tag = "conversations", params(PageParams),
     responses((status = 200, description = "Conversations", body = Page<Conversation>))
@@ -256,11 +256,10 @@ pub(super) async fn list_conversations(
     me: Me,
     Params(page): Params<PageParams>,
 ) -> Result<Json<Page<Conversation>>, Problem> {
-    let (limit, after) = (page.limit()?, page.after::<u64>()?.unwrap_or_default());
-    let (list, next) =
-        desk.accounts.directory(move |directory| directory.overview(&me.user, after, limit)).await??;
-    let items = list.into_iter().map(Conversation::from).collect();
-    Ok(Json(Page { items, next_cursor: next.and_then(|next| cursor(&next)) }))
+    let read = move |directory: &Directory, before: Option<(i64, i64)>, most| {
+        directory.overview(&me.user, before, most)
+    };
+    page.of(&desk, read, |(place, _)| *place, |(_, overview)| overview.into()).await
 }
 
 /// A conversation

@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     input::{Body, Me, Params, Segments, check_length},
-    model::time,
+    model::{File, time},
     page::{Page, PageParams},
     problem::Problem,
 };
@@ -103,8 +103,8 @@ pub(super) struct GroupMember {
     user_id: String,
     /// The name to log in with; null if it has none.
     username: Option<String>,
-    /// The name of the picture's file; may be empty.
-    avatar: String,
+    /// Its picture; null if it has none.
+    avatar: Option<File>,
     role: RoleName,
     #[schema(format = DateTime)]
     joined_at: String,
@@ -119,7 +119,7 @@ impl From<Member> for GroupMember {
         Self {
             user_id: member.user.as_str().to_owned(),
             username: member.username,
-            avatar: member.avatar,
+            avatar: File::if_named(member.avatar),
             role: member.role.into(),
             joined_at: time(member.joined_at_ms),
             muted_until: is_muted.then(|| time(member.muted_until_ms)),
@@ -132,12 +132,25 @@ async fn group(desk: &Desk, user: UserId, id: GroupId) -> Result<Json<Group>, Pr
     Ok(Json(found.ok_or_else(|| Problem::not_found("group"))?.into()))
 }
 
-async fn make(desk: &Desk, me: &Me, id: &GroupId, change: GroupChange) -> Result<StatusCode, Problem> {
-    let (sender, id, limit) = (me.user.clone(), id.clone(), desk.rules.groups_per_user);
-    let changed =
-        move |directory: &mut store::Directory| directory.change_group(&sender, &id, &[change], None, limit);
+/// Changes a group, all of it or nothing, if its rules let the caller.
+async fn change(
+    desk: &Desk,
+    sender: UserId,
+    group: GroupId,
+    changes: Vec<GroupChange>,
+    notice: Option<String>,
+) -> Result<StatusCode, Problem> {
+    let limit = desk.rules.groups_per_user;
+    let changed = move |directory: &mut store::Directory| {
+        directory.change_group(&sender, &group, &changes, notice.as_deref(), limit)
+    };
     desk.accounts.directory(changed).await??;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// A member of a group, or who may become one, as a path names it.
+fn seat((group, user): (String, String)) -> Result<(GroupId, UserId), Problem> {
+    Ok((GroupId::new(&group)?, UserId::new(&user)?))
 }
 
 /// One's groups
@@ -150,12 +163,10 @@ pub(super) async fn list_groups(
     me: Me,
     Params(page): Params<PageParams>,
 ) -> Result<Json<Page<Group>>, Problem> {
-    let (limit, after) = (page.limit()?, page.after::<i64>()?.unwrap_or_default());
-    let groups = desk
-        .accounts
-        .directory(move |directory| directory.groups_after(&me.user, after, limit.saturating_add(1)))
-        .await??;
-    Ok(Json(Page::cut(groups, limit, |seen| seen.group.number, Group::from)))
+    let read = move |directory: &store::Directory, after: Option<i64>, most| {
+        directory.groups_after(&me.user, after.unwrap_or_default(), most)
+    };
+    page.of(&desk, read, |seen| seen.group.number, Group::from).await
 }
 
 /// A group to make.
@@ -281,11 +292,7 @@ pub(super) async fn change_group(
     let notice_bytes = desk.accounts.limits().notice_bytes;
     let notice = changes.notice.map(|text| check("group's notice", &text, notice_bytes)).transpose()?;
     let changes: Vec<_> = name.map(|name| GroupChange::Rename(name.into())).into_iter().collect();
-    let (sender, group_id, limit) = (me.user.clone(), id.clone(), desk.rules.groups_per_user);
-    let changed = move |directory: &mut store::Directory| {
-        directory.change_group(&sender, &group_id, &changes, notice.as_deref(), limit)
-    };
-    desk.accounts.directory(changed).await??;
+    change(&desk, me.user.clone(), id.clone(), changes, notice).await?;
     group(&desk, me.user, id).await
 }
 
@@ -304,12 +311,11 @@ pub(super) async fn list_members(
     Segments(id): Segments<String>,
     Params(page): Params<PageParams>,
 ) -> Result<Json<Page<GroupMember>>, Problem> {
-    let (id, limit, after) = (GroupId::new(&id)?, page.limit()?, page.after::<i64>()?.unwrap_or_default());
-    let members = desk
-        .accounts
-        .directory(move |directory| directory.members_after(&me.user, &id, after, limit.saturating_add(1)))
-        .await??;
-    Ok(Json(Page::cut(members, limit, |(number, _)| *number, |(_, member)| member.into())))
+    let id = GroupId::new(&id)?;
+    let read = move |directory: &store::Directory, after: Option<i64>, most| {
+        directory.members_after(&me.user, &id, after.unwrap_or_default(), most)
+    };
+    page.of(&desk, read, |(number, _)| *number, |(_, member)| member.into()).await
 }
 
 /// Invite a user, or join
@@ -332,11 +338,11 @@ pub(super) async fn list_members(
 pub(super) async fn add_member(
     State(desk): State<Desk>,
     me: Me,
-    Segments((group, user)): Segments<(String, String)>,
+    Segments(ids): Segments<(String, String)>,
 ) -> Result<StatusCode, Problem> {
-    let (group, user) = (GroupId::new(&group)?, UserId::new(&user)?);
-    let change = if user == me.user { GroupChange::Join } else { GroupChange::Invite(user) };
-    make(&desk, &me, &group, change).await
+    let (group, user) = seat(ids)?;
+    let made = if user == me.user { GroupChange::Join } else { GroupChange::Invite(user) };
+    change(&desk, me.user, group, vec![made], None).await
 }
 
 /// Remove a member, or leave
@@ -359,11 +365,11 @@ pub(super) async fn add_member(
 pub(super) async fn remove_member(
     State(desk): State<Desk>,
     me: Me,
-    Segments((group, user)): Segments<(String, String)>,
+    Segments(ids): Segments<(String, String)>,
 ) -> Result<StatusCode, Problem> {
-    let (group, user) = (GroupId::new(&group)?, UserId::new(&user)?);
-    let change = if user == me.user { GroupChange::Leave } else { GroupChange::Kick(user) };
-    make(&desk, &me, &group, change).await
+    let (group, user) = seat(ids)?;
+    let made = if user == me.user { GroupChange::Leave } else { GroupChange::Kick(user) };
+    change(&desk, me.user, group, vec![made], None).await
 }
 
 /// What to change about a member. What is missing stays as it is.
@@ -402,10 +408,10 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<S
 pub(super) async fn change_member(
     State(desk): State<Desk>,
     me: Me,
-    Segments((group, user)): Segments<(String, String)>,
+    Segments(ids): Segments<(String, String)>,
     Body(changes): Body<MemberChanges>,
 ) -> Result<StatusCode, Problem> {
-    let (group, user) = (GroupId::new(&group)?, UserId::new(&user)?);
+    let (group, user) = seat(ids)?;
     let mut made = Vec::new();
     if let Some(muted_until) = changes.muted_until {
         let until_ms =
@@ -415,11 +421,7 @@ pub(super) async fn change_member(
     if let Some(role) = changes.role {
         made.push(GroupChange::SetRole(user, role.into()));
     }
-    let limit = desk.rules.groups_per_user;
-    let changed =
-        move |directory: &mut store::Directory| directory.change_group(&me.user, &group, &made, None, limit);
-    desk.accounts.directory(changed).await??;
-    Ok(StatusCode::NO_CONTENT)
+    change(&desk, me.user, group, made, None).await
 }
 
 /// A time of a request, in milliseconds since 1970.

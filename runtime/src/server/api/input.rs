@@ -10,7 +10,7 @@ use switchboard_engine::UserId;
 use super::problem::{Kind, Problem};
 use crate::{
     accounts::Visitor,
-    server::access::{Caller, Desk, Peer, Refusal},
+    server::access::{Admitted, Caller, Desk, Peer, Refusal},
     store::{AccountRole, TokenHash},
 };
 
@@ -95,22 +95,26 @@ pub(super) struct Me {
     pub(super) username: Option<String>,
     pub(super) session: TokenHash,
     pub(super) is_administrator: bool,
+    /// For a connection of this process's own, which ends with the call.
+    pub(super) admitted: Admitted,
 }
 
 impl FromRequestParts<Desk> for Me {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, desk: &Desk) -> Result<Self, Problem> {
-        match desk.admit_session(&parts.method, &parts.headers).await {
-            Ok(Caller::User { user, username, session, role }) => {
+        let caller = desk.admit_session(peer(parts)?, &parts.method, &parts.headers).await;
+        let admitted = caller.as_ref().ok().and_then(Caller::admitted);
+        match (caller, admitted) {
+            (Ok(Caller::User { user, username, session, role }), Some(admitted)) => {
                 desk.rates.of_user(&user)?;
                 // Where whoever is believed, anybody can have given an administrator another password.
                 let is_administrator = role == AccountRole::Administrator && desk.rules.asks_for_passwords();
-                Ok(Self { user, username, session, is_administrator })
+                Ok(Self { user, username, session, is_administrator, admitted })
             }
             // Nobody is believed here.
-            Ok(Caller::Anyone) => Err(Refusal::LogIn.into()),
-            Err(refusal) => {
+            (Ok(Caller::Anyone | Caller::User { .. }), _) => Err(Refusal::LogIn.into()),
+            (Err(refusal), _) => {
                 desk.rates.of_address(visitor(parts, desk)?.address)?;
                 Err(refusal.into())
             }
@@ -148,7 +152,10 @@ impl FromRequestParts<Desk> for Guest {
 }
 
 fn visitor(parts: &Parts, desk: &Desk) -> Result<Visitor, Problem> {
+    Ok(desk.visitor(peer(parts)?, &parts.headers))
+}
+
+fn peer(parts: &Parts) -> Result<Peer, Problem> {
     let peer = parts.extensions.get::<Peer>().copied();
-    let peer = peer.ok_or_else(|| Problem::internal("a request from nowhere"))?;
-    Ok(desk.visitor(peer, &parts.headers))
+    peer.ok_or_else(|| Problem::internal("a request from nowhere"))
 }

@@ -15,6 +15,7 @@ mod openapi;
 mod page;
 mod problem;
 mod search;
+mod sending;
 mod sessions;
 mod tokens;
 mod users;
@@ -50,8 +51,10 @@ fn own() -> OpenApiRouter<Desk> {
         .routes(routes!(users::befriend, users::unfriend))
         .routes(routes!(conversations::list_conversations))
         .routes(routes!(conversations::show_conversation))
-        .routes(routes!(conversations::read_history))
+        .routes(routes!(conversations::read_history, sending::send_message))
+        .routes(routes!(sending::mark_read))
         .routes(routes!(search::search_messages))
+        .routes(routes!(media::upload))
         .routes(routes!(media::download))
         .routes(routes!(admin::list_accounts))
         .routes(routes!(admin::ban, admin::unban))

@@ -42,7 +42,7 @@ pub(super) fn document(parts: impl IntoIterator<Item = (OpenApi, Security)>) -> 
         whole.merge(part);
     }
     whole.info = Info::new("Switchboard", env!("CARGO_PKG_VERSION"));
-    let about = "Accounts, conversations, groups and files of a Switchboard server, for clients and operators. What is said \
+    let about = "Accounts, conversations, groups and files of a Switchboard server, for clients and operators. What others say \
                  live comes over its WebSocket. See docs/api.md.";
     whole.info.description = Some(about.to_owned());
     let mut license = License::new(env!("CARGO_PKG_LICENSE"));

@@ -1,10 +1,15 @@
 //! Lists that come in pages.
 
+use axum::Json;
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use utoipa::{IntoParams, ToSchema};
 
 use super::problem::{Kind, Problem};
+use crate::{
+    server::access::Desk,
+    store::{Directory, DirectoryError},
+};
 
 /// Items of a page at the most.
 pub(super) const PAGE_ITEMS: u32 = 200;
@@ -38,13 +43,23 @@ pub(super) struct Page<T> {
 }
 
 impl PageParams {
-    pub(super) fn limit(&self) -> Result<u32, Problem> {
-        limit(self.limit)
-    }
-
-    /// Where the list goes on; none at its beginning.
-    pub(super) fn after<T: DeserializeOwned>(&self) -> Result<Option<T>, Problem> {
-        after(self.cursor.as_deref())
+    /// The page of a list. `read` gives so many items from after a place on, or from the beginning, and `place` where each is.
+    pub(super) async fn of<T, U, P>(
+        &self,
+        desk: &Desk,
+        read: impl FnOnce(&Directory, Option<P>, u32) -> Result<Vec<U>, DirectoryError> + Send + 'static,
+        place: impl Fn(&U) -> P,
+        give: impl FnMut(U) -> T,
+    ) -> Result<Json<Page<T>>, Problem>
+    where
+        U: Send + 'static,
+        P: DeserializeOwned + Serialize + Send + 'static,
+    {
+        let (limit, after) = (limit(self.limit)?, after::<P>(self.cursor.as_deref())?);
+        // One more than fits tells whether there is more.
+        let read = move |directory: &mut Directory| read(directory, after, limit.saturating_add(1));
+        let items = desk.accounts.directory(read).await??;
+        Ok(Json(Page::cut(items, limit, place, give)))
     }
 }
 
@@ -74,7 +89,7 @@ pub(super) fn cursor(place: &impl Serialize) -> Option<String> {
 impl<T> Page<T> {
     /// A page of at most so many items, of a list that has one more if there is another page: its last item says where
     /// that begins.
-    pub(super) fn cut<U, P: Serialize>(
+    fn cut<U, P: Serialize>(
         mut items: Vec<U>,
         limit: u32,
         place: impl Fn(&U) -> P,

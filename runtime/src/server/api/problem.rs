@@ -1,6 +1,6 @@
 //! What went wrong, as RFC 9457 has it.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use axum::{
     Json,
@@ -137,6 +137,11 @@ impl Problem {
     pub(super) fn too_many(wait: Duration) -> Self {
         let detail = format!("too many tries; try again in {} s", seconds(wait));
         Self { kind: Kind::TooMany, detail, retry_after: Some(wait) }
+    }
+
+    /// Of who does too much at a time.
+    pub(super) fn too_much(detail: impl Into<String>) -> Self {
+        Self { retry_after: Some(BUSY_TIME), ..Self::new(Kind::TooMany, detail) }
     }
 
     /// Of which the caller is told nothing.
@@ -305,11 +310,27 @@ impl From<BodyError> for Problem {
 
 impl From<MediaError> for Problem {
     fn from(error: MediaError) -> Self {
-        if error.is_refusal() {
-            return Self::invalid(error.to_string());
+        let text = error.to_string();
+        let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        match error {
+            MediaError::Quota(_) => Self::new(Kind::Forbidden, text),
+            MediaError::Empty
+            | MediaError::WrongKind
+            | MediaError::MalformedDataUrl
+            | MediaError::Picture(_) => Self::invalid(text),
+            MediaError::Busy | MediaError::Stopped => Self::busy(),
+            MediaError::Books(source) => DirectoryError::Database(source).into(),
+            MediaError::Disk { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Self::new(Kind::Busy, "the server's disk is full")
+            }
+            MediaError::Bucket { .. } if error.is_passing() => {
+                tracing::warn!(error = text, source, "a file could not be kept or read");
+                Self::new(Kind::Busy, "the server cannot reach its files now; try again in a second")
+            }
+            MediaError::Name(_) | MediaError::Disk { .. } | MediaError::Bucket { .. } => {
+                Self::internal(&format!("{text}: {source}"))
+            }
         }
-        let source = std::error::Error::source(&error).map(ToString::to_string);
-        Self::internal(&format!("{error}: {}", source.unwrap_or_default()))
     }
 }
 

@@ -134,12 +134,10 @@ pub(super) async fn list_sessions(
     me: Me,
     Params(page): Params<PageParams>,
 ) -> Result<Json<Page<Session>>, Problem> {
-    let (limit, after) = (page.limit()?, page.after::<(i64, SessionId)>()?);
     let current = session_id(&me.session);
-    let sessions = desk
-        .accounts
-        .directory(move |directory| directory.signed_in(&me.user, after, limit.saturating_add(1)))
-        .await??;
+    let read = move |directory: &store::Directory, after: Option<(i64, SessionId)>, most| {
+        directory.signed_in(&me.user, after, most)
+    };
     let give = |session: store::SignedIn| Session {
         id: HEXLOWER.encode(&session.id),
         is_current: session.id == current,
@@ -148,7 +146,7 @@ pub(super) async fn list_sessions(
         expires_at: time(session.expires_at_ms),
         user_agent: session.user_agent,
     };
-    Ok(Json(Page::cut(sessions, limit, |session| (session.created_at_ms, session.id), give)))
+    page.of(&desk, read, |session| (session.created_at_ms, session.id), give).await
 }
 
 /// Log out everywhere else

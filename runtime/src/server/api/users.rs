@@ -11,7 +11,7 @@ use super::{
     page::{Page, PageParams},
     problem::Problem,
 };
-use crate::server::access::Desk;
+use crate::{server::access::Desk, store::Directory};
 
 /// Whom to find.
 #[derive(Deserialize, IntoParams)]
@@ -69,12 +69,10 @@ pub(super) async fn list_friends(
     me: Me,
     Params(page): Params<PageParams>,
 ) -> Result<Json<Page<User>>, Problem> {
-    let (limit, after) = (page.limit()?, page.after::<(i64, i64)>()?);
-    let friends = desk
-        .accounts
-        .directory(move |directory| directory.friends_after(&me.user, after, limit.saturating_add(1)))
-        .await??;
-    Ok(Json(Page::cut(friends, limit, |(place, _)| *place, |(_, user)| user.into())))
+    let read = move |directory: &Directory, after: Option<(i64, i64)>, most| {
+        directory.friends_after(&me.user, after, most)
+    };
+    page.of(&desk, read, |(place, _)| *place, |(_, user)| user.into()).await
 }
 
 /// Put a user among one's friends

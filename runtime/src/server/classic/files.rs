@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use axum::{
     Extension,
-    body::Bytes,
     extract::{
         FromRequest as _, Multipart, Path, Query, Request, State,
         multipart::{Field, MultipartError},
@@ -15,18 +14,17 @@ use axum::{
 use rusqlite::ErrorCode;
 use serde::Deserialize;
 use switchboard_engine::{FileKind, ID_LIMIT_BYTES};
-use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{
     super::access::{Actor, Caller, Desk},
     answer::{Answer, Fault, done},
     users::text,
 };
-use crate::media::{Files, MediaError, PartFile, THUMBNAIL_SIZES};
-use crate::server::download::{self, NotServed};
-
-/// Parts of a file that wait for the disk.
-const WAITING_PARTS: usize = 4;
+use crate::media::{MediaError, PartFile, THUMBNAIL_SIZES};
+use crate::server::{
+    download::{self, NotServed},
+    upload::{Upload, UploadError, blocking},
+};
 
 /// `POST /file`: a picture, which becomes its user's avatar.
 pub(super) async fn upload(
@@ -91,35 +89,13 @@ async fn receive(
 }
 
 async fn receive_file(desk: &Desk, field: &mut Field<'_>) -> Result<PartFile, Fault> {
-    let limit = desk.rules.http.upload_bytes;
-    let (parts, writer) = write(desk.media.clone());
-    let mut bytes = 0_u64;
+    let mut upload = Upload::begin(desk);
     while let Some(part) = in_time(desk, field.chunk()).await? {
-        bytes = bytes.saturating_add(u64::try_from(part.len()).unwrap_or(u64::MAX));
-        if bytes > limit {
-            return Err(Fault::refused(format!("the file has more than {limit} bytes")));
-        }
-        if parts.send(part).await.is_err() {
+        if !upload.push(part).await? {
             break;
         }
     }
-    drop(parts);
-    let written = writer.await.map_err(|error| Fault::Broken(error.to_string()))?;
-    written.map_err(|error| fault(&error))
-}
-
-/// A thread that writes the parts of a file as they come, until there are no more. It gives the file, which is gone when
-/// nobody takes it.
-fn write(media: Files) -> (mpsc::Sender<Bytes>, JoinHandle<Result<PartFile, MediaError>>) {
-    let (sender, mut parts) = mpsc::channel::<Bytes>(WAITING_PARTS);
-    let writer = tokio::task::spawn_blocking(move || {
-        let mut file = media.begin()?;
-        while let Some(part) = parts.blocking_recv() {
-            file.write(&part)?;
-        }
-        Ok(file)
-    });
-    (sender, writer)
+    Ok(upload.finish().await?)
 }
 
 async fn short_text(desk: &Desk, field: &mut Field<'_>) -> Result<String, Fault> {
@@ -147,11 +123,14 @@ async fn in_time<T>(desk: &Desk, next: impl Future<Output = Result<T, MultipartE
     }
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, MediaError> + Send + 'static,
-) -> Result<T, Fault> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Fault::Broken(error.to_string()))?.map_err(|error| fault(&error))
+impl From<UploadError> for Fault {
+    fn from(error: UploadError) -> Self {
+        match error {
+            UploadError::TooLarge { .. } => Self::Refused(error.to_string()),
+            UploadError::Media(error) => fault(&error),
+            UploadError::Failed(error) => Self::Broken(error.to_string()),
+        }
+    }
 }
 
 fn fault(error: &MediaError) -> Fault {

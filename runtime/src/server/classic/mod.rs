@@ -60,7 +60,7 @@ async fn admit(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let admitted = desk.admit(request.method(), request.headers()).await;
+    let admitted = desk.admit(peer, request.method(), request.headers()).await;
     let counted = match &admitted {
         Ok(caller) if let Some(user) = caller.user() => desk.rates.of_user(user),
         // Whoever is believed could be somebody else each time.

@@ -159,15 +159,10 @@ impl Directory {
         self.change(|transaction, now_ms| {
             let group = existing_group(transaction, group)?;
             let user = existing_user(transaction, user)?;
-            let Some(seat) = groups::membership(transaction, group, user)? else { return Ok(false) };
-            if seat.role == Role::Owner
-                && groups::facts(transaction, group)?.owners == 1
-                && let Some((next, number)) = successor(transaction, group, user)?
-            {
-                let own = GroupChange::SetRole(next, Role::Owner);
-                enter(transaction, group, &own, (user, Some(number)), now_ms)?;
+            if groups::membership(transaction, group, user)?.is_none() {
+                return Ok(false);
             }
-            enter(transaction, group, &GroupChange::Leave, (user, None), now_ms)?;
+            depart(transaction, (group, user), now_ms)?;
             Ok(true)
         })
     }
@@ -287,9 +282,29 @@ pub(super) fn enter(
                   VALUES (?1, ?2, ?3, randomblob(16), ?4, '', '', '', '', ?5, ?6)";
     let params = params![conversation, seq, users.0, groups::CHANGE, now_ms, change.encode()];
     transaction.prepare_cached(insert)?.execute(params)?;
-    let update = "UPDATE conversations SET head_seq = ?2 WHERE id = ?1";
-    transaction.prepare_cached(update)?.execute([conversation, seq])?;
+    let update = "UPDATE conversations SET head_seq = ?2, last_at_ms = ?3 WHERE id = ?1";
+    transaction.prepare_cached(update)?.execute([conversation, seq, now_ms])?;
     Ok(groups::apply(transaction, group, change, users, seq, now_ms)?)
+}
+
+/// Has a member leave a group; gives who owns it from then on, if the member was its last owner and there are others.
+pub(super) fn depart(
+    transaction: &Transaction<'_>,
+    (group, user): (i64, i64),
+    now_ms: i64,
+) -> Result<Option<UserId>> {
+    let mut next_owner = None;
+    let seat = groups::membership(transaction, group, user)?;
+    if seat.is_some_and(|seat| seat.role == Role::Owner)
+        && groups::facts(transaction, group)?.owners == 1
+        && let Some((next, number)) = successor(transaction, group, user)?
+    {
+        let own = GroupChange::SetRole(next.clone(), Role::Owner);
+        enter(transaction, group, &own, (user, Some(number)), now_ms)?;
+        next_owner = Some(next);
+    }
+    enter(transaction, group, &GroupChange::Leave, (user, None), now_ms)?;
+    Ok(next_owner)
 }
 
 /// Who owns a group after its last owner, and its number; none if there is nobody else.

@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use switchboard_engine::{Answer, Head, Marks, Messages, Range, Recipient, StoredMessage, Subject, UserId};
 
 use super::super::reads::{Place, Reads};
+use super::super::recent;
 use super::history::{Conversation, find_conversation};
 use super::{Directory, DirectoryError, Result, SeenGroup, User, find_user};
 
@@ -50,17 +51,44 @@ pub struct Excerpt {
 }
 
 impl Directory {
-    /// So many conversations of a user, in an order that never changes, and where to go on; none if these were the last.
+    /// So many conversations of a user at the most, from the one in which something was said last, from after a place on: each with
+    /// its own place.
     ///
     /// # Errors
     /// If the database fails.
-    pub fn overview(&self, user: &UserId, after: u64, limit: u32) -> Result<(Vec<Overview>, Option<u64>)> {
+    pub fn overview(
+        &self,
+        user: &UserId,
+        before: Option<(i64, i64)>,
+        limit: u32,
+    ) -> Result<Vec<((i64, i64), Overview)>> {
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
         self.reading(|reads| {
-            let most = usize::try_from(limit).unwrap_or(usize::MAX);
-            let (heads, next) = reads.heads_after(user, after, most)?;
-            let of = |head| self.overview_of(reads, user, head);
-            Ok((heads.into_iter().map(of).collect::<Result<_>>()?, next))
+            let Some(number) = find_user(&self.connection, user)? else { return Ok(Vec::new()) };
+            let heads = recent::heads_before(&self.connection, number, before, most)?;
+            let of = |(place, head)| Ok((place, self.overview_of(reads, user, head)?));
+            heads.into_iter().map(of).collect()
         })
+    }
+
+    /// How far a conversation of a user is; none if nothing was said in it, or it is not the user's.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn head_of(&self, user: &UserId, conversation: &Recipient) -> Result<Option<Head>> {
+        let Some(number) = find_user(&self.connection, user)? else { return Ok(None) };
+        self.reading(|reads| self.head_at(reads, (user, number), conversation))
+    }
+
+    fn head_at(
+        &self,
+        reads: &mut Reads<'_>,
+        (user, number): (&UserId, i64),
+        conversation: &Recipient,
+    ) -> Result<Option<Head>> {
+        let Some(place) = place(&self.connection, number, conversation)? else { return Ok(None) };
+        let (heads, _) = reads.heads_after(user, place.cursor(), 1)?;
+        Ok(heads.into_iter().next().filter(|head| head.conversation == *conversation))
     }
 
     /// One conversation of a user; none if nothing was said in it, or it is not the user's.
@@ -70,9 +98,7 @@ impl Directory {
     pub fn overview_at(&self, user: &UserId, conversation: &Recipient) -> Result<Option<Overview>> {
         let Some(number) = find_user(&self.connection, user)? else { return Ok(None) };
         self.reading(|reads| {
-            let Some(place) = place(&self.connection, number, conversation)? else { return Ok(None) };
-            let (heads, _) = reads.heads_after(user, place.cursor(), 1)?;
-            let head = heads.into_iter().next().filter(|head| head.conversation == *conversation);
+            let head = self.head_at(reads, (user, number), conversation)?;
             head.map(|head| self.overview_of(reads, user, head)).transpose()
         })
     }

@@ -11,6 +11,9 @@ use crate::store::log::now_ms;
 /// A ban that does not end by itself.
 const FOR_EVER_MS: i64 = i64::MAX;
 
+/// What a user is told who was removed, while it is thrown out.
+const REMOVED: &str = "the account was removed";
+
 /// Kinds of ended logins.
 const SESSION: i64 = 1;
 const BANNED: i64 = 2;
@@ -87,6 +90,8 @@ pub struct Standing {
     pub ban: Option<Ban>,
     /// Signed tokens issued before, in milliseconds since 1970, are none any more.
     pub tokens_from_ms: i64,
+    /// When it was removed, in milliseconds since 1970: there is nothing of it but its id.
+    pub removed_at_ms: Option<i64>,
 }
 
 /// A user, and what it may do.
@@ -274,7 +279,7 @@ impl Directory {
 }
 
 /// What a standing is read from.
-const COLUMNS: &str = "role, banned_until_ms, ban_reason, tokens_from_ms";
+const COLUMNS: &str = "role, banned_until_ms, ban_reason, tokens_from_ms, removed_at_ms";
 
 fn read(row: &Row<'_>, first: usize, now_ms: i64) -> rusqlite::Result<Standing> {
     let until_ms: i64 = row.get(first + 1)?;
@@ -285,19 +290,19 @@ fn read(row: &Row<'_>, first: usize, now_ms: i64) -> rusqlite::Result<Standing> 
         None
     };
     let role = AccountRole::of_number(row.get(first)?);
-    Ok(Standing { role, ban, tokens_from_ms: row.get(first + 3)? })
+    Ok(Standing { role, ban, tokens_from_ms: row.get(first + 3)?, removed_at_ms: row.get(first + 4)? })
 }
 
 fn account(row: &Row<'_>, now_ms: i64) -> Result<Account> {
     let user = User {
-        id: user_id(row, 4)?,
-        username: row.get(5)?,
-        nickname: row.get(6)?,
-        email: row.get(7)?,
-        avatar: row.get(8)?,
-        created_at_ms: row.get(9)?,
+        id: user_id(row, 5)?,
+        username: row.get(6)?,
+        nickname: row.get(7)?,
+        email: row.get(8)?,
+        avatar: row.get(9)?,
+        created_at_ms: row.get(10)?,
     };
-    Ok(Account { user, standing: read(row, 0, now_ms)?, has_password: row.get(10)? })
+    Ok(Account { user, standing: read(row, 0, now_ms)?, has_password: row.get(11)? })
 }
 
 /// Refuses who is banned.
@@ -308,6 +313,16 @@ pub(super) fn admit(connection: &Connection, user: i64, now_ms: i64) -> Result<S
         Some(ban) => Err(DirectoryError::Banned(ban)),
         None => Ok(standing),
     }
+}
+
+/// Keeps a user outside for ever, who was removed, and ends what it has logged in with.
+pub(super) fn shut_out(connection: &Connection, user: i64, now_ms: i64) -> Result<()> {
+    connection.execute(
+        "UPDATE users SET role = 1, banned_until_ms = ?2, banned_at_ms = ?3, ban_reason = ?4, tokens_from_ms = ?3
+         WHERE id = ?1",
+        params![user, FOR_EVER_MS, now_ms, REMOVED],
+    )?;
+    log_end(connection, user, BANNED)
 }
 
 /// Signed tokens of a user that were issued so far are none any more.

@@ -73,7 +73,7 @@ impl<'c> Statements<'c> {
                  ON CONFLICT (message_id, sender_id) DO NOTHING",
             )?,
             stored: prepare(STORED)?,
-            move_head: prepare("UPDATE conversations SET head_seq = ?1 WHERE id = ?2")?,
+            move_head: prepare("UPDATE conversations SET head_seq = ?1, last_at_ms = ?3 WHERE id = ?2")?,
             count_commit: prepare("UPDATE store_state SET commits = ?1")?,
             revision: prepare(
                 "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'directory_log'",

@@ -120,7 +120,8 @@ const USERS: &str = "SELECT json_object(
         'created_at_ms', created_at_ms, 'updated_at_ms', iif(own, updated_at_ms, created_at_ms),
         'seen_at_ms', iif(own, seen_at_ms, NULL), 'is_classic', iif(own, is_classic, 0), 'role', iif(own, role, 1),
         'banned_until_ms', iif(own, banned_until_ms, 0), 'banned_at_ms', iif(own, banned_at_ms, 0),
-        'ban_reason', iif(own, ban_reason, ''), 'tokens_from_ms', iif(own, tokens_from_ms, 0))
+        'ban_reason', iif(own, ban_reason, ''), 'tokens_from_ms', iif(own, tokens_from_ms, 0),
+        'removed_at_ms', iif(own, removed_at_ms, NULL))
     FROM (SELECT *, ?1 IS NULL OR uuid = ?1 AS own FROM users)
     WHERE own OR id IN (
         SELECT user_low FROM conversations WHERE user_high = (SELECT id FROM users WHERE uuid = ?1)

@@ -58,6 +58,9 @@ struct User {
     banned_at_ms: i64,
     ban_reason: String,
     tokens_from_ms: i64,
+    /// Exports of before have none.
+    #[serde(default)]
+    removed_at_ms: Option<i64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -124,6 +127,8 @@ pub struct Imported {
 #[derive(Debug)]
 pub(crate) struct Taking<'c> {
     transaction: Transaction<'c>,
+    /// The rowid of the last message that was here before.
+    last_message: i64,
     /// The conversation whose messages follow, and how far its log was when they began.
     conversation: Option<i64>,
     taken: Imported,
@@ -134,7 +139,9 @@ type Result<T> = std::result::Result<T, LineError>;
 impl<'c> Taking<'c> {
     pub(crate) fn begin(connection: &'c mut Connection) -> rusqlite::Result<Self> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        Ok(Self { transaction, conversation: None, taken: Imported::default() })
+        let last = "SELECT coalesce(max(rowid), 0) FROM messages";
+        let last_message = transaction.query_row(last, [], |row| row.get(0))?;
+        Ok(Self { transaction, last_message, conversation: None, taken: Imported::default() })
     }
 
     /// All of it is there when this returns.
@@ -142,6 +149,11 @@ impl<'c> Taking<'c> {
         while words::behind(&self.transaction)? > 0 {
             words::pass(&self.transaction)?;
         }
+        // Messages come conversation by conversation, and their own times say which is the newest.
+        let update = "UPDATE conversations SET last_at_ms = coalesce(
+                          (SELECT stored_at_ms FROM messages WHERE conversation_id = conversations.id ORDER BY seq DESC LIMIT 1), 0)
+                      WHERE id IN (SELECT conversation_id FROM messages WHERE rowid > ?1)";
+        self.transaction.execute(update, [self.last_message])?;
         self.transaction.execute("UPDATE store_state SET commits = commits + 1", [])?;
         self.transaction.commit()?;
         Ok(self.taken)
@@ -212,8 +224,10 @@ impl<'c> Taking<'c> {
             return Err(LineError::Conflict(format!("the user name {name:?} is that of {other} here")));
         }
         let insert = "INSERT INTO users (uuid, username, nickname, avatar, email, password_hash, created_at_ms, updated_at_ms,
-                          seen_at_ms, is_classic, role, banned_until_ms, banned_at_ms, ban_reason, tokens_from_ms)
-                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) ON CONFLICT (uuid) DO NOTHING";
+                          seen_at_ms, is_classic, role, banned_until_ms, banned_at_ms, ban_reason, tokens_from_ms,
+                          removed_at_ms)
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+                      ON CONFLICT (uuid) DO NOTHING";
         let row = params![
             user.id,
             user.username,
@@ -229,7 +243,8 @@ impl<'c> Taking<'c> {
             user.banned_until_ms,
             user.banned_at_ms,
             user.ban_reason,
-            user.tokens_from_ms
+            user.tokens_from_ms,
+            user.removed_at_ms
         ];
         self.insert(insert, row)
     }

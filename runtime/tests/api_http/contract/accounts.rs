@@ -22,7 +22,7 @@ async fn registering_gives_an_account_and_a_session() {
         "{cookie}"
     );
     let account = json!({
-        "id": alice.id, "username": "alice", "nickname": "Al", "avatar": "", "email": "al@example.org",
+        "id": alice.id, "username": "alice", "nickname": "Al", "avatar": null, "email": "al@example.org",
         "created_at": data["account"]["created_at"]
     });
     assert_eq!(data["account"], account);
@@ -134,7 +134,7 @@ async fn users_are_found_and_befriended() {
     for name in ["bob", "carol", "dave"] {
         others.push(Api::registered(&server, name).await);
     }
-    let bob = json!({"id": others[0].id, "username": "bob", "nickname": "", "avatar": ""});
+    let bob = json!({"id": others[0].id, "username": "bob", "nickname": "", "avatar": null});
     assert_eq!(
         alice.get("/api/v1/users?username=bob").await.data(),
         json!({"items": [bob], "next_cursor": null})

@@ -27,9 +27,9 @@ async fn conversations_are_listed_with_their_last_messages() {
     assert_eq!(to.content().await, "e4");
 
     let list = alice.all("/api/v1/conversations", 1).await;
-    assert_eq!(list.len(), 2);
+    assert_eq!(all(&list, "kind"), ["group", "direct"], "the newest first");
     let direct = list.iter().find(|conversation| conversation["kind"] == "direct").unwrap();
-    let user = json!({"id": bob.id, "username": "bob", "nickname": "", "avatar": ""});
+    let user = json!({"id": bob.id, "username": "bob", "nickname": "", "avatar": null});
     assert_eq!((&direct["id"], &direct["user"], &direct["group"]), (&json!(bob.id), &user, &Value::Null));
     assert_eq!((&direct["head_seq"], &direct["first_seq"]), (&json!(2), &json!(1)));
     let last = &direct["last_message"];
@@ -60,6 +60,61 @@ async fn conversations_are_listed_with_their_last_messages() {
     }
     assert_eq!(carol.all("/api/v1/conversations", 50).await, Vec::<Value>::new());
     assert_eq!(carol.get("/api/v1/conversations/nothing/x").await.problem(400).0, "malformed");
+}
+
+#[tokio::test]
+async fn conversations_are_listed_from_the_newest_on_whatever_is_said_meanwhile() {
+    let server = with_passwords();
+    let alice = Api::registered(&server, "alice").await;
+    let mut from = alice.socket().await;
+    let mut others = Vec::new();
+    for number in 0..5 {
+        let other = Api::registered(&server, &format!("user-{number}")).await;
+        let mut to = other.socket().await;
+        from.send(&text(&other.id, "hello")).await;
+        assert_eq!(to.content().await, "hello");
+        others.push((other, to));
+    }
+    let group = others[4].0.group("chess", "open").await;
+    assert_eq!(alice.put(&format!("/api/v1/groups/{group}/members/{}", alice.id)).await.status, 204);
+    // What is of one commit has one time: numbers decide, which are as the conversations were made.
+    let mut expected: Vec<String> = others.iter().map(|(other, _)| other.id.clone()).collect();
+    expected.push(group.clone());
+    expected.reverse();
+    for limit in [1, 2, 3, 50] {
+        assert_eq!(all(&alice.all("/api/v1/conversations", limit).await, "id"), expected, "{limit}");
+    }
+    let page = alice.get("/api/v1/conversations?limit=2").await.data();
+    let cursor = page["next_cursor"].as_str().unwrap();
+    // One that was on the page, and one that was not.
+    for place in [0, 4] {
+        let (other, to) = &mut others[place];
+        from.send(&text(&other.id, "again")).await;
+        assert_eq!(to.content().await, "again");
+    }
+    let rest = alice.all(&format!("/api/v1/conversations?cursor={cursor}"), 50).await;
+    assert_eq!(all(&rest, "id"), expected[2..5], "none twice, and none missing that has not moved");
+    let anew = alice.all("/api/v1/conversations", 50).await;
+    assert_eq!(all(&anew, "id")[..3], [json!(others[4].0.id), json!(others[0].0.id), json!(group)]);
+    assert_eq!(anew[0]["last_message"]["text"], "again");
+    // To who has left, what is said later is nothing new.
+    assert_eq!(alice.delete(&format!("/api/v1/groups/{group}/members/{}", alice.id)).await.status, 204);
+    assert_eq!(alice.all("/api/v1/conversations", 50).await[0]["id"], group.as_str());
+    let late = Api::registered(&server, "late").await;
+    let mut to = late.socket().await;
+    from.send(&text(&late.id, "more")).await;
+    assert_eq!(to.content().await, "more");
+    others[4].1.send(&group_text(&group, "without alice")).await;
+    let log = format!("/api/v1/conversations/group/{group}/messages");
+    while others[4].0.get(&log).await.items()[0]["text"] != "without alice" {
+        tokio::task::yield_now().await;
+    }
+    let list = alice.all("/api/v1/conversations", 50).await;
+    assert_eq!(all(&list, "id")[..2], [json!(late.id), json!(group)]);
+    for cursor in ["WzFd", "MQ", "bnVsbA"] {
+        let reply = alice.get(&format!("/api/v1/conversations?cursor={cursor}")).await;
+        assert_eq!(reply.problem(400).0, "malformed");
+    }
 }
 
 #[tokio::test]
