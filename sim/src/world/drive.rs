@@ -122,6 +122,7 @@ impl<T: Sut> World<'_, T> {
                 Action::Stopped => stopped = true,
             }
         }
+        shard.server.has_acted();
         self.digest = digest.0;
         self.check.end(shard_no, self.shards[shard_no].server.stats());
         self.arm(shard_no);
@@ -181,7 +182,9 @@ impl<T: Sut> World<'_, T> {
         let timeout_ns = server.poll_timeout().map(Instant::as_nanos);
         self.check.sweep(shard, server.check_invariants(), server.gauges(), timeout_ns);
         if !self.shards[shard].server.resumes_from_bytes() {
-            self.check.fail("replay", |_| format!("shard {shard} is not what it was when its state is read from bytes"));
+            self.check.fail("replay", |_| {
+                format!("shard {shard} is not what it was when its state is read from bytes")
+            });
         }
     }
 
