@@ -104,6 +104,9 @@ pub struct ServeArgs {
     /// [default: all]
     #[arg(long, value_name = "POLICY")]
     pub devices: Option<String>,
+    /// URL of a collector to send traces to, by OTLP over HTTP, like `http://127.0.0.1:4318` [default: none are sent]
+    #[arg(long, value_name = "URL")]
+    pub telemetry_endpoint: Option<String>,
     /// Log filter, like `warn` or `info,switchboard=debug` [default: info]
     #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,
@@ -120,7 +123,19 @@ impl ServeArgs {
 
     /// These flags and this environment, as layers.
     pub fn layers(&self, environment: Vec<(OsString, OsString)>) -> Layers {
-        let Self { config, listen, tls_cert, tls_key, data, shards, auth, front_end, devices, log } = self;
+        let Self {
+            config,
+            listen,
+            tls_cert,
+            tls_key,
+            data,
+            shards,
+            auth,
+            front_end,
+            devices,
+            telemetry_endpoint,
+            log,
+        } = self;
         let flags = [
             ("listen", listen),
             ("tls_cert", tls_cert),
@@ -130,6 +145,7 @@ impl ServeArgs {
             ("auth", auth),
             ("static", front_end),
             ("devices", devices),
+            ("telemetry.endpoint", telemetry_endpoint),
             ("log", log),
         ];
         let flags = flags.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).collect();

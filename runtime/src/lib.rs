@@ -11,6 +11,7 @@ pub mod logging;
 pub mod media;
 pub mod server;
 pub mod store;
+mod telemetry;
 pub mod tls;
 pub mod tokens;
 pub mod websocket;

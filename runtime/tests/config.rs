@@ -116,7 +116,7 @@ fn every_key_can_be_set_by_its_variable() {
             names += 1;
         }
     }
-    assert_eq!(names, 117);
+    assert_eq!(names, 123);
 }
 
 #[test]
@@ -247,6 +247,24 @@ fn an_unknown_variable_suggests_the_nearest() {
         load_all("", &[("SWITCHBOARD_", "")], &[]),
         "error: unknown environment variable SWITCHBOARD_",
     );
+}
+
+#[test]
+fn the_standard_variable_of_a_collectors_address_is_one_more_below_our_own() {
+    let standard = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://one:4318");
+    let loaded = load_all("[telemetry]\nendpoint = \"http://none\"", &[standard], &[]).unwrap();
+    assert_eq!(loaded.config.telemetry.endpoint, "http://one:4318");
+    assert_eq!(loaded.origin("telemetry.endpoint"), Origin::Variable(standard.0.to_owned()));
+    let own = ("SWITCHBOARD_TELEMETRY_ENDPOINT", "http://two:4318");
+    let loaded = load_all("", &[own, standard], &[]).unwrap();
+    assert_eq!(loaded.config.telemetry.endpoint, "http://two:4318");
+    let loaded = load_all("", &[own, standard], &[("telemetry.endpoint", "")]).unwrap();
+    assert_eq!(loaded.config.telemetry.endpoint, "");
+    for wrong in ["one:4318", "http://", "https://user:secret@one", "grpc://one", "http://one/?a"] {
+        let error = load_all("", &[(standard.0, wrong)], &[]).unwrap_err();
+        let expected = "must be a URL like \"http://127.0.0.1:4318\", or nothing";
+        assert!(error.contains(expected) && error.contains(standard.0), "{error}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use switchboard_engine as engine;
 
 use super::{
     Accounts, AuthMode, Bus, Config, FrontEnd, Handshake, Http, Limits, LogFormat, Media, Presence, Store,
-    Timeouts, Tokens,
+    Telemetry, Timeouts, Tokens,
 };
 
 impl Default for Accounts {
@@ -81,6 +81,7 @@ impl Default for Config {
             tokens: Tokens::default(),
             http: Http::default(),
             media: Media::default(),
+            telemetry: Telemetry::default(),
         }
     }
 }

@@ -157,6 +157,12 @@ pub(super) const KEYS: &[Key] = &[
     key("media.s3_credentials_file", Rule::Text("the path of a file, or nothing")),
     key("media.s3_timeout_ms", TIME_MS),
     key("media.s3_attempts", Rule::Integer(1, 10)),
+    key("telemetry.endpoint", Rule::Text("a URL like \"http://127.0.0.1:4318\", or nothing")),
+    key("telemetry.service_name", Rule::Text("a name, like \"switchboard\"")),
+    key("telemetry.sample_percent", Rule::Integer(0, 100)),
+    key("telemetry.queue_spans", Rule::Integer(1, 1 << 20)),
+    key("telemetry.interval_ms", TIME_MS),
+    key("telemetry.timeout_ms", TIME_MS),
 ];
 
 const fn key(name: &'static str, rule: Rule) -> Key {
@@ -202,7 +208,7 @@ pub(super) fn is_section(name: &str) -> bool {
 pub(super) fn of_engine_field(field: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| {
         let (section, name) = key.parts();
-        if matches!(section, Some("accounts" | "tokens" | "http" | "media")) {
+        if matches!(section, Some("accounts" | "tokens" | "http" | "media" | "telemetry")) {
             return false;
         }
         name == field || name.strip_suffix("_ms") == Some(field)

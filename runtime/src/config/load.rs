@@ -11,6 +11,7 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::error::{ConfigError, ConfigErrors};
 use super::key::{self, Key, Rule};
+use super::telemetry::ENDPOINT_VARIABLE;
 use super::{AuthMode, Config, show};
 
 /// The variable that names the file if `--config` does not.
@@ -27,7 +28,7 @@ const PREFIX: &str = "SWITCHBOARD_";
 pub struct Layers {
     /// The file that `--config` names. It goes before the one that [`CONFIG_VARIABLE`] names.
     pub file: Option<PathBuf>,
-    /// The environment. Variables that do not begin with `SWITCHBOARD_` are passed over.
+    /// The environment. Variables that do not begin with `SWITCHBOARD_` are passed over, but for `OTEL_EXPORTER_OTLP_ENDPOINT`.
     pub environment: Vec<(OsString, OsString)>,
     /// The flags that set a key: the key's dotted name, and the value. The flag of `listen` is `--listen`.
     pub flags: Vec<(&'static str, String)>,
@@ -197,6 +198,12 @@ impl Loader {
             layers.environment.iter().map(|(name, value)| (name, value)).collect();
         for (name, value) in environment {
             let name = name.to_string_lossy();
+            // Sorted before our own variable of this key, which overrides it therefore.
+            let is_endpoint = name == ENDPOINT_VARIABLE;
+            if let Some(key) = key::find("telemetry.endpoint").filter(|_| is_endpoint) {
+                self.variable(key, &name, value);
+                continue;
+            }
             if !name.starts_with(PREFIX) || name == CONFIG_VARIABLE || name == TOKEN_VARIABLE {
                 continue;
             }
@@ -210,12 +217,16 @@ impl Loader {
                 self.errors.push(ConfigError::UnknownVariable { name: printable(&name), nearest });
                 continue;
             };
-            let given = match value.to_str() {
-                Some(text) => Given::text(key, text),
-                None => Given { shown: format!("{value:?}"), value: None },
-            };
-            self.set(key, &given, Origin::Variable(name.into_owned()));
+            self.variable(key, &name, value);
         }
+    }
+
+    fn variable(&mut self, key: &'static Key, name: &str, value: &OsString) {
+        let given = match value.to_str() {
+            Some(text) => Given::text(key, text),
+            None => Given { shown: format!("{value:?}"), value: None },
+        };
+        self.set(key, &given, Origin::Variable(name.to_owned()));
     }
 
     fn named(&mut self, name: String, given: &Given, origin: Origin) {

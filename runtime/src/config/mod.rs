@@ -14,6 +14,7 @@ mod load;
 mod media;
 mod sections;
 mod show;
+mod telemetry;
 mod tokens;
 mod value;
 
@@ -30,6 +31,7 @@ pub(crate) use load::is_loopback;
 pub use load::{CONFIG_VARIABLE, Layers, Loaded, Origin, TOKEN_VARIABLE, load};
 pub use media::{BucketStyle, FileStore, Media};
 pub use sections::{Accounts, Bus, Handshake, Http, Limits, Store, Timeouts};
+pub use telemetry::Telemetry;
 pub use tokens::{Provision, Tokens};
 pub(crate) use value::parse_networks;
 
@@ -103,6 +105,8 @@ pub struct Config {
     pub http: Http,
     /// Files that users have sent.
     pub media: Media,
+    /// Traces for a collector.
+    pub telemetry: Telemetry,
 }
 
 impl Config {

@@ -53,7 +53,7 @@ impl Tokens {
 }
 
 /// Takes a name only if it is one.
-fn name<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+pub(super) fn name<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
     if text.is_empty() || text.len() > 256 || text.chars().any(char::is_control) {
         return Err(serde::de::Error::custom("a name has 1 to 256 bytes, and no control characters"));

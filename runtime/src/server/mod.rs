@@ -9,6 +9,7 @@
 //! | `logins` | looks which logins have ended |
 //! | `people-N` | users, groups and histories, for HTTP calls |
 //! | `passwords-N` | hashes of passwords |
+//! | `OpenTelemetry...` | sends traces, if they are asked for |
 
 mod access;
 pub(crate) mod api;
@@ -29,7 +30,14 @@ mod secure;
 mod shard;
 mod write_timeout;
 
-use std::{convert::Infallible, future::pending, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::pending,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 pub use front_end::FrontEndError;
 use switchboard_engine as engine;
@@ -57,6 +65,7 @@ use crate::{
     histogram::Histogram,
     media::{MediaOpenError, MediaOptions, MediaStore},
     store::{Completions, DataFolder, OpenError, Store, StoreOptions},
+    telemetry::Telemetry,
     tls::{ServerTls, TlsError},
     tokens::KeyFileError,
 };
@@ -95,12 +104,21 @@ pub enum ServerError {
         /// What the system says.
         source: io::Error,
     },
+    /// Traces cannot be sent as the standard variables of OpenTelemetry say.
+    #[error("cannot send traces as the variables OTEL_EXPORTER_OTLP_... say")]
+    Telemetry(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A shard ended although nobody asked for it: a bug. What was stored is safe.
     #[error("shard {shard} has failed; the log above says why")]
     ShardFailed {
         /// Which.
         shard: usize,
     },
+}
+
+impl From<opentelemetry_otlp::ExporterBuildError> for ServerError {
+    fn from(error: opentelemetry_otlp::ExporterBuildError) -> Self {
+        Self::Telemetry(error.into())
+    }
 }
 
 impl From<LoginWatchError> for ServerError {
@@ -173,6 +191,8 @@ impl Server {
     /// # Errors
     /// If the store cannot be opened, the address not be listened on, or a thread not be started.
     pub fn start(config: &Config) -> Result<Self, ServerError> {
+        let began = Instant::now();
+        let telemetry = Telemetry::start(&config.telemetry)?;
         let tls = config.tls().map(ServerTls::start).transpose()?;
         let front_end = FrontEnd::open(&config.front_end)?;
         let folder = DataFolder::lock(&config.data)?;
@@ -185,6 +205,9 @@ impl Server {
             .map_err(|source| ServerError::System { doing: "have a shard wait for sockets", source })?;
         let mailboxes: Vec<_> = receptions.iter().map(|reception| Arc::clone(&reception.mailbox)).collect();
         let store = Store::open(&folder, &store_options(config, count), count, sink(&mailboxes))?;
+        if let Some(telemetry) = &telemetry {
+            store.trace(telemetry.clone());
+        }
         let media = MediaStore::open(&folder, &media_options(config, count)?, count, sink(&mailboxes))?;
         let accounts = Arc::new(Accounts::start(&store, &config.accounts, &config.tokens)?);
         let bells = mailboxes.iter().map(|mailbox| Some(Arc::clone(mailbox.bell())));
@@ -219,7 +242,7 @@ impl Server {
         let logins = LoginWatch::start(store.directory()?, authority.clone())?;
         let (stop, drain) = (Arc::new(watch::Sender::new(false)), watch::Sender::new(false));
         let desk = Desk::new(config, Arc::clone(&accounts), media.files(), authority);
-        let log = Arc::new(RequestLog::new(Arc::clone(&requests), desk.proxies()));
+        let log = Arc::new(RequestLog::new(Arc::clone(&requests), desk.proxies(), telemetry.clone()));
         let site = Site {
             handshakes: handshakes.clone(),
             shards: Arc::clone(&doors),
@@ -239,10 +262,14 @@ impl Server {
                 bus,
                 handshakes: handshakes.clone(),
                 requests,
+                telemetry: telemetry.clone(),
                 data: config.data.clone(),
                 turn: tokio::sync::Mutex::default(),
             }),
         };
+        if let Some(telemetry) = &telemetry {
+            telemetry.phase("start", began.elapsed(), true);
+        }
         Ok(Self {
             listener,
             operators,
@@ -260,6 +287,7 @@ impl Server {
                 ended,
                 stop,
                 drain,
+                telemetry,
             },
         })
     }
@@ -340,6 +368,7 @@ struct Life {
     ended: mpsc::Receiver<usize>,
     stop: Arc<watch::Sender<bool>>,
     drain: watch::Sender<bool>,
+    telemetry: Option<Telemetry>,
 }
 
 impl Life {
@@ -356,6 +385,7 @@ impl Life {
             mut ended,
             stop,
             drain,
+            telemetry,
         } = self;
         let mut asked = stop.subscribe();
         let noticed = async {
@@ -368,6 +398,7 @@ impl Life {
             () = noticed => {}
             shard = ended.recv() => failed = shard,
         }
+        let began = Instant::now();
         stop.send_replace(true);
         drain.send_replace(true);
         shards.iter().for_each(ShardThread::stop);
@@ -387,6 +418,7 @@ impl Life {
         } else {
             tracing::warn!("not all connections could be closed in time; the rest is cut off");
         }
+        let is_well = in_time && failed.is_none();
         // What the shards have asked for is done before the end, also for those that were cut off.
         let stores = tokio::task::spawn_blocking(move || {
             // The directory first: the write-ahead log cannot be taken away while others have the database open.
@@ -394,6 +426,11 @@ impl Life {
             accounts.stop();
             media.stop();
             store.stop();
+            // Last, so that what the others have done at the end is told, too.
+            if let Some(telemetry) = telemetry {
+                telemetry.phase("stop", began.elapsed(), is_well);
+                telemetry.stop();
+            }
         });
         if stores.await.is_err() {
             tracing::error!("the stores did not stop in order");

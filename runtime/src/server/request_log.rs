@@ -10,8 +10,8 @@ use std::{
 };
 
 use axum::{
-    extract::{Request, State},
-    http::{HeaderName, HeaderValue},
+    extract::{MatchedPath, Request, State},
+    http::{HeaderName, HeaderValue, Method},
     middleware::Next,
     response::Response,
 };
@@ -21,6 +21,7 @@ use super::{
     access::{Peer, Proxies},
     metrics::Requests,
 };
+use crate::telemetry::{self, RequestSpan, Telemetry};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -37,12 +38,13 @@ pub(super) struct RequestLog {
     /// The second of the last warning, counted from the start.
     warned: AtomicU64,
     requests: Arc<Requests>,
-    /// Whose ids are taken.
+    /// Whose ids are taken, and whose traces go on here.
     proxies: Arc<Proxies>,
+    telemetry: Option<Telemetry>,
 }
 
 impl RequestLog {
-    pub(super) fn new(requests: Arc<Requests>, proxies: Arc<Proxies>) -> Self {
+    pub(super) fn new(requests: Arc<Requests>, proxies: Arc<Proxies>, telemetry: Option<Telemetry>) -> Self {
         // An id is a name and no secret: without randomness it is one still.
         let run = getrandom::u32().unwrap_or_default();
         Self {
@@ -52,6 +54,7 @@ impl RequestLog {
             warned: AtomicU64::new(u64::MAX),
             requests,
             proxies,
+            telemetry,
         }
     }
 
@@ -66,8 +69,26 @@ impl RequestLog {
         let id = self.next_id();
         let status = 101_u16;
         self.requests.count(status);
+        if let Some(telemetry) = &self.telemetry {
+            let route = Some("/socket.io");
+            let request = telemetry::Request { method: &Method::GET, route, scheme: "http", passed_on: None };
+            telemetry.request(&request).answered(status, &id);
+        }
         tracing::debug!(id, method = "GET", path = "/socket.io", status, "answered a request");
         id
+    }
+
+    /// The span of a request, if there are any.
+    fn span(&self, request: &Request) -> Option<RequestSpan> {
+        let telemetry = self.telemetry.as_ref()?;
+        let (headers, peer) = (request.headers(), request.extensions().get::<Peer>());
+        let is_secure = peer.is_some_and(|peer| self.proxies.is_secure(*peer, headers));
+        Some(telemetry.request(&telemetry::Request {
+            method: request.method(),
+            route: request.extensions().get::<MatchedPath>().map(MatchedPath::as_str),
+            scheme: if is_secure { "https" } else { "http" },
+            passed_on: Some(headers).filter(|_| peer.is_some_and(|peer| self.proxies.is_proxy(*peer))),
+        }))
     }
 
     /// Whether a warning may be logged: one in a second, as peers decide how many there are.
@@ -90,11 +111,18 @@ pub(super) async fn log(State(log): State<Arc<RequestLog>>, mut request: Request
     let method = request.method().clone();
     let path = request.uri().path();
     let path = path.get(..PATH_LIMIT_BYTES).unwrap_or(path).to_owned();
-    let span = tracing::info_span!("request", id);
+    let span = tracing::info_span!("request", id, trace_id = tracing::field::Empty);
+    let traced = log.span(&request);
+    if let Some(trace_id) = traced.as_ref().and_then(RequestSpan::trace_id) {
+        span.record("trace_id", trace_id);
+    }
     request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = next.run(request).instrument(span.clone()).await;
     let status = response.status().as_u16();
     log.requests.count(status);
+    if let Some(traced) = traced {
+        traced.answered(status, &id);
+    }
     let duration_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
     span.in_scope(|| {
         if status >= 500 && log.may_warn() {

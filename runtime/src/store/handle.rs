@@ -3,8 +3,8 @@
 use std::fmt;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use switchboard_engine::{Answer, DirectoryChange, FileSource, Request, Ticket};
@@ -12,6 +12,7 @@ use switchboard_engine::{Answer, DirectoryChange, FileSource, Request, Ticket};
 use super::health::StoreHealth;
 use super::queue::{Load, Queue};
 use crate::histogram::Histogram;
+use crate::telemetry::Telemetry;
 
 /// What a request counts in a queue beyond its texts and bytes.
 const REQUEST_COST_BYTES: usize = 256;
@@ -120,6 +121,8 @@ pub(crate) struct StoreFigures {
     pub(crate) batches: Histogram,
     /// Transactions that were rolled back.
     pub(crate) commits_failed: AtomicU64,
+    /// Where each transaction is told, if anywhere.
+    pub(crate) telemetry: OnceLock<Telemetry>,
 }
 
 impl Default for StoreFigures {
@@ -131,6 +134,7 @@ impl Default for StoreFigures {
             commits: Histogram::of_times(),
             batches: Histogram::of_counts(),
             commits_failed: AtomicU64::new(0),
+            telemetry: OnceLock::new(),
         }
     }
 }
@@ -143,6 +147,9 @@ impl StoreFigures {
             self.batches.observe(requests as u64, 1);
         } else {
             self.commits_failed.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(telemetry) = self.telemetry.get() {
+            telemetry.committed(time, requests, is_committed);
         }
     }
 

@@ -17,7 +17,8 @@ use switchboard_engine::{
 };
 
 use self::statements::Statements;
-use super::{seen, words};
+use super::seen;
+use super::words::Behind;
 
 /// Cached entries of one kind at which the caches are emptied.
 const CACHE_LIMIT: usize = 1 << 16;
@@ -45,6 +46,8 @@ pub(crate) struct Log<'c> {
     /// Commits that wrote something, since the database was made. Nobody else counts while this one runs.
     commits: i64,
     wrote: bool,
+    /// What is not in the index of words yet.
+    behind: Behind,
     now_ms: i64,
 }
 
@@ -91,6 +94,7 @@ impl<'c> Log<'c> {
             moved: Vec::new(),
             commits,
             wrote: false,
+            behind: Behind::look(connection)?,
             now_ms: 0,
         })
     }
@@ -130,6 +134,27 @@ impl<'c> Log<'c> {
         Ok(())
     }
 
+    /// Entries that are not in the index of words yet, or no messages.
+    pub(crate) fn unindexed(&self) -> i64 {
+        self.behind.entries
+    }
+
+    /// Takes the next messages into the index of words. Not waiting for the disk: if this is lost, it is done again.
+    pub(crate) fn index_words(&mut self) -> rusqlite::Result<()> {
+        self.connection.pragma_update(None, "synchronous", "NORMAL")?;
+        let done = self.index_next_words();
+        self.connection.pragma_update(None, "synchronous", "FULL")?;
+        done
+    }
+
+    fn index_next_words(&mut self) -> rusqlite::Result<()> {
+        self.begin()?;
+        self.behind.pass(self.connection)?;
+        self.statements.commit.execute([])?;
+        self.behind = Behind::look(self.connection)?;
+        Ok(())
+    }
+
     /// How many commits have written something; all of them are durable.
     pub(crate) fn commits(&self) -> i64 {
         self.commits
@@ -139,6 +164,7 @@ impl<'c> Log<'c> {
     pub(crate) fn roll_back(&mut self) -> rusqlite::Result<()> {
         self.moved.clear();
         self.cache = Cache::default();
+        self.behind.forget();
         // Some failures have made SQLite roll back already.
         if self.connection.is_autocommit() { Ok(()) } else { self.connection.execute_batch("ROLLBACK") }
     }
@@ -263,15 +289,9 @@ impl<'c> Log<'c> {
         if inserted == 0 {
             return Ok(None);
         }
-        if entry.subject == Subject::Message && !entry.content.is_empty() {
-            let rowid = self.connection.last_insert_rowid();
-            self.statements.insert_words.execute(params![
-                rowid,
-                words::places(conversation.key),
-                entry.content
-            ])?;
-        }
         self.wrote = true;
+        let text = (entry.subject == Subject::Message).then_some(&*entry.content);
+        self.behind.add(self.connection.last_insert_rowid(), conversation.key, text);
         conversation.head_seq = seq;
         if !conversation.moved {
             conversation.moved = true;

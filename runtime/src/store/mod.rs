@@ -88,6 +88,8 @@ use reads::Reads;
 pub(crate) use transfer::{Taking, give as give_lines};
 use worker::{Pace, Worker};
 
+use crate::telemetry::Telemetry;
+
 /// How a [`Store`] behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreOptions {
@@ -209,6 +211,12 @@ impl Store {
     #[must_use]
     pub fn health(&self) -> Arc<StoreHealth> {
         Arc::clone(&self.shared.health)
+    }
+
+    /// Has commits from now on told to a collector of traces, for as long as the store runs.
+    pub(crate) fn trace(&self, telemetry: Telemetry) {
+        // Whoever was named first stays.
+        let _ = self.shared.figures.telemetry.set(telemetry);
     }
 
     /// What the threads share with those who ask, by name: for those who watch the store.

@@ -34,7 +34,7 @@ const CACHE_KIB: i32 = 16 << 10;
 const APPLICATION_ID: i32 = 0x5357_4244;
 
 /// Every step of the schema, oldest first. One that has been released is never changed.
-const MIGRATIONS: [&str; 12] = [
+const MIGRATIONS: [&str; 13] = [
     include_str!("../migrations/0001_initial.sql"),
     include_str!("../migrations/0002_sessions.sql"),
     include_str!("../migrations/0004_marks.sql"),
@@ -47,12 +47,13 @@ const MIGRATIONS: [&str; 12] = [
     include_str!("../migrations/0010_standing.sql"),
     include_str!("../migrations/0011_files.sql"),
     include_str!("../migrations/0012_words.sql"),
+    include_str!("../migrations/0013_words_later.sql"),
 ];
 
 /// The number of the newest schema: how many migrations there are.
-pub(crate) const SCHEMA_VERSION: i32 = 12;
+pub(crate) const SCHEMA_VERSION: i32 = 13;
 
-fn migrations() -> Migrations<'static> {
+pub(super) fn migrations() -> Migrations<'static> {
     MIGRATIONS.into_iter().map(M::up).collect()
 }
 

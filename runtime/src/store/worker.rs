@@ -12,10 +12,14 @@ use super::handle::{Job, Replies, Shared, StoreEvent};
 use super::log::Log;
 use super::mark::Mark;
 use super::queue::Load;
+use super::words;
 
 /// How often the thread looks whether another process has changed the directory, and whether a store that
 /// fails works again; also how long the mark may lag behind.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long after the last one the next messages are taken into the index of words, unless it is many.
+const INDEX_INTERVAL: Duration = Duration::from_secs(1);
 
 /// SQLite's own limit on a database's pages.
 const MAX_PAGES: i64 = 4_294_967_294;
@@ -40,6 +44,10 @@ pub(crate) struct Worker {
     limited_to: u64,
     page_bytes: u64,
     looked: Instant,
+    /// When messages were last taken into the index of words.
+    indexed: Instant,
+    /// That failed, and was told.
+    index_fails: bool,
     mark: Mark,
     answers: Vec<Answer>,
     replies: Replies,
@@ -61,6 +69,8 @@ impl Worker {
             limited_to: u64::MAX,
             page_bytes: 4096,
             looked: Instant::now(),
+            indexed: Instant::now(),
+            index_fails: false,
             mark,
             answers: Vec::new(),
             replies,
@@ -89,7 +99,7 @@ impl Worker {
     fn turn(&mut self, log: &mut Log<'_>, jobs: &mut Vec<Job>) -> ControlFlow<()> {
         // With nothing before it for so long, a request is not kept waiting.
         self.shared.queue.gather(self.pace.batch_limit.requests, self.next_commit);
-        let taken = self.shared.queue.take(jobs, LOOK_INTERVAL);
+        let taken = self.shared.queue.take(jobs, self.index_in(log).unwrap_or(LOOK_INTERVAL));
         if !jobs.is_empty() {
             self.next_commit = Instant::now() + self.pace.commit_interval;
         }
@@ -107,11 +117,43 @@ impl Worker {
         if self.mark.age() >= LOOK_INTERVAL {
             self.mark.write(log.commits());
         }
+        if self.index_in(log).is_some_and(|left| left.is_zero()) {
+            self.index_words(log);
+        }
         if taken.poked || log.has_unannounced() || self.looked.elapsed() >= LOOK_INTERVAL {
             self.looked = Instant::now();
             self.look_around(log);
         }
         ControlFlow::Continue(())
+    }
+
+    /// How long until messages are to be taken into the index of words; none if all are in it.
+    fn index_in(&self, log: &Log<'_>) -> Option<Duration> {
+        let since = self.indexed.elapsed();
+        match log.unindexed() {
+            ..=0 => None,
+            words::PASS_MESSAGES.. if !self.index_fails => Some(Duration::ZERO),
+            _ => Some(INDEX_INTERVAL.saturating_sub(since)),
+        }
+    }
+
+    /// Nothing is lost if it fails: a search finds less, and it is tried again.
+    fn index_words(&mut self, log: &mut Log<'_>) {
+        let shared = Arc::clone(&self.shared);
+        let done = shared.guard("taking messages into the index of words", || log.index_words());
+        self.indexed = Instant::now();
+        let had_failed = std::mem::replace(&mut self.index_fails, !matches!(done, Some(Ok(()))));
+        if !self.index_fails {
+            return;
+        }
+        if let Some(Err(error)) = done
+            && !had_failed
+        {
+            tracing::error!(%error, "cannot take messages into the index of words: what was said last may not be found");
+        }
+        if let Some(Err(error)) = shared.guard("rolling back", || log.roll_back()) {
+            shared.health.fail(format!("rolling back: {error}"));
+        }
     }
 
     /// One transaction, and its answers.

@@ -1,6 +1,12 @@
 //! A token, in the compact form of RFC 7515: `header.claims.signature`, each in base64 without padding.
 
 use data_encoding::BASE64URL_NOPAD;
+use jsonwebtoken::{
+    Header, Validation, crypto,
+    dangerous::insecure_decode_claims,
+    decode, encode,
+    errors::{Error, ErrorKind},
+};
 use serde::{Deserialize, Serialize};
 use switchboard_engine::UserId;
 
@@ -74,15 +80,9 @@ pub enum TokenFault {
     Subject,
 }
 
-#[derive(Serialize)]
-struct NewHeader<'a> {
-    alg: &'static str,
-    kid: &'a str,
-    typ: &'static str,
-}
-
+/// What decides which key a token is for. The library's own header has no place for names of algorithms that it does not know.
 #[derive(Deserialize)]
-struct Header {
+struct Named {
     alg: String,
     kid: String,
     #[serde(default)]
@@ -140,7 +140,7 @@ impl Audience {
 /// Signs claims; none if the key cannot sign.
 #[must_use]
 pub fn sign(claims: &Claims, rules: &Rules, key: &Key) -> Option<String> {
-    let header = NewHeader { alg: key.algorithm().name(), kid: key.kid(), typ: "JWT" };
+    let header = Header { kid: Some(key.kid().to_owned()), ..Header::new(key.algorithm().in_library()) };
     let body = NewClaims {
         iss: &rules.issuer,
         sub: claims.user.as_str(),
@@ -151,11 +151,7 @@ pub fn sign(claims: &Claims, rules: &Rules, key: &Key) -> Option<String> {
         jti: &claims.id,
         sid: claims.session.as_deref(),
     };
-    let encode = |json: Vec<u8>| BASE64URL_NOPAD.encode(&json);
-    let header = encode(serde_json::to_vec(&header).ok()?);
-    let signed = format!("{header}.{}", encode(serde_json::to_vec(&body).ok()?));
-    let signature = key.sign(signed.as_bytes())?;
-    Some(format!("{signed}.{}", BASE64URL_NOPAD.encode(&signature)))
+    encode(&header, &body, &key.signing()?).ok()
 }
 
 /// Reads a token, if everything about it is right at this time.
@@ -166,11 +162,9 @@ pub fn check(token: &str, keys: &KeySet, rules: &Rules, now_s: i64) -> Result<Cl
     if token.len() > TOKEN_BYTES {
         return Err(TokenFault::Form);
     }
-    let (signed, signature) = token.rsplit_once('.').ok_or(TokenFault::Form)?;
-    let (header, claims) = signed.split_once('.').ok_or(TokenFault::Form)?;
-    let decode = |part: &str| BASE64URL_NOPAD.decode(part.as_bytes()).map_err(|_| TokenFault::Form);
-    let (header, claims, signature) = (decode(header)?, decode(claims)?, decode(signature)?);
-    let header: Header = serde_json::from_slice(&header).map_err(|_| TokenFault::Header)?;
+    let (header, _) = token.split_once('.').ok_or(TokenFault::Form)?;
+    let header = BASE64URL_NOPAD.decode(header.as_bytes()).map_err(|_| TokenFault::Form)?;
+    let header: Named = serde_json::from_slice(&header).map_err(|_| TokenFault::Header)?;
     let is_jwt = |typ: &String| typ.eq_ignore_ascii_case("JWT") || typ.eq_ignore_ascii_case("at+jwt");
     if header.crit.is_some() || !header.typ.as_ref().is_none_or(is_jwt) {
         return Err(TokenFault::Header);
@@ -180,10 +174,9 @@ pub fn check(token: &str, keys: &KeySet, rules: &Rules, now_s: i64) -> Result<Cl
     if Algorithm::named(&header.alg) != Some(key.algorithm()) {
         return Err(TokenFault::Algorithm);
     }
-    if !key.verifies(signed.as_bytes(), &signature) {
-        return Err(TokenFault::Signature);
-    }
-    let said: Said = serde_json::from_slice(&claims).map_err(|_| TokenFault::Claims)?;
+    let is_known = header.alg == key.algorithm().name();
+    let said = if is_known { signed_by(token, key) } else { signed_by_another_name(token, key) };
+    let said = said.map_err(|error| fault(&error))?;
     let issuer = key.issuer().unwrap_or(&rules.issuer);
     if said.iss != issuer || !said.aud.has(&rules.audience) {
         return Err(TokenFault::Foreign);
@@ -200,6 +193,36 @@ pub fn check(token: &str, keys: &KeySet, rules: &Rules, now_s: i64) -> Result<Cl
     // Another issuer's sessions are none of ours.
     let session = said.sid.filter(|_| key.issuer().is_none());
     Ok(Claims { user, session, issued_at, expires_at, id: said.jti.unwrap_or_default() })
+}
+
+/// The claims of a token that this key has signed.
+fn signed_by(token: &str, key: &Key) -> Result<Said, Error> {
+    let mut validation = Validation::new(key.algorithm().in_library());
+    // What claims have to say is compared by `check`: the library would ask the system's clock, and not for `iat`.
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+    Ok(decode::<Said>(token, &key.verifying(), &validation)?.claims)
+}
+
+/// The same of a token that calls EdDSA by a name that the library does not know: `Ed25519` (RFC 9864).
+fn signed_by_another_name(token: &str, key: &Key) -> Result<Said, Error> {
+    let (signed, signature) = token.rsplit_once('.').ok_or(ErrorKind::InvalidToken)?;
+    if !crypto::verify(signature, signed.as_bytes(), &key.verifying(), key.algorithm().in_library())? {
+        return Err(ErrorKind::InvalidSignature.into());
+    }
+    insecure_decode_claims(token)
+}
+
+/// What the library says of a token whose header is right.
+#[allow(clippy::wildcard_enum_match_arm, reason = "the library may add some")]
+fn fault(error: &Error) -> TokenFault {
+    match error.kind() {
+        ErrorKind::InvalidToken | ErrorKind::Base64(_) => TokenFault::Form,
+        ErrorKind::InvalidAlgorithm => TokenFault::Algorithm,
+        ErrorKind::Json(_) | ErrorKind::Utf8(_) => TokenFault::Claims,
+        _ => TokenFault::Signature,
+    }
 }
 
 /// Whole seconds of a time, which may have parts of one (RFC 7519 section 2).
@@ -238,7 +261,8 @@ mod tests {
     /// A token of these parts, signed by the key.
     fn forged(key: &Key, header: &Value, claims: &Value) -> String {
         let signed = format!("{}.{}", part(header), part(claims));
-        let signature = BASE64URL_NOPAD.encode(&key.sign(signed.as_bytes()).unwrap());
+        let signing = key.signing().unwrap();
+        let signature = crypto::sign(signed.as_bytes(), &signing, key.algorithm().in_library()).unwrap();
         format!("{signed}.{signature}")
     }
 
@@ -348,6 +372,37 @@ mod tests {
         assert_eq!(verdict(&header, &padded), Err(TokenFault::Form));
     }
 
+    /// RFC 9864, which the library does not know.
+    #[test]
+    fn the_other_name_of_ed25519_is_taken_and_as_strictly() {
+        let (key, hmac) =
+            (Key::generate(Algorithm::EdDsa, NOW).unwrap(), Key::generate(Algorithm::Hs256, NOW).unwrap());
+        let keys = set(&[&key, &hmac]);
+        let header = |key: &Key| json!({"alg": "Ed25519", "kid": key.kid});
+        let mut body =
+            json!({"iss": "switchboard", "sub": "alice", "aud": "chat", "iat": NOW, "exp": NOW + 60});
+        let token = forged(&key, &header(&key), &body);
+        assert_eq!(check(&token, &keys, &rules(), NOW).unwrap().user.as_str(), "alice");
+        let (signed, signature) = token.rsplit_once('.').unwrap();
+        let first = if signature.starts_with('A') { 'B' } else { 'A' };
+        let changed = format!("{signed}.{first}{}", &signature[1..]);
+        for (wrong, fault) in [
+            (changed, TokenFault::Signature),
+            (format!("{token}="), TokenFault::Form),
+            (signed.to_owned(), TokenFault::Signature),
+            (format!("{signed}."), TokenFault::Signature),
+            (forged(&hmac, &header(&key), &body), TokenFault::Signature),
+            (forged(&hmac, &header(&hmac), &body), TokenFault::Algorithm),
+        ] {
+            assert_eq!(check(&wrong, &keys, &rules(), NOW), Err(fault), "{wrong}");
+        }
+        body["aud"] = json!("another");
+        assert_eq!(
+            check(&forged(&key, &header(&key), &body), &keys, &rules(), NOW),
+            Err(TokenFault::Foreign)
+        );
+    }
+
     #[test]
     fn a_key_of_another_issuer_is_for_that_issuers_tokens_alone_and_names_no_session_of_ours() {
         let own = Key::generate(Algorithm::Hs256, NOW).unwrap();
@@ -392,11 +447,13 @@ mod tests {
             ),
         ] {
             let key = set.find(kid).unwrap();
-            let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).unwrap();
-            let signed = format!("{header}.{payload}");
-            assert!(key.verifies(signed.as_bytes(), &signature), "{kid}");
-            assert!(!key.verifies(format!("{signed}x").as_bytes(), &signature), "{kid}");
-            assert!(!key.can_sign());
+            let verifies = |signed: &str| {
+                let algorithm = key.algorithm().in_library();
+                crypto::verify(signature, signed.as_bytes(), &key.verifying(), algorithm).unwrap()
+            };
+            assert!(verifies(&format!("{header}.{payload}")), "{kid}");
+            assert!(!verifies(&format!("{header}.{payload}x")), "{kid}");
+            assert!(!key.can_sign() && key.signing().is_none());
         }
     }
 

@@ -3,13 +3,10 @@
 use std::fmt;
 
 use data_encoding::BASE64URL_NOPAD;
-use ring::{
-    hmac,
-    signature::{
-        ECDSA_P256_SHA256_FIXED, ED25519, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_2048_8192_SHA256,
-        RsaPublicKeyComponents, UnparsedPublicKey,
-    },
-};
+use jsonwebtoken::{DecodingKey, EncodingKey};
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
+
+use super::ring_provider;
 
 /// What a key signs with (RFC 7518 section 3.1, RFC 8037, RFC 9864).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +22,8 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
+    const ALL: [Self; 4] = [Self::Hs256, Self::EdDsa, Self::Es256, Self::Rs256];
+
     /// Its name in the header of a token.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -41,7 +40,22 @@ impl Algorithm {
     pub fn named(name: &str) -> Option<Self> {
         // RFC 9864 gives EdDSA with this curve a name of its own.
         let name = if name == "Ed25519" { "EdDSA" } else { name };
-        [Self::Hs256, Self::EdDsa, Self::Es256, Self::Rs256].into_iter().find(|a| a.name() == name)
+        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+    }
+
+    /// The same of the library of tokens.
+    pub(super) const fn in_library(self) -> jsonwebtoken::Algorithm {
+        match self {
+            Self::Hs256 => jsonwebtoken::Algorithm::HS256,
+            Self::EdDsa => jsonwebtoken::Algorithm::EdDSA,
+            Self::Es256 => jsonwebtoken::Algorithm::ES256,
+            Self::Rs256 => jsonwebtoken::Algorithm::RS256,
+        }
+    }
+
+    /// Which one this is of the library's; none if it is not for this server.
+    pub(super) fn of_library(theirs: jsonwebtoken::Algorithm) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.in_library() == theirs)
     }
 }
 
@@ -106,6 +120,10 @@ impl fmt::Debug for Key {
             .finish_non_exhaustive()
     }
 }
+
+/// What PKCS #8 has before the seed of an Ed25519 key (RFC 8410 section 7).
+const PKCS8_ED25519: [u8; 16] =
+    [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
 /// Bytes of a key that is made here: as many as its hash has (RFC 7518 section 3.2), or its curve's seed.
 const SECRET_BYTES: usize = 32;
@@ -189,37 +207,28 @@ impl Key {
         self.is_secret() && self.issuer.is_none()
     }
 
-    /// The signature of some bytes; none if it cannot sign.
-    pub(super) fn sign(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+    /// What the library signs with; none if it cannot sign.
+    pub(super) fn signing(&self) -> Option<EncodingKey> {
+        ring_provider::install();
         match &self.material {
-            Material::Hmac(secret) => {
-                let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
-                Some(hmac::sign(&key, bytes).as_ref().to_vec())
-            }
-            Material::Ed25519 { public, seed } => {
-                let pair = Ed25519KeyPair::from_seed_and_public_key(seed.as_ref()?, public).ok()?;
-                Some(pair.sign(bytes).as_ref().to_vec())
+            Material::Hmac(secret) => Some(EncodingKey::from_secret(secret)),
+            Material::Ed25519 { seed, .. } => {
+                let seed = seed.as_ref()?;
+                Some(EncodingKey::from_ed_der(&[PKCS8_ED25519.as_slice(), seed.as_slice()].concat()))
             }
             Material::P256 { .. } | Material::Rsa { .. } => None,
         }
     }
 
-    /// Whether a signature of some bytes is this key's. HMACs are compared in constant time.
-    pub(super) fn verifies(&self, bytes: &[u8], signature: &[u8]) -> bool {
+    /// What the library verifies with.
+    pub(super) fn verifying(&self) -> DecodingKey {
+        ring_provider::install();
         match &self.material {
-            Material::Hmac(secret) => {
-                hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, secret), bytes, signature).is_ok()
-            }
-            Material::Ed25519 { public, .. } => {
-                UnparsedPublicKey::new(&ED25519, public).verify(bytes, signature).is_ok()
-            }
-            Material::P256 { x, y } => {
-                let point = [&[4], x.as_slice(), y.as_slice()].concat();
-                UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(bytes, signature).is_ok()
-            }
-            Material::Rsa { n, e } => {
-                RsaPublicKeyComponents { n, e }.verify(&RSA_PKCS1_2048_8192_SHA256, bytes, signature).is_ok()
-            }
+            Material::Hmac(secret) => DecodingKey::from_secret(secret),
+            Material::Ed25519 { public, .. } => DecodingKey::from_ed_der(public),
+            // What it calls DER is a point of SEC 1 section 2.3.3.
+            Material::P256 { x, y } => DecodingKey::from_ec_der(&[&[4], x.as_slice(), y.as_slice()].concat()),
+            Material::Rsa { n, e } => DecodingKey::from_rsa_raw_components(n, e),
         }
     }
 }

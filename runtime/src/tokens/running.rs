@@ -74,12 +74,12 @@ impl Tokens {
 
     /// Whether there is a key to sign with.
     pub(crate) fn can_issue(&self) -> bool {
-        self.keys().signer().is_some()
+        self.keys(Instant::now()).signer().is_some()
     }
 
     /// Reads a token. Blocks while the keys are read again.
     pub(crate) fn check(&self, token: &str) -> Result<Claims, TokenFault> {
-        check(token, &self.keys(), &self.rules, now_s())
+        check(token, &self.keys(Instant::now()), &self.rules, now_s())
     }
 
     /// Makes a token of a user: for as long as that is allowed, and no longer than until then, in milliseconds since 1970. None
@@ -91,7 +91,7 @@ impl Tokens {
         lifetime_s: Option<u32>,
         until_ms: i64,
     ) -> Option<Issued> {
-        let (keys, now_s) = (self.keys(), now_s());
+        let (keys, now_s) = (self.keys(Instant::now()), now_s());
         let key = keys.signer()?;
         let lifetime_s = lifetime_s.map_or(self.lifetime_s, i64::from).min(self.lifetime_s);
         let claims = Claims {
@@ -105,13 +105,14 @@ impl Tokens {
     }
 
     /// The keys as they are now, or were a second ago. A file that has become wrong changes nothing, and the log says why.
-    fn keys(&self) -> Arc<KeySet> {
+    fn keys(&self, now: Instant) -> Arc<KeySet> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(file) = self.file.as_deref().filter(|_| state.looked.elapsed() >= LOOK_INTERVAL) {
-            state.looked = Instant::now();
-            let now = stamp(file);
-            if now != state.seen {
-                state.seen = now;
+        if let Some(file) = self.file.as_deref().filter(|_| now.duration_since(state.looked) >= LOOK_INTERVAL)
+        {
+            state.looked = now;
+            let stamp = stamp(file);
+            if stamp != state.seen {
+                state.seen = stamp;
                 match read(file) {
                     Ok(keys) => {
                         tracing::info!(keys = keys.keys().len(), "the keys of tokens have changed");
@@ -134,4 +135,41 @@ impl Tokens {
 /// The time in seconds since 1970.
 fn now_s() -> i64 {
     jiff::Timestamp::now().as_second()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokens::{Algorithm, Key, write};
+
+    #[test]
+    fn keys_are_exchanged_within_a_second_and_a_broken_file_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.json");
+        let set = |kids: &[&str]| {
+            let mut keys = KeySet::default();
+            for kid in kids {
+                let key = Key::generate(Algorithm::Hs256, 7).unwrap();
+                keys.add(Key { kid: (*kid).to_owned(), ..key }).unwrap();
+            }
+            write(&path, &keys).unwrap();
+        };
+        set(&["old"]);
+        let config = config::Tokens { keys: path.to_str().unwrap().into(), ..config::Tokens::default() };
+        let tokens = Tokens::start(&config).unwrap();
+        let mut now = tokens.state.lock().unwrap().looked;
+        let mut after = |passed: Duration| {
+            now += passed;
+            tokens.keys(now).keys().iter().map(|key| key.kid().to_owned()).collect::<Vec<_>>()
+        };
+        fs::write(&path, "not a key").unwrap();
+        assert_eq!(after(LOOK_INTERVAL), ["old"]);
+        set(&["old", "new"]);
+        assert_eq!(after(LOOK_INTERVAL - Duration::from_millis(1)), ["old"], "it is not looked at yet");
+        assert_eq!(after(Duration::from_millis(1)), ["old", "new"]);
+        set(&["new"]);
+        assert_eq!(after(LOOK_INTERVAL), ["new"]);
+        fs::remove_file(&path).unwrap();
+        assert_eq!(after(LOOK_INTERVAL), ["new"], "a file that has gone changes nothing, either");
+    }
 }

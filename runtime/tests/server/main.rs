@@ -9,6 +9,7 @@
 //! | `wire` | framing, closing, signs of life |
 //! | `http` | the handshake and what else is asked of the port |
 //! | `operators` | figures, readiness, and what is logged of requests |
+//! | `telemetry` | what a collector of traces is sent |
 //! | `upkeep` | `switchboard backup` and `switchboard doctor` beside a server that runs |
 //! | `hostile` | clients that flood, stall and storm |
 //! | `lifecycle` | signals, and servers that cannot start |
@@ -40,6 +41,7 @@ mod raw;
 mod resend;
 mod session;
 mod shards;
+mod telemetry;
 mod transfer;
 mod upkeep;
 mod wire;

@@ -26,6 +26,11 @@ impl Proxies {
         self.0.iter().any(|network| network.contains(&address))
     }
 
+    /// Whether what a peer says of a request's way here is believed.
+    pub(in crate::server) fn is_proxy(&self, peer: Peer) -> bool {
+        self.trusts(peer.address.ip())
+    }
+
     /// From which address a request comes: the last one that no trusted proxy has. What is before it, whoever has that address may have
     /// written.
     pub(in crate::server) fn origin(&self, peer: Peer, headers: &HeaderMap) -> IpAddr {

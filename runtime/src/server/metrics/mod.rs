@@ -28,6 +28,7 @@ use super::{
 use crate::{
     histogram::Histogram,
     store::{DATABASE_FILE, Shared},
+    telemetry::Telemetry,
 };
 
 /// How long a shard may take to answer. One that does not is told of by `switchboard_shard_up`.
@@ -44,6 +45,8 @@ pub(super) struct Metrics {
     pub(super) bus: Arc<Bus>,
     pub(super) handshakes: Handshakes,
     pub(super) requests: Arc<Requests>,
+    /// What sends traces, if anything does.
+    pub(super) telemetry: Option<Telemetry>,
     pub(super) data: PathBuf,
     /// Shards are asked for one answer at a time.
     pub(super) turn: Mutex<()>,
@@ -76,6 +79,7 @@ impl Metrics {
         self.stores(&mut families);
         self.commits(&mut families);
         self.bus(&mut families);
+        self.spans(&mut families);
         process::process(&mut families);
         families.encode(accept)
     }
@@ -173,6 +177,19 @@ impl Metrics {
             let help = "Size of the write-ahead log beside the database; usually up to 128 MiB.";
             families.gauge("switchboard_store_wal_bytes", help, Vec::new(), bytes);
         }
+    }
+
+    fn spans(&self, families: &mut Families) {
+        let Some(figures) = self.telemetry.as_ref().map(Telemetry::figures) else { return };
+        let none = Vec::new;
+        let help = "Spans that wait to be sent to the collector of traces, or are being sent.";
+        families.gauge("switchboard_spans_waiting", help, none(), figures.waiting);
+        let help = "Spans that the collector has taken.";
+        families.counter("switchboard_spans_sent", help, none(), figures.sent);
+        let help = "Spans that were lost as the collector was not reached, or did not take them.";
+        families.counter("switchboard_spans_failed", help, none(), figures.failed);
+        let help = "Spans that were dropped as too many waited.";
+        families.counter("switchboard_spans_dropped", help, none(), figures.dropped);
     }
 
     fn bus(&self, families: &mut Families) {

@@ -48,18 +48,15 @@ impl Directory {
     /// # Errors
     /// If there is no such user, no words, no such conversation, or the database fails.
     pub fn search(&self, search: &Search) -> Result<(Vec<Found>, Option<i64>)> {
+        let transaction = self.connection.unchecked_transaction()?;
         let user = existing_user(&self.connection, &search.user)?;
         let places = match &search.conversation {
             Some(conversation) => self.place_of(user, conversation)?,
             None => self.places_of(user)?,
         };
         let expression = format!("places : ({places}) AND content : ({})", terms(&search.words));
-        let mut statement = self.connection.prepare_cached(
-            "SELECT rowid FROM words WHERE words MATCH ?1 AND rowid < ?2 ORDER BY rowid DESC LIMIT ?3",
-        )?;
-        let params = params![expression, search.before.unwrap_or(i64::MAX), SCANNED];
-        let hits: Vec<i64> =
-            statement.query_map(params, |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        let before = search.before.unwrap_or(i64::MAX);
+        let hits = words::find(&transaction, user, &expression, (before, SCANNED))?;
         let is_all = u32::try_from(hits.len()).unwrap_or(u32::MAX) < SCANNED;
         let limit = usize::try_from(search.limit).unwrap_or(usize::MAX);
         let mut found = Vec::new();

@@ -48,6 +48,7 @@ impl Log<'_> {
         if let Some(conversation) = self.cache.conversations.get(index) {
             let places = (conversation.id, target, place.seq.cast_signed());
             apply(self.connection, (places, conversation.key), entry, self.now_ms)?;
+            self.behind.forget();
         }
         Ok(Answer::MessageStored(place))
     }

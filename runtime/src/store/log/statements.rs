@@ -23,7 +23,6 @@ pub(super) struct Statements<'c> {
     pub(super) group_conversation: Statement<'c>,
     pub(super) insert_group_conversation: Statement<'c>,
     pub(super) insert_message: Statement<'c>,
-    pub(super) insert_words: Statement<'c>,
     pub(super) stored: Statement<'c>,
     pub(super) move_head: Statement<'c>,
     pub(super) count_commit: Statement<'c>,
@@ -73,7 +72,6 @@ impl<'c> Statements<'c> {
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
                  ON CONFLICT (message_id, sender_id) DO NOTHING",
             )?,
-            insert_words: prepare(super::super::words::INSERT)?,
             stored: prepare(STORED)?,
             move_head: prepare("UPDATE conversations SET head_seq = ?1 WHERE id = ?2")?,
             count_commit: prepare("UPDATE store_state SET commits = ?1")?,

@@ -124,8 +124,6 @@ pub struct Imported {
 #[derive(Debug)]
 pub(crate) struct Taking<'c> {
     transaction: Transaction<'c>,
-    /// The rowid of the last message that was here before.
-    last_message: i64,
     /// The conversation whose messages follow, and how far its log was when they began.
     conversation: Option<i64>,
     taken: Imported,
@@ -136,14 +134,14 @@ type Result<T> = std::result::Result<T, LineError>;
 impl<'c> Taking<'c> {
     pub(crate) fn begin(connection: &'c mut Connection) -> rusqlite::Result<Self> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let last = "SELECT coalesce(max(rowid), 0) FROM messages";
-        let last_message = transaction.query_row(last, [], |row| row.get(0))?;
-        Ok(Self { transaction, last_message, conversation: None, taken: Imported::default() })
+        Ok(Self { transaction, conversation: None, taken: Imported::default() })
     }
 
     /// All of it is there when this returns.
     pub(crate) fn finish(self) -> rusqlite::Result<Imported> {
-        words::index_after(&self.transaction, self.last_message)?;
+        while words::behind(&self.transaction)? > 0 {
+            words::pass(&self.transaction)?;
+        }
         self.transaction.execute("UPDATE store_state SET commits = commits + 1", [])?;
         self.transaction.commit()?;
         Ok(self.taken)
