@@ -41,9 +41,9 @@ pub(crate) struct ReplayArgs {
 
 /// Runs the subject and reports; true if everything holds.
 pub(crate) fn replay(args: &ReplayArgs) -> Result<bool, CliError> {
-    let mut paths = vec![PathBuf::from(args.subject.name())];
-    if recorded::is_recorded(&paths[0]) {
-        paths.extend(args.more.iter().cloned());
+    let path = PathBuf::from(args.subject.name());
+    if recorded::is_recorded(&path) {
+        let paths: Vec<_> = core::iter::once(path).chain(args.more.iter().cloned()).collect();
         let until = args.until.as_deref().map(str::parse).transpose().map_err(CliError::Until)?;
         let (user, show, sweep_every) = (args.user.as_deref(), args.show, args.sweep_every);
         let view = recorded::View {
@@ -56,8 +56,8 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<bool, CliError> {
         };
         return recorded::replay(&paths, &view);
     }
-    if scripts::is_script(&paths[0]) {
-        return scripts::replay(&paths[0], args.canary, args.show);
+    if scripts::is_script(&path) {
+        return scripts::replay(&path, args.canary, args.show);
     }
     if let Some(more) = args.more.first() {
         return Err(CliError::NoRecording(more.clone()));

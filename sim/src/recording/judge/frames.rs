@@ -142,7 +142,7 @@ impl Judge {
                 let is_welcome = view.from == SYSTEM && view.content == "welcome!";
                 is_early = is_welcome;
                 if is_welcome {
-                    self.welcome(to, view.to)?;
+                    self.welcome(to, view.to, moment)?;
                 } else {
                     self.check_classic(to, &view, moment, turns)?;
                 }
@@ -153,10 +153,14 @@ impl Judge {
             .try_for_each(|conn| self.seats.send(*conn, frame.payload().len() as u64, is_early, limit_bytes))
     }
 
-    fn welcome(&mut self, to: &[ConnId], user: &str) -> Held {
+    fn welcome(&mut self, to: &[ConnId], user: &str, moment: &Moment<'_>) -> Held {
         for conn in to {
             let Some(owner) = self.user(*conn).cloned() else { continue };
             hold(owner.as_str() == user, "no-leak", || format!("{conn} of {owner} is welcomed as {user}"))?;
+            // A load is given up some time after it was first asked for, however often it was asked for since.
+            if matches!(moment.cause, Cause::Timeout) {
+                self.members.given_up(&owner);
+            }
             hold(self.members.has_loaded(&owner), "protocol", || {
                 format!("{conn} of {owner} is welcomed, and what the directory knows of it is not loaded")
             })?;
@@ -214,7 +218,9 @@ impl Judge {
                 continue;
             }
             let Ok(group) = GroupId::new(from) else { continue };
-            hold(self.members.may(user, &group), "no-leak", || {
+            // What is read from the log for who has left the group may be from before that.
+            let is_live = self.is_of_the_store(moment) || is_from_bus(moment);
+            hold(!is_live || self.members.may(user, &group), "no-leak", || {
                 format!("{conn} of {user} is sent what was said in the group {group}")
             })?;
             hold(user.as_str() != named, "no-leak", || {
@@ -253,7 +259,7 @@ impl Judge {
         use server_frame::Body;
         let said_by = moment.conn().filter(|_| moment.is_received()).and_then(|conn| self.user(conn));
         match body {
-            Body::Welcome(welcome) => self.welcome(to, &welcome.user),
+            Body::Welcome(welcome) => self.welcome(to, &welcome.user, moment),
             Body::Delivery(delivery) => self.check_delivery(to, delivery, moment, turns),
             Body::Accepted(accepted) => {
                 let place =
@@ -351,8 +357,7 @@ impl Judge {
                 format!("{conn} of {user} is sent what {} said to {:?}", delivery.from, delivery.conversation)
             })?;
         }
-        let is_from_bus = matches!(moment.cause, Cause::Event(Event::Published(_) | Event::Told(_)));
-        if self.is_resumed || is_from_bus {
+        if self.is_resumed || is_from_bus(moment) {
             return Ok(());
         }
         let is_free = id(&delivery.message_id).is_some_and(|id| self.messages.is_free(&delivery.from, id));
@@ -378,6 +383,11 @@ impl Judge {
             )
         })
     }
+}
+
+/// Whether the step brings something that another engine has told.
+const fn is_from_bus(moment: &Moment<'_>) -> bool {
+    matches!(moment.cause, Cause::Event(Event::Published(_) | Event::Told(_)))
 }
 
 /// Which check a delivery breaks whose turn it is not.

@@ -23,6 +23,13 @@ struct Member {
     is_uncertain: bool,
 }
 
+impl Member {
+    /// Whether the engine knows it as it is known here.
+    const fn is_certain(&self) -> bool {
+        !self.is_uncertain && self.load.is_none() && self.revision.is_some()
+    }
+}
+
 /// All of them.
 #[derive(Clone, Debug)]
 pub(super) struct Members {
@@ -101,6 +108,8 @@ impl Members {
                     member.is_uncertain && member.revision.is_some_and(|known| known > profile.revision);
                 member.revision = Some(profile.revision);
                 member.groups = profile.groups.iter().cloned().collect();
+                // Which of too many the engine leaves out, is not asked: also not when some of them are left later.
+                member.is_uncertain |= member.groups.len() > self.groups_limit;
             }
             // Nobody knows such a user: it belongs to nothing. After a failure it is welcomed all the same.
             Answer::Refused | Answer::Failed | Answer::Full => {
@@ -123,6 +132,13 @@ impl Members {
         }
     }
 
+    /// A user is welcomed whose load was given up: it is known to belong to nothing.
+    pub(super) fn given_up(&mut self, user: &UserId) {
+        if let Some(member) = self.users.get_mut(user).filter(|member| member.revision.is_none()) {
+            (member.revision, member.is_uncertain) = (Some(0), true);
+        }
+    }
+
     pub(super) fn changed(&mut self, change: &DirectoryChange) {
         let Some(member) = self.users.get_mut(&change.user) else { return };
         member.is_uncertain |= member.load.is_some() || member.revision.is_none();
@@ -133,6 +149,7 @@ impl Members {
         match &change.kind {
             DirectoryChangeKind::Joined(group) => {
                 member.groups.insert(group.clone());
+                member.is_uncertain |= member.groups.len() > self.groups_limit;
             }
             DirectoryChangeKind::Left(group) => {
                 member.groups.remove(group);
@@ -141,17 +158,10 @@ impl Members {
         }
     }
 
-    fn is_certain(&self, member: &Member) -> bool {
-        !member.is_uncertain
-            && member.load.is_none()
-            && member.revision.is_some()
-            && member.groups.len() <= self.groups_limit
-    }
-
     /// Whether a user may be taken for a member.
     pub(super) fn may(&self, user: &UserId, group: &GroupId) -> bool {
         let member = self.users.get(user);
-        member.is_none_or(|member| member.groups.contains(group) || !self.is_certain(member))
+        member.is_none_or(|member| member.groups.contains(group) || !member.is_certain())
     }
 
     /// The users who have to be taken for members.
@@ -159,7 +169,7 @@ impl Members {
         &'a self,
         group: &'a GroupId,
     ) -> impl Iterator<Item = (&'a UserId, &'a [ConnId])> {
-        let is_member = |member: &Member| self.is_certain(member) && member.groups.contains(group);
+        let is_member = |member: &Member| member.is_certain() && member.groups.contains(group);
         self.users
             .iter()
             .filter(move |(_, member)| is_member(member))
@@ -175,9 +185,9 @@ impl Members {
         let mut is_all_certain = true;
         let mut groups = BTreeSet::new();
         for (user, member) in &self.users {
-            is_all_certain &= self.is_certain(member) || member.conns.is_empty();
+            is_all_certain &= member.is_certain() || member.conns.is_empty();
             groups.extend(&member.groups);
-            if !self.is_certain(member) || !member.conns.iter().any(|conn| is_welcomed(*conn)) {
+            if !member.is_certain() || !member.conns.iter().any(|conn| is_welcomed(*conn)) {
                 continue;
             }
             hold(topics.contains(&Topic::User(user.clone())), "delivery", || {
