@@ -283,6 +283,16 @@ impl Script {
     }
 }
 
+/// The first JSON value, and what follows it.
+fn first_value(text: &str) -> Result<(Value, &str), String> {
+    let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+    match stream.next() {
+        Some(Ok(value)) => Ok((value, &text[stream.byte_offset()..])),
+        Some(Err(error)) => Err(error.to_string()),
+        None => Err("a text in quotation marks is wanted".to_owned()),
+    }
+}
+
 /// So many JSON values, and nothing behind them but a comment.
 fn values<const N: usize>(text: &str) -> Result<[Value; N], String> {
     let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Value>();
@@ -345,13 +355,14 @@ impl What {
             }
             "connect" => {
                 let (conn, rest) = of_conn()?;
-                let (user, protocol) = rest.rsplit_once(char::is_whitespace).unwrap_or((rest, ""));
+                let (user, rest) = first_value(rest)?;
+                let (protocol, rest) = word(rest);
+                nothing_behind(rest)?;
                 let protocol = match protocol {
                     "classic" => Protocol::Classic,
                     "session" => Protocol::Session,
                     other => return Err(format!("{other} is no protocol: classic and session are")),
                 };
-                let [user] = values(user)?;
                 Event::Connected { conn, user: value(user)?, protocol }
             }
             "receive" | "ping" | "pong" => {

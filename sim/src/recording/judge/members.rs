@@ -134,8 +134,10 @@ impl Members {
 
     /// A user is welcomed whose load was given up: it is known to belong to nothing.
     pub(super) fn given_up(&mut self, user: &UserId) {
-        if let Some(member) = self.users.get_mut(user).filter(|member| member.revision.is_none()) {
-            (member.revision, member.is_uncertain) = (Some(0), true);
+        if let Some(member) = self.users.get_mut(user) {
+            // The answer may still come, and is not waited for any more: it is asked again.
+            (member.load, member.is_uncertain) = (None, true);
+            member.revision = member.revision.or(Some(0));
         }
     }
 
