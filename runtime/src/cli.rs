@@ -104,6 +104,17 @@ pub struct ServeArgs {
     /// [default: all]
     #[arg(long, value_name = "POLICY")]
     pub devices: Option<String>,
+    /// Folder to record in what the server's engines are told, so that the simulator does the same again; all that is said is in
+    /// it [default: off]
+    #[arg(long, value_name = "FOLDER")]
+    pub record: Option<String>,
+    /// When recordings are written: `always`, or `on-demand`, which keeps the newest in memory until SIGUSR1 comes, an administrator
+    /// asks, or the server fails [default: always]
+    #[arg(long, value_name = "MODE")]
+    pub record_mode: Option<String>,
+    /// Replace texts, display names and files in recordings by stand-ins of the same lengths, the same for the same text
+    #[arg(long)]
+    pub record_redact: bool,
     /// URL of a collector to send traces to, by OTLP over HTTP, like `http://127.0.0.1:4318` [default: none are sent]
     #[arg(long, value_name = "URL")]
     pub telemetry_endpoint: Option<String>,
@@ -133,9 +144,13 @@ impl ServeArgs {
             auth,
             front_end,
             devices,
+            record,
+            record_mode,
+            record_redact,
             telemetry_endpoint,
             log,
         } = self;
+        let redact = record_redact.then(|| "on".to_owned());
         let flags = [
             ("listen", listen),
             ("tls_cert", tls_cert),
@@ -145,6 +160,9 @@ impl ServeArgs {
             ("auth", auth),
             ("static", front_end),
             ("devices", devices),
+            ("record.folder", record),
+            ("record.mode", record_mode),
+            ("record.redact", &redact),
             ("telemetry.endpoint", telemetry_endpoint),
             ("log", log),
         ];

@@ -9,6 +9,7 @@ pub mod config;
 mod histogram;
 pub mod logging;
 pub mod media;
+mod recorder;
 pub mod server;
 pub mod store;
 mod telemetry;

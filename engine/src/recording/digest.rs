@@ -1,8 +1,8 @@
 //! A digest of what an engine asks for.
 
-use core::hash::Hasher as _;
+use alloc::vec::Vec;
 
-use siphasher::sip::SipHasher13;
+use rapidhash::v3::rapidhash_v3;
 
 use crate::{
     action::{Action, Frame},
@@ -12,17 +12,19 @@ use crate::{
     storage::{FileSource, Recipient, Request},
 };
 
-/// What an engine asks for, as numbers: SipHash-1-3 with the keys zero and zero, of each step's actions in their order, and of
-/// the numbers of all steps that led to any.
+/// What an engine asks for, as numbers: of each step's actions in their order, and of the numbers of all steps that led to any.
 ///
-/// In it are who is sent what, who is closed and why, what is asked of the store, and what is published.
-#[derive(Clone, Debug)]
+/// In it are who is sent what, who is closed and why, what is asked of the store, and what is published. The numbers are rapidhash's (V3, the default
+/// seed), which is the same everywhere and for ever, and costs a server that records little; nobody is kept from making two the same.
+#[derive(Clone, Debug, Default)]
 pub struct ActionDigest {
-    all: SipHasher13,
-    /// Of the step that is going on, once it has led to an action.
-    hasher: SipHasher13,
-    is_empty: bool,
+    all: u64,
+    /// Of the step that is going on: everything short, and the numbers of what is long.
+    step: Vec<u8>,
 }
+
+/// Beyond so many bytes, the number of a text stands for it.
+const SHORT_BYTES: usize = 16;
 
 /// What came of one step: 14 bits of a digest of its actions. That is what two bytes hold in a recording, and of 16,383 steps that
 /// lead to something else one is taken for the same.
@@ -44,37 +46,30 @@ impl Acted {
         if 0 < number && number <= Self::LIMIT { Some(Self(number)) } else { None }
     }
 
+    #[allow(clippy::cast_possible_truncation, reason = "what is below the limit fits")]
     const fn of(digest: u64) -> Self {
-        // Less than the limit, so that it fits.
         Self(1 + (digest % Self::LIMIT as u64) as u16)
-    }
-}
-
-fn hasher() -> SipHasher13 {
-    SipHasher13::new_with_keys(0, 0)
-}
-
-impl Default for ActionDigest {
-    fn default() -> Self {
-        Self { all: hasher(), hasher: hasher(), is_empty: true }
     }
 }
 
 impl ActionDigest {
     /// The step has led to all its actions. None if there was none.
     pub fn end_step(&mut self) -> Option<Acted> {
-        if self.is_empty {
+        if self.step.is_empty() {
             return None;
         }
-        let digest = core::mem::replace(&mut self.hasher, hasher()).finish();
-        self.is_empty = true;
-        self.all.write(&digest.to_le_bytes());
+        let digest = rapidhash_v3(&self.step);
+        self.step.clear();
+        let mut both = [0; 16];
+        let (before, this) = both.split_at_mut(8);
+        before.copy_from_slice(&self.all.to_le_bytes());
+        this.copy_from_slice(&digest.to_le_bytes());
+        self.all = rapidhash_v3(&both);
         Some(Acted::of(digest))
     }
 
     /// Adds an action.
     pub fn add(&mut self, action: &Action<'_>) {
-        self.is_empty = false;
         match action {
             Action::Send { to, frame } => {
                 self.word(1);
@@ -132,8 +127,8 @@ impl ActionDigest {
 
     /// The number of all steps that have ended.
     #[must_use]
-    pub fn finish(&self) -> u64 {
-        self.all.finish()
+    pub const fn finish(&self) -> u64 {
+        self.all
     }
 
     fn request(&mut self, request: &Request) {
@@ -268,10 +263,14 @@ impl ActionDigest {
     /// With their length, so that two in a row are not one.
     fn bytes(&mut self, bytes: &[u8]) {
         self.len(bytes.len());
-        self.hasher.write(bytes);
+        if bytes.len() <= SHORT_BYTES {
+            self.step.extend_from_slice(bytes);
+        } else {
+            self.word(rapidhash_v3(bytes));
+        }
     }
 
     fn word(&mut self, word: u64) {
-        self.hasher.write(&word.to_le_bytes());
+        self.step.extend_from_slice(&word.to_le_bytes());
     }
 }

@@ -18,6 +18,7 @@ mod tag {
     pub(super) const AFTER: u32 = 1;
     pub(super) const RECEIVED: u32 = 3;
     pub(super) const FLUSHED: u32 = 8;
+    pub(super) const ACTED: u32 = 14;
     pub(super) const CONN: u32 = 1;
     pub(super) const PAYLOAD: u32 = 2;
     pub(super) const FRAMES: u32 = 2;
@@ -63,6 +64,13 @@ pub(super) fn encode_frequent(after_ns: u64, event: &Event, into: &mut Vec<u8>) 
         | Event::Announced { .. }
         | Event::Shutdown => false,
     }
+}
+
+/// Encodes what came of a step, with its length: as frequent.
+pub(super) fn encode_acted(acted: Acted, into: &mut Vec<u8>) {
+    let number = acted.number().into();
+    encoding::encode_varint(to_u64(number_len(tag::ACTED, number)), into);
+    self::number(tag::ACTED, number, into);
 }
 
 /// The length of a step, its time, and the head of its body.

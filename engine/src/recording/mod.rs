@@ -172,7 +172,7 @@ impl Encoder {
 
     /// What came of the step before, if anything did.
     pub fn acted(&mut self, acted: Acted) {
-        self.push(0, wire::step::Body::Acted(acted.number().into()));
+        event::encode_acted(acted, &mut self.bytes);
     }
 
     /// What came of all steps before.
@@ -184,7 +184,14 @@ impl Encoder {
     /// The bytes of all steps since the last time that they were taken.
     #[must_use]
     pub fn take(&mut self) -> Vec<u8> {
-        core::mem::take(&mut self.bytes)
+        self.exchange(Vec::new())
+    }
+
+    /// The same, and where the next ones are put.
+    #[must_use]
+    pub fn exchange(&mut self, mut buffer: Vec<u8>) -> Vec<u8> {
+        buffer.clear();
+        core::mem::replace(&mut self.bytes, buffer)
     }
 
     /// How many bytes there are to take.
@@ -223,6 +230,12 @@ impl Decoder {
     /// Goes on with these bytes, which follow those before.
     pub fn feed(&mut self, bytes: Bytes) {
         self.rest = bytes;
+    }
+
+    /// The time of the last step.
+    #[must_use]
+    pub const fn now(&self) -> Instant {
+        self.now
     }
 
     /// How many bytes are not decoded yet.

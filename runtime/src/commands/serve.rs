@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     config::Config,
-    server::{ReloadHandle, Server, ServerError, StopHandle},
+    server::{Authority, ReloadHandle, Server, ServerError, StopHandle},
 };
 
 /// Signals within this time after the first are the same event: a terminal that is closed tells its processes so, and so
@@ -18,7 +18,7 @@ use crate::{
 const REPEAT_TIME: Duration = Duration::from_secs(1);
 
 /// Runs a server until SIGTERM or SIGINT, or until its terminal is closed. A second signal, a second later or more, ends the process
-/// at once. SIGHUP has the certificate read again.
+/// at once. SIGHUP has the certificate read again, SIGUSR1 has written what was recorded on demand.
 ///
 /// # Errors
 /// If the server cannot start, or a part of it fails.
@@ -34,7 +34,8 @@ pub fn serve(config: &Config) -> Result<(), ServerError> {
         let server = Server::start(config)?;
         let address = server.local_addr()?;
         tracing::info!(%address, data = %config.data.display(), shards = config.shards, "listening");
-        let watcher = tokio::spawn(signals.watch(server.stop_handle(), server.reload_handle()));
+        let watcher =
+            tokio::spawn(signals.watch(server.stop_handle(), server.reload_handle(), server.authority()));
         let result = server.run().await;
         watcher.abort();
         tracing::info!("stopped");
@@ -55,6 +56,7 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    record: Signal,
     /// It was started in a terminal.
     has_terminal: bool,
 }
@@ -65,17 +67,26 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            record: signal(SignalKind::user_defined1())?,
             has_terminal: is_in_terminal(),
         })
     }
 
     /// Waits for a signal to end.
-    async fn end(&mut self, reload: &ReloadHandle) {
+    async fn end(&mut self, reload: &ReloadHandle, authority: &Authority) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
                 _ = self.hang_up.recv() => {}
+                _ = self.record.recv() => {
+                    // What is written is in the log.
+                    if let Err(error) = authority.write_recording("SIGUSR1").await {
+                        let reason = crate::cli::reason(&error);
+                        tracing::error!(reason, "SIGUSR1: no recording is written");
+                    }
+                    continue;
+                }
             }
             // Both somebody who has a new certificate and a terminal that is closed send this one.
             if self.has_terminal && !is_in_terminal() {
@@ -92,15 +103,15 @@ impl Signals {
         }
     }
 
-    async fn watch(mut self, stop: StopHandle, reload: ReloadHandle) {
-        self.end(&reload).await;
+    async fn watch(mut self, stop: StopHandle, reload: ReloadHandle, authority: Authority) {
+        self.end(&reload, &authority).await;
         let first = Instant::now();
         tracing::info!(
             "stopping: connections are closed and what was accepted is stored; signal again to cut off"
         );
         stop.stop();
         loop {
-            self.end(&reload).await;
+            self.end(&reload, &authority).await;
             if !is_repeat(first, Instant::now()) {
                 break;
             }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use switchboard_engine as engine;
 
 use super::{
-    Accounts, AuthMode, Bus, Config, FrontEnd, Handshake, Http, Limits, LogFormat, Media, Presence, Store,
-    Telemetry, Timeouts, Tokens,
+    Accounts, AuthMode, Bus, Config, FrontEnd, Handshake, Http, Limits, LogFormat, Media, Presence, Record,
+    Store, Telemetry, Timeouts, Tokens,
 };
 
 impl Default for Accounts {
@@ -81,6 +81,7 @@ impl Default for Config {
             tokens: Tokens::default(),
             http: Http::default(),
             media: Media::default(),
+            record: Record::default(),
             telemetry: Telemetry::default(),
         }
     }

@@ -157,6 +157,12 @@ pub(super) const KEYS: &[Key] = &[
     key("media.s3_credentials_file", Rule::Text("the path of a file, or nothing")),
     key("media.s3_timeout_ms", TIME_MS),
     key("media.s3_attempts", Rule::Integer(1, 10)),
+    key("record.folder", Rule::Text("\"off\", or the path of a folder, like \"recordings\"")),
+    key("record.mode", Rule::Text("\"always\" or \"on-demand\"")),
+    key("record.redact", Rule::Text("\"on\" or \"off\"")),
+    key("record.file_bytes", Rule::Integer(1 << 16, 1 << 40)),
+    key("record.total_bytes", Rule::Integer(1 << 17, 1 << 50)),
+    key("record.memory_bytes", Rule::Integer(1 << 20, 1 << 40)),
     key("telemetry.endpoint", Rule::Text("a URL like \"http://127.0.0.1:4318\", or nothing")),
     key("telemetry.service_name", Rule::Text("a name, like \"switchboard\"")),
     key("telemetry.sample_percent", Rule::Integer(0, 100)),
@@ -208,7 +214,7 @@ pub(super) fn is_section(name: &str) -> bool {
 pub(super) fn of_engine_field(field: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| {
         let (section, name) = key.parts();
-        if matches!(section, Some("accounts" | "tokens" | "http" | "media" | "telemetry")) {
+        if matches!(section, Some("accounts" | "tokens" | "http" | "media" | "record" | "telemetry")) {
             return false;
         }
         name == field || name.strip_suffix("_ms") == Some(field)

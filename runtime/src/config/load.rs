@@ -347,6 +347,16 @@ fn contradiction(loaded: &Loaded) -> Option<ConfigError> {
         }
         (Some(_), Some(_)) | (None, None) => {}
     }
+    let least = config.record.file_bytes.saturating_mul(2).saturating_mul(config.shards.into());
+    if config.record.folder.is_some() && config.record.total_bytes < least {
+        return Some(ConfigError::Value {
+            key: "record.total_bytes".to_owned(),
+            value: config.record.total_bytes.to_string(),
+            origin: loaded.origin("record.total_bytes"),
+            expected: format!("for each shard at least twice record.file_bytes: {least}"),
+            source: None,
+        });
+    }
     if !is_loopback(config.listen) && loaded.origin("auth") == Origin::Default {
         return Some(ConfigError::AuthNotChosen { listen: config.listen, origin: loaded.origin("listen") });
     }

@@ -12,6 +12,7 @@ mod front_end;
 mod key;
 mod load;
 mod media;
+mod record;
 mod sections;
 mod show;
 mod telemetry;
@@ -30,6 +31,7 @@ pub use front_end::FrontEnd;
 pub(crate) use load::is_loopback;
 pub use load::{CONFIG_VARIABLE, Layers, Loaded, Origin, TOKEN_VARIABLE, load};
 pub use media::{BucketStyle, FileStore, Media};
+pub use record::{Record, RecordMode, Redact};
 pub use sections::{Accounts, Bus, Handshake, Http, Limits, Store, Timeouts};
 pub use telemetry::Telemetry;
 pub use tokens::{Provision, Tokens};
@@ -105,6 +107,8 @@ pub struct Config {
     pub http: Http,
     /// Files that users have sent.
     pub media: Media,
+    /// Recordings of what the engines are told.
+    pub record: Record,
     /// Traces for a collector.
     pub telemetry: Telemetry,
 }

@@ -1,6 +1,6 @@
-//! What those who run the server can do to it while it runs: close connections, and say something to users.
+//! What those who run the server can do to it while it runs: close connections, say something to users, have written what was recorded.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use switchboard_engine::{Audience, Revocation, UserId};
 use tokio::sync::oneshot;
@@ -9,7 +9,11 @@ use super::{
     gateway::{Full, Shards},
     shard::{Order, Which},
 };
-use crate::store::{Ended, EndedLogins};
+pub use crate::recorder::RecordingError;
+use crate::{
+    recorder::RecorderDesk,
+    store::{Ended, EndedLogins},
+};
 
 /// How long a shard may take to do what is wanted. No turn takes so long.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -21,6 +25,7 @@ pub const NOTICE_BYTES: usize = 4096;
 #[derive(Clone, Debug)]
 pub struct Authority {
     shards: Arc<Shards>,
+    recorder: Option<RecorderDesk>,
 }
 
 /// Why something was not done.
@@ -35,8 +40,18 @@ pub enum AuthorityError {
 }
 
 impl Authority {
-    pub(super) const fn new(shards: Arc<Shards>) -> Self {
-        Self { shards }
+    pub(super) const fn new(shards: Arc<Shards>, recorder: Option<RecorderDesk>) -> Self {
+        Self { shards, recorder }
+    }
+
+    /// Has what was recorded in memory written to files; gives which.
+    ///
+    /// # Errors
+    /// If nothing is recorded in memory, or it cannot be written.
+    pub async fn write_recording(&self, reason: &'static str) -> Result<Vec<PathBuf>, RecordingError> {
+        let recorder = self.recorder.clone().ok_or(RecordingError::Off)?;
+        let written = tokio::task::spawn_blocking(move || recorder.dump(reason)).await;
+        written.map_err(|_| RecordingError::Busy)?
     }
 
     /// How many connections there are.

@@ -39,6 +39,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use crate::recorder::RecorderError;
 pub use front_end::FrontEndError;
 use switchboard_engine as engine;
 use tokio::{
@@ -46,7 +47,7 @@ use tokio::{
     sync::{mpsc, watch},
 };
 
-pub use self::authority::{Authority, AuthorityError, NOTICE_BYTES};
+pub use self::authority::{Authority, AuthorityError, NOTICE_BYTES, RecordingError};
 use self::{
     access::Desk,
     bus::Bus,
@@ -61,9 +62,10 @@ use self::{
 use crate::{
     accounts::{Accounts, StartError},
     clock::Clock,
-    config::{AuthMode, Config, is_loopback},
+    config::{AuthMode, Config, Record, RecordMode, Redact, is_loopback},
     histogram::Histogram,
     media::{MediaOpenError, MediaOptions, MediaStore},
+    recorder::{Recorder, RecorderOptions},
     store::{Completions, DataFolder, OpenError, Store, StoreOptions},
     telemetry::Telemetry,
     tls::{ServerTls, TlsError},
@@ -96,6 +98,9 @@ pub enum ServerError {
     /// There is no front-end where one is said to be.
     #[error("cannot serve a front-end (static)")]
     FrontEnd(#[from] FrontEndError),
+    /// Recordings cannot be written where they are to be.
+    #[error("cannot record (record.folder)")]
+    Record(#[from] RecorderError),
     /// The system refused something that a server needs.
     #[error("cannot {doing}")]
     System {
@@ -213,6 +218,8 @@ impl Server {
         let bells = mailboxes.iter().map(|mailbox| Some(Arc::clone(mailbox.bell())));
         let (bus, inboxes) = Bus::with_bells(bells, to_usize(config.bus.queue_records));
         let (bus, clock) = (Arc::new(bus), Clock::start());
+        let recorder =
+            recorder(&config.record)?.map(|options| Recorder::start(&options, count)).transpose()?;
         let (ended_sender, ended) = mpsc::channel(count);
         let (mut doors, mut shards, mut latencies) = (Vec::new(), Vec::new(), Vec::new());
         for (index, (reception, inbox)) in receptions.into_iter().zip(inboxes).enumerate() {
@@ -220,6 +227,8 @@ impl Server {
             latencies.push(Arc::clone(&latency));
             let parts = ShardParts {
                 index,
+                shards: count,
+                recorder: recorder.as_ref().map(Recorder::desk),
                 config: config.engine(),
                 receive_budget_bytes: usize::try_from(config.limits.receive_budget_bytes)
                     .unwrap_or(usize::MAX),
@@ -238,7 +247,7 @@ impl Server {
         let handshake_timeout = Duration::from_millis(config.handshake.timeout_ms);
         let handshakes = Handshakes::new(handshake_timeout, to_usize(config.handshake.concurrent));
         let (doors, requests) = (Arc::new(Shards::new(doors)), Arc::<Requests>::default());
-        let authority = Authority::new(Arc::clone(&doors));
+        let authority = Authority::new(Arc::clone(&doors), recorder.as_ref().map(Recorder::desk));
         let logins = LoginWatch::start(store.directory()?, authority.clone())?;
         let (stop, drain) = (Arc::new(watch::Sender::new(false)), watch::Sender::new(false));
         let desk = Desk::new(config, Arc::clone(&accounts), media.files(), authority);
@@ -260,6 +269,7 @@ impl Server {
                 latencies,
                 stores: store.parts().into_iter().chain([media.part()]).collect(),
                 bus,
+                recorder: recorder.as_ref().map(Recorder::desk),
                 handshakes: handshakes.clone(),
                 requests,
                 telemetry: telemetry.clone(),
@@ -284,6 +294,7 @@ impl Server {
                 accounts,
                 logins,
                 shards,
+                recorder,
                 ended,
                 stop,
                 drain,
@@ -365,6 +376,7 @@ struct Life {
     accounts: Arc<Accounts>,
     logins: LoginWatch,
     shards: Vec<ShardThread>,
+    recorder: Option<Recorder>,
     ended: mpsc::Receiver<usize>,
     stop: Arc<watch::Sender<bool>>,
     drain: watch::Sender<bool>,
@@ -382,6 +394,7 @@ impl Life {
             accounts,
             mut logins,
             shards,
+            recorder,
             mut ended,
             stop,
             drain,
@@ -426,6 +439,9 @@ impl Life {
             accounts.stop();
             media.stop();
             store.stop();
+            if let Some(recorder) = recorder {
+                recorder.stop();
+            }
             // Last, so that what the others have done at the end is told, too.
             if let Some(telemetry) = telemetry {
                 telemetry.phase("stop", began.elapsed(), is_well);
@@ -468,6 +484,32 @@ fn sink(mailboxes: &[Arc<Mailbox>]) -> Box<dyn Completions> {
             mailbox.store_event(event);
         }
     })
+}
+
+/// What is to be recorded, and where.
+fn recorder(record: &Record) -> Result<Option<RecorderOptions>, ServerError> {
+    let Record { folder, mode, redact, file_bytes, total_bytes, memory_bytes } = record;
+    let Some(folder) = folder.clone() else { return Ok(None) };
+    let random = || {
+        let wrong = |source: getrandom::Error| ServerError::System {
+            doing: "have a key for stand-ins",
+            source: io::Error::other(source.to_string()),
+        };
+        getrandom::u64().map_err(wrong)
+    };
+    Ok(Some(RecorderOptions {
+        folder,
+        file_bytes: *file_bytes,
+        total_bytes: *total_bytes,
+        in_memory: match mode {
+            RecordMode::Always => None,
+            RecordMode::OnDemand => Some(*memory_bytes),
+        },
+        redact: match redact {
+            Redact::On => Some([random()?, random()?]),
+            Redact::Off => None,
+        },
+    }))
 }
 
 /// Queues that hold whatever the engines may have outstanding: messages, files, and a profile per connection.

@@ -10,6 +10,7 @@
 //! | `http` | the handshake and what else is asked of the port |
 //! | `operators` | figures, readiness, and what is logged of requests |
 //! | `telemetry` | what a collector of traces is sent |
+//! | `recording` | what is recorded, and that it happens again |
 //! | `upkeep` | `switchboard backup` and `switchboard doctor` beside a server that runs |
 //! | `hostile` | clients that flood, stall and storm |
 //! | `lifecycle` | signals, and servers that cannot start |
@@ -38,6 +39,7 @@ mod operators;
 mod presence;
 mod process;
 mod raw;
+mod recording;
 mod resend;
 mod session;
 mod shards;

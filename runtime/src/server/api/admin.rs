@@ -16,10 +16,20 @@ use crate::{
     accounts::check,
     server::{
         access::Desk,
-        authority::{AuthorityError, NOTICE_BYTES},
+        authority::{AuthorityError, NOTICE_BYTES, RecordingError},
     },
     store::{self, AccountRole, Ban, DirectoryError},
 };
+
+impl From<RecordingError> for Problem {
+    fn from(error: RecordingError) -> Self {
+        match &error {
+            RecordingError::Off => Self::new(Kind::Conflict, error.to_string()),
+            RecordingError::Busy => Self::new(Kind::Busy, error.to_string()),
+            RecordingError::Write(source) => Self::internal(&format!("{error}: {source}")),
+        }
+    }
+}
 
 /// Bytes of the reason of a ban.
 const REASON_BYTES: u32 = 1_024;
@@ -259,4 +269,31 @@ pub(super) async fn statistics(
     let store::Totals { users, groups, conversations, entries, sessions } = totals;
     let connections = desk.authority.connections();
     Ok(Json(Statistics { connections, users, groups, conversations, entries, sessions }))
+}
+
+/// Files of a recording.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Recording {
+    /// Their names in the folder of recordings on the server.
+    files: Vec<String>,
+}
+
+/// Write what was recorded
+///
+/// If the server records on demand: what it has in memory of what its engines were told is written to files.
+#[utoipa::path(
+    post, path = "/api/v1/admin/recordings", tag = "admin",
+    responses(
+        (status = 201, description = "The files that were written", body = Recording),
+        (status = 409, description = "Nothing is recorded on demand"),
+    )
+)]
+pub(super) async fn write_recording(
+    State(desk): State<Desk>,
+    Administrator(me): Administrator,
+) -> Result<(StatusCode, Json<Recording>), Problem> {
+    let files = desk.authority.write_recording("an administrator has asked").await?;
+    tracing::warn!(administrator = %me.user, files = files.len(), "had a recording written");
+    let name = |path: &std::path::PathBuf| Some(path.file_name()?.to_string_lossy().into_owned());
+    Ok((StatusCode::CREATED, Json(Recording { files: files.iter().filter_map(name).collect() })))
 }

@@ -58,6 +58,7 @@ fn own() -> OpenApiRouter<Desk> {
         .routes(routes!(admin::end_sessions_of))
         .routes(routes!(admin::announce))
         .routes(routes!(admin::statistics))
+        .routes(routes!(admin::write_recording))
         .routes(routes!(groups::list_groups, groups::create_group))
         .routes(routes!(groups::find_open_group))
         .routes(routes!(groups::show_group, groups::change_group))

@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     histogram::Histogram,
+    recorder::RecorderDesk,
     store::{DATABASE_FILE, Shared},
     telemetry::Telemetry,
 };
@@ -43,6 +44,8 @@ pub(super) struct Metrics {
     /// What the threads of the stores share, by their names.
     pub(super) stores: Vec<(&'static str, Arc<Shared>)>,
     pub(super) bus: Arc<Bus>,
+    /// What records, if anything does.
+    pub(super) recorder: Option<RecorderDesk>,
     pub(super) handshakes: Handshakes,
     pub(super) requests: Arc<Requests>,
     /// What sends traces, if anything does.
@@ -79,6 +82,7 @@ impl Metrics {
         self.stores(&mut families);
         self.commits(&mut families);
         self.bus(&mut families);
+        self.recorder(&mut families);
         self.spans(&mut families);
         process::process(&mut families);
         families.encode(accept)
@@ -190,6 +194,20 @@ impl Metrics {
         families.counter("switchboard_spans_failed", help, none(), figures.failed);
         let help = "Spans that were dropped as too many waited.";
         families.counter("switchboard_spans_dropped", help, none(), figures.dropped);
+    }
+
+    fn recorder(&self, families: &mut Families) {
+        let Some(recorder) = &self.recorder else { return };
+        let figures = recorder.figures();
+        for (name, help, figure) in [
+            ("raw_bytes", "Bytes of recorded steps, before they were compressed.", &figures.raw_bytes),
+            ("bytes", "Bytes of recordings, in files or in memory.", &figures.written_bytes),
+            ("gaps", "Recordings that began anew because there was no room for something.", &figures.gaps),
+            ("failures", "Writes of recordings that failed.", &figures.failures),
+        ] {
+            let name = format!("switchboard_recorder_{name}");
+            families.counter(&name, help, Labels::new(), figure.load(Ordering::Relaxed));
+        }
     }
 
     fn bus(&self, families: &mut Families) {

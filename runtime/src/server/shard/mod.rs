@@ -13,6 +13,7 @@
 //! system call.
 
 mod connection;
+mod engine;
 mod frames;
 mod logins;
 mod mailbox;
@@ -34,7 +35,7 @@ use std::{
 };
 
 use mio::Poll;
-use switchboard_engine::{Server, ServerConfig};
+use switchboard_engine::ServerConfig;
 use tokio::sync::mpsc;
 
 pub(crate) use self::{
@@ -46,11 +47,14 @@ use self::{state::State, turn::Turns};
 use super::bus::{Bus, Inbox};
 use crate::clock::Clock;
 use crate::histogram::Histogram;
+use crate::recorder::{RecorderDesk, Sitting};
 use crate::store::StoreHandle;
 
 /// What a shard is made of.
 pub(crate) struct ShardParts {
     pub(crate) index: usize,
+    /// How many shards there are.
+    pub(crate) shards: usize,
     pub(crate) config: ServerConfig,
     /// Bytes of unfinished incoming messages of all connections together.
     pub(crate) receive_budget_bytes: usize,
@@ -62,6 +66,8 @@ pub(crate) struct ShardParts {
     pub(crate) bus: Arc<Bus>,
     /// From the turn in which frames came about to their having been written.
     pub(crate) latency: Arc<Histogram>,
+    /// Who writes down what the engine is told.
+    pub(crate) recorder: Option<RecorderDesk>,
 }
 
 /// What a shard waits with, and where others leave what is for it; there before the shard is.
@@ -186,11 +192,17 @@ fn run(parts: ShardParts, poll: Poll, mailbox: Arc<Mailbox>, inbox: Inbox) {
         Ok(seed) => seed,
         Err(error) => return tracing::error!(%error, "cannot have a seed from the operating system"),
     };
-    let (index, write_delay) = (parts.index, parts.write_delay);
-    let engine = Server::new(parts.config.clone(), seed, parts.clock.now());
-    let state = State::new(engine, parts);
+    let (index, write_delay, started_at) = (parts.index, parts.write_delay, parts.clock.now());
+    let machine = engine::new(parts.config.clone(), seed, started_at);
+    let (shards, config) = (parts.shards, parts.config.clone());
+    let sitting = Sitting { shard: index, shards, note: engine::note(), seed, config, started_at };
+    let tape = parts.recorder.as_ref().map(|recorder| recorder.tape(sitting));
+    let state = State::new(machine, parts, tape);
     match Turns::new(poll, mailbox, inbox, write_delay, state).run() {
-        Ok(state) => tracing::info!(shard = index, "counted: {}", state.summary()),
+        Ok(mut state) => {
+            state.end_recording();
+            tracing::info!(shard = index, "counted: {}", state.summary());
+        }
         Err(error) => tracing::error!(shard = index, %error, "cannot wait for sockets"),
     }
 }

@@ -2,10 +2,11 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use switchboard_engine::{Action, Carried, CloseReason, ConnId, Event, Instant, Request, Server, Stats};
+use switchboard_engine::{Action, Carried, CloseReason, ConnId, Event, Instant, Request, Stats};
 
 use super::{
     ShardParts,
+    engine::Engine,
     frames::{Counted, Frames},
     logins::Logins,
     mailbox::{Figures, Question},
@@ -15,6 +16,7 @@ use super::{
 use crate::{
     clock::Clock,
     histogram::Histogram,
+    recorder::Tape,
     server::bus::{Bus, Outbox},
     store::StoreHandle,
 };
@@ -24,7 +26,7 @@ const RECEIVE_BUFFER_BYTES: usize = 64 << 10;
 
 /// The engine of a shard and what it acts on.
 pub(super) struct State {
-    engine: Server,
+    engine: Engine,
     pub(super) sockets: Sockets,
     pub(super) logins: Logins,
     /// What is to be written at the end of the turn.
@@ -52,11 +54,14 @@ pub(super) struct State {
     /// Bytes of unfinished messages of all connections, and their limit.
     pub(super) receiving_bytes: usize,
     pub(super) receive_budget_bytes: usize,
+    /// Where everything that the engine is told is written down, if it is.
+    tape: Option<Tape>,
 }
 
 impl State {
-    pub(super) fn new(engine: Server, parts: ShardParts) -> Self {
+    pub(super) fn new(engine: Engine, parts: ShardParts, tape: Option<Tape>) -> Self {
         Self {
+            tape,
             engine,
             sockets: Sockets::default(),
             logins: Logins::default(),
@@ -110,6 +115,9 @@ impl State {
     }
 
     fn tell(&mut self, event: Event) {
+        if let Some(tape) = &mut self.tape {
+            tape.event(self.now, &event);
+        }
         self.engine.handle(self.now, event);
         self.act();
     }
@@ -119,14 +127,39 @@ impl State {
         self.engine.poll_timeout()
     }
 
+    /// When something that was recorded is to be handed over.
+    pub(super) fn recording_due_at(&self) -> Option<Instant> {
+        self.tape.as_ref().and_then(Tape::due_at)
+    }
+
+    /// Hands over what was recorded, if it is time.
+    pub(super) fn end_recorded_turn(&mut self) {
+        if let Some(tape) = &mut self.tape {
+            tape.end_turn(self.now, &mut self.engine);
+        }
+    }
+
+    /// Hands over the rest of what was recorded: the engine has stopped.
+    pub(super) fn end_recording(&mut self) {
+        if let Some(tape) = self.tape.take() {
+            tape.end(self.now, &self.engine);
+        }
+    }
+
     /// Tells the engine that a deadline has come.
     pub(super) fn handle_timeout(&mut self) {
+        if let Some(tape) = &mut self.tape {
+            tape.timeout(self.now);
+        }
         self.engine.handle_timeout(self.now);
         self.act();
     }
 
     fn act(&mut self) {
         while let Some(action) = self.engine.poll_action() {
+            if let Some(tape) = &mut self.tape {
+                tape.action(&action);
+            }
             match action {
                 Action::Send { to, frame } => {
                     let (frame, mut copy) = (self.frames.add(&frame), None);
@@ -169,6 +202,9 @@ impl State {
                 Action::Unsubscribe(topic) => self.bus.unsubscribe(self.index, &topic),
                 Action::Stopped => self.is_stopped = true,
             }
+        }
+        if let Some(tape) = &mut self.tape {
+            tape.end_step();
         }
     }
 

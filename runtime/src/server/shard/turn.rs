@@ -80,6 +80,7 @@ impl Turns {
             }
             self.state.end_logins();
             self.write(now);
+            self.state.end_recorded_turn();
         }
         Ok(self.state)
     }
@@ -89,10 +90,13 @@ impl Turns {
         if !self.state.read_again.is_empty() || !self.state.going.is_empty() {
             return Some(Duration::ZERO);
         }
-        let next = [self.state.deadline(), self.state.logins.next_end(), self.write_at]
-            .into_iter()
-            .flatten()
-            .min()?;
+        let next = [
+            self.state.deadline(),
+            self.state.logins.next_end(),
+            self.write_at,
+            self.state.recording_due_at(),
+        ];
+        let next = next.into_iter().flatten().min()?;
         Some(next.saturating_since(self.state.tick()))
     }
 
