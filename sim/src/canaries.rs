@@ -58,9 +58,9 @@ impl Bug {
     }
 }
 
-/// The probe of an engine with a bug.
+/// The probe of an engine with a bug, or with none.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Planted(pub(crate) Option<Canary>);
+pub struct Planted(pub Option<Canary>);
 
 impl Probe for Planted {
     fn canary(&self, canary: Canary) -> bool {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use self::commands::{CliError, canaries, explain, explore, replay, run, shrink};
+use self::commands::{CliError, canaries, compat, explain, explore, record, replay, run, scripts, shrink};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -25,9 +25,15 @@ struct Cli {
 enum Command {
     /// Run a range of seeds.
     Run(run::Args),
-    /// Run one seed or file, with a full sweep after every event.
+    /// Run one seed or file, with a full sweep after every event; or tell an engine what another one was told.
     Replay(replay::ReplayArgs),
-    /// Find the smallest schedule that fails like this one, and write it to a file.
+    /// Record one server of a run, as a server in production is recorded.
+    Record(record::RecordArgs),
+    /// Replay recordings of older versions, and list what this one does otherwise.
+    Compat(compat::CompatArgs),
+    /// Make a stretch of a recording a script of events, which people read and edit.
+    Convert(scripts::ConvertArgs),
+    /// Find the smallest schedule, or script of events, that fails like this one, and write it to a file.
     Shrink(shrink::ShrinkArgs),
     /// Plant each deliberate bug in turn, and see which check finds it.
     Canaries(canaries::Args),
@@ -41,6 +47,9 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::replay(&args),
+        Command::Record(args) => record::record(&args),
+        Command::Compat(args) => compat::compat(&args),
+        Command::Convert(args) => scripts::convert(&args),
         Command::Shrink(args) => shrink::shrink(&args),
         Command::Canaries(args) => canaries::run(&args),
         Command::Explain(args) => explain::explain(&args),

@@ -1,10 +1,14 @@
 //! The commands, and what several of them need.
 
 pub(crate) mod canaries;
+pub(crate) mod compat;
 pub(crate) mod explain;
 pub(crate) mod explore;
+pub(crate) mod record;
+pub(crate) mod recorded;
 pub(crate) mod replay;
 pub(crate) mod run;
+pub(crate) mod scripts;
 pub(crate) mod shrink;
 
 use core::fmt;
@@ -13,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use switchboard_engine::Canary;
 use switchboard_sim::chart::{self, Chart};
 use switchboard_sim::generate::{PROFILES, generate_for};
 use switchboard_sim::schedule::Schedule;
@@ -49,6 +54,13 @@ const fn target_option(target: Target) -> &'static str {
     }
 }
 
+impl Subject {
+    /// What was given.
+    fn name(&self) -> &str {
+        &self.subject
+    }
+}
+
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.subject.parse::<u64>() {
@@ -75,6 +87,24 @@ pub(crate) enum CliError {
     SamePath(PathBuf),
     #[error("there is no planted bug whose name contains {0}; `canaries` without --only lists them")]
     NoSuchBug(String),
+    #[error("{0}")]
+    Until(String),
+    #[error("{0} is no recording of a server; several at once can be replayed of those alone")]
+    NoRecording(PathBuf),
+    #[error(transparent)]
+    Reading(#[from] switchboard_sim::recording::file::ReadError),
+    #[error("{path}: {source}")]
+    ParseEvents { path: PathBuf, source: switchboard_sim::script::text::ParseError },
+    #[error("{path}: {source}")]
+    Run { path: PathBuf, source: switchboard_sim::script::run::RunError },
+    #[error(
+        "{path} has recordings of several engines, of shard {first} and shard {other} among others: name the files of one"
+    )]
+    ManyEngines { path: PathBuf, first: u32, other: u32 },
+    #[error(transparent)]
+    Replay(#[from] switchboard_sim::recording::replay::ReplayError),
+    #[error("no {0}th server starts in this run: there are fewer")]
+    NoSuchServer(u32),
     #[error("nothing to shrink: everything holds in this run")]
     NothingFails,
     #[error("writing the report: {0}")]
@@ -113,6 +143,12 @@ fn progress_bar(length: u64, template: &str) -> ProgressBar {
         bar.set_style(style);
     }
     bar
+}
+
+/// A deliberate bug of the engine.
+fn parse_canary(name: &str) -> Result<Canary, String> {
+    let found = Canary::ALL.iter().find(|canary| canary.name() == name);
+    found.copied().ok_or_else(|| format!("the engine has no deliberate bug {name}; `canaries` lists them"))
 }
 
 /// Threads, from 1 to [`JOBS_LIMIT`].

@@ -1,16 +1,17 @@
-//! `shrink`: the smallest schedule that fails like this one.
+//! `shrink`: the smallest schedule, or script of events, that fails like this one.
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use switchboard_engine::Canary;
 use switchboard_sim::{
     runner, shrink,
     world::{Options, Target},
 };
 
-use super::{CliError, Subject, chart, load, target_option};
+use super::{CliError, Subject, chart, load, scripts, target_option};
 
 /// What `shrink` takes.
 #[derive(Debug, Args)]
@@ -26,11 +27,21 @@ pub(crate) struct ShrinkArgs {
     /// Write no chart.
     #[arg(long)]
     no_chart: bool,
+    /// Of a recording or a script of events: write a Rust test too that fails as long as the bug is there.
+    #[arg(long, value_name = "FILE.rs")]
+    rust_test: Option<PathBuf>,
+    /// Of a recording or a script of events: with this deliberate bug in the engine, without which it has to hold.
+    #[arg(long, value_name = "NAME", value_parser = super::parse_canary)]
+    canary: Option<Canary>,
 }
 
 /// Shrinks the subject and writes what is left; never true, since something fails.
 pub(crate) fn shrink(args: &ShrinkArgs) -> Result<bool, CliError> {
     std::panic::set_hook(Box::new(|_| {}));
+    let path = Path::new(args.subject.name());
+    if scripts::is_script_or_recording(path) {
+        return scripts::shrink(path, &args.out, args.rust_test.as_deref(), args.canary);
+    }
     let chart_path = args.chart.clone().unwrap_or_else(|| args.out.with_extension("svg"));
     if !args.no_chart && chart_path == args.out {
         return Err(CliError::SamePath(chart_path));
@@ -67,7 +78,7 @@ pub(crate) fn shrink(args: &ShrinkArgs) -> Result<bool, CliError> {
 }
 
 /// A word as a shell takes it.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

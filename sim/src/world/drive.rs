@@ -122,6 +122,7 @@ impl<T: Sut> World<'_, T> {
                 Action::Stopped => stopped = true,
             }
         }
+        shard.server.has_acted();
         self.digest = digest.0;
         self.check.end(shard_no, self.shards[shard_no].server.stats());
         self.arm(shard_no);

@@ -251,7 +251,6 @@ pub(crate) fn execute_with<P: Probe + Counts + Clone + Debug>(
 }
 
 /// The same with any machine in the engines' place.
-#[cfg(test)]
 pub(crate) fn execute_sut<T: Sut>(schedule: &Schedule, options: Options, sut: T) -> Outcome {
     World::new(schedule, options, sut).caught()
 }

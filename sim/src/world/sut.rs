@@ -33,6 +33,8 @@ pub(crate) trait Machine: Debug {
     fn poll_action(&mut self) -> Option<Action<'_>>;
     fn poll_timeout(&self) -> Option<Instant>;
     fn handle_timeout(&mut self, now: Instant);
+    /// All actions of a step were taken.
+    fn has_acted(&mut self) {}
     fn stats(&self) -> &Stats;
     fn gauges(&self) -> Gauges;
     fn check_invariants(&self) -> Result<(), InvariantViolation>;
