@@ -87,7 +87,7 @@ fn expected(operation: &str) -> (Value, Statuses) {
         "upload" => body_of(json!({}), [201; 4]),
         // This server signs none.
         "issue_token" => body_of(json!({}), [409; 4]),
-        "list_accounts" | "unban" | "end_sessions_of" | "statistics" => (none, [403; 4]),
+        "list_accounts" | "unban" | "end_sessions_of" | "statistics" | "write_recording" => (none, [403; 4]),
         "ban" => body_of(json!({}), [403; 4]),
         "announce" => body_of(json!({"text": "hello"}), [403; 4]),
         "send_message" => body_of(json!({"text": "hello"}), [404, 404, 201, 201]),
