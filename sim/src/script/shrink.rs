@@ -83,11 +83,11 @@ struct Search<'t, P> {
 
 impl<P: Probe + Clone> Search<'_, P> {
     /// Takes the candidate if it fails by the same check.
-    fn attempt(&mut self, candidate: Script) -> bool {
-        let Ok(Some(outcome)) = self.trial.failing(&candidate) else { return false };
+    fn attempt(&mut self, candidate: &Script) -> bool {
+        let Ok(Some(outcome)) = self.trial.failing(candidate) else { return false };
         let is_same = outcome.violation.as_ref().is_some_and(|violation| violation.check == self.check);
         if is_same {
-            self.best = told(&candidate, &outcome);
+            self.best = told(candidate, &outcome);
         }
         is_same
     }
@@ -99,7 +99,7 @@ impl<P: Probe + Clone> Search<'_, P> {
             number += 1;
             !is_removed(number - 1, line)
         });
-        candidate.lines.len() < self.best.lines.len() && self.attempt(candidate)
+        candidate.lines.len() < self.best.lines.len() && self.attempt(&candidate)
     }
 
     /// Leaves out all lines of connections, one connection after the other.
@@ -143,7 +143,7 @@ impl<P: Probe + Clone> Search<'_, P> {
         }
         let mut at_once = self.best.clone();
         at_once.lines.iter_mut().for_each(|line| line.at_ns = at_once.start_ns);
-        if self.attempt(at_once) {
+        if self.attempt(&at_once) {
             return;
         }
         for place in 0..self.best.lines.len() {
@@ -152,13 +152,13 @@ impl<P: Probe + Clone> Search<'_, P> {
             if pause > 0 {
                 let mut candidate = self.best.clone();
                 candidate.lines[place..].iter_mut().for_each(|line| line.at_ns -= pause);
-                self.attempt(candidate);
+                self.attempt(&candidate);
             }
         }
     }
 
     fn configure(&mut self, config: ServerConfig) -> bool {
-        config != self.best.config && self.attempt(Script { config, ..self.best.clone() })
+        config != self.best.config && self.attempt(&Script { config, ..self.best.clone() })
     }
 
     /// Begins with an engine that nothing has happened to, and lets those who are connected connect.
@@ -187,7 +187,7 @@ impl<P: Probe + Clone> Search<'_, P> {
             }
         }
         lines.extend(self.best.lines.iter().cloned());
-        self.attempt(Script { state: None, lines, ..self.best.clone() });
+        self.attempt(&Script { state: None, lines, ..self.best.clone() });
     }
 
     const fn line(&self, id: u32, what: What) -> Line {
@@ -206,13 +206,13 @@ impl<P: Probe + Clone> Search<'_, P> {
                 *asked = new(*asked);
             }
         }
-        self.attempt(candidate);
+        self.attempt(&candidate);
         let first_ns = self.best.lines.first().map_or(0, |line| line.at_ns);
         if self.best.state.is_none() {
             let mut candidate = self.best.clone();
             candidate.start_ns = 0;
             candidate.lines.iter_mut().for_each(|line| line.at_ns -= first_ns);
-            self.attempt(candidate);
+            self.attempt(&candidate);
         }
     }
 }
