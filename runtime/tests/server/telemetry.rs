@@ -151,7 +151,8 @@ async fn a_request_a_commit_the_start_and_the_end_are_spans_and_nothing_secret_i
     assert_eq!(named("GET /socket.io").len(), 2);
     let commits = named("store commit");
     // What comes while a commit goes on is in the next one together.
-    let size = |span: &&Span| attribute(span, "db.operation.batch.size").and_then(|size| size.parse::<u32>().ok());
+    let size =
+        |span: &&Span| attribute(span, "db.operation.batch.size").and_then(|size| size.parse::<u32>().ok());
     assert!(!commits.is_empty() && commits.iter().all(|span| size(span).is_some_and(|size| size > 0)));
     assert!(commits.iter().all(|span| span.end_time_unix_nano > span.start_time_unix_nano));
     assert_eq!((named("start").len(), named("stop").len()), (1, 1));
