@@ -1,4 +1,8 @@
 //! What is recorded is read again as it was, and what is no recording is told apart from one.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a panic is a failed test, and clippy's leave for tests ends at their bodies"
+)]
 
 use bytes::Bytes;
 use core::time::Duration;
@@ -247,11 +251,11 @@ fn encoded(start: Instant, steps: &[(u64, Step)]) -> (Vec<u8>, Vec<String>) {
     for (after_ns, step) in steps {
         match step {
             Step::Event(event) => {
-                now = now + Duration::from_nanos(*after_ns);
+                now += Duration::from_nanos(*after_ns);
                 encoder.event(now, event);
             }
             Step::Timeout => {
-                now = now + Duration::from_nanos(*after_ns);
+                now += Duration::from_nanos(*after_ns);
                 encoder.timeout(now);
             }
             Step::Acted(acted) => encoder.acted(*acted),

@@ -72,8 +72,10 @@ fn in_parallel<T: Sync>(items: &[T], each: impl Fn(&T) + Sync) {
             each(item);
         }
     };
+    // A panic of either is one of the scope.
     std::thread::scope(|scope| {
-        [(); 2].map(|()| scope.spawn(work)).map(|thread| thread.join().expect("each holds"))
+        scope.spawn(work);
+        scope.spawn(work);
     });
 }
 
