@@ -2,7 +2,7 @@
 //!
 //! An engine is a pure machine, so its seed, its configuration and its events are all that decides what it does. A recording has
 //! these, a few bits of what came of each event, and from time to time digests of all of it: whoever replays it knows which event is
-//! the first that another build treats in another way. [`Encoder`] and [`Decoder`] deal with the steps; [`file`] with what is around them on a disk.
+//! the first that another build treats in another way. [`Encoder`] and [`Decoder`] deal with the steps; [`file`](mod@file) with what is around them on a disk.
 
 mod answer;
 mod config;

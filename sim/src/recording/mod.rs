@@ -1,7 +1,7 @@
 //! Recordings of servers: what an engine was told and when, told to the engine of this build.
 //!
 //! [`files`] reads them, [`player`] tells an engine, [`judge`] says what must hold of any server, [`replay`] compares what this build
-//! does with what was recorded. [`tape`] makes recordings of the simulator's own servers. What is to be made small, or edited by
+//! does with what was recorded. `tape` makes recordings of the simulator's own servers. What is to be made small, or edited by
 //! hand, becomes a [`Script`](crate::script::Script).
 
 pub mod accept;
