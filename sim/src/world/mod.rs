@@ -150,6 +150,7 @@ struct Shard<M> {
     armed_us: Option<u64>,
     engine_ns: u64,
     since_sweep: u32,
+    sweeps: u32,
     stopped: bool,
 }
 
@@ -269,6 +270,7 @@ impl<'s, T: Sut> World<'s, T> {
             armed_us: None,
             engine_ns: 0,
             since_sweep: 0,
+            sweeps: 0,
             stopped: false,
         };
         let device = |spec: &ClientSpec| Device {
