@@ -7,11 +7,10 @@ mod auth;
 mod body;
 mod proxies;
 mod rates;
+mod uploads;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-
-use tokio::sync::Semaphore;
 
 use crate::{
     accounts::Accounts,
@@ -24,6 +23,7 @@ pub(super) use auth::{Actor, Admitted, COOKIE, Caller, Refusal, session_in};
 pub(super) use body::BodyError;
 pub(super) use proxies::Proxies;
 pub(super) use rates::{CallRates, TooManyCalls};
+pub(super) use uploads::Uploads;
 
 /// What the calls work with; cheap to clone.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ pub(super) struct Desk {
     pub(super) authority: Authority,
     pub(super) courier: Courier,
     /// Places for uploads.
-    pub(super) uploads: Arc<Semaphore>,
+    pub(super) uploads: Uploads,
 }
 
 /// What of the configuration the calls go by.
@@ -85,8 +85,7 @@ impl Desk {
             groups_per_user: config.limits.groups_per_user,
             http: config.http.clone(),
         };
-        let uploads = usize::try_from(config.http.uploads).unwrap_or(Semaphore::MAX_PERMITS);
-        let uploads = Arc::new(Semaphore::new(uploads.min(Semaphore::MAX_PERMITS)));
+        let uploads = Uploads::new(config.http.uploads);
         let rates = Arc::new(CallRates::new(config));
         Self { accounts, media, rules: Arc::new(rules), rates, authority, courier, uploads }
     }

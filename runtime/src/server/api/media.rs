@@ -65,8 +65,8 @@ pub(super) async fn upload(
     request: Request,
 ) -> Result<Response, Problem> {
     let suffix = suffix(name.as_deref().unwrap_or_default())?;
-    let busy = |_| Problem::new(Kind::Busy, "too many files are coming; try again in a second");
-    let _place = desk.uploads.try_acquire().map_err(busy)?;
+    let busy = || Problem::new(Kind::Busy, "too many files are coming; try again in a second");
+    let _place = desk.uploads.place(Some(&me.user)).ok_or_else(busy)?;
     let time = Duration::from_millis(desk.rules.http.upload_timeout_ms);
     let received = tokio::time::timeout(time, receive(&desk, request)).await;
     let part = received.map_err(|_| Problem::new(Kind::Timeout, "the upload took too long"))??;

@@ -32,7 +32,7 @@ pub(super) async fn upload(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Answer {
-    let _place = desk.uploads.try_acquire().map_err(|_| Fault::Busy)?;
+    let _place = desk.uploads.place(caller.user()).ok_or(Fault::Busy)?;
     let multipart = Multipart::from_request(request, &()).await;
     let mut multipart =
         multipart.map_err(|error| Fault::refused(format!("the upload: {}", error.body_text())))?;
