@@ -5,9 +5,9 @@
 
 use core::hash::Hasher as _;
 
-use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::Rng as _};
 use siphasher::sip::SipHasher13;
 
+use crate::random::Xoshiro256PlusPlus;
 use crate::{id::ConnId, time::Instant};
 
 /// What a digest covers.

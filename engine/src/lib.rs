@@ -64,6 +64,7 @@ mod groups;
 mod hash;
 mod id;
 mod probe;
+mod random;
 pub mod recording;
 mod server;
 mod session;

@@ -2,12 +2,8 @@
 
 use core::time::Duration;
 
-use rand_xoshiro::{
-    Xoshiro256PlusPlus,
-    rand_core::{Rng, SeedableRng},
-};
-
 use super::config::Reconnect;
+use crate::random::Xoshiro256PlusPlus;
 use crate::{digest::Digest, time::nanos};
 
 /// Which delay a lost link asks for.

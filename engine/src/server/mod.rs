@@ -37,10 +37,6 @@ mod view;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use rand_xoshiro::{
-    Xoshiro256PlusPlus,
-    rand_core::{Rng as _, SeedableRng as _},
-};
 
 use self::{
     admission::Admissions,
@@ -54,6 +50,7 @@ use self::{
     timers::{Due, Timers},
     users::Users,
 };
+use crate::random::Xoshiro256PlusPlus;
 use crate::{
     action::Action,
     close::CloseReason,

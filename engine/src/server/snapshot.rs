@@ -3,7 +3,6 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::{Deserialize, Serialize};
 use slab::Slab;
 
@@ -12,6 +11,7 @@ use super::{
     pipeline::Pipelines, presence::Presence, requests::Requests, shutdown::Stopping, timers::Timers,
     users::Users,
 };
+use crate::random::Xoshiro256PlusPlus;
 use crate::{config::ServerConfig, probe::Probe, stats::Stats, time::Instant};
 
 /// Why bytes are not the state of a server of this build.

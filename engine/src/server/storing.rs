@@ -3,7 +3,6 @@
 use alloc::{borrow::ToOwned as _, boxed::Box, collections::VecDeque, string::ToString as _};
 
 use bytes::Bytes;
-use rand_xoshiro::rand_core::Rng as _;
 use switchboard_proto::classic::Message;
 
 use super::{

@@ -6,7 +6,6 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::{
     config::{Retry, SessionConfig},
@@ -15,6 +14,7 @@ use super::{
     submits::fold_conversation,
     wire::{self, Page, Refusal},
 };
+use crate::random::Xoshiro256PlusPlus;
 use crate::{
     client::{backoff::exponential, length},
     digest::Digest,

@@ -28,11 +28,7 @@ pub use watch::WatchError;
 
 use core::time::Duration;
 
-use rand_xoshiro::{
-    Xoshiro256PlusPlus,
-    rand_core::{Rng as _, SeedableRng as _},
-};
-
+use crate::random::Xoshiro256PlusPlus;
 use crate::{
     client::{
         ClientAction, ClientEvent, ConnectionState, LossCause, length,

@@ -5,13 +5,13 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use rand_xoshiro::Xoshiro256PlusPlus;
 use slab::Slab;
 
 use super::{
     config::{Retry, SessionLimits},
     event::{Content, PendingSubmit, SubmitError},
 };
+use crate::random::Xoshiro256PlusPlus;
 use crate::{
     client::{backoff::exponential, length},
     config::FRAME_COST_BYTES,

@@ -28,7 +28,7 @@ use crate::tokens::{Issued, KeyFileError, Tokens};
 
 pub(crate) use grant::Grant;
 pub(crate) use pool::{Pool, PoolError};
-pub(crate) use text::{check, check_present};
+pub(crate) use text::{check, check_name, check_present};
 pub(crate) use throttle::{Rate, Throttle, Who};
 pub use token::{Token, TokenError};
 
@@ -43,6 +43,8 @@ pub(crate) enum AccountError {
     ShortPassword { bytes: usize, least_bytes: u32 },
     #[error("the {what} has a control character in it")]
     ControlCharacter { what: &'static str },
+    #[error("the {what} has a character in it that nobody sees")]
+    Invisible { what: &'static str },
     #[error("nobody may be called {}", switchboard_engine::SYSTEM)]
     Reserved,
     #[error("the user name or the password is wrong")]
@@ -170,11 +172,11 @@ impl Accounts {
         from: Visitor,
     ) -> Result<(User, Token), AccountError> {
         let limits = &self.limits;
-        let username = check_present("user name", &new.username, limits.name_bytes)?;
+        let username = check_name("user name", &new.username, limits.name_bytes)?;
         let nickname = check("nickname", &new.nickname, limits.name_bytes)?;
         let email = check("e-mail address", &new.email, limits.email_bytes)?;
         let avatar = check("avatar", &new.avatar, limits.name_bytes)?;
-        if username == switchboard_engine::SYSTEM {
+        if [&username, &nickname].into_iter().any(|name| name == switchboard_engine::SYSTEM) {
             return Err(AccountError::Reserved);
         }
         self.check_password(&new.password)?;
@@ -238,6 +240,9 @@ impl Accounts {
     pub(crate) async fn change(&self, user: UserId, change: Change) -> Result<(), AccountError> {
         let limits = &self.limits;
         let nickname = change.nickname.map(|text| check("nickname", &text, limits.name_bytes)).transpose()?;
+        if nickname.as_deref() == Some(switchboard_engine::SYSTEM) {
+            return Err(AccountError::Reserved);
+        }
         let email =
             change.email.map(|text| check("e-mail address", &text, limits.email_bytes)).transpose()?;
         let password_hash = if change.password.is_empty() {

@@ -44,24 +44,25 @@ pub fn group(data: &Path, command: &GroupCommand) -> Result<String, GroupError> 
     match command {
         GroupCommand::Create { name, .. } if name.trim().is_empty() => Err(GroupError::NoName),
         GroupCommand::Create { name, owner, open } => {
-            provision(&mut directory, owner)?;
+            let owner = provision(&mut directory, owner)?;
             let id = new_id()?;
             let group = NewGroup {
                 id: id.clone(),
                 name: name.clone(),
                 notice: String::new(),
-                owner: owner.clone(),
+                owner,
                 invite_only: !open,
             };
             directory.create_group(&group)?;
             Ok(format!("{id}\n"))
         }
         GroupCommand::Join { group, user } => {
-            provision(&mut directory, user)?;
+            let user = &provision(&mut directory, user)?;
             let joined = directory.join(group, user)?;
             Ok(format!("{user} {} a member of {group}\n", if joined { "is now" } else { "was already" }))
         }
         GroupCommand::Leave { group, user } => {
+            let user = &known(&directory, user)?;
             let left = directory.leave(group, user)?;
             Ok(format!("{user} {} a member of {group}\n", if left { "is no longer" } else { "was not" }))
         }
@@ -110,11 +111,22 @@ fn list(directory: &Directory, user: Option<&UserId>) -> Result<String, GroupErr
     Ok(text)
 }
 
-fn provision(directory: &mut Directory, user: &UserId) -> Result<(), GroupError> {
-    if directory.user(user)?.is_none() {
+/// The user with this id; otherwise the one with this name, if there is one.
+fn known(directory: &Directory, user: &UserId) -> Result<UserId, GroupError> {
+    if directory.user(user)?.is_some() {
+        return Ok(user.clone());
+    }
+    let named = directory.user_named(user.as_str())?;
+    Ok(named.map_or_else(|| user.clone(), |named| named.id))
+}
+
+/// The same; who is not there is made.
+fn provision(directory: &mut Directory, user: &UserId) -> Result<UserId, GroupError> {
+    let user = known(directory, user)?;
+    if directory.user(&user)?.is_none() {
         directory.create_user(&NewUser::new(user.clone(), user.as_str()))?;
     }
-    Ok(())
+    Ok(user)
 }
 
 /// Sixteen random bytes in hexadecimal: unique without asking anybody.

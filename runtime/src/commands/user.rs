@@ -73,6 +73,7 @@ impl From<AccountError> for UserError {
             | AccountError::TooLong { .. }
             | AccountError::ShortPassword { .. }
             | AccountError::ControlCharacter { .. }
+            | AccountError::Invisible { .. }
             | AccountError::Reserved
             | AccountError::WrongLogin
             | AccountError::Banned(_)
@@ -165,7 +166,7 @@ fn add(
     role: AccountRole,
     no_password: bool,
 ) -> Result<String, UserError> {
-    let username = crate::accounts::check_present("user name", username, limits.name_bytes)?;
+    let username = crate::accounts::check_name("user name", username, limits.name_bytes)?;
     if username == switchboard_engine::SYSTEM {
         return Err(AccountError::Reserved.into());
     }

@@ -1,7 +1,6 @@
 //! What one side of a call tells the other: here at once, and to other engines over the bus.
 
 use bytes::Bytes;
-use rand_xoshiro::rand_core::Rng as _;
 use switchboard_proto::v1::{
     self, NotedCall,
     call::{End, Kind},

@@ -16,7 +16,6 @@ use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use serde::{Deserialize, Serialize};
 
 use bytes::Bytes;
-use rand_xoshiro::rand_core::Rng as _;
 use switchboard_proto::{
     Message as _,
     v1::{Hello, client_frame::Body, note},

@@ -271,6 +271,7 @@ impl From<AccountError> for Problem {
             | AccountError::TooLong { .. }
             | AccountError::ShortPassword { .. }
             | AccountError::ControlCharacter { .. }
+            | AccountError::Invisible { .. }
             | AccountError::Reserved => Self::invalid(text),
         }
     }

@@ -138,6 +138,7 @@ impl From<AccountError> for Fault {
             | AccountError::TooLong { .. }
             | AccountError::ShortPassword { .. }
             | AccountError::ControlCharacter { .. }
+            | AccountError::Invisible { .. }
             | AccountError::Reserved
             | AccountError::WrongLogin
             | AccountError::WrongPassword => Self::Refused(text),

@@ -113,7 +113,25 @@ impl Directory {
             super::existing_user(&self.connection, other)?;
         }
         let range = Range { reader, conversation, from_seq, backwards, limit, limit_bytes };
-        self.reading(|reads| part(reads, &range)?.ok_or(DirectoryError::GroupNotOpen))
+        self.reading(|reads| self.part(reads, &range)?.ok_or(DirectoryError::GroupNotOpen))
+    }
+
+    /// A part of a log, in which who has given no display name goes by the user name, as all do who speak the session protocol.
+    fn part(&self, reads: &mut Reads<'_>, range: &Range) -> Result<Option<Messages>> {
+        let mut found = part(reads, range)?;
+        let mut names: Vec<(UserId, Box<str>)> = Vec::new();
+        for message in found.iter_mut().flat_map(|part| &mut part.messages) {
+            if !message.sender_name.is_empty() && *message.sender_name != *message.sender.as_str() {
+                continue;
+            }
+            if !names.iter().any(|(user, _)| *user == message.sender) {
+                let name = self.user(&message.sender)?.and_then(|user| user.username);
+                names.push((message.sender.clone(), name.unwrap_or_default().into()));
+            }
+            let name = names.iter().find(|(user, _)| *user == message.sender).map(|(_, name)| name.clone());
+            message.sender_name = name.unwrap_or_default();
+        }
+        Ok(found)
     }
 
     fn reading<T>(&self, read: impl FnOnce(&mut Reads<'_>) -> Result<T>) -> Result<T> {
@@ -140,7 +158,7 @@ impl Directory {
             limit: LAST_ENTRIES,
             limit_bytes: LAST_BYTES,
         };
-        let last = part(reads, &range)?.map(|part| part.messages).unwrap_or_default();
+        let last = self.part(reads, &range)?.map(|part| part.messages).unwrap_or_default();
         let is_message = |entry: &StoredMessage| entry.subject == Subject::Message && !entry.is_recalled;
         let last_message = last.into_iter().rfind(is_message);
         let unread = self.unread(user, &head)?;

@@ -106,7 +106,8 @@ impl Directory {
     fn readable(&self, user: i64, own: &UserId, rowid: i64) -> Result<Option<Found>> {
         let mut statement = self.connection.prepare_cached(
             "SELECT seq, message_id, sender.uuid, content_type, content, url, stored_at_ms, changed_seq,
-                 sender_name, sender.avatar, groups.uuid, low.uuid, high.uuid
+                 iif(sender_name IN ('', sender.uuid), coalesce(sender.username, ''), sender_name),
+                 sender.avatar, groups.uuid, low.uuid, high.uuid
              FROM messages
                  CROSS JOIN conversations ON conversations.id = conversation_id
                  CROSS JOIN users AS sender ON sender.id = sender_id

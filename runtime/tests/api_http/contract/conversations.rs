@@ -161,7 +161,7 @@ async fn a_history_is_read_in_both_directions() {
     assert_eq!(bob.get(&format!("{path}?direction=forwards&from_seq=6")).await.items(), Vec::<Value>::new());
     let entry = &newest_first[0];
     let expected = json!({
-        "seq": 5, "message_id": entry["message_id"], "kind": "text", "sender_id": alice.id, "sender_name": "",
+        "seq": 5, "message_id": entry["message_id"], "kind": "text", "sender_id": alice.id, "sender_name": "alice",
         "text": "5", "file": null, "stored_at": entry["stored_at"], "is_recalled": false, "changed_seq": null,
         "target_seq": null, "change": null
     });

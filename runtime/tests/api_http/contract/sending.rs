@@ -36,6 +36,7 @@ async fn what_is_sent_is_stored_and_delivered_to_everybody_and_to_ones_own_clien
     let id = data_encoding(&delivery.message_id);
     let entry = bob.get(&format!("{}/messages", direct(&alice))).await.items()[0].clone();
     assert_eq!((&place["message_id"], &entry["message_id"]), (&json!(id), &json!(id)));
+    assert_eq!(entry["sender_name"], "alice");
     assert_eq!((&entry["stored_at"], &entry["seq"]), (&place["stored_at"], &place["seq"]));
     assert_eq!(bob.get(&direct(&alice)).await.data()["epoch"], place["epoch"]);
     // What comes over the WebSocket stands beside it.
