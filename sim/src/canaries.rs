@@ -231,6 +231,12 @@ fn hunt_once(bug: Bug, round: u64, limit: u64) -> Option<Find> {
     Some(Find { check, seeds, small })
 }
 
+/// The check that catches a bug with the first seed, of so many, that shows it. Nothing is made small, which takes most of a hunt's time.
+#[must_use]
+pub fn caught_by(bug: Bug, limit: u64) -> Option<&'static str> {
+    (0..limit).find_map(|seed| try_seed(bug, seed)).map(|(check, _)| check)
+}
+
 /// Hunts a bug with the specification alone: the seeds that were needed, and the check that caught it; none if
 /// `limit` seeds do not show it.
 #[must_use]

@@ -46,6 +46,8 @@ pub(crate) struct Tape {
     digested_at: Instant,
     /// Something was left out, as there was no room for it: the file is of no more use.
     is_torn: bool,
+    /// Then another one is begun, if there is room: an engine's state is not had for nothing.
+    begin_at: Instant,
     has_ended: bool,
 }
 
@@ -61,6 +63,7 @@ impl Tape {
             handed_at: now,
             digested_at: now,
             is_torn: false,
+            begin_at: now,
             has_ended: false,
             sitting,
         };
@@ -92,6 +95,9 @@ impl Tape {
 
     /// When there is something to do, if nothing happens until then.
     pub(crate) fn due_at(&self) -> Option<Instant> {
+        if self.is_torn {
+            return Some(self.begin_at);
+        }
         (self.encoder.len_bytes() > 0).then(|| self.handed_at + HAND_OVER_INTERVAL)
     }
 
@@ -107,7 +113,7 @@ impl Tape {
         }
         let wanted = self.desk.take_wanted(self.sitting.shard);
         self.is_torn |= wanted == Some(Wanted::Torn);
-        if self.is_torn || wanted.is_some() {
+        if wanted.is_some() || (self.is_torn && self.begin_at <= now) {
             self.begin(now, engine);
         }
     }
@@ -151,6 +157,7 @@ impl Tape {
             (self.handed_at, self.digested_at, self.is_torn) = (now, now, false);
         } else {
             (self.part, self.encoder, self.is_torn) = (before, encoder, true);
+            self.begin_at = now + HAND_OVER_INTERVAL;
         }
     }
 
@@ -194,4 +201,69 @@ impl Drop for Tape {
 pub(super) fn wall_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, atomic::AtomicU8, mpsc};
+
+    use switchboard_engine::ConnId;
+
+    use super::*;
+    use crate::recorder::{Common, Order, RecorderFigures};
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_nanos(ms * 1_000_000)
+    }
+
+    /// The header's part, and whether there is a state, of what is a beginning.
+    fn beginning(order: &Order) -> Option<(u32, bool)> {
+        match order {
+            Order::Piece { piece: Piece::Begin { header, state }, .. } => {
+                Some((header.part, state.is_some()))
+            }
+            Order::Piece { piece: Piece::Steps(_) | Piece::End, .. } | Order::Dump { .. } | Order::Stop => {
+                None
+            }
+        }
+    }
+
+    #[test]
+    fn after_a_gap_another_file_begins_as_soon_as_there_is_room_and_not_at_every_turn() {
+        let (orders, taken) = mpsc::sync_channel(1);
+        let common = Common {
+            wanted: vec![AtomicU8::new(0)],
+            spare: std::sync::Mutex::default(),
+            figures: RecorderFigures::default(),
+        };
+        let desk = RecorderDesk { orders, common: Arc::new(common), is_on_demand: false };
+        let config = ServerConfig::default();
+        let mut engine = Server::new(config.clone(), 7, at(0));
+        let sitting =
+            Sitting { shard: 0, shards: 1, note: String::new(), seed: 7, config, started_at: at(0) };
+        let mut tape = desk.tape(sitting);
+        let step = |tape: &mut Tape, engine: &mut Server, ms| {
+            let event = Event::Disconnected { conn: ConnId::new(1, 1) };
+            tape.event(at(ms), &event);
+            engine.handle(at(ms), event);
+            while engine.poll_action().is_some() {}
+            tape.end_turn(at(ms), engine);
+        };
+        // The beginning fills the queue, so the first steps are left out.
+        step(&mut tape, &mut engine, 1_000);
+        assert!(tape.is_torn);
+        assert_eq!(taken.try_iter().filter_map(|order| beginning(&order)).collect::<Vec<_>>(), [(0, false)]);
+        // There is room again, but it was tried a moment ago.
+        step(&mut tape, &mut engine, 1_100);
+        assert!(taken.try_recv().is_err());
+        assert_eq!(tape.due_at(), Some(at(1_500)));
+        step(&mut tape, &mut engine, 1_500);
+        assert_eq!(taken.try_iter().filter_map(|order| beginning(&order)).collect::<Vec<_>>(), [(2, true)]);
+        assert_eq!(desk.figures().gaps.load(Ordering::Relaxed), 1);
+        step(&mut tape, &mut engine, 2_100);
+        let steps = taken.try_recv().unwrap();
+        assert!(matches!(steps, Order::Piece { piece: Piece::Steps(steps), .. } if !steps.is_empty()));
+        drop(taken);
+        tape.end(at(2_200), &engine);
+    }
 }
