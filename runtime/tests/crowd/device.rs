@@ -223,6 +223,7 @@ fn hurried(config: &mut SessionConfig) {
     config.reconnect.base = Duration::from_millis(50);
     config.reconnect.cap = Duration::from_millis(200);
     config.retry.base = Duration::from_millis(100);
+    config.retry.cap = Duration::from_millis(500);
     config.heartbeat_interval = Duration::from_millis(300);
     config.idle_timeout = Duration::from_millis(1_000);
     config.connect_timeout = Duration::from_millis(2_000);

@@ -223,6 +223,12 @@ async fn each_file_is_whole_by_itself_and_the_oldest_go() {
         part = Some(replayed.header.part);
     }
     let bytes: u64 = files.iter().map(|file| fs::metadata(file).unwrap().len()).sum();
+    for file in files.iter().rev().skip(1) {
+        assert!(
+            fs::metadata(file).unwrap().len() >= file_bytes,
+            "another file begins when one is full, and not before"
+        );
+    }
     // The newest one may have begun small, and grown by a piece too large.
     assert!(files.len() >= 2 && bytes <= total_bytes + (1 << 20), "{bytes} in {files:?}");
 }

@@ -7,12 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use switchboard_engine::{
-    Shipped,
-    recording::file::{Fault, FileError},
-};
+use switchboard_engine::Shipped;
 use switchboard_sim::recording::{
-    file::{ReadError, Reader},
+    file::Reader,
     files::Recording,
     replay::{Options, replay},
 };
@@ -62,7 +59,7 @@ pub(crate) fn replay_folder(folder: &Path, shards: u32, ending: Ending) -> Repla
                 engines.entry(header.shard).or_default().push((header.part, path));
             }
             // It had just been begun.
-            Err(error) if is_cut(&error) && (ending.was_killed || ending.had_full_disk) => {
+            Err(error) if error.is_cut_off() && (ending.was_killed || ending.had_full_disk) => {
                 replayed.cut_off += 1
             }
             Err(error) => panic!("{error}"),
@@ -98,17 +95,6 @@ pub(crate) fn replay_folder(folder: &Path, shards: u32, ending: Ending) -> Repla
     replayed
 }
 
-fn is_cut(error: &ReadError) -> bool {
-    match error {
-        ReadError::File { source: FileError { fault, .. }, .. } => *fault == Fault::Cut,
-        // The header is there, and what follows is not.
-        ReadError::Content { what, .. } => {
-            what == "nothing follows" || what == "the engine's state is missing"
-        }
-        ReadError::Io { .. } | ReadError::PartMissing { .. } | ReadError::Empty { .. } => false,
-    }
-}
-
 fn replay_stretch(paths: &[PathBuf], may_be_cut: bool, must_end: bool, replayed: &mut Replayed) {
     let mut recordings = Recording::open(paths).unwrap();
     assert_eq!(recordings.len(), 1, "{paths:?}");
@@ -123,7 +109,7 @@ fn replay_stretch(paths: &[PathBuf], may_be_cut: bool, must_end: bool, replayed:
     assert!(report.violation.is_none(), "a check does not hold: {}", what());
     match &report.damage {
         None => {}
-        Some(damage) if is_cut(damage) && may_be_cut => replayed.cut_off += 1,
+        Some(damage) if damage.is_cut_off() && may_be_cut => replayed.cut_off += 1,
         Some(_) => panic!("it cannot be read to its end: {}", what()),
     }
     assert!(

@@ -161,7 +161,7 @@ impl Caller {
             let name = file["name"].as_str().unwrap().to_owned();
             let message = json!({ "file": name }).to_string();
             let key = format!("file-{number}-{upload}");
-            let path = format!("/conversations/user/{}/messages", USERS[0]);
+            let path = format!("/conversations/direct/{}/messages", USERS[0]);
             let said =
                 self.insist(|caller| caller.post(&path, "application/json", Some(&key), message.as_bytes()));
             // What nothing refers to may have been removed: a clock that is stepped makes a file old.
