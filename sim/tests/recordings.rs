@@ -253,6 +253,23 @@ fn the_files_of_an_engine_are_one_recording_and_each_can_begin_it() {
     assert_eq!((one.steps, one.steps + other.steps), (40, both.steps));
 }
 
+/// Nobody says what was asked before, and who waits for it.
+#[test]
+fn a_recording_may_begin_anywhere() {
+    for (seed, profile) in
+        [(3, "calm"), (5, "store"), (7, "sessions"), (11, "resend"), (13, "classic"), (17, "default")]
+    {
+        let file = recorded(seed, profile, None, 0).unwrap();
+        let (_folder, path) = kept(&file);
+        let steps = replayed(&path, None, &Options::default()).steps;
+        for begin in (1..steps).step_by((steps / 24).max(1) as usize) {
+            let (_folder, [_, second]) = in_two_files(&file, begin, BUILD);
+            let report = replayed(&second, None, &Options::default());
+            assert_identical(&report, &format!("seed {seed} of {profile}, from step {begin}"));
+        }
+    }
+}
+
 #[test]
 fn a_file_that_was_cut_off_before_its_first_step_keeps_nobody_from_the_others() {
     let file = recorded(3, "calm", None, 0).unwrap();

@@ -227,7 +227,8 @@ fn hurried(config: &mut SessionConfig) {
     config.heartbeat_interval = Duration::from_millis(300);
     config.idle_timeout = Duration::from_millis(1_000);
     config.connect_timeout = Duration::from_millis(2_000);
-    config.answer_timeout = Duration::from_millis(12_000);
+    // Longer than the server waits for its store.
+    config.answer_timeout = Duration::from_millis(4_000);
     config.resync_interval = Duration::from_millis(1_000);
     config.resync_floor = Duration::from_millis(500);
 }
@@ -383,8 +384,9 @@ impl Life {
             Event::Reset { conversation } => panic!("{conversation:?} has lost nothing"),
             Event::State(state) => {
                 self.lock().state = format!("{state:?}");
-                // Half-open connections count as the user's, until the server finds out.
-                if let State::Closed(ClosedReason::TooManyDevices) = state {
+                // Half-open connections count as the user's, until the server finds out; and what was said over one that was given
+                // up may come late.
+                if let State::Closed(ClosedReason::TooManyDevices | ClosedReason::TakenOver) = state {
                     client.connect().await.unwrap();
                 }
             }

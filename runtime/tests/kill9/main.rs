@@ -40,7 +40,11 @@ const SAID_PER_ROUND: u32 = 60;
 const KILLS: u64 = 3;
 
 fn serve(data: &Path, listen: &str) -> Process {
-    Process::start_on(data, listen, &[("SWITCHBOARD_LIMITS_CONNECTIONS_PER_USER", "1000")])
+    let settings = [
+        ("SWITCHBOARD_LIMITS_CONNECTIONS_PER_USER", "1000"),
+        ("SWITCHBOARD_TIMEOUTS_REQUEST_TIMEOUT_MS", "3000"),
+    ];
+    Process::start_on(data, listen, &settings)
 }
 
 /// The server is killed under load, after a number of acknowledgements that was drawn before, and started again. In

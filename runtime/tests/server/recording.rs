@@ -119,7 +119,8 @@ fn replay(file: &Path) -> Replayed {
                             continue;
                         }
                         Step::Digests(recorded) => {
-                            let found = Digests { actions: digest.finish(), state: engine.full_digest() };
+                            let actions = std::mem::take(&mut digest).finish();
+                            let found = Digests { actions, state: engine.full_digest() };
                             assert_eq!(found, recorded);
                             replayed.digests += 1;
                             continue;

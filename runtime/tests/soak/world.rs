@@ -34,13 +34,17 @@ const FILES_LOOKED_AT: usize = 20;
 
 /// What the server is started with. Times are such that a test can wait for what follows from them: half-open connections are
 /// found out, who has left is gone. Recordings are of many files.
-const SETTINGS: [(&str, &str); 10] = [
+const SETTINGS: [(&str, &str); 14] = [
     ("SWITCHBOARD_SHARDS", "2"),
     ("SWITCHBOARD_LIMITS_CONNECTIONS_PER_USER", "1000"),
     ("SWITCHBOARD_TIMEOUTS_PING_INTERVAL_MS", "500"),
     ("SWITCHBOARD_TIMEOUTS_IDLE_TIMEOUT_MS", "1500"),
     ("SWITCHBOARD_TIMEOUTS_HEARTBEAT_INTERVAL_MS", "400"),
     ("SWITCHBOARD_TIMEOUTS_PRESENCE_GRACE_MS", "300"),
+    ("SWITCHBOARD_TIMEOUTS_CLOSE_TIMEOUT_MS", "1000"),
+    ("SWITCHBOARD_TIMEOUTS_REQUEST_TIMEOUT_MS", "3000"),
+    ("SWITCHBOARD_HANDSHAKE_TIMEOUT_MS", "1500"),
+    ("SWITCHBOARD_HTTP_BODY_TIMEOUT_MS", "1500"),
     ("SWITCHBOARD_TIMEOUTS_DRAIN_TIME_MS", "100"),
     ("SWITCHBOARD_TIMEOUTS_RECONNECT_AFTER_MS", "50"),
     ("SWITCHBOARD_TIMEOUTS_RECONNECT_SPREAD_MS", "200"),
@@ -274,7 +278,7 @@ impl<'s> World<'s> {
     /// The process stands still, for less or for longer than it takes both sides to believe that the other one is gone.
     fn freeze(&mut self) {
         self.process().signal("STOP");
-        std::thread::sleep(Duration::from_millis(self.rng.between(200, 4_000)));
+        std::thread::sleep(Duration::from_millis(self.rng.between(200, 3_000)));
         self.process().signal("CONT");
     }
 
