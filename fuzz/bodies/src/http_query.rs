@@ -8,7 +8,8 @@ pub fn http_query(data: &[u8]) {
     let Ok(uri) = format!("/message?{text}").parse() else { return };
     let Ok(found) = pairs(&uri) else { return };
     let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
-    let written: Vec<_> = found.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
+    let written: Vec<_> =
+        found.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
     let written = format!("/message?{}", written.join("&"));
     match written.parse() {
         Ok(uri) => assert_eq!(pairs(&uri).as_ref(), Ok(&found), "{written}"),

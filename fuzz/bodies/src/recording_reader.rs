@@ -146,7 +146,8 @@ fn written(u: &mut Unstructured<'_>) -> Result<(Vec<u8>, usize)> {
         };
         let how: u8 = u.arbitrary()?;
         let len = usize::from(u.arbitrary::<u16>()?).min(u.len());
-        let raw = if kind == Kind::Header && how & 4 != 0 { header(u)?.encode() } else { u.bytes(len)?.to_vec() };
+        let raw =
+            if kind == Kind::Header && how & 4 != 0 { header(u)?.encode() } else { u.bytes(len)?.to_vec() };
         // Now and then it is shorter or longer than it says, is not compressed though it says so, or is out of order.
         let raw_len = raw.len() as u32 + u32::from(how & 0xf0 == 0x10) * u32::from(how) * 0x40_0000;
         let payload = match how & 3 {

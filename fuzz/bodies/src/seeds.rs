@@ -61,12 +61,14 @@ pub fn seeds(target: &str, sim: &Path, count: u64) -> io::Result<Vec<Vec<u8>>> {
     let numbers = 0..count;
     Ok(match target {
         "classic_decode" => {
-            let mut seeds: Vec<_> = numbers.filter_map(|seed| any_message(&random(seed, 200), false)).collect();
+            let mut seeds: Vec<_> =
+                numbers.filter_map(|seed| any_message(&random(seed, 200), false)).collect();
             seeds.extend(recorded(sim)?.classic);
             seeds
         }
         "session_decode" => {
-            let mut seeds: Vec<_> = numbers.filter_map(|seed| any_message(&random(seed, 200), true)).collect();
+            let mut seeds: Vec<_> =
+                numbers.filter_map(|seed| any_message(&random(seed, 200), true)).collect();
             seeds.extend(recorded(sim)?.session);
             seeds
         }

@@ -60,7 +60,8 @@ pub fn upload_form(data: &[u8]) {
 }
 
 fn take(body: &[u8], piece: usize) -> Read {
-    let pieces: Vec<_> = body.chunks(piece).map(|piece| Ok::<_, core::convert::Infallible>(piece.to_vec())).collect();
+    let pieces: Vec<_> =
+        body.chunks(piece).map(|piece| Ok::<_, core::convert::Infallible>(piece.to_vec())).collect();
     let request = Request::builder()
         .header("content-type", "multipart/form-data; boundary=X")
         .body(Body::from_stream(stream::iter(pieces)));
@@ -85,13 +86,15 @@ fn take(body: &[u8], piece: usize) -> Read {
 
 /// Makes a form of fields, and says what must be read of it.
 fn fields(u: &mut Unstructured<'_>) -> Result<()> {
-    let (mut body, mut expected): (Vec<u8>, Read) = (b"before, which is passed over".to_vec(), Ok((None, None)));
+    let (mut body, mut expected): (Vec<u8>, Read) =
+        (b"before, which is passed over".to_vec(), Ok((None, None)));
     let count = u.int_in_range(0..=4)?;
     for _ in 0..count {
         let name = *u.choose(&["file", "uuid", "FILE", "", "other"])?;
         let len = usize::from(u.arbitrary::<u16>()?) % (LIMIT_BYTES + 20);
         let content = u.bytes(len.min(u.len()))?;
-        let disposition = format!("\r\n--X\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"a\"\r\n");
+        let disposition =
+            format!("\r\n--X\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"a\"\r\n");
         body.extend(disposition.bytes());
         if u.arbitrary()? {
             body.extend(b"Content-Type: image/png\r\n");

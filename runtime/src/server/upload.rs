@@ -44,7 +44,6 @@ impl Upload {
         });
         Self { parts: sender, writer, bytes: 0, limit_bytes: desk.rules.http.upload_bytes }
     }
-
 }
 
 impl Sink for Upload {

@@ -266,8 +266,10 @@ impl Reader {
         let payload = match codec {
             Codec::None => payload,
             // It is not believed how long it becomes, before it has.
-            Codec::Zstd => zstd::bulk::decompress(&payload, raw_len.min(decompressed_limit(payload.len())))
-                .map_err(|error| self.content(offset, &format!("cannot be decompressed: {error}")))?,
+            Codec::Zstd => {
+                zstd::bulk::decompress(&payload, raw_len.min(decompressed_limit(payload.len())))
+                    .map_err(|error| self.content(offset, &format!("cannot be decompressed: {error}")))?
+            }
         };
         if payload.len() != raw_len {
             return Err(self.content(offset, "is not as long as it says"));

@@ -234,9 +234,11 @@ fn body(u: &mut Unstructured<'_>) -> Result<client_frame::Body> {
             let epoch = epoch(u, conversation.as_ref(), "u0")?;
             Body::Mark(v1::Mark { conversation, epoch, marks: marks(u)? })
         }
-        17..=18 => {
-            Body::Typing(v1::Typing { conversation: conversation(u)?, typing: u.arbitrary()?, user: name(u)? })
-        }
+        17..=18 => Body::Typing(v1::Typing {
+            conversation: conversation(u)?,
+            typing: u.arbitrary()?,
+            user: name(u)?,
+        }),
         19..=20 => {
             let count = u.int_in_range(0..=4)?;
             Body::Watch(v1::Watch { users: (0..count).map(|_| name(u)).collect::<Result<_>>()? })

@@ -178,8 +178,8 @@ impl Node {
         for deed in &deeds {
             self.take(deed, id, &mut nth);
         }
-        let is_late = matches!(cause, Cause::Timeout)
-            && self.server.poll_timeout().is_some_and(|next| next <= now);
+        let is_late =
+            matches!(cause, Cause::Timeout) && self.server.poll_timeout().is_some_and(|next| next <= now);
         assert!(!is_late, "what was due at {now:?} is still due\n{}", self.script);
         deeds
     }
@@ -213,7 +213,9 @@ impl Node {
                 let (ticket, request) = (*ticket, request.clone());
                 self.asked.push(Asked { ticket, request, answer: None, name });
             }
-            OwnedAction::Publish(_) | OwnedAction::Tell(_) => assert!(script.config.peers, "{deed:?} without peers\n{script}"),
+            OwnedAction::Publish(_) | OwnedAction::Tell(_) => {
+                assert!(script.config.peers, "{deed:?} without peers\n{script}")
+            }
             OwnedAction::Subscribe(topic) => {
                 let is_new = self.subscriptions.insert(topic.clone());
                 assert!(is_new && script.config.peers, "{topic:?} is subscribed to\n{script}");

@@ -146,7 +146,8 @@ pub(super) fn directory_change(u: &mut Unstructured<'_>) -> Result<DirectoryChan
 /// A record that no engine has published.
 pub(super) fn record(u: &mut Unstructured<'_>) -> Result<Record> {
     let stored = if u.arbitrary()? { Some((MessageId([u.arbitrary()?; 16]), place(u)?)) } else { None };
-    let message = if u.ratio(1_u8, 8)? { u.arbitrary::<[u8; 4]>()?.to_vec() } else { classic(u)?.encode_to_vec() };
+    let message =
+        if u.ratio(1_u8, 8)? { u.arbitrary::<[u8; 4]>()?.to_vec() } else { classic(u)?.encode_to_vec() };
     Ok(Record { topic: topic(u)?, stored, message: message.into() })
 }
 

@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 
 use arbitrary::{Result, Unstructured};
 use switchboard_engine::{
-    Answer, Audience, Carried, ConnId, DirectoryChange, Event, GroupId, Instant, OwnedAction, PeerFault, Protocol,
-    Request, Revocation, ServerConfig, UserId, Whose,
+    Answer, Audience, Carried, ConnId, DirectoryChange, Event, GroupId, Instant, OwnedAction, PeerFault,
+    Protocol, Request, Revocation, ServerConfig, UserId, Whose,
 };
 use switchboard_sim::choice::keyed;
 use switchboard_sim::store::SimStore;
@@ -399,7 +399,8 @@ impl<'u, 'd> World<'u, 'd> {
 
     fn pass(&mut self) -> Result<()> {
         let byte: u8 = self.u.arbitrary()?;
-        let unit_us = [10, 1_000, 50_000, 500_000, 1_000_000, 4_000_000, 16_000_000, 1][usize::from(byte >> 5)];
+        let unit_us =
+            [10, 1_000, 50_000, 500_000, 1_000_000, 4_000_000, 16_000_000, 1][usize::from(byte >> 5)];
         let until = self.now + Duration::from_micros(unit_us * u64::from(byte & 0x1f));
         for _ in 0..DEADLINES {
             let due = self.nodes.iter().enumerate().filter_map(|(node, of)| Some((of.poll_timeout()?, node)));

@@ -48,9 +48,7 @@ impl<T: DeserializeOwned> FromRequestParts<Desk> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, desk: &Desk) -> Result<Self, Problem> {
         match Query::<T>::from_request_parts(parts, desk).await {
             // Two of them must not become one.
-            Ok(_) if !is_utf8(&parts.uri) => {
-                Err(Problem::new(Kind::Malformed, "the query is not UTF-8"))
-            }
+            Ok(_) if !is_utf8(&parts.uri) => Err(Problem::new(Kind::Malformed, "the query is not UTF-8")),
             Ok(Query(params)) => Ok(Self(params)),
             Err(error) => Err(Problem::new(Kind::Malformed, short(&error.body_text()))),
         }

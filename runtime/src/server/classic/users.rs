@@ -143,11 +143,7 @@ pub(super) async fn friends(
 }
 
 /// `GET /user/name?name=`: a user and a group that are called so.
-pub(super) async fn find(
-    State(desk): State<Desk>,
-    Extension(caller): Extension<Caller>,
-    uri: Uri,
-) -> Answer {
+pub(super) async fn find(State(desk): State<Desk>, Extension(caller): Extension<Caller>, uri: Uri) -> Answer {
     let name = value(&pairs(&uri)?, "name")?.trim().to_owned();
     let (user, group) = desk
         .accounts
