@@ -162,12 +162,12 @@ fn written(u: &mut Unstructured<'_>) -> Result<(Vec<u8>, usize)> {
         number += 1;
     }
     for (at, byte) in damages {
-        let at = usize::from(at) * file.len() >> 16;
+        let at = (usize::from(at) * file.len()) >> 16;
         if let Some(place) = file.get_mut(at) {
             *place ^= byte;
         }
     }
-    let cut = usize::from(cut) * file.len() >> 16;
+    let cut = (usize::from(cut) * file.len()) >> 16;
     Ok((file, cut))
 }
 

@@ -137,30 +137,30 @@ impl Node {
     pub(super) fn answered(&mut self, now: Instant, place: usize, answer: Answer) -> Vec<OwnedAction> {
         let Asked { ticket, name, .. } = self.asked.remove(place);
         let line = What::Answer { to: name, answer: answer.clone() };
-        self.tell(now, Cause::Event(Event::Answered { ticket, answer }), line)
+        self.tell(now, &Cause::Event(Event::Answered { ticket, answer }), line)
     }
 
     /// Tells it an event that is no answer. What it wants said to others is given.
     pub(super) fn handle(&mut self, now: Instant, event: Event) -> Vec<OwnedAction> {
         let line = What::Event(event.clone());
-        self.tell(now, Cause::Event(event), line)
+        self.tell(now, &Cause::Event(event), line)
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Vec<OwnedAction> {
-        self.tell(now, Cause::Timeout, What::Timeout)
+        self.tell(now, &Cause::Timeout, What::Timeout)
     }
 
-    fn tell(&mut self, now: Instant, cause: Cause, what: What) -> Vec<OwnedAction> {
+    fn tell(&mut self, now: Instant, cause: &Cause, what: What) -> Vec<OwnedAction> {
         if self.is_stopped {
             return Vec::new();
         }
         let id = self.script.lines.len() as u32 + 1;
         self.script.lines.push(Line { id, at_ns: now.as_nanos(), what });
-        let deeds = told(&mut self.server, now, &cause);
-        let twin = told(&mut self.twin, now, &cause);
+        let deeds = told(&mut self.server, now, cause);
+        let twin = told(&mut self.twin, now, cause);
         assert!(deeds == twin, "told the same, one does {deeds:?} and the other {twin:?}\n{}", self.script);
         if let Some(player) = &mut self.judged {
-            player.tell(now, &cause);
+            player.tell(now, cause);
             assert!(player.deeds() == deeds, "the third does {:?}\n{}", player.deeds(), self.script);
             if let Some(violation) = player.violation() {
                 panic!("{violation}\n{}", self.script);
@@ -172,7 +172,7 @@ impl Node {
             self.compare();
         }
         if let Cause::Event(Event::Disconnected { conn }) = cause {
-            self.links.remove(&conn);
+            self.links.remove(conn);
         }
         let mut nth = 0;
         for deed in &deeds {
@@ -214,7 +214,7 @@ impl Node {
                 self.asked.push(Asked { ticket, request, answer: None, name });
             }
             OwnedAction::Publish(_) | OwnedAction::Tell(_) => {
-                assert!(script.config.peers, "{deed:?} without peers\n{script}")
+                assert!(script.config.peers, "{deed:?} without peers\n{script}");
             }
             OwnedAction::Subscribe(topic) => {
                 let is_new = self.subscriptions.insert(topic.clone());
