@@ -1,12 +1,12 @@
 //! An engine with users, and a driver that does at once what it asks for.
 
 use bytes::Bytes;
-use switchboard::websocket;
 use switchboard_engine::{
     Action, Answer, ConnId, Event, GroupId, Instant, Place, Protocol, Request, Server, ServerConfig, Ticket,
     UserId, UserProfile,
 };
 use switchboard_proto::{Message as _, classic};
+use switchboard_websocket as websocket;
 
 /// A driver without sockets: frames are encoded, and count as written at once.
 pub(crate) struct World {

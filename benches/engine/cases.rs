@@ -1,12 +1,12 @@
 //! What is measured.
 
 use bytes::Bytes;
-use switchboard::websocket::{self, Decoder, Incoming};
 use switchboard_engine::{Event, Frame, Protocol};
 use switchboard_proto::{
     Message as _,
     v1::{ClientFrame, Content, Conversation, Submit, client_frame::Body, conversation::Peer},
 };
+use switchboard_websocket::{self as websocket, Decoder, Incoming};
 
 use crate::world::{World, conn, message, name};
 
