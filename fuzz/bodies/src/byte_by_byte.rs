@@ -1,8 +1,8 @@
 //! WebSocket frames, in whatever pieces they come.
 
 use arbitrary::{Result, Unstructured};
-use switchboard::websocket::{Decoder, Incoming, OVERHEAD_BYTES};
 use switchboard_engine::PeerFault;
+use switchboard_websocket::{Decoder, Incoming, OVERHEAD_BYTES};
 
 /// Bytes of a message at the most: small, so that the limit is met.
 const LIMIT_BYTES: u64 = 300;

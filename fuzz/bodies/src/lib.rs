@@ -9,7 +9,6 @@
     reason = "numbers of engines and lengths of inputs are the targets' own and small; a wrong one must stop a run, and a panic does"
 )]
 
-#[cfg(feature = "runtime")]
 mod byte_by_byte;
 mod classic_decode;
 mod engine_events;
@@ -28,7 +27,6 @@ mod upload_form;
 #[cfg(feature = "runtime")]
 mod waiting;
 
-#[cfg(feature = "runtime")]
 pub use byte_by_byte::byte_by_byte;
 pub use classic_decode::classic_decode;
 pub use engine_events::engine_events;
@@ -83,7 +81,6 @@ pub const TARGETS: &[Target] = &[
     target("recording_reader", recording_reader, None, UNPACKED),
     target("schedule_text", schedule_text, None, LITTLE),
     target("script_text", script_text, None, LITTLE),
-    #[cfg(feature = "runtime")]
     target("byte_by_byte", byte_by_byte, None, LITTLE),
     #[cfg(feature = "runtime")]
     target("handshake", handshake, None, LITTLE),

@@ -12,9 +12,9 @@ use data_encoding::BASE64;
 use serde::Deserialize;
 use sha1::{Digest as _, Sha1};
 use switchboard_engine::{Protocol, UserId};
+use switchboard_websocket::SESSION_SUBPROTOCOL;
 
 use super::query;
-use crate::websocket::SESSION_SUBPROTOCOL;
 
 /// Headers of a usual request at the most; browsers send about 15.
 const HEADERS_LIMIT: usize = 32;

@@ -160,8 +160,8 @@ impl<P: Probe + Clone> Player<P> {
             return self.fail(check, what);
         }
         self.since_sweep += 1;
-        // A sweep takes time in proportion to the connections.
-        let cheap = (self.judge.connections() / 16).clamp(1, SWEEP_STRIDE_LIMIT);
+        // A sweep takes time in proportion to the connections: so much of it comes to each step as one connection costs.
+        let cheap = self.judge.connections().clamp(1, SWEEP_STRIDE_LIMIT);
         if self.since_sweep >= self.sweep_every.unwrap_or(cheap) {
             self.sweep();
         }
