@@ -60,7 +60,7 @@ pub(crate) fn replay_folder(folder: &Path, shards: u32, ending: Ending) -> Repla
             }
             // It had just been begun.
             Err(error) if error.is_cut_off() && (ending.was_killed || ending.had_full_disk) => {
-                replayed.cut_off += 1
+                replayed.cut_off += 1;
             }
             Err(error) => panic!("{error}"),
         }
@@ -76,7 +76,7 @@ pub(crate) fn replay_folder(folder: &Path, shards: u32, ending: Ending) -> Repla
         for (part, path) in parts {
             match stretches.last_mut() {
                 Some(stretch) if stretch.last().is_some_and(|(last, _)| last + 1 == part) => {
-                    stretch.push((part, path))
+                    stretch.push((part, path));
                 }
                 Some(_) | None => stretches.push(vec![(part, path)]),
             }
