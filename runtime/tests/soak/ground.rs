@@ -154,7 +154,9 @@ fn mount(folder: &Path) -> Result<(), String> {
     let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "soak"]).arg(folder).output();
     match mounted {
         Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Ok(output) => {
+            Err(String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default().to_owned())
+        }
         Err(error) => Err(format!("mount: {error}")),
     }
 }
