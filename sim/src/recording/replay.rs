@@ -223,7 +223,13 @@ impl<'o, P: Probe + Clone> Run<'o, P> {
         (self.digests_at, self.differing_before) = (self.report.steps, self.report.differing);
         let bytes = self.player.snapshot();
         let Some(state) = state.filter(|state| state.build == BUILD) else { return };
-        if bytes.as_deref() != Some(state.bytes.as_slice()) && self.report.differing == 0 {
+        // Tables that only look things up are written down as they lie in memory, which is another way in an engine that began
+        // with a file's state. The digest does not look at that.
+        let is_same = || {
+            let recorded = Server::restore(&state.bytes).map(|server| server.full_digest());
+            recorded.is_ok_and(|recorded| recorded == self.player.server().full_digest())
+        };
+        if bytes.as_deref() != Some(state.bytes.as_slice()) && !is_same() && self.report.differing == 0 {
             let told = format!("{} begins, part {}", path.display(), header.part);
             self.differ(
                 "another state".to_owned(),
