@@ -121,7 +121,7 @@ fn tell(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
 }
 
 /// The recording of one engine.
-fn one(path: &Path) -> Result<Recording, CliError> {
+pub(super) fn one(path: &Path) -> Result<Recording, CliError> {
     let mut recordings = Recording::open(&[path.to_owned()])?;
     let first = recordings.remove(0);
     if let Some(other) = recordings.first() {
@@ -131,7 +131,7 @@ fn one(path: &Path) -> Result<Recording, CliError> {
     Ok(first)
 }
 
-fn read(path: &Path) -> Result<Script, CliError> {
+pub(super) fn read(path: &Path) -> Result<Script, CliError> {
     let text = fs::read_to_string(path).map_err(|source| CliError::Read { path: path.to_owned(), source })?;
     text.parse().map_err(|source| CliError::ParseEvents { path: path.to_owned(), source })
 }
