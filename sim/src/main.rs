@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use self::commands::{CliError, canaries, compat, explain, explore, record, replay, run, scripts, shrink, step};
+use self::commands::{
+    CliError, canaries, compat, explain, explore, record, replay, run, scripts, shrink, step,
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

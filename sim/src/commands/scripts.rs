@@ -122,11 +122,16 @@ fn tell(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
 
 /// The recording of one engine.
 pub(super) fn one(path: &Path) -> Result<Recording, CliError> {
-    let mut recordings = Recording::open(&[path.to_owned()])?;
+    one_of(&[path.to_owned()])
+}
+
+/// The recording of one engine, in several files.
+pub(super) fn one_of(paths: &[PathBuf]) -> Result<Recording, CliError> {
+    let mut recordings = Recording::open(paths)?;
     let first = recordings.remove(0);
     if let Some(other) = recordings.first() {
-        let shards = (first.header().shard, other.header().shard);
-        return Err(CliError::ManyEngines { path: path.to_owned(), first: shards.0, other: shards.1 });
+        let (path, first) = (paths.first().cloned().unwrap_or_default(), first.header().shard);
+        return Err(CliError::ManyEngines { path, first, other: other.header().shard });
     }
     Ok(first)
 }

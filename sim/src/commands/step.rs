@@ -26,6 +26,9 @@ pub(crate) struct StepArgs {
     /// A seed; a schedule; a script of events; or a recording: a file, or the folder of an engine's files.
     #[arg(value_name = "SEED-or-FILE")]
     subject: String,
+    /// Of a recording, more files.
+    #[arg(value_name = "FILE")]
+    more: Vec<PathBuf>,
     /// The profile that the seed is of.
     #[arg(long, default_value = "default")]
     profile: String,
@@ -56,15 +59,18 @@ pub(crate) fn step(args: &StepArgs) -> Result<bool, CliError> {
         let engine = args.canary.map(|bug| bug.engine().ok_or(CliError::NotOfEngines(bug.name())));
         let probe = Planted(engine.transpose()?);
         if recorded::is_recorded(path) {
-            let recording = scripts::one(path)?;
+            let paths: Vec<_> = core::iter::once(path.to_owned()).chain(args.more.iter().cloned()).collect();
+            let recording = scripts::one_of(&paths)?;
             let course = RecordingCourse::new(&recording, probe)?;
             return show(args, &mut Timeline::new(course, keep), keep, stem);
         }
+        alone(args)?;
         let title = format!("{}{planted}", path.display());
         let course = ScriptCourse::new(scripts::read(path)?, title, probe)
             .map_err(|source| CliError::Run { path: path.to_owned(), source })?;
         return show(args, &mut Timeline::new(course, keep), keep, stem);
     }
+    alone(args)?;
     let schedule = load_schedule(&args.subject, &args.profile)?;
     let (title, stem) = match is_seed {
         true => (
@@ -75,6 +81,11 @@ pub(crate) fn step(args: &StepArgs) -> Result<bool, CliError> {
     };
     let course = WorldCourse::new(&schedule, title, args.canary);
     show(args, &mut Timeline::new(course, keep), keep, stem)
+}
+
+/// Of recordings alone there may be several files.
+fn alone(args: &StepArgs) -> Result<(), CliError> {
+    args.more.first().map_or(Ok(()), |more| Err(CliError::NoRecording(more.clone())))
 }
 
 /// Opens the terminal, and puts it right again whatever happens.
@@ -159,7 +170,8 @@ impl Stage for Tty {
             match event::read()? {
                 Event::Key(key) if key.kind != KeyEventKind::Release => return Ok(Press::Key(key)),
                 Event::Resize(..) => return Ok(Press::Resize),
-                Event::Key(_) | Event::FocusGained | Event::FocusLost | Event::Mouse(_) | Event::Paste(_) => {}
+                Event::Key(_) | Event::FocusGained | Event::FocusLost | Event::Mouse(_) | Event::Paste(_) => {
+                }
             }
         }
     }

@@ -137,7 +137,9 @@ impl RecordingCourse {
                 Player::resumed(server, started_at)
             }
         };
-        let title = format!("{}, shard {} of {}", header.program, header.shard, header.shards.max(1));
+        let planted = probe.0.map(|canary| format!(", with {canary}")).unwrap_or_default();
+        let title =
+            format!("{}, shard {} of {}{planted}", header.program, header.shard, header.shards.max(1));
         let (next, told, of, failure) = (None, None, None, None);
         let start = RecordingPlace { player, at, next, told, of, failure, has_differed: false };
         let is_same_build = header.build == BUILD;
@@ -306,8 +308,7 @@ impl Course for RecordingCourse {
 }
 
 /// Why there is no other branch of what one server was told.
-pub(super) const OF_A_SERVER: &str =
-    "a recording has no world that could go on in another way: write it up to here, edit that, and step through it";
+pub(super) const OF_A_SERVER: &str = "a recording has no world that could go on in another way: write it up to here, edit that, and step through it";
 
 /// Whom a step is about; `of` is whose the connection was before it.
 pub(super) fn who(player: &Player<Planted>, cause: &Cause, of: Option<&UserId>) -> String {
@@ -340,12 +341,7 @@ pub(super) fn story(player: &Player<Planted>, cause: &Cause) -> Vec<String> {
     core::iter::once(told).chain(deeds.into_iter().map(|deed| format!("  -> {deed}"))).collect()
 }
 
-pub(super) fn concerns(
-    player: &Player<Planted>,
-    cause: &Cause,
-    of: Option<&UserId>,
-    whom: &str,
-) -> bool {
+pub(super) fn concerns(player: &Player<Planted>, cause: &Cause, of: Option<&UserId>, whom: &str) -> bool {
     if player.judge().concerns(whom, cause, player.deeds()) || of.is_some_and(|of| of.as_str() == whom) {
         return true;
     }
@@ -377,7 +373,7 @@ pub(super) fn tables(player: &Player<Planted>, started_at: Instant) -> Vec<Table
     });
     let mut head = CONNECTION.to_vec();
     head.push("heard at");
-    let connections = Table { name: "connections", head, rows: rows.collect() };
+    let connections = Table { name: "connections", key: 0, head, rows: rows.collect() };
     let after = |at: Instant| seconds(at.saturating_since(started_at));
     let requests = player.judge().requests();
     let mut rows: Vec<_> = requests
@@ -386,7 +382,7 @@ pub(super) fn tables(player: &Player<Planted>, started_at: Instant) -> Vec<Table
     if let Some(due) = server.poll_timeout() {
         rows.push(vec!["deadline".to_owned(), after(due), "the next one".to_owned()]);
     }
-    let waiting = Table { name: "waits for", head: vec!["ticket", "when", "what"], rows };
+    let waiting = Table { name: "waits for", key: 0, head: vec!["ticket", "when", "what"], rows };
     let [now, counters] = counters(core::iter::once(server));
     vec![connections, waiting, now, counters]
 }

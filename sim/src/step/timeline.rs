@@ -64,9 +64,8 @@ pub trait Course {
 
 /// Whether one of a text's words is this.
 pub(super) fn names(text: &str, whom: &str) -> bool {
-    text.split(|c: char| !c.is_alphanumeric() && !"-_./@".contains(c)).any(|word| {
-        word == whom || word.trim_matches(|c: char| !c.is_alphanumeric()) == whom
-    })
+    text.split(|c: char| !c.is_alphanumeric() && !"-_./@".contains(c))
+        .any(|word| word == whom || word.trim_matches(|c: char| !c.is_alphanumeric()) == whom)
 }
 
 /// A run, and where in it one is.
@@ -152,9 +151,10 @@ impl<C: Course> Timeline<C> {
             let was = before.iter().find(|was| was.name == table.name);
             was.map_or_else(Changed::default, |was| Changed::between(was, table))
         });
-        let changed = changed.collect();
-        let (story, failure) =
-            if number == 0 { (Vec::new(), None) } else { (course.story(here), course.failure(here)) };
+        let (changed, story, failure) = match number {
+            0 => (Vec::new(), Vec::new(), None),
+            _ => (changed.collect(), course.story(here), course.failure(here)),
+        };
         View { number, at, story, failure, changed, tables, digest }
     }
 
@@ -206,7 +206,8 @@ impl<C: Course> Walk for Timeline<C> {
             let is_next = self.view.number + 1 == to;
             let next = if is_next { self.here.take().map(|here| (self.view.number, here)) } else { None };
             let (from, mut place) = next.unwrap_or_else(|| self.nearest(to.saturating_sub(1)));
-            let (reached, way) = self.walk((from, &mut place), to.saturating_sub(1), patience, |_, _, _| true);
+            let (reached, way) =
+                self.walk((from, &mut place), to.saturating_sub(1), patience, |_, _, _| true);
             if way == Way::Over && reached < to {
                 // There are fewer steps.
                 to = reached;

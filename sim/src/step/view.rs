@@ -24,11 +24,13 @@ pub struct Row {
     pub failure: Option<String>,
 }
 
-/// A table of words. The first of each row names it, and is in no other row.
+/// A table of words. One of each row names it, and is in no other row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
     /// What is in it.
     pub name: &'static str,
+    /// The column that names rows.
+    pub key: usize,
     /// The columns.
     pub head: Vec<&'static str>,
     /// The rows, each of as many words as there are columns.
@@ -68,9 +70,9 @@ impl Changed {
     #[must_use]
     pub fn between(before: &Table, after: &Table) -> Self {
         let mut old: BTreeMap<&str, &Vec<String>> = BTreeMap::new();
-        old.extend(before.rows.iter().filter_map(|row| Some((row.first()?.as_str(), row))));
+        old.extend(before.rows.iter().filter_map(|row| Some((row.get(before.key)?.as_str(), row))));
         let words = after.rows.iter().map(|row| {
-            let was = row.first().and_then(|name| old.remove(name.as_str()));
+            let was = row.get(after.key).and_then(|name| old.remove(name.as_str()));
             match was {
                 None => vec![true; row.len()],
                 Some(was) => row.iter().zip(was).map(|(word, was)| word != was).collect(),
@@ -89,7 +91,7 @@ impl Changed {
 
 /// The columns that [`connection`] fills.
 pub(crate) const CONNECTION: [&str; 10] =
-    ["connection", "user", "speaks", "phase", "frames", "bytes", "at the store", "held", "is", "groups"];
+    ["connection", "user", "speaks", "phase", "frames", "bytes", "store", "held", "is", "groups"];
 
 /// A connection of a server, in words; `name` is what it is called.
 pub(crate) fn connection<P: Probe>(
@@ -141,11 +143,11 @@ pub(crate) fn counters<'a, P: Probe + 'a>(servers: impl Iterator<Item = &'a Serv
     }
     let rows = |counts: Vec<(&'static str, u64)>| {
         let counts = counts.into_iter().filter(|(_, count)| *count > 0);
-        counts.map(|(name, count)| vec![name.to_owned(), count.to_string()]).collect()
+        counts.map(|(name, count)| vec![count.to_string(), name.to_owned()]).collect()
     };
     [
-        Table { name: "now", head: vec!["of engines", "now"], rows: rows(gauges) },
-        Table { name: "counters", head: vec!["counter", "so far"], rows: rows(stats) },
+        Table { name: "now", key: 1, head: vec!["now", "of engines"], rows: rows(gauges) },
+        Table { name: "counters", key: 1, head: vec!["so far", "counter"], rows: rows(stats) },
     ]
 }
 

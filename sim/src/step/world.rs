@@ -22,9 +22,13 @@ pub struct WorldCourse<'s> {
     schedule: &'s Schedule,
     title: String,
     bug: Option<Bug>,
+    /// The world with which the schedule ends, and the steps behind that, once they were made.
+    healing: Option<Healing<'s>>,
     /// A world of the healed phase, with how far it is: such worlds are made when somebody looks.
     healed: RefCell<Option<(usize, Rc<Watched<'s>>)>>,
 }
+
+type Healing<'s> = (Rc<Watched<'s>>, Rc<Vec<Seen>>);
 
 /// A world between two steps.
 #[derive(Clone, Debug)]
@@ -42,7 +46,7 @@ impl<'s> WorldCourse<'s> {
     /// Of a schedule, with a full sweep after every event, as `replay` has it.
     #[must_use]
     pub fn new(schedule: &'s Schedule, title: String, bug: Option<Bug>) -> Self {
-        Self { schedule, title, bug, healed: RefCell::new(None) }
+        Self { schedule, title, bug, healing: None, healed: RefCell::new(None) }
     }
 
     /// What has happened last.
@@ -95,13 +99,14 @@ impl<'s> Course for WorldCourse<'s> {
                 if world.violation().is_some() {
                     return false;
                 }
-                let before = world.clone();
-                let mut after = world.clone().watched();
-                let steps = after.watch_healing();
+                let (world, steps) = self.healing.get_or_insert_with(|| {
+                    let mut after = world.clone().watched();
+                    (Rc::from(world.clone()), Rc::new(after.watch_healing()))
+                });
                 if steps.is_empty() {
                     return false;
                 }
-                place.0 = Stage::Healing { world: Rc::new(*before), steps: Rc::new(steps), number: 1 };
+                place.0 = Stage::Healing { world: Rc::clone(world), steps: Rc::clone(steps), number: 1 };
                 true
             }
             Stage::Healing { steps, number, .. } => {

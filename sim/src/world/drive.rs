@@ -59,7 +59,9 @@ impl<T: Sut> World<'_, T> {
         let (now_us, lane) = (self.now_us, self.lane(shard_no));
         let life = self.life(shard_no);
         // Disjoint parts of the world: actions lend from the engine while the others change.
-        let Self { shards, check, spec, conns, dirty, queue, store, bus, nodes, schedule, trace, watch, .. } = self;
+        let Self {
+            shards, check, spec, conns, dirty, queue, store, bus, nodes, schedule, trace, watch, ..
+        } = self;
         let (devices, tally) = (&self.devices, &mut self.tally);
         let shard = &mut shards[shard_no];
         while let Some(action) = shard.server.poll_action() {

@@ -49,11 +49,7 @@ impl<P: Probe + Counts + Clone + Debug> World<'_, Engine<P>> {
             }
             for view in shard.server.connections() {
                 let key = Self::conn_at(&shard.slots, view.id);
-                let mut row = connection(
-                    &shard.server,
-                    &view,
-                    format!("{} {}", self.lane(number), view.id),
-                );
+                let mut row = connection(&shard.server, &view, format!("{} {}", self.lane(number), view.id));
                 let (client, wire) = key.map_or_else(Default::default, |key| self.ends(key));
                 row.insert(1, client);
                 row.push(wire);
@@ -63,7 +59,7 @@ impl<P: Probe + Counts + Clone + Debug> World<'_, Engine<P>> {
         let mut head = CONNECTION.to_vec();
         head.insert(1, "client");
         head.push("on the wire");
-        Table { name: "connections", head, rows }
+        Table { name: "connections", key: 0, head, rows }
     }
 
     /// Whose a connection is, and what is between its ends.
@@ -97,8 +93,9 @@ impl<P: Probe + Counts + Clone + Debug> World<'_, Engine<P>> {
                 closed.unwrap_or_default(),
             ]
         });
-        let head = vec!["client", "user", "kind", "state", "connection", "to be sent", "reads", "last closed"];
-        Table { name: "clients", head, rows: rows.collect() }
+        let head =
+            vec!["client", "user", "kind", "state", "connection", "to be sent", "reads", "last closed"];
+        Table { name: "clients", key: 0, head, rows: rows.collect() }
     }
 
     fn on_their_way(&self) -> Table {
@@ -117,7 +114,7 @@ impl<P: Probe + Counts + Clone + Debug> World<'_, Engine<P>> {
             let more = format!("and {} more", all - ON_THEIR_WAY);
             rows.push(vec!["…".to_owned(), String::new(), String::new(), more]);
         }
-        Table { name: "on the way", head: vec!["entry", "when", "for", "what"], rows }
+        Table { name: "on the way", key: 0, head: vec!["entry", "when", "for", "what"], rows }
     }
 
     /// Nodes, the store and the bus.
@@ -167,7 +164,7 @@ impl<P: Probe + Counts + Clone + Debug> World<'_, Engine<P>> {
                 ("reorders permille", mood.reorder_permille),
             ]),
         ]);
-        Table { name: "places", head: vec!["place", "state", "with"], rows }
+        Table { name: "places", key: 0, head: vec!["place", "state", "with"], rows }
     }
 }
 
@@ -180,9 +177,10 @@ fn faults(of: &[(&str, u64)]) -> String {
 /// What a client is doing.
 fn state(device: &Device, now_us: u64) -> String {
     if let Some(app) = &device.app {
-        return app.session.as_ref().map_or("its process is down".to_owned(), |session| {
-            session_state(session.state(), now_us)
-        });
+        return app
+            .session
+            .as_ref()
+            .map_or("its process is down".to_owned(), |session| session_state(session.state(), now_us));
     }
     match (&device.engine, device.conn, device.dialling) {
         (Some(engine), _, _) => session_state(named(engine.state()), now_us),

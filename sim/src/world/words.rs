@@ -54,9 +54,7 @@ impl<T: Sut> World<'_, T> {
                 plain(client, format!("learns that its connection {id} to {lane} is gone"))
             }
             Happening::Timeout { life } => plain(lane(life), "its timer runs out".to_owned()),
-            Happening::ClientTimeout { client } => {
-                plain(client.to_string(), "its timer runs out".to_owned())
-            }
+            Happening::ClientTimeout { client } => plain(client.to_string(), "its timer runs out".to_owned()),
             Happening::Commit { life, request, fate, .. } => {
                 let how = match (fate.committed, fate.failed, fate.answered) {
                     (true, false, true) => "",
@@ -83,7 +81,9 @@ impl<T: Sut> World<'_, T> {
                 plain(client.to_string(), format!("says {}", self.check.said[*message as usize].token))
             }
             Happening::Redial { client } => plain(client.to_string(), "dials again".to_owned()),
-            Happening::Revive { client, .. } => plain(client.to_string(), "its process starts again".to_owned()),
+            Happening::Revive { client, .. } => {
+                plain(client.to_string(), "its process starts again".to_owned())
+            }
             Happening::Stop { node, .. } => (node.to_string(), "is told to stop".to_owned(), true),
             Happening::Start { node, .. } => (node.to_string(), "starts".to_owned(), true),
         }

@@ -43,10 +43,11 @@ const DIM: Style = Style::new().add_modifier(Modifier::DIM);
 pub(super) fn places(area: Rect, screen: &Screen, view: &View) -> Places {
     let has_title = area.height >= 6;
     let has_status = area.height >= 2;
-    let failure_rows = match (view.failure.is_some(), area.height) {
-        (false, _) | (true, 0..6) => 0,
-        (true, 6..20) => 1,
-        (true, _) => 2,
+    let failure_chars = view.failure.as_ref().map_or(0, |failure| failure.chars().count() + 2);
+    let failure_rows = match (failure_chars, area.height) {
+        (0, _) | (_, 0..6) => 0,
+        (_, 6..20) => 1,
+        (chars, _) => 1 + u16::from(chars > usize::from(area.width)),
     };
     let [title, failure, body, status] = Layout::vertical([
         Constraint::Length(u16::from(has_title)),
@@ -202,8 +203,9 @@ fn story_line(line: &str) -> Line<'_> {
 
 /// The head, and as many rows as there is room for.
 fn table_lines<'a>(table: &'a Table, changed: &'a Changed, from: usize, height: usize) -> Vec<Line<'a>> {
-    let is_changed =
-        |row: usize, word: usize| changed.words.get(row).and_then(|row| row.get(word)).copied().unwrap_or(false);
+    let is_changed = |row: usize, word: usize| {
+        changed.words.get(row).and_then(|row| row.get(word)).copied().unwrap_or(false)
+    };
     let shown = height.saturating_sub(1);
     let rows = table.rows.iter().enumerate().skip(from).take(shown);
     let gone = changed.gone.iter().skip(from.saturating_sub(table.rows.len()));
@@ -215,9 +217,8 @@ fn table_lines<'a>(table: &'a Table, changed: &'a Changed, from: usize, height: 
         }
     }
     let line = |words: &mut dyn Iterator<Item = (&str, Style)>| {
-        let spans = words.zip(&widths).map(|((word, style), width)| {
-            Span::styled(format!("{word:<width$} "), style)
-        });
+        let spans =
+            words.zip(&widths).map(|((word, style), width)| Span::styled(format!("{word:<width$} "), style));
         Line::from(spans.collect::<Vec<_>>())
     };
     let head = line(&mut table.head.iter().map(|word| (*word, DIM)));

@@ -64,6 +64,7 @@ pub enum Ask {
 
 /// What a key means while nothing is typed.
 #[must_use]
+#[allow(clippy::wildcard_enum_match_arm, reason = "terminals have many more keys, and those mean nothing")]
 pub fn command(key: KeyEvent) -> Command {
     if key.modifiers.contains(KeyModifiers::CONTROL) {
         return match key.code {

@@ -4,8 +4,6 @@
 mod draw;
 mod keys;
 mod session;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeMap;
 use std::io;

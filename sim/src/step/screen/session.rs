@@ -175,6 +175,10 @@ impl Session<'_> {
     }
 
     /// A key while something is typed.
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "terminals have many more keys, and those mean nothing"
+    )]
     fn typed(
         &mut self,
         walk: &mut dyn Walk,
@@ -183,7 +187,10 @@ impl Session<'_> {
         key: KeyEvent,
     ) -> io::Result<Option<Exit>> {
         let Some((ask, mut text)) = screen.input.take() else { return Ok(None) };
-        match key.code {
+        let is_control = key.modifiers.contains(KeyModifiers::CONTROL);
+        // What is pasted, or sent by a program, may have ends of lines that are no Enter.
+        let is_end = is_control && matches!(key.code, KeyCode::Char('j' | 'm'));
+        match if is_end { KeyCode::Enter } else { key.code } {
             KeyCode::Esc => return Ok(None),
             KeyCode::Enter if ask != Ask::Fork => return self.answer(walk, screen, whole, ask, text.trim()),
             KeyCode::Backspace => {
@@ -200,7 +207,8 @@ impl Session<'_> {
                 screen.input = Some((ask, text));
                 return Ok(None);
             }
-            KeyCode::Char('u') if key.modifiers.contains(KeyModifiers::CONTROL) => text.clear(),
+            KeyCode::Char('u') if is_control => text.clear(),
+            KeyCode::Char(_) if is_control => {}
             KeyCode::Char(letter) => text.push(letter),
             _ => {}
         }
@@ -294,7 +302,12 @@ impl Session<'_> {
     }
 
     /// Begins another run where this one is.
-    fn branch(&mut self, walk: &mut dyn Walk, screen: &mut Screen, branch: Branch) -> io::Result<Option<Exit>> {
+    fn branch(
+        &mut self,
+        walk: &mut dyn Walk,
+        screen: &mut Screen,
+        branch: Branch,
+    ) -> io::Result<Option<Exit>> {
         match walk.fork(branch) {
             Ok(fork) => {
                 let how = match branch {
