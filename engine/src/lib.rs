@@ -60,6 +60,7 @@ mod denial;
 mod digest;
 mod entry;
 mod event;
+mod fields;
 mod groups;
 mod hash;
 mod id;
@@ -72,7 +73,7 @@ mod stats;
 mod storage;
 mod time;
 
-pub use action::{Action, Frame, Recipients};
+pub use action::{Action, Frame, OwnedAction, Recipients};
 pub use amend::TargetFacts;
 pub use answer::Undone;
 pub use bus::{Carried, Note, Record, Topic};

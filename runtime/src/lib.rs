@@ -15,4 +15,3 @@ pub mod store;
 mod telemetry;
 pub mod tls;
 pub mod tokens;
-pub mod websocket;

@@ -3,28 +3,29 @@
 use alloc::{string::String, vec::Vec};
 
 use bytes::Bytes;
-use switchboard_proto::{encoding, recording as wire};
+use switchboard_proto::recording as wire;
 
 use super::{Acted, Digests, Step, StepError, answer};
 use crate::{
     bus::{Note, Record, Topic},
     event::{Audience, Event, PeerFault, Protocol, Revocation, Whose},
+    fields,
     id::{ConnId, GroupId, MessageId, Ticket, UserId},
     storage::{DirectoryChange, DirectoryChangeKind},
 };
 
 /// Numbers of fields of a `Step`, and of what is frequent in it.
 mod tag {
-    pub(super) const AFTER: u32 = 1;
-    pub(super) const RECEIVED: u32 = 3;
-    pub(super) const FLUSHED: u32 = 8;
-    pub(super) const ACTED: u32 = 14;
-    pub(super) const CONN: u32 = 1;
-    pub(super) const PAYLOAD: u32 = 2;
-    pub(super) const FRAMES: u32 = 2;
-    pub(super) const PAYLOAD_BYTES: u32 = 3;
-    pub(super) const SLOT: u32 = 1;
-    pub(super) const GENERATION: u32 = 2;
+    pub(super) const AFTER: u8 = 1;
+    pub(super) const RECEIVED: u8 = 3;
+    pub(super) const FLUSHED: u8 = 8;
+    pub(super) const ACTED: u8 = 14;
+    pub(super) const CONN: u8 = 1;
+    pub(super) const PAYLOAD: u8 = 2;
+    pub(super) const FRAMES: u8 = 2;
+    pub(super) const PAYLOAD_BYTES: u8 = 3;
+    pub(super) const SLOT: u8 = 1;
+    pub(super) const GENERATION: u8 = 2;
 }
 
 /// Encodes what nearly all steps of a busy server are, with their lengths, and without a message in between. Whether it
@@ -32,22 +33,22 @@ mod tag {
 pub(super) fn encode_frequent(after_ns: u64, event: &Event, into: &mut Vec<u8>) -> bool {
     match event {
         Event::Received { conn, message } => {
-            let body_len = conn_field_len(*conn) + bytes_len(tag::PAYLOAD, message);
+            let conn_len = conn_len(*conn);
+            let body_len = fields::nested_len(conn_len) + fields::bytes_len(message.len());
             begin(after_ns, tag::RECEIVED, body_len, into);
-            conn_field(*conn, into);
-            if !message.is_empty() {
-                encoding::bytes::encode(tag::PAYLOAD, message, into);
-            }
+            conn_field(*conn, conn_len, into);
+            fields::bytes(tag::PAYLOAD, message, into);
             true
         }
         Event::Flushed { conn, frames, payload_bytes } => {
-            let body_len = conn_field_len(*conn)
-                + number_len(tag::FRAMES, (*frames).into())
-                + number_len(tag::PAYLOAD_BYTES, *payload_bytes);
+            let conn_len = conn_len(*conn);
+            let (frames, payload_bytes) = (u64::from(*frames), *payload_bytes);
+            let body_len =
+                fields::nested_len(conn_len) + fields::uint_len(frames) + fields::uint_len(payload_bytes);
             begin(after_ns, tag::FLUSHED, body_len, into);
-            conn_field(*conn, into);
-            number(tag::FRAMES, (*frames).into(), into);
-            number(tag::PAYLOAD_BYTES, *payload_bytes, into);
+            conn_field(*conn, conn_len, into);
+            fields::uint(tag::FRAMES, frames, into);
+            fields::uint(tag::PAYLOAD_BYTES, payload_bytes, into);
             true
         }
         Event::Connected { .. }
@@ -69,56 +70,27 @@ pub(super) fn encode_frequent(after_ns: u64, event: &Event, into: &mut Vec<u8>) 
 /// Encodes what came of a step, with its length: as frequent.
 pub(super) fn encode_acted(acted: Acted, into: &mut Vec<u8>) {
     let number = acted.number().into();
-    encoding::encode_varint(to_u64(number_len(tag::ACTED, number)), into);
-    self::number(tag::ACTED, number, into);
+    fields::varint(fields::uint_len(number) as u64, into);
+    fields::uint(tag::ACTED, number, into);
 }
 
 /// The length of a step, its time, and the head of its body.
-fn begin(after_ns: u64, tag: u32, body_len: usize, into: &mut Vec<u8>) {
-    let body = encoding::key_len(tag) + varint_len(body_len) + body_len;
-    encoding::encode_varint(to_u64(number_len(self::tag::AFTER, after_ns) + body), into);
-    number(self::tag::AFTER, after_ns, into);
-    encoding::encode_key(tag, encoding::WireType::LengthDelimited, into);
-    encoding::encode_varint(to_u64(body_len), into);
+fn begin(after_ns: u64, tag: u8, body_len: usize, into: &mut Vec<u8>) {
+    let len = fields::uint_len(after_ns) + fields::nested_len(body_len);
+    into.reserve(fields::varint_len(len as u64) + len);
+    fields::varint(len as u64, into);
+    fields::uint(self::tag::AFTER, after_ns, into);
+    fields::nested(tag, body_len, into);
 }
 
-fn conn_len(conn: ConnId) -> usize {
-    number_len(tag::SLOT, conn.slot().into()) + number_len(tag::GENERATION, conn.generation().into())
+const fn conn_len(conn: ConnId) -> usize {
+    fields::uint_len(conn.slot() as u64) + fields::uint_len(conn.generation() as u64)
 }
 
-fn conn_field_len(conn: ConnId) -> usize {
-    let len = conn_len(conn);
-    encoding::key_len(tag::CONN) + varint_len(len) + len
-}
-
-fn conn_field(conn: ConnId, into: &mut Vec<u8>) {
-    encoding::encode_key(tag::CONN, encoding::WireType::LengthDelimited, into);
-    encoding::encode_varint(to_u64(conn_len(conn)), into);
-    number(tag::SLOT, conn.slot().into(), into);
-    number(tag::GENERATION, conn.generation().into(), into);
-}
-
-fn bytes_len(tag: u32, bytes: &Bytes) -> usize {
-    if bytes.is_empty() { 0 } else { encoding::bytes::encoded_len(tag, bytes) }
-}
-
-/// Zero is not written.
-fn number_len(tag: u32, number: u64) -> usize {
-    if number == 0 { 0 } else { encoding::uint64::encoded_len(tag, &number) }
-}
-
-fn number(tag: u32, number: u64, into: &mut Vec<u8>) {
-    if number > 0 {
-        encoding::uint64::encode(tag, &number, into);
-    }
-}
-
-fn varint_len(len: usize) -> usize {
-    encoding::encoded_len_varint(to_u64(len))
-}
-
-fn to_u64(len: usize) -> u64 {
-    u64::try_from(len).unwrap_or(u64::MAX)
+fn conn_field(conn: ConnId, len: usize, into: &mut Vec<u8>) {
+    fields::nested(tag::CONN, len, into);
+    fields::uint(tag::SLOT, conn.slot().into(), into);
+    fields::uint(tag::GENERATION, conn.generation().into(), into);
 }
 
 pub(super) fn wired(event: &Event) -> wire::step::Body {

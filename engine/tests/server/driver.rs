@@ -3,40 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use switchboard_engine::{
-    Action, CloseReason, ConnId, Event, Frame, Gauges, Instant, Note, Record, Request, Server, ServerConfig,
-    Ticket, Topic,
-};
-
-/// An [`Action`] that outlives the server's loan of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Act {
-    Send { to: Vec<ConnId>, frame: Frame },
-    Close { conn: ConnId, reason: CloseReason },
-    Abort { conn: ConnId },
-    Request { ticket: Ticket, request: Request },
-    Publish(Record),
-    Tell(Note),
-    Subscribe(Topic),
-    Unsubscribe(Topic),
-    Stopped,
-}
-
-impl From<Action<'_>> for Act {
-    fn from(action: Action<'_>) -> Self {
-        match action {
-            Action::Send { to, frame } => Self::Send { to: to.to_vec(), frame },
-            Action::Close { conn, reason } => Self::Close { conn, reason },
-            Action::Abort { conn } => Self::Abort { conn },
-            Action::Request { ticket, request } => Self::Request { ticket, request },
-            Action::Publish(record) => Self::Publish(record),
-            Action::Tell(note) => Self::Tell(note),
-            Action::Subscribe(topic) => Self::Subscribe(topic),
-            Action::Unsubscribe(topic) => Self::Unsubscribe(topic),
-            Action::Stopped => Self::Stopped,
-        }
-    }
-}
+use switchboard_engine::{ConnId, Event, Gauges, Instant, OwnedAction, Server, ServerConfig, Ticket, Topic};
 
 /// When every test begins: not at the origin, where mistakes with zero hide.
 pub(crate) const START: Instant = Instant::from_nanos(1_000_000_000);
@@ -79,7 +46,7 @@ impl Driver {
     }
 
     /// Tells both servers of an event; what they want done must be the same.
-    pub(crate) fn handle(&mut self, event: &Event) -> Vec<Act> {
+    pub(crate) fn handle(&mut self, event: &Event) -> Vec<OwnedAction> {
         if let Event::Connected { conn, .. } = event {
             self.lives.insert(*conn, Life::Open);
         }
@@ -94,7 +61,7 @@ impl Driver {
 
     /// Lets the clock go on to the next deadline before `until`, and does what is due then. Gives nothing
     /// when no deadline is left before, and it is `until`.
-    pub(crate) fn next_timeout(&mut self, until: Instant) -> Option<Vec<Act>> {
+    pub(crate) fn next_timeout(&mut self, until: Instant) -> Option<Vec<OwnedAction>> {
         let Some(at) = self.server.poll_timeout().filter(|at| *at <= until) else {
             self.now = until;
             return None;
@@ -112,14 +79,14 @@ impl Driver {
         self.now + duration
     }
 
-    fn drain(&mut self) -> Vec<Act> {
+    fn drain(&mut self) -> Vec<OwnedAction> {
         let mut acts = Vec::new();
         let (gauges, digest) = core::mem::take(&mut self.before);
         while let Some(action) = self.server.poll_action() {
             let wanted = format!("{action:?}");
             let twin = self.twin.poll_action().map(|action| format!("{action:?}"));
             assert_eq!(Some(&wanted), twin.as_ref(), "determinism: twins differ");
-            acts.push(Act::from(action));
+            acts.push(OwnedAction::from(action));
         }
         assert_eq!(self.twin.poll_action(), None, "determinism: a twin wants more");
         assert_eq!(self.server.poll_timeout(), self.twin.poll_timeout(), "determinism: deadlines differ");
@@ -132,10 +99,10 @@ impl Driver {
     }
 
     /// What the contract promises of every single action.
-    fn check(&mut self, act: &Act) {
+    fn check(&mut self, act: &OwnedAction) {
         assert!(!self.stopped, "nothing follows Stopped, but {act:?} does");
         match act {
-            Act::Send { to, frame } => {
+            OwnedAction::Send { to, frame } => {
                 assert!(!to.is_empty(), "a send has a recipient: {frame:?}");
                 let once: BTreeSet<_> = to.iter().collect();
                 assert_eq!(once.len(), to.len(), "a recipient is named once: {to:?}");
@@ -144,27 +111,27 @@ impl Driver {
                     assert_eq!(life, Some(&Life::Open), "{conn} is sent {frame:?}");
                 }
             }
-            Act::Close { conn, .. } => {
+            OwnedAction::Close { conn, .. } => {
                 let before = self.lives.insert(*conn, Life::Closed);
                 assert_eq!(before, Some(Life::Open), "{conn} is closed once, while open");
             }
-            Act::Abort { conn } => {
+            OwnedAction::Abort { conn } => {
                 let before = self.lives.insert(*conn, Life::Aborted);
                 assert_ne!(before, Some(Life::Aborted), "{conn} is aborted once");
                 assert!(before.is_some(), "{conn} is gone and cannot be aborted");
             }
-            Act::Request { ticket, .. } => assert!(self.tickets.insert(*ticket), "{ticket:?} is new"),
-            Act::Publish(_) | Act::Tell(_) => {
+            OwnedAction::Request { ticket, .. } => assert!(self.tickets.insert(*ticket), "{ticket:?} is new"),
+            OwnedAction::Publish(_) | OwnedAction::Tell(_) => {
                 assert!(self.server.config().peers, "published without peers: {act:?}");
             }
-            Act::Subscribe(topic) => {
+            OwnedAction::Subscribe(topic) => {
                 assert!(self.server.config().peers, "subscribed without peers: {act:?}");
                 assert!(self.subscriptions.insert(topic.clone()), "subscribed twice: {topic:?}");
             }
-            Act::Unsubscribe(topic) => {
+            OwnedAction::Unsubscribe(topic) => {
                 assert!(self.subscriptions.remove(topic), "unsubscribed but never subscribed: {topic:?}");
             }
-            Act::Stopped => self.stopped = true,
+            OwnedAction::Stopped => self.stopped = true,
         }
     }
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use switchboard_engine::{
-    Answer, CloseReason, ConnId, DirectoryChange, DirectoryChangeKind, Event, Frame, Note, PeerFault,
-    Protocol, Record, Server, ServerConfig, Stats,
+    Answer, CloseReason, ConnId, DirectoryChange, DirectoryChangeKind, Event, Frame, Note, OwnedAction,
+    PeerFault, Protocol, Record, Server, ServerConfig, Stats,
 };
 use switchboard_proto::{Message as _, classic::Message};
 
 use crate::{
-    driver::{Act, Driver},
+    driver::Driver,
     store::{Store, group, user},
 };
 
@@ -293,22 +293,22 @@ impl World {
         }
     }
 
-    fn carry_out(&mut self, acts: Vec<Act>) {
+    fn carry_out(&mut self, acts: Vec<OwnedAction>) {
         for act in acts {
             match act {
-                Act::Send { to, frame } => to.into_iter().for_each(|conn| self.write(conn, &frame)),
-                Act::Close { conn, reason } => {
+                OwnedAction::Send { to, frame } => to.into_iter().for_each(|conn| self.write(conn, &frame)),
+                OwnedAction::Close { conn, reason } => {
                     let session = self.sessions.get_mut(&conn).expect("a close is for a connection");
                     session.closed = Some(reason);
                     if session.reads {
                         self.events.push_back(Event::Disconnected { conn });
                     }
                 }
-                Act::Abort { conn } => {
+                OwnedAction::Abort { conn } => {
                     self.sessions.get_mut(&conn).expect("an abort is for a connection").aborted = true;
                     self.events.push_back(Event::Disconnected { conn });
                 }
-                Act::Request { ticket, request } => {
+                OwnedAction::Request { ticket, request } => {
                     self.store.asked += 1;
                     if self.store.holds {
                         self.store.held.push((ticket, request));
@@ -318,10 +318,10 @@ impl World {
                         self.events.push_back(Event::Answered { ticket, answer });
                     }
                 }
-                Act::Publish(record) => self.published.push(record),
-                Act::Tell(note) => self.told.push(note),
+                OwnedAction::Publish(record) => self.published.push(record),
+                OwnedAction::Tell(note) => self.told.push(note),
                 // The driver keeps count of these.
-                Act::Subscribe(_) | Act::Unsubscribe(_) | Act::Stopped => {}
+                OwnedAction::Subscribe(_) | OwnedAction::Unsubscribe(_) | OwnedAction::Stopped => {}
             }
         }
     }

@@ -10,14 +10,14 @@ use proptest::{
     test_runner::{FileFailurePersistence, TestRunner},
 };
 use proptest_state_machine::{ReferenceStateMachine as _, StateMachineTest, prop_state_machine};
-use switchboard_engine::{ConnId, Event, Frame, MessageId, Record, Request, Ticket};
+use switchboard_engine::{ConnId, Event, Frame, MessageId, OwnedAction, Record, Request, Ticket};
 use switchboard_proto::{
     Message as _,
     v1::{ServerFrame, server_frame::Body},
 };
 
 use crate::{
-    driver::{Act, Driver},
+    driver::Driver,
     history::{History, Specification, Stimulus, Timed, known_id},
     model::{Model, Out},
 };
@@ -32,9 +32,9 @@ struct Run {
 
 impl Run {
     /// Finds the model's numbers for the server's tickets. Messages have unique texts, so equals are the same.
-    fn match_requests(&mut self, acts: &[Act], model: &Model) {
+    fn match_requests(&mut self, acts: &[OwnedAction], model: &Model) {
         for act in acts {
-            if let Act::Request { ticket, request } = act {
+            if let OwnedAction::Request { ticket, request } = act {
                 self.unmatched.push((*ticket, without_id(request.clone())));
             }
         }
@@ -47,24 +47,27 @@ impl Run {
     }
 
     /// Nothing but what the model expects has been asked for.
-    fn compare(&mut self, acts: Vec<Act>, model: &Model) {
+    fn compare(&mut self, acts: Vec<OwnedAction>, model: &Model) {
         let mut outs: BTreeMap<ConnId, Vec<Out>> = BTreeMap::new();
         let (mut published, mut told) = (Vec::new(), Vec::new());
         for act in acts {
             match act {
-                Act::Send { to, frame } => {
+                OwnedAction::Send { to, frame } => {
                     for conn in to {
                         let is_session = model.sessions.contains(&conn);
                         let frame = if is_session { told_without_ids(&frame) } else { frame.clone() };
                         outs.entry(conn).or_default().push(Out::Frame(frame));
                     }
                 }
-                Act::Close { conn, reason } => outs.entry(conn).or_default().push(Out::Close(reason)),
-                Act::Abort { conn } => outs.entry(conn).or_default().push(Out::Abort),
-                Act::Publish(record) => published.push(record_without_id(record)),
-                Act::Tell(note) => told.push(note),
+                OwnedAction::Close { conn, reason } => outs.entry(conn).or_default().push(Out::Close(reason)),
+                OwnedAction::Abort { conn } => outs.entry(conn).or_default().push(Out::Abort),
+                OwnedAction::Publish(record) => published.push(record_without_id(record)),
+                OwnedAction::Tell(note) => told.push(note),
                 // These are matched already, or counted by the driver.
-                Act::Request { .. } | Act::Subscribe(_) | Act::Unsubscribe(_) | Act::Stopped => {}
+                OwnedAction::Request { .. }
+                | OwnedAction::Subscribe(_)
+                | OwnedAction::Unsubscribe(_)
+                | OwnedAction::Stopped => {}
             }
         }
         assert_eq!(outs, model.expected.outs, "what connections are sent and told");

@@ -1,6 +1,7 @@
 //! How a client is started.
 
 use switchboard_engine::{ConfigError, History, Session, SessionConfig, UserId};
+use switchboard_websocket::SESSION_SUBPROTOCOL;
 use tokio::sync::{mpsc, watch};
 
 use super::{
@@ -17,7 +18,6 @@ use super::{
 use crate::{
     accounts::Token,
     tls::{ClientTls, TrustError},
-    websocket::SESSION_SUBPROTOCOL,
 };
 
 /// Commands that may wait for the client's task; then callers wait.

@@ -334,7 +334,7 @@ fn contradiction(loaded: &Loaded) -> Option<ConfigError> {
         return Some(broken(loaded, error.field, error.rule));
     }
     // The rest is for what the decoder keeps beside the message.
-    const { assert!(crate::websocket::OVERHEAD_BYTES <= 1024) };
+    const { assert!(switchboard_websocket::OVERHEAD_BYTES <= 1024) };
     if config.limits.receive_budget_bytes < config.limits.message_bytes.saturating_add(1024) {
         return Some(broken(loaded, "receive_budget_bytes", "at least message_bytes and 1024 more"));
     }

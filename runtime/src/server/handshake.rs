@@ -8,7 +8,7 @@ use data_encoding::BASE64;
 use sha1::{Digest as _, Sha1};
 use switchboard_engine::{Protocol, UserId};
 
-use crate::websocket::SESSION_SUBPROTOCOL;
+use switchboard_websocket::SESSION_SUBPROTOCOL;
 
 /// Headers of a usual request at the most; browsers send about 15.
 const HEADERS_LIMIT: usize = 32;

@@ -27,8 +27,8 @@ use super::{
     operators,
     request_log::{self, RequestLog},
 };
-use crate::websocket::SESSION_SUBPROTOCOL;
 use crate::{store::StoreHealth, tls::ServerTls};
+use switchboard_websocket::SESSION_SUBPROTOCOL;
 
 /// What the routes work with.
 #[derive(Clone, Debug)]

@@ -19,6 +19,7 @@ mod classic;
 mod courier;
 mod doorbell;
 mod download;
+mod error;
 mod front_end;
 mod gateway;
 mod handshake;
@@ -26,6 +27,7 @@ mod http;
 mod login_watch;
 mod metrics;
 mod operators;
+mod options;
 mod request_log;
 mod secure;
 mod shard;
@@ -43,13 +45,11 @@ use std::{
 
 pub use crate::recorder::RecorderError;
 pub use front_end::FrontEndError;
-use switchboard_engine as engine;
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
 };
 
-pub use self::authority::{Authority, AuthorityError, NOTICE_BYTES, RecordingError};
 use self::{
     access::Desk,
     bus::Bus,
@@ -57,99 +57,27 @@ use self::{
     front_end::FrontEnd,
     gateway::{Handshakes, Shards},
     http::Site,
-    login_watch::{LoginWatch, LoginWatchError},
+    login_watch::LoginWatch,
     metrics::{Metrics, Requests},
+    options::to_usize,
     request_log::RequestLog,
     shard::{Mailbox, Reception, ShardParts, ShardThread},
 };
+pub use self::{
+    authority::{Authority, AuthorityError, NOTICE_BYTES, RecordingError},
+    error::ServerError,
+};
 use crate::{
-    accounts::{Accounts, StartError},
+    accounts::Accounts,
     clock::Clock,
-    config::{AuthMode, Config, Record, RecordMode, Redact, is_loopback},
+    config::{Config, is_loopback},
     histogram::Histogram,
-    media::{MediaOpenError, MediaOptions, MediaStore},
-    recorder::{Recorder, RecorderOptions},
-    store::{Completions, DataFolder, OpenError, Store, StoreOptions},
+    media::MediaStore,
+    recorder::Recorder,
+    store::{Completions, DataFolder, Store},
     telemetry::Telemetry,
     tls::{ServerTls, TlsError},
-    tokens::KeyFileError,
 };
-
-/// Why a server could not start, or stopped by itself.
-#[derive(Debug, thiserror::Error)]
-pub enum ServerError {
-    /// The store could not be opened.
-    #[error("cannot open the store")]
-    Store(#[from] OpenError),
-    /// The files' store could not be opened.
-    #[error("cannot open the store of the files")]
-    Media(#[from] MediaOpenError),
-    /// The keys of signed tokens cannot be used.
-    #[error("cannot read the keys of tokens")]
-    Keys(#[from] KeyFileError),
-    /// The address cannot be listened on.
-    #[error("cannot listen on {address}: check that no other program uses the port and that this one may")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The certificate or its key cannot be used.
-    #[error("cannot speak TLS (tls_cert, tls_key)")]
-    Tls(#[from] TlsError),
-    /// There is no front-end where one is said to be.
-    #[error("cannot serve a front-end (static)")]
-    FrontEnd(#[from] FrontEndError),
-    /// Recordings cannot be written where they are to be.
-    #[error("cannot record (record.folder)")]
-    Record(#[from] RecorderError),
-    /// The system refused something that a server needs.
-    #[error("cannot {doing}")]
-    System {
-        /// What it was needed for.
-        doing: &'static str,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// Traces cannot be sent as the standard variables of OpenTelemetry say.
-    #[error("cannot send traces as the variables OTEL_EXPORTER_OTLP_... say")]
-    Telemetry(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// A shard ended although nobody asked for it: a bug. What was stored is safe.
-    #[error("shard {shard} has failed; the log above says why")]
-    ShardFailed {
-        /// Which.
-        shard: usize,
-    },
-}
-
-impl From<opentelemetry_otlp::ExporterBuildError> for ServerError {
-    fn from(error: opentelemetry_otlp::ExporterBuildError) -> Self {
-        Self::Telemetry(error.into())
-    }
-}
-
-impl From<LoginWatchError> for ServerError {
-    fn from(error: LoginWatchError) -> Self {
-        let doing = "look which logins have ended";
-        match error {
-            LoginWatchError::Directory(error) => Self::System { doing, source: io::Error::other(error) },
-            LoginWatchError::Thread(source) => Self::System { doing, source },
-        }
-    }
-}
-
-impl From<StartError> for ServerError {
-    fn from(error: StartError) -> Self {
-        match error {
-            StartError::Open(error) => Self::Store(error),
-            StartError::Keys(error) => Self::Keys(error),
-            StartError::Thread(source) => {
-                Self::System { doing: "start the threads for users and passwords", source }
-            }
-        }
-    }
-}
 
 /// Connections at once on the address for figures: a few tools ask there.
 const OPERATORS: usize = 32;
@@ -212,17 +140,18 @@ impl Server {
             .collect::<io::Result<_>>()
             .map_err(|source| ServerError::System { doing: "have a shard wait for sockets", source })?;
         let mailboxes: Vec<_> = receptions.iter().map(|reception| Arc::clone(&reception.mailbox)).collect();
-        let store = Store::open(&folder, &store_options(config, count), count, sink(&mailboxes))?;
+        let store = Store::open(&folder, &options::store_options(config, count), count, sink(&mailboxes))?;
         if let Some(telemetry) = &telemetry {
             store.trace(telemetry.clone());
         }
-        let media = MediaStore::open(&folder, &media_options(config, count)?, count, sink(&mailboxes))?;
+        let media =
+            MediaStore::open(&folder, &options::media_options(config, count)?, count, sink(&mailboxes))?;
         let accounts = Arc::new(Accounts::start(&store, &config.accounts, &config.tokens)?);
         let bells = mailboxes.iter().map(|mailbox| Some(Arc::clone(mailbox.bell())));
         let (bus, inboxes) = Bus::with_bells(bells, to_usize(config.bus.queue_records));
         let (bus, clock) = (Arc::new(bus), Clock::start());
         let recorder =
-            recorder(&config.record)?.map(|options| Recorder::start(&options, count)).transpose()?;
+            options::recorder(&config.record)?.map(|options| Recorder::start(&options, count)).transpose()?;
         let (ended_sender, ended) = mpsc::channel(count);
         let (mut doors, mut shards, mut latencies) = (Vec::new(), Vec::new(), Vec::new());
         for (index, (reception, inbox)) in receptions.into_iter().zip(inboxes).enumerate() {
@@ -488,73 +417,4 @@ fn sink(mailboxes: &[Arc<Mailbox>]) -> Box<dyn Completions> {
             mailbox.store_event(event);
         }
     })
-}
-
-/// What is to be recorded, and where.
-fn recorder(record: &Record) -> Result<Option<RecorderOptions>, ServerError> {
-    let Record { folder, mode, redact, file_bytes, total_bytes, memory_bytes } = record;
-    let Some(folder) = folder.clone() else { return Ok(None) };
-    let random = || {
-        let wrong = |source: getrandom::Error| ServerError::System {
-            doing: "have a key for stand-ins",
-            source: io::Error::other(source.to_string()),
-        };
-        getrandom::u64().map_err(wrong)
-    };
-    Ok(Some(RecorderOptions {
-        folder,
-        file_bytes: *file_bytes,
-        total_bytes: *total_bytes,
-        in_memory: match mode {
-            RecordMode::Always => None,
-            RecordMode::OnDemand => Some(*memory_bytes),
-        },
-        redact: match redact {
-            Redact::On => Some([random()?, random()?]),
-            Redact::Off => None,
-        },
-    }))
-}
-
-/// Queues that hold whatever the engines may have outstanding: messages, files, and a profile per connection.
-fn store_options(config: &Config, shards: usize) -> StoreOptions {
-    let engine::Limits { pending, pending_bytes, connections, .. } = config.engine().limits;
-    let requests = to_usize(pending).saturating_add(to_usize(connections)).saturating_mul(shards);
-    StoreOptions {
-        provision: match config.auth {
-            AuthMode::Open => true,
-            // Who is written to must have registered.
-            AuthMode::Password => false,
-        },
-        max_database_bytes: Some(config.store.max_database_bytes).filter(|bytes| *bytes > 0),
-        queue_requests: requests,
-        queue_bytes: queue_bytes(requests, pending_bytes, shards),
-        batch_requests: to_usize(config.store.batch_messages),
-        commit_interval: Duration::from_micros(config.store.commit_interval_us.into()),
-        batch_bytes: usize::try_from(config.store.batch_bytes).unwrap_or(usize::MAX),
-        ..StoreOptions::default()
-    }
-}
-
-fn media_options(config: &Config, shards: usize) -> Result<MediaOptions, MediaOpenError> {
-    let engine::Limits { pending, pending_bytes, .. } = config.engine().limits;
-    let requests = to_usize(pending).saturating_mul(shards);
-    Ok(MediaOptions {
-        queue_requests: requests,
-        queue_bytes: queue_bytes(requests, pending_bytes, shards),
-        bucket: config.media.bucket()?,
-        user_bytes: config.media.user_bytes,
-        unused: Duration::from_secs(u64::from(config.media.unused_minutes) * 60),
-    })
-}
-
-/// Bytes for so many requests, each with some bookkeeping beside what the engines count.
-fn queue_bytes(requests: usize, pending_bytes: u64, shards: usize) -> usize {
-    const BOOKKEEPING_BYTES: usize = 256;
-    let contents = usize::try_from(pending_bytes).unwrap_or(usize::MAX).saturating_mul(shards);
-    contents.saturating_add(requests.saturating_mul(BOOKKEEPING_BYTES))
-}
-
-fn to_usize(number: u32) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
 }

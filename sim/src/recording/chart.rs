@@ -3,9 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use switchboard_engine::{ConnId, Event, Probe, Protocol};
+use switchboard_engine::{ConnId, Event, OwnedAction, Probe, Protocol};
 
-use super::deed::Deed;
 use super::judge::conn_of;
 use super::name;
 use super::player::Cause;
@@ -85,20 +84,24 @@ impl Film {
         self.marks.push(Mark { at_us, kind: Kind::Arrived { transfer } });
     }
 
-    fn deed(&mut self, at_us: u64, deed: &Deed, text: String) {
+    fn deed(&mut self, at_us: u64, deed: &OwnedAction, text: String) {
         match deed {
-            Deed::Send { to, .. } => {
+            OwnedAction::Send { to, .. } => {
                 let what = text.split_once(": ").map_or(text.as_str(), |(_, what)| what).to_owned();
                 for lane in to.iter().filter_map(|conn| self.lane(*conn)).collect::<Vec<_>>() {
                     self.travels(at_us, SERVER, lane, Via::Message, what.clone());
                 }
             }
-            Deed::Close { conn, .. } | Deed::Abort { conn } => match self.lane(*conn) {
+            OwnedAction::Close { conn, .. } | OwnedAction::Abort { conn } => match self.lane(*conn) {
                 Some(lane) => self.travels(at_us, SERVER, lane, Via::Control, text),
                 None => self.marks.push(Mark { at_us, kind: Kind::Note { lane: SERVER, text } }),
             },
-            Deed::Request { .. } => self.travels(at_us, SERVER, Lane::Store, Via::Store, text),
-            Deed::Publish(_) | Deed::Tell(_) | Deed::Subscribe(_) | Deed::Unsubscribe(_) | Deed::Stopped => {
+            OwnedAction::Request { .. } => self.travels(at_us, SERVER, Lane::Store, Via::Store, text),
+            OwnedAction::Publish(_)
+            | OwnedAction::Tell(_)
+            | OwnedAction::Subscribe(_)
+            | OwnedAction::Unsubscribe(_)
+            | OwnedAction::Stopped => {
                 self.marks.push(Mark { at_us, kind: Kind::Note { lane: SERVER, text } });
             }
         }

@@ -6,7 +6,6 @@
 
 pub mod accept;
 pub mod chart;
-pub mod deed;
 pub mod file;
 pub mod files;
 pub mod judge;

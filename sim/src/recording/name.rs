@@ -1,10 +1,9 @@
 //! Events and actions of any server in words, for people: without the tokens and numbered names of worlds.
 
 use bytes::Bytes;
-use switchboard_engine::{Answer, Carried, Event, Frame, Recipient, Request, Topic};
+use switchboard_engine::{Answer, Carried, Event, Frame, OwnedAction, Recipient, Request, Topic};
 use switchboard_proto::v1::{Conversation, client_frame, conversation, server_frame};
 
-use super::deed::Deed;
 use super::judge::{Judge, conn_of};
 use super::player::Cause;
 use crate::wire::{HEARTBEAT, View, session};
@@ -64,9 +63,9 @@ pub fn event(event: &Event, is_session: bool) -> String {
 
 /// An action; `is_session` says what the recipients speak.
 #[must_use]
-pub fn deed(deed: &Deed, is_session: bool) -> String {
+pub fn deed(deed: &OwnedAction, is_session: bool) -> String {
     match deed {
-        Deed::Send { to, frame } => {
+        OwnedAction::Send { to, frame } => {
             let to: Vec<_> = to.iter().map(ToString::to_string).collect();
             let what = match frame {
                 Frame::Message(bytes) if is_session => server_frame(bytes),
@@ -76,32 +75,32 @@ pub fn deed(deed: &Deed, is_session: bool) -> String {
             };
             format!("sends {}: {what}", to.join(" "))
         }
-        Deed::Close { conn, reason } => format!("closes {conn}: {reason}"),
-        Deed::Abort { conn } => format!("cuts off {conn}"),
-        Deed::Request { ticket, request } => {
+        OwnedAction::Close { conn, reason } => format!("closes {conn}: {reason}"),
+        OwnedAction::Abort { conn } => format!("cuts off {conn}"),
+        OwnedAction::Request { ticket, request } => {
             format!("asks the store, {}: {}", ticket.0, self::request(request))
         }
-        Deed::Publish(record) => format!("publishes {}", carried(&Carried::Record(record.clone()))),
-        Deed::Tell(note) => format!("tells {}", carried(&Carried::Note(note.clone()))),
-        Deed::Subscribe(topic) => format!("subscribes to {}", self::topic(topic)),
-        Deed::Unsubscribe(topic) => format!("unsubscribes from {}", self::topic(topic)),
-        Deed::Stopped => "has stopped".to_owned(),
+        OwnedAction::Publish(record) => format!("publishes {}", carried(&Carried::Record(record.clone()))),
+        OwnedAction::Tell(note) => format!("tells {}", carried(&Carried::Note(note.clone()))),
+        OwnedAction::Subscribe(topic) => format!("subscribes to {}", self::topic(topic)),
+        OwnedAction::Unsubscribe(topic) => format!("unsubscribes from {}", self::topic(topic)),
+        OwnedAction::Stopped => "has stopped".to_owned(),
     }
 }
 
 /// All that a step has led to.
 #[must_use]
-pub fn deeds(deeds: &[Deed], judge: &Judge) -> Vec<String> {
-    let is_session = |deed: &Deed| match deed {
-        Deed::Send { to, .. } => to.first().is_some_and(|conn| judge.is_session(*conn)),
-        Deed::Close { .. }
-        | Deed::Abort { .. }
-        | Deed::Request { .. }
-        | Deed::Publish(_)
-        | Deed::Tell(_)
-        | Deed::Subscribe(_)
-        | Deed::Unsubscribe(_)
-        | Deed::Stopped => false,
+pub fn deeds(deeds: &[OwnedAction], judge: &Judge) -> Vec<String> {
+    let is_session = |deed: &OwnedAction| match deed {
+        OwnedAction::Send { to, .. } => to.first().is_some_and(|conn| judge.is_session(*conn)),
+        OwnedAction::Close { .. }
+        | OwnedAction::Abort { .. }
+        | OwnedAction::Request { .. }
+        | OwnedAction::Publish(_)
+        | OwnedAction::Tell(_)
+        | OwnedAction::Subscribe(_)
+        | OwnedAction::Unsubscribe(_)
+        | OwnedAction::Stopped => false,
     };
     deeds.iter().map(|deed| self::deed(deed, is_session(deed))).collect()
 }

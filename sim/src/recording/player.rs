@@ -3,11 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use switchboard_engine::{
-    Event, Instant, Probe, Server, ServerConfig,
+    Event, Instant, OwnedAction, Probe, Server, ServerConfig,
     recording::{Acted, ActionDigest},
 };
 
-use super::deed::Deed;
 use super::judge::{Judge, Moment};
 use crate::check::Violation;
 use crate::world::panic_text;
@@ -31,7 +30,7 @@ pub struct Player<P: Probe> {
     judge: Judge,
     digest: ActionDigest,
     /// What the last step led to.
-    deeds: Vec<Deed>,
+    deeds: Vec<OwnedAction>,
     /// Steps so far.
     steps: u64,
     now: Instant,
@@ -90,7 +89,7 @@ impl<P: Probe + Clone> Player<P> {
 
     /// What the last step led to.
     #[must_use]
-    pub fn deeds(&self) -> &[Deed] {
+    pub fn deeds(&self) -> &[OwnedAction] {
         &self.deeds
     }
 
@@ -161,8 +160,8 @@ impl<P: Probe + Clone> Player<P> {
             return self.fail(check, what);
         }
         self.since_sweep += 1;
-        // A sweep takes time in proportion to the connections.
-        let cheap = (self.judge.connections() / 16).clamp(1, SWEEP_STRIDE_LIMIT);
+        // A sweep takes time in proportion to the connections: so much of it comes to each step as one connection costs.
+        let cheap = self.judge.connections().clamp(1, SWEEP_STRIDE_LIMIT);
         if self.since_sweep >= self.sweep_every.unwrap_or(cheap) {
             self.sweep();
         }

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use switchboard_engine::{Event, Probe, Server, Ticket, recording::BUILD};
+use switchboard_engine::{Event, OwnedAction, Probe, Server, Ticket, recording::BUILD};
 
 use super::{Ask, Line, Script, What};
-use crate::recording::deed::Deed;
 use crate::recording::file::SavedState;
 use crate::recording::files::Recording;
 use crate::recording::player::Cause;
@@ -70,15 +69,15 @@ pub fn cut<P: Probe + Clone>(
         };
         script.lines.push(Line { id, at_ns, what });
         let requests = step.player.deeds().iter().filter_map(|deed| match deed {
-            Deed::Request { ticket, .. } => Some(*ticket),
-            Deed::Send { .. }
-            | Deed::Close { .. }
-            | Deed::Abort { .. }
-            | Deed::Publish(_)
-            | Deed::Tell(_)
-            | Deed::Subscribe(_)
-            | Deed::Unsubscribe(_)
-            | Deed::Stopped => None,
+            OwnedAction::Request { ticket, .. } => Some(*ticket),
+            OwnedAction::Send { .. }
+            | OwnedAction::Close { .. }
+            | OwnedAction::Abort { .. }
+            | OwnedAction::Publish(_)
+            | OwnedAction::Tell(_)
+            | OwnedAction::Subscribe(_)
+            | OwnedAction::Unsubscribe(_)
+            | OwnedAction::Stopped => None,
         });
         asked.extend(requests.zip(0..).map(|(ticket, nth)| (ticket, Ask::Of { line: id, nth })));
     })?;

@@ -12,8 +12,9 @@ pub mod text;
 
 use std::collections::BTreeSet;
 
-use switchboard_engine::{Answer, ConnId, Event, ServerConfig, Shipped};
+use switchboard_engine::{Answer, Canary, ConnId, Event, ServerConfig};
 
+use crate::canaries::Planted;
 use crate::recording::file::SavedState;
 use crate::recording::judge::conn_of;
 
@@ -94,15 +95,27 @@ impl Line {
 
 /// Tells the shipped engine what is in a script: for tests that were made of one.
 ///
+/// With the variable `CANARY`, the engine has the planted bug of that name, as a server has that is built to be sick: so such a
+/// test can be seen to fail.
+///
 /// # Panics
-/// If the text is no script, or something does not hold.
+/// If the text is no script, something does not hold, or `CANARY` names no bug.
 pub fn holds(text: &str) {
     let script: Script = match text.parse() {
         Ok(script) => script,
         Err(error) => panic!("{error}"),
     };
-    match run::run(&script, Shipped) {
+    match run::run(&script, planted()) {
         Ok(outcome) => assert!(outcome.violation.is_none(), "{}", outcome.words()),
         Err(error) => panic!("{error}"),
     }
+}
+
+fn planted() -> Planted {
+    let Some(name) = std::env::var("CANARY").ok().filter(|name| !name.is_empty()) else {
+        return Planted(None);
+    };
+    let canary = Canary::ALL.iter().copied().find(|canary| canary.name() == name);
+    assert!(canary.is_some(), "CANARY={name} names no bug: `switchboard-sim canaries` lists them");
+    Planted(canary)
 }

@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use switchboard_engine::{Answer, ConnId, Event, Instant, Probe, Request, Server, Ticket, recording::BUILD};
+use switchboard_engine::{
+    Answer, ConnId, Event, Instant, OwnedAction, Probe, Request, Server, Ticket, recording::BUILD,
+};
 
 use super::{Ask, Line, Script, What};
 use crate::check::Violation;
-use crate::recording::deed::Deed;
 use crate::recording::name;
 use crate::recording::player::{Cause, Player};
 
@@ -115,24 +116,24 @@ impl<P: Probe + Clone> Driver<P> {
         let mut nth = 0;
         for deed in self.player.deeds() {
             match deed {
-                Deed::Request { ticket, request } => {
+                OwnedAction::Request { ticket, request } => {
                     self.asked.insert(Ask::Of { line: line.id, nth }, (*ticket, request.clone()));
                     nth += 1;
                 }
-                Deed::Send { to, frame } => {
+                OwnedAction::Send { to, frame } => {
                     for conn in to {
                         if let Some(link) = self.links.get_mut(conn) {
                             link.waiting.push_back(frame.payload().len() as u64);
                         }
                     }
                 }
-                Deed::Close { .. }
-                | Deed::Abort { .. }
-                | Deed::Publish(_)
-                | Deed::Tell(_)
-                | Deed::Subscribe(_)
-                | Deed::Unsubscribe(_)
-                | Deed::Stopped => {}
+                OwnedAction::Close { .. }
+                | OwnedAction::Abort { .. }
+                | OwnedAction::Publish(_)
+                | OwnedAction::Tell(_)
+                | OwnedAction::Subscribe(_)
+                | OwnedAction::Unsubscribe(_)
+                | OwnedAction::Stopped => {}
             }
         }
         Some(cause)

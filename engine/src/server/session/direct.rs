@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::{
+    fields::{self, bytes_len, fixed_len, nested_len, uint_len},
     id::{MessageId, UserId},
     storage::{Place, Recipient},
 };
@@ -68,61 +69,31 @@ pub(super) fn accepted(id: MessageId, to: &Recipient, place: Place) -> Bytes {
     frame.done()
 }
 
-/// Types of fields: <https://protobuf.dev/programming-guides/encoding/#structure>. The fields here have numbers below 16,
-/// so that number and type are one byte.
-const VARINT: u8 = 0;
-const FIXED64: u8 = 1;
-const LEN: u8 = 2;
-
-/// A `ServerFrame` that is being written. Like all of proto3, it leaves out what has its default.
+/// A `ServerFrame` that is being written.
 struct Frame(Vec<u8>);
 
 impl Frame {
     /// Begins with the body, whose number and length are these.
     fn new(field: u8, body_len: usize) -> Self {
-        let mut frame = Self(Vec::with_capacity(nested_len(body_len)));
-        frame.nested(field, body_len);
-        frame
+        let mut frame = Vec::with_capacity(nested_len(body_len));
+        fields::nested(field, body_len, &mut frame);
+        Self(frame)
     }
 
-    fn key(&mut self, field: u8, kind: u8) {
-        self.0.push(field << 3 | kind);
-    }
-
-    fn varint(&mut self, mut value: u64) {
-        while value > 0x7f {
-            // The low seven bits, and that more follow.
-            self.0.push(value.to_le_bytes()[0] | 0x80);
-            value >>= 7;
-        }
-        self.0.push(value.to_le_bytes()[0]);
-    }
-
-    /// Begins a message of this length.
     fn nested(&mut self, field: u8, len: usize) {
-        self.key(field, LEN);
-        self.varint(len as u64);
+        fields::nested(field, len, &mut self.0);
     }
 
     fn bytes(&mut self, field: u8, bytes: &[u8]) {
-        if !bytes.is_empty() {
-            self.nested(field, bytes.len());
-            self.0.extend_from_slice(bytes);
-        }
+        fields::bytes(field, bytes, &mut self.0);
     }
 
     fn uint(&mut self, field: u8, value: u64) {
-        if value != 0 {
-            self.key(field, VARINT);
-            self.varint(value);
-        }
+        fields::uint(field, value, &mut self.0);
     }
 
     fn fixed(&mut self, field: u8, value: u64) {
-        if value != 0 {
-            self.key(field, FIXED64);
-            self.0.extend_from_slice(&value.to_le_bytes());
-        }
+        fields::fixed(field, value, &mut self.0);
     }
 
     fn conversation(&mut self, field: u8, of: &Recipient, len: usize) {
@@ -138,28 +109,6 @@ impl Frame {
         debug_assert_eq!(self.0.len(), self.0.capacity(), "the lengths are those of what was written");
         self.0.into()
     }
-}
-
-/// Length of a varint: one byte for every seven bits.
-const fn varint_len(value: u64) -> usize {
-    (64 - (value | 1).leading_zeros()).div_ceil(7) as usize
-}
-
-/// Length of a message in another one, with what stands before it.
-const fn nested_len(len: usize) -> usize {
-    1 + varint_len(len as u64) + len
-}
-
-const fn bytes_len(len: usize) -> usize {
-    if len == 0 { 0 } else { nested_len(len) }
-}
-
-const fn uint_len(value: u64) -> usize {
-    if value == 0 { 0 } else { 1 + varint_len(value) }
-}
-
-const fn fixed_len(value: u64) -> usize {
-    if value == 0 { 0 } else { 9 }
 }
 
 fn conversation_len(of: &Recipient) -> usize {

@@ -6,7 +6,7 @@ use mio::{Registry, Token, event, net::TcpStream};
 use switchboard_engine::{ConnId, Event, PeerFault};
 
 use super::{mailbox::NewConnection, socket::Ending, state::State};
-use crate::websocket::Incoming;
+use switchboard_websocket::Incoming;
 
 impl State {
     /// Takes a new connection.

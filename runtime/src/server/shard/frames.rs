@@ -3,8 +3,7 @@
 use std::ops::AddAssign;
 
 use switchboard_engine::{CloseReason, ConnId, Frame};
-
-use crate::websocket;
+use switchboard_websocket as websocket;
 
 /// What a turn gathers before it is written although the turn goes on: bytes of frames, and pieces of what connections are sent.
 const GATHERED_LIMIT_BYTES: usize = 256 << 10;

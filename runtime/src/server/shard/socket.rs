@@ -20,7 +20,7 @@ use super::{
     frames::{Chain, Counted, FrameId, Frames},
     tls::Session,
 };
-use crate::websocket::Decoder;
+use switchboard_websocket::Decoder;
 
 /// Pieces that one system call carries at the most. More gain nothing: at 16 frames a write costs a tenth of
 /// what 16 writes cost, and Linux takes at most 1,024 pieces.
@@ -359,7 +359,7 @@ mod tests {
 
     fn encoded(messages: std::ops::Range<usize>) -> Vec<u8> {
         let mut bytes = Vec::new();
-        messages.for_each(|number| crate::websocket::encode(&message(number), &mut bytes));
+        messages.for_each(|number| switchboard_websocket::encode(&message(number), &mut bytes));
         bytes
     }
 
@@ -404,7 +404,7 @@ mod tests {
         socket.push(late, &mut frames, &mut None);
         let mut progress = socket.write(&frames);
         let mut expected = encoded(0..1);
-        crate::websocket::encode_close(switchboard_engine::CloseReason::GoingAway, &mut expected);
+        switchboard_websocket::encode_close(switchboard_engine::CloseReason::GoingAway, &mut expected);
         let mut read = Vec::new();
         while let Some(some) = some_of(&mut peer) {
             read.extend(some);

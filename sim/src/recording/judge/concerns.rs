@@ -1,14 +1,14 @@
 //! Which steps concern a user.
 
-use switchboard_engine::{Audience, Event, Note, Recipient, Record, Request, Topic, Whose};
+use switchboard_engine::{Audience, Event, Note, OwnedAction, Recipient, Record, Request, Topic, Whose};
 
-use super::{Cause, Deed, Judge, conn_of};
+use super::{Cause, Judge, conn_of};
 
 impl Judge {
     /// Whether a step that was just looked at concerns a user: it is of one of its connections, about it, or leads to something for
     /// it.
     #[must_use]
-    pub fn concerns(&self, user: &str, cause: &Cause, deeds: &[Deed]) -> bool {
+    pub fn concerns(&self, user: &str, cause: &Cause, deeds: &[OwnedAction]) -> bool {
         let of_event = match cause {
             Cause::Event(event) => self.event_concerns(user, event),
             Cause::Timeout => false,
@@ -42,16 +42,16 @@ impl Judge {
         }
     }
 
-    fn deed_concerns(&self, user: &str, deed: &Deed) -> bool {
+    fn deed_concerns(&self, user: &str, deed: &OwnedAction) -> bool {
         match deed {
-            Deed::Send { to, .. } => to.iter().any(|conn| self.is_of(user, *conn)),
-            Deed::Close { conn, .. } | Deed::Abort { conn } => self.is_of(user, *conn),
-            Deed::Request { request, .. } => request_concerns(user, request),
-            Deed::Publish(Record { topic, .. }) | Deed::Tell(Note { topic, .. }) => {
+            OwnedAction::Send { to, .. } => to.iter().any(|conn| self.is_of(user, *conn)),
+            OwnedAction::Close { conn, .. } | OwnedAction::Abort { conn } => self.is_of(user, *conn),
+            OwnedAction::Request { request, .. } => request_concerns(user, request),
+            OwnedAction::Publish(Record { topic, .. }) | OwnedAction::Tell(Note { topic, .. }) => {
                 topic_concerns(user, topic)
             }
-            Deed::Subscribe(topic) | Deed::Unsubscribe(topic) => topic_concerns(user, topic),
-            Deed::Stopped => false,
+            OwnedAction::Subscribe(topic) | OwnedAction::Unsubscribe(topic) => topic_concerns(user, topic),
+            OwnedAction::Stopped => false,
         }
     }
 

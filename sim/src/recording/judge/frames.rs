@@ -1,10 +1,10 @@
 //! What is in the frames that a server sends, and whether their recipients may have it.
 
-use switchboard_engine::{ConnId, Event, Frame, GroupId, MessageId, Place, Recipient, Request};
+use switchboard_engine::{ConnId, Event, Frame, GroupId, MessageId, OwnedAction, Place, Recipient, Request};
 use switchboard_proto::v1::{Conversation, Delivery, conversation, server_frame};
 
 use super::messages::{Outcome, Turn};
-use super::{Cause, Deed, Held, Judge, Moment, hold};
+use super::{Cause, Held, Judge, Moment, hold};
 use crate::wire::{HEARTBEAT, View, session};
 
 /// Who the server's own messages come from.
@@ -31,8 +31,8 @@ pub(super) enum Sent {
 }
 
 impl Sent {
-    pub(super) fn of(deed: &Deed, is_session: bool) -> Option<Self> {
-        let Deed::Send { frame: Frame::Message(bytes), .. } = deed else { return None };
+    pub(super) fn of(deed: &OwnedAction, is_session: bool) -> Option<Self> {
+        let OwnedAction::Send { frame: Frame::Message(bytes), .. } = deed else { return None };
         if !is_session {
             return View::read(bytes).and_then(|view| Self::classic(&view));
         }

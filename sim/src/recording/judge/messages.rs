@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use switchboard_engine::{
-    Answer, ConnId, ConnectionPhase, MessageId, NewMessage, Place, Probe, Recipient, Record, Request, Server,
-    Subject, Ticket, Topic, UserId,
+    Answer, ConnId, ConnectionPhase, MessageId, NewMessage, OwnedAction, Place, Probe, Recipient, Record,
+    Request, Server, Subject, Ticket, Topic, UserId,
 };
 
 use super::frames::Sent;
-use super::{Deed, Held, Judge, Moment, hold};
+use super::{Held, Judge, Moment, hold};
 
 /// Messages of which nobody can say when their turn comes, and that may be delivered: so many are remembered.
 const FREE_LIMIT: usize = 4096;
@@ -284,7 +284,7 @@ impl Judge {
                 continue;
             }
             let is_sent = moment.deeds.iter().any(|deed| {
-                matches!(deed, Deed::Send { to, .. } if to.contains(&conn))
+                matches!(deed, OwnedAction::Send { to, .. } if to.contains(&conn))
                     && Sent::of(deed, seat.is_session).is_some_and(|sent| sent.is(turn))
             });
             hold(is_sent, "delivery", || {
@@ -305,7 +305,7 @@ impl Judge {
             Recipient::Group(group) => Topic::Group(group.clone()),
         };
         let is_told = moment.deeds.iter().any(|deed| {
-            matches!(deed, Deed::Publish(record)
+            matches!(deed, OwnedAction::Publish(record)
                 if record.topic == topic && record.stored.is_some_and(|(id, _)| id == turn.new.id))
         });
         hold(is_told, "delivery", || format!("what {} said is not published to {topic:?}", turn.new.sender))
@@ -319,7 +319,7 @@ impl Judge {
             return Ok(());
         }
         let is_answered = moment.deeds.iter().any(|deed| {
-            matches!(deed, Deed::Send { to, .. } if to.contains(&turn.origin))
+            matches!(deed, OwnedAction::Send { to, .. } if to.contains(&turn.origin))
                 && Sent::of(deed, true).is_some_and(|sent| sent.answers(turn))
         });
         hold(is_answered, "delivery", || {

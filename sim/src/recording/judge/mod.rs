@@ -25,13 +25,13 @@ mod seats;
 use std::collections::{BTreeMap, BTreeSet};
 
 use switchboard_engine::{
-    ConnId, Event, Instant, Probe, Protocol, Request, Server, ServerConfig, Ticket, Topic, UserId,
+    ConnId, Event, Instant, OwnedAction, Probe, Protocol, Request, Server, ServerConfig, Ticket, Topic,
+    UserId,
 };
 
 use self::members::Members;
 use self::messages::{Messages, Turn};
 use self::seats::{Seat, Seats};
-use super::deed::Deed;
 use super::player::Cause;
 
 /// Whether something holds: if not, the check and what was seen.
@@ -43,7 +43,7 @@ pub(super) struct Moment<'a> {
     /// The engine's time.
     pub(super) now: Instant,
     pub(super) cause: &'a Cause,
-    pub(super) deeds: &'a [Deed],
+    pub(super) deeds: &'a [OwnedAction],
 }
 
 impl Moment<'_> {
@@ -259,22 +259,22 @@ impl Judge {
         }
     }
 
-    fn deed(&mut self, deed: &Deed, moment: &Moment<'_>, turns: &[Turn]) -> Held {
+    fn deed(&mut self, deed: &OwnedAction, moment: &Moment<'_>, turns: &[Turn]) -> Held {
         match deed {
-            Deed::Send { to, frame } => self.check_frame(to, frame, moment, turns),
-            Deed::Close { conn, reason } => {
+            OwnedAction::Send { to, frame } => self.check_frame(to, frame, moment, turns),
+            OwnedAction::Close { conn, reason } => {
                 self.leave(*conn);
                 self.seats.close(*conn, *reason, moment.now)
             }
-            Deed::Abort { conn } => self.seats.abort(*conn),
-            Deed::Request { ticket, request } => self.ask(*ticket, request, moment),
-            Deed::Publish(record) => Self::check_published(record, turns),
-            Deed::Tell(_) | Deed::Stopped => Ok(()),
-            Deed::Subscribe(topic) => {
+            OwnedAction::Abort { conn } => self.seats.abort(*conn),
+            OwnedAction::Request { ticket, request } => self.ask(*ticket, request, moment),
+            OwnedAction::Publish(record) => Self::check_published(record, turns),
+            OwnedAction::Tell(_) | OwnedAction::Stopped => Ok(()),
+            OwnedAction::Subscribe(topic) => {
                 let is_new = self.subscriptions.insert(topic.clone());
                 hold(is_new || self.is_resumed, "accounting", || format!("{topic:?} is subscribed to again"))
             }
-            Deed::Unsubscribe(topic) => {
+            OwnedAction::Unsubscribe(topic) => {
                 let was_there = self.subscriptions.remove(topic);
                 hold(was_there || self.is_resumed, "accounting", || {
                     format!("{topic:?} is unsubscribed from, and was not subscribed to")
@@ -299,7 +299,7 @@ impl Judge {
         };
         let Some(user) = &seat.user else { return Ok(()) };
         for deed in moment.deeds {
-            let Deed::Request { request, .. } = deed else { continue };
+            let OwnedAction::Request { request, .. } = deed else { continue };
             let (said_by, is_message) = match request {
                 Request::StoreMessage(new) => (&new.sender, true),
                 Request::StoreFile(upload) => (&upload.owner, true),

@@ -1,4 +1,4 @@
-//! What the engine and the codec cost by themselves, without sockets: `cargo bench -p switchboard-benches`.
+//! What the engine and the codec cost by themselves, without sockets: `cargo run --release -p switchboard-engine-bench`.
 //!
 //! With `--instructions`, each is counted under `valgrind --tool=callgrind` instead of timed: a count does not vary with
 //! what else the machine does. `--check FILE` compares the counts with those in the file, `--write FILE` writes them.
@@ -38,9 +38,6 @@ struct Args {
     /// Runs one case so many times, to be counted by somebody else
     #[arg(long, num_args = 2, value_names = ["CASE", "TIMES"], hide = true)]
     only: Option<Vec<String>>,
-    /// What cargo adds
-    #[arg(long, hide = true)]
-    bench: bool,
 }
 
 fn main() -> ExitCode {

@@ -5,7 +5,7 @@
 //! [`Decoder`]'s few bytes and no buffer:
 //!
 //! ```
-//! # use switchboard::websocket::{Decoder, Incoming};
+//! # use switchboard_websocket::{Decoder, Incoming};
 //! # use switchboard_engine::PeerFault;
 //! # fn turn(decoder: &mut Decoder, buffer: &mut [u8], arrived: usize) -> Result<(), PeerFault> {
 //! let mut input = &mut buffer[..arrived];

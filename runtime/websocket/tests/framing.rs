@@ -9,8 +9,8 @@ use std::io::{self, Cursor, Read, Write};
 
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*};
-use switchboard::websocket::{CloseFrame, Decoder, Incoming, OVERHEAD_BYTES, encode, encode_close};
 use switchboard_engine::{CloseReason, Frame, PeerFault};
+use switchboard_websocket::{CloseFrame, Decoder, Incoming, OVERHEAD_BYTES, encode, encode_close};
 use tokio_tungstenite::tungstenite::{
     Error, Message, WebSocket,
     protocol::{Role, WebSocketConfig},

@@ -1,12 +1,12 @@
 //! What is measured.
 
 use bytes::Bytes;
-use switchboard::websocket::{self, Decoder, Incoming};
 use switchboard_engine::{Event, Frame, Protocol};
 use switchboard_proto::{
     Message as _,
     v1::{ClientFrame, Content, Conversation, Submit, client_frame::Body, conversation::Peer},
 };
+use switchboard_websocket::{self as websocket, Decoder, Incoming};
 
 use crate::world::{World, conn, message, name};
 
@@ -38,6 +38,7 @@ impl<F: FnMut()> Subject for F {
 /// Everything, in the order of the table.
 pub(crate) const CASES: &[Case] = &[
     Case { name: "relayed to one", parts: 1, times: 2000, prepare: relayed },
+    Case { name: "the same, recorded", parts: 1, times: 2000, prepare: recorded },
     Case { name: "relayed, sender corrected", parts: 1, times: 2000, prepare: corrected },
     Case { name: "stored for one", parts: 1, times: 1000, prepare: stored },
     Case { name: "submitted to one", parts: 1, times: 1000, prepare: submitted },
@@ -55,10 +56,14 @@ fn received(world: &mut World, slot: u32, message: &Bytes) {
     world.handle(Event::Received { conn: conn(slot), message: message.clone() });
 }
 
+const USERS: u32 = 200;
+
 /// 200 users take turns; each sends to its neighbour.
 fn pairs(protocol: Protocol, message: impl Fn(u32, u32) -> Bytes) -> Box<dyn Subject> {
-    const USERS: u32 = 200;
-    let mut world = World::new(USERS, protocol);
+    pairs_in(World::new(USERS, protocol), message)
+}
+
+fn pairs_in(mut world: World, message: impl Fn(u32, u32) -> Bytes) -> Box<dyn Subject> {
     let messages: Vec<Bytes> = (0..USERS).map(|slot| message(slot, slot ^ 1)).collect();
     let mut turns = (0..USERS).zip(messages).collect::<Vec<_>>().into_iter().cycle();
     Box::new(move || {
@@ -70,6 +75,12 @@ fn pairs(protocol: Protocol, message: impl Fn(u32, u32) -> Bytes) -> Box<dyn Sub
 
 fn relayed() -> Box<dyn Subject> {
     pairs(Protocol::Classic, |from, to| message(&name(from), &name(to), 7, 0))
+}
+
+fn recorded() -> Box<dyn Subject> {
+    let mut world = World::new(USERS, Protocol::Classic);
+    world.record();
+    pairs_in(world, |from, to| message(&name(from), &name(to), 7, 0))
 }
 
 fn corrected() -> Box<dyn Subject> {

@@ -1,12 +1,13 @@
 //! An engine with users, and a driver that does at once what it asks for.
 
 use bytes::Bytes;
-use switchboard::websocket;
 use switchboard_engine::{
     Action, Answer, ConnId, Event, GroupId, Instant, Place, Protocol, Request, Server, ServerConfig, Ticket,
     UserId, UserProfile,
+    recording::{ActionDigest, Encoder},
 };
 use switchboard_proto::{Message as _, classic};
+use switchboard_websocket as websocket;
 
 /// A driver without sockets: frames are encoded, and count as written at once.
 pub(crate) struct World {
@@ -21,6 +22,28 @@ pub(crate) struct World {
     pub(crate) bytes: usize,
     /// Frames stay in the outboxes until this is called for.
     keeps: bool,
+    /// What happens is written down, as a shard does that is recorded.
+    tape: Option<Tape>,
+}
+
+struct Tape {
+    encoder: Encoder,
+    digest: ActionDigest,
+}
+
+/// As much as a shard gathers before it is handed over.
+const HAND_OVER_BYTES: usize = 256 << 10;
+
+impl Tape {
+    fn end_step(&mut self) {
+        if let Some(acted) = self.digest.end_step() {
+            self.encoder.acted(acted);
+        }
+        if self.encoder.len_bytes() >= HAND_OVER_BYTES {
+            let full = self.encoder.take();
+            let _ = self.encoder.exchange(full);
+        }
+    }
 }
 
 impl World {
@@ -42,6 +65,7 @@ impl World {
             frames: Vec::new(),
             bytes: 0,
             keeps: false,
+            tape: None,
         };
         for slot in 0..users {
             world.handle(Event::Connected { conn: conn(slot), user: user(slot), protocol });
@@ -64,6 +88,12 @@ impl World {
         }
     }
 
+    /// From now on everything is written down.
+    pub(crate) fn record(&mut self) {
+        let started_at = Instant::from_nanos(self.now_ns);
+        self.tape = Some(Tape { encoder: Encoder::new(started_at), digest: ActionDigest::default() });
+    }
+
     /// From now on frames stay in the outboxes until [`World::flush`].
     pub(crate) fn keep(&mut self) {
         self.keeps = true;
@@ -79,9 +109,16 @@ impl World {
     }
 
     fn step(&mut self, event: Event) {
-        let Self { server, seq, answers, flushes, bytes, frames, .. } = self;
-        server.handle(Instant::from_nanos(self.now_ns), event);
+        let Self { server, seq, answers, flushes, bytes, frames, tape, .. } = self;
+        let now = Instant::from_nanos(self.now_ns);
+        if let Some(tape) = tape {
+            tape.encoder.event(now, &event);
+        }
+        server.handle(now, event);
         while let Some(action) = server.poll_action() {
+            if let Some(tape) = tape {
+                tape.digest.add(&action);
+            }
             #[allow(clippy::wildcard_enum_match_arm, reason = "nothing else happens in these worlds")]
             match action {
                 Action::Send { to, frame } => {
@@ -97,6 +134,9 @@ impl World {
                 }
                 _ => {}
             }
+        }
+        if let Some(tape) = tape {
+            tape.end_step();
         }
     }
 }
