@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use switchboard_engine::{
-    ConnId, Event, Instant, Server, UserId,
+    ConnId, Event, Instant, OwnedAction, Server, UserId,
     recording::{Acted, BUILD, Digests, Header, Step},
 };
 
@@ -12,7 +12,6 @@ use super::timeline::Course;
 use super::view::{CONNECTION, Row, Table, connection, counters, seconds};
 use super::{Branch, Forked};
 use crate::canaries::Planted;
-use crate::recording::deed::Deed;
 use crate::recording::file::{Mark, Placed, ReadError, Reader, SavedState};
 use crate::recording::files::Recording;
 use crate::recording::judge::conn_of;
@@ -352,14 +351,14 @@ pub(super) fn concerns(player: &Player<Planted>, cause: &Cause, of: Option<&User
     };
     of_event.as_ref().is_some_and(is_it)
         || player.deeds().iter().any(|deed| match deed {
-            Deed::Send { to, .. } => to.iter().any(is_it),
-            Deed::Close { conn, .. } | Deed::Abort { conn } => is_it(conn),
-            Deed::Request { .. }
-            | Deed::Publish(_)
-            | Deed::Tell(_)
-            | Deed::Subscribe(_)
-            | Deed::Unsubscribe(_)
-            | Deed::Stopped => false,
+            OwnedAction::Send { to, .. } => to.iter().any(is_it),
+            OwnedAction::Close { conn, .. } | OwnedAction::Abort { conn } => is_it(conn),
+            OwnedAction::Request { .. }
+            | OwnedAction::Publish(_)
+            | OwnedAction::Tell(_)
+            | OwnedAction::Subscribe(_)
+            | OwnedAction::Unsubscribe(_)
+            | OwnedAction::Stopped => false,
         })
 }
 

@@ -107,7 +107,7 @@ impl<C: Course> Timeline<C> {
             last: None,
             course,
         };
-        timeline.view = timeline.viewed(0, Vec::new());
+        timeline.view = timeline.viewed(0, &[]);
         timeline
     }
 
@@ -141,7 +141,7 @@ impl<C: Course> Timeline<C> {
         nearest.map_or_else(|| (0, self.course.start()), |(at, place)| (at, place.clone()))
     }
 
-    fn viewed(&self, number: u64, before: Vec<Table>) -> View {
+    fn viewed(&self, number: u64, before: &[Table]) -> View {
         let course = &self.course;
         let Some(here) = &self.here else { return View::default() };
         // What a panic has left is shown as far as it can be.
@@ -228,7 +228,7 @@ impl<C: Course> Walk for Timeline<C> {
                 continue;
             }
             self.here = Some(place);
-            self.view = self.viewed(arrived, before);
+            self.view = self.viewed(arrived, &before);
             return;
         }
     }

@@ -7,12 +7,12 @@
 use core::mem::take;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use switchboard_engine::{Action, ConnId, Event};
+use switchboard_engine::{Action, ConnId, Event, OwnedAction};
 
 use super::{Happening, World, panic_text, sut::Sut};
 use crate::{
     check::Violation,
-    recording::{deed::Deed, judge::conn_of, name},
+    recording::{judge::conn_of, name},
 };
 
 /// One step of a world, in words.
@@ -86,7 +86,7 @@ impl<T: Sut> Watch<'_, T> {
             | Action::Unsubscribe(_)
             | Action::Stopped => None,
         };
-        let deed = Deed::from(action.clone());
+        let deed = OwnedAction::from(action.clone());
         self.story.push(format!("  -> {}", name::deed(&deed, first.is_some_and(is_session))));
     }
 }

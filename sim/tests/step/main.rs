@@ -2,6 +2,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
     reason = "a panic is a failed test, and clippy's leave for tests ends at their bodies"
 )]
 

@@ -67,7 +67,7 @@ impl Session<'_> {
             None => {
                 self.find(walk, &mut screen, &Sought::Failure, true);
                 if walk.view().failure.is_none() && walk.last().is_some() {
-                    let end = walk.end().map_or_else(|| "everything holds".to_owned(), |end| end);
+                    let end = walk.end().unwrap_or_else(|| "everything holds".to_owned());
                     screen.message = format!("{} steps: {end}", walk.last().unwrap_or(0));
                 }
             }
