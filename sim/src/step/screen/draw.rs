@@ -77,8 +77,8 @@ fn panes(area: Rect, screen: &Screen, tables: usize) -> Vec<(Pane, Rect)> {
         Layout::horizontal([Constraint::Percentage(48), Constraint::Percentage(52)]).areas(area);
     let [list, story] = Layout::vertical([Constraint::Fill(6), Constraint::Fill(4)]).areas(left);
     let mut panes = vec![(Pane::Steps, list), (Pane::Story, story)];
-    // The last three share a row.
-    let alone = tables.saturating_sub(3).max(1);
+    // The last ones are narrow, and share a row.
+    let alone = tables.saturating_sub(if tables > 4 { 3 } else { 2 }).max(1);
     let heights = (0..=alone).map(|table| Constraint::Fill(if table == 0 { 4 } else { 3 }));
     let rows = Layout::vertical(heights).split(right);
     panes.extend((0..alone.min(tables)).zip(rows.iter()).map(|(table, area)| (Pane::Table(table), *area)));
