@@ -1,14 +1,20 @@
-//! The handshake that nearly all clients make, without an HTTP layer.
+//! What a handshake must be, and the one that nearly all clients make, without an HTTP layer.
 //!
 //! After a restart thousands of clients come at once, each with the same few lines in one piece. Such a request is read and
 //! answered here. Whatever is unusual about one, wrong or only rare, is left to the HTTP layer, which begins with its first byte
-//! and has the words for it. So nothing may be taken here that would be refused there.
+//! and has the words for it ([`check`]). So nothing may be taken here that would be refused there.
 
+use axum::{
+    extract::Query,
+    http::{Request, Version, header},
+};
 use data_encoding::BASE64;
+use serde::Deserialize;
 use sha1::{Digest as _, Sha1};
 use switchboard_engine::{Protocol, UserId};
-
 use switchboard_websocket::SESSION_SUBPROTOCOL;
+
+use super::query;
 
 /// Headers of a usual request at the most; browsers send about 15.
 const HEADERS_LIMIT: usize = 32;
@@ -21,17 +27,20 @@ const MAGIC: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// A usual request for a WebSocket, in which nothing is wrong.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Usual {
+pub struct Usual {
     /// Where it ends.
-    pub(super) head_bytes: usize,
-    pub(super) user: UserId,
-    pub(super) protocol: Protocol,
+    pub head_bytes: usize,
+    /// Who connects.
+    pub user: UserId,
+    /// What is to be spoken.
+    pub protocol: Protocol,
     /// What proves that it was read (RFC 6455 section 4.2.2).
     accept: String,
 }
 
 /// Reads a request. None if all of it is not there, and for every other one that is not usual.
-pub(super) fn read(bytes: &[u8]) -> Option<Usual> {
+#[must_use]
+pub fn read(bytes: &[u8]) -> Option<Usual> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_LIMIT];
     let mut request = httparse::Request::new(&mut headers);
     let Ok(httparse::Status::Complete(head_bytes)) = request.parse(bytes) else { return None };
@@ -97,15 +106,60 @@ impl<'a> Asked<'a> {
 }
 
 /// The protocol to speak: sessions', if it is among the subprotocols offered, in one header or several.
-pub(super) fn offered<'a>(mut lists: impl Iterator<Item = &'a str>) -> Protocol {
+fn offered<'a>(mut lists: impl Iterator<Item = &'a str>) -> Protocol {
     let is_offered = lists.any(|list| list.split(',').any(|name| name.trim() == SESSION_SUBPROTOCOL));
     if is_offered { Protocol::Session } else { Protocol::Classic }
 }
 
 /// Whether it is sixteen bytes in base64: 22 characters and two signs of padding (RFC 4648 section 4).
-pub(super) fn is_key(key: &[u8]) -> bool {
+fn is_key(key: &[u8]) -> bool {
     let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     key.strip_suffix(b"==").is_some_and(|digits| digits.len() == 22 && digits.iter().all(is_digit))
+}
+
+#[derive(Debug, Deserialize)]
+struct SocketQuery {
+    #[serde(default)]
+    user: String,
+}
+
+/// Who wants a WebSocket, and of which protocol, by a request that the HTTP layer has read.
+///
+/// # Errors
+/// If something is wrong with it that fastwebsockets does not look at: what that is.
+pub fn check<B>(request: &Request<B>) -> Result<(UserId, Protocol), String> {
+    let user = match Query::try_from_uri(request.uri()) {
+        Ok(Query(SocketQuery { user })) => user,
+        Err(error) => return Err(format!("the query cannot be read: {error}")),
+    };
+    if !query::is_utf8(request.uri()) {
+        return Err("the query cannot be read: the user is not UTF-8".into());
+    }
+    if user.is_empty() {
+        return Err("the query must name the user who connects: /socket.io?user=ID".into());
+    }
+    let user = UserId::new(&user).map_err(|error| format!("the query's user cannot connect: {error}"))?;
+    if !fastwebsockets::upgrade::is_upgrade_request(request) {
+        return Err("this address speaks WebSocket: the request asks for no upgrade to it".into());
+    }
+    check_headers(request)?;
+    let subprotocols = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL);
+    Ok((user, offered(subprotocols.iter().filter_map(|list| list.to_str().ok()))))
+}
+
+/// What RFC 6455 section 4.2.1 demands of a handshake and the library does not look at.
+fn check_headers<B>(request: &Request<B>) -> Result<(), &'static str> {
+    if request.version() != Version::HTTP_11 {
+        return Err("the WebSocket handshake is wrong: it must be HTTP/1.1");
+    }
+    if !request.headers().contains_key(header::HOST) {
+        return Err("the WebSocket handshake is wrong: there is no Host header");
+    }
+    let key = request.headers().get(header::SEC_WEBSOCKET_KEY).map(|key| key.as_bytes());
+    if !key.is_some_and(is_key) {
+        return Err("the WebSocket handshake is wrong: Sec-WebSocket-Key must be 16 bytes in base64");
+    }
+    Ok(())
 }
 
 fn accept(key: &[u8]) -> String {
@@ -114,7 +168,8 @@ fn accept(key: &[u8]) -> String {
 
 impl Usual {
     /// What it is answered with. The subprotocol is named if one is spoken.
-    pub(super) fn answer(&self, request_id: &str) -> String {
+    #[must_use]
+    pub fn answer(&self, request_id: &str) -> String {
         let (begin, name, end) = match self.protocol {
             Protocol::Session => ("sec-websocket-protocol: ", SESSION_SUBPROTOCOL, "\r\n"),
             Protocol::Classic => ("", "", ""),

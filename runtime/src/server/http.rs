@@ -4,15 +4,14 @@ use std::sync::Arc;
 
 use axum::{
     Extension, Router,
-    extract::{Query, Request, State, rejection::QueryRejection},
-    http::{HeaderValue, StatusCode, Version, header},
+    extract::{Request, State},
+    http::{HeaderValue, StatusCode, header},
     middleware,
     response::{IntoResponse as _, Response},
     routing::get,
 };
 use fastwebsockets::WebSocketError;
-use serde::Deserialize;
-use switchboard_engine::{Protocol, UserId};
+use switchboard_engine::Protocol;
 
 use tokio::sync::watch;
 use tracing::Instrument as _;
@@ -22,7 +21,7 @@ use super::{
     api, classic,
     front_end::FrontEnd,
     gateway::{Full, Handshakes, Shards, hand_over},
-    handshake::{is_key, offered},
+    handshake,
     metrics::Metrics,
     operators,
     request_log::{self, RequestLog},
@@ -89,12 +88,6 @@ async fn spare_places(State(site): State<Site>, mut response: Response) -> Respo
     response
 }
 
-#[derive(Debug, Deserialize)]
-struct SocketQuery {
-    #[serde(default)]
-    user: String,
-}
-
 /// `GET /socket.io?user=ID`: the WebSocket, of the session protocol for whoever offers its subprotocol, of the
 /// classic protocol for all others. Any Origin, if users need not log in.
 ///
@@ -102,30 +95,12 @@ struct SocketQuery {
 async fn socket(
     State(site): State<Site>,
     Extension(peer): Extension<Peer>,
-    query: Result<Query<SocketQuery>, QueryRejection>,
     mut request: Request,
 ) -> Response {
-    let user = match query {
-        Ok(Query(SocketQuery { user })) => user,
-        Err(error) => return bad_request(&format!("the query cannot be read: {error}")),
+    let (user, protocol) = match handshake::check(&request) {
+        Ok(asked) => asked,
+        Err(text) => return bad_request(&text),
     };
-    // What is not UTF-8 comes decoded to this character, and two users must not become one.
-    if user.contains(char::REPLACEMENT_CHARACTER) {
-        return bad_request("the query cannot be read: the user is not UTF-8");
-    }
-    if user.is_empty() {
-        return bad_request("the query must name the user who connects: /socket.io?user=ID");
-    }
-    let user = match UserId::new(&user) {
-        Ok(user) => user,
-        Err(error) => return bad_request(&format!("the query's user cannot connect: {error}")),
-    };
-    if !fastwebsockets::upgrade::is_upgrade_request(&request) {
-        return bad_request("this address speaks WebSocket: the request asks for no upgrade to it");
-    }
-    if let Err(text) = check_handshake(&request) {
-        return bad_request(text);
-    }
     let admitted = match site.desk.admit_socket(peer, request.headers(), &user).await {
         Ok(admitted) => admitted,
         Err(refusal) => return classic::refuse_socket(refusal),
@@ -136,8 +111,6 @@ async fn socket(
         let text = "the server has no room for another connection; try again later\n";
         return (StatusCode::SERVICE_UNAVAILABLE, headers, text).into_response();
     };
-    let subprotocols = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL);
-    let protocol = offered(subprotocols.iter().filter_map(|list| list.to_str().ok()));
     match fastwebsockets::upgrade::upgrade(&mut request) {
         Ok((mut response, upgrade)) => {
             // RFC 6455 section 4.2.2 has the answer name the one that is spoken, and none if there is none.
@@ -164,21 +137,6 @@ async fn socket(
         }
         Err(error) => bad_request(&format!("the WebSocket handshake is wrong: {error}")),
     }
-}
-
-/// What RFC 6455 section 4.2.1 demands of a handshake and the library does not look at.
-fn check_handshake(request: &Request) -> Result<(), &'static str> {
-    if request.version() != Version::HTTP_11 {
-        return Err("the WebSocket handshake is wrong: it must be HTTP/1.1");
-    }
-    if !request.headers().contains_key(header::HOST) {
-        return Err("the WebSocket handshake is wrong: there is no Host header");
-    }
-    let key = request.headers().get(header::SEC_WEBSOCKET_KEY).map(|key| key.as_bytes());
-    if !key.is_some_and(is_key) {
-        return Err("the WebSocket handshake is wrong: Sec-WebSocket-Key must be 16 bytes in base64");
-    }
-    Ok(())
 }
 
 fn bad_request(text: &str) -> Response {

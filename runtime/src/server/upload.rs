@@ -3,7 +3,7 @@
 use axum::body::Bytes;
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use super::access::Desk;
+use super::{access::Desk, form::Sink};
 use crate::media::{MediaError, PartFile};
 
 /// Parts of a file that wait for the disk.
@@ -44,9 +44,13 @@ impl Upload {
         });
         Self { parts: sender, writer, bytes: 0, limit_bytes: desk.rules.http.upload_bytes }
     }
+}
 
-    /// Takes another part; false if no more are of use, as finishing it will say why.
-    pub(super) async fn push(&mut self, part: Bytes) -> Result<bool, UploadError> {
+impl Sink for Upload {
+    type File = PartFile;
+    type Error = UploadError;
+
+    async fn push(&mut self, part: Bytes) -> Result<bool, UploadError> {
         self.bytes = self.bytes.saturating_add(u64::try_from(part.len()).unwrap_or(u64::MAX));
         if self.bytes > self.limit_bytes {
             return Err(UploadError::TooLarge { limit_bytes: self.limit_bytes });
@@ -55,7 +59,7 @@ impl Upload {
     }
 
     /// The file, once it is written. It is not kept until it has a name.
-    pub(super) async fn finish(self) -> Result<PartFile, UploadError> {
+    async fn finish(self) -> Result<PartFile, UploadError> {
         drop(self.parts);
         Ok(self.writer.await??)
     }

@@ -160,6 +160,10 @@ async fn the_other_calls_say_what_is_wrong() {
         (&format!("/message?Uuid={uuid}&MessageType=1&FriendUsername=x"), "there is no user called \"x\""),
         (&format!("/message?Uuid={uuid}&uuid=x&MessageType=1"), "the query has Uuid more than once"),
         (&format!("/message?Uuid={uuid}&MessageType=1&Before=x"), "Before must be a whole number"),
+        (
+            &format!("/message?Uuid={uuid}&MessageType=1&FriendUsername=%FF"),
+            "the query cannot be read: it is not UTF-8",
+        ),
         ("/message?Uuid=none&MessageType=2", "there is no such group, or it is not open to you"),
     ] {
         let refusal = alice.get(path).await.refusal();

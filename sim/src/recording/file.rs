@@ -316,8 +316,11 @@ impl Reader {
         let (kind, codec, raw_len) = (block.kind, block.codec, block.raw_len as usize);
         let payload = match codec {
             Codec::None => payload,
-            Codec::Zstd => zstd::bulk::decompress(&payload, raw_len)
-                .map_err(|error| self.content(offset, &format!("cannot be decompressed: {error}")))?,
+            // It is not believed how long it becomes, before it has.
+            Codec::Zstd => {
+                zstd::bulk::decompress(&payload, raw_len.min(decompressed_limit(payload.len())))
+                    .map_err(|error| self.content(offset, &format!("cannot be decompressed: {error}")))?
+            }
         };
         if payload.len() != raw_len {
             return Err(self.content(offset, "is not as long as it says"));
@@ -330,6 +333,12 @@ impl Reader {
     fn content(&self, offset: u64, what: &str) -> ReadError {
         ReadError::Content { path: self.path.clone(), offset, what: what.to_owned() }
     }
+}
+
+/// The most bytes that so many compressed ones can become: blocks of 128 KiB, each of which takes four bytes at least (RFC 8878
+/// sections 3.1.1.2.2 and 3.1.1.2.4).
+const fn decompressed_limit(len: usize) -> usize {
+    (len / 4 + 1).saturating_mul(128 << 10)
 }
 
 /// As many bytes as that, or as there are; never more room than for those that there are.

@@ -10,7 +10,10 @@ use switchboard_engine::UserId;
 use super::problem::{Kind, Problem};
 use crate::{
     accounts::Visitor,
-    server::access::{Admitted, Caller, Desk, Peer, Refusal},
+    server::{
+        access::{Admitted, Caller, Desk, Peer, Refusal},
+        query::is_utf8,
+    },
     store::{AccountRole, TokenHash},
 };
 
@@ -45,17 +48,11 @@ impl<T: DeserializeOwned> FromRequestParts<Desk> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, desk: &Desk) -> Result<Self, Problem> {
         match Query::<T>::from_request_parts(parts, desk).await {
             // Two of them must not become one.
-            Ok(_) if parts.uri.query().is_some_and(|query| !is_utf8(query)) => {
-                Err(Problem::new(Kind::Malformed, "the query is not UTF-8"))
-            }
+            Ok(_) if !is_utf8(&parts.uri) => Err(Problem::new(Kind::Malformed, "the query is not UTF-8")),
             Ok(Query(params)) => Ok(Self(params)),
             Err(error) => Err(Problem::new(Kind::Malformed, short(&error.body_text()))),
         }
     }
-}
-
-fn is_utf8(query: &str) -> bool {
-    percent_encoding::percent_decode_str(query).decode_utf8().is_ok()
 }
 
 /// Refuses a text of a query that is empty, or has more characters than these.

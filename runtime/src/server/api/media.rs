@@ -23,6 +23,7 @@ use crate::{
     server::{
         access::Desk,
         download::{NotServed, serve, serve_smaller},
+        form::Sink as _,
         upload::{Upload, UploadError, blocking},
     },
 };

@@ -14,7 +14,10 @@ use serde_json::{Value, json};
 
 use crate::{
     accounts::{AccountError, PoolError, seconds},
-    server::access::{BodyError, Refusal, TooManyCalls},
+    server::{
+        access::{BodyError, Refusal, TooManyCalls},
+        query::QueryError,
+    },
     store::DirectoryError,
 };
 
@@ -63,6 +66,12 @@ pub(super) enum Fault {
 impl Fault {
     pub(super) fn refused(text: impl Into<String>) -> Self {
         Self::Refused(text.into())
+    }
+}
+
+impl From<QueryError> for Fault {
+    fn from(error: QueryError) -> Self {
+        Self::Refused(error.to_string())
     }
 }
 

@@ -6,14 +6,12 @@ use axum::{
     Extension,
     extract::{
         FromRequest as _, Multipart, Path, Query, Request, State,
-        multipart::{Field, MultipartError},
         rejection::{PathRejection, QueryRejection},
     },
-    http::StatusCode,
 };
 use rusqlite::ErrorCode;
 use serde::Deserialize;
-use switchboard_engine::{FileKind, ID_LIMIT_BYTES};
+use switchboard_engine::FileKind;
 
 use super::{
     super::access::{Actor, Caller, Desk},
@@ -23,6 +21,7 @@ use super::{
 use crate::media::{MediaError, PartFile, THUMBNAIL_SIZES};
 use crate::server::{
     download::{self, NotServed},
+    form::{self, Form, FormError},
     upload::{Upload, UploadError, blocking},
 };
 
@@ -38,9 +37,10 @@ pub(super) async fn upload(
         multipart.map_err(|error| Fault::refused(format!("the upload: {}", error.body_text())))?;
     let time = Duration::from_millis(desk.rules.http.upload_timeout_ms);
     let received = tokio::time::timeout(time, async {
-        let received = receive(&desk, &caller, &mut multipart).await;
-        // Who still sends when the connection ends may not see the answer. The body's limit holds here, too.
-        while let Ok(Some(_)) = in_time(&desk, multipart.next_field()).await {}
+        let pause = Duration::from_millis(desk.rules.http.body_timeout_ms);
+        let received = receive(&desk, &caller, &mut multipart, pause).await;
+        // The body's limit holds here, too.
+        form::pass_over(&mut multipart, pause).await;
         received
     });
     let received = received.await;
@@ -72,54 +72,24 @@ async fn receive(
     desk: &Desk,
     caller: &Caller,
     multipart: &mut Multipart,
+    pause: Duration,
 ) -> Result<(PartFile, Actor), Fault> {
-    let (mut file, mut id) = (None, None);
-    while let Some(mut field) = in_time(desk, multipart.next_field()).await? {
-        match field.name() {
-            Some("file") if file.is_none() => file = Some(receive_file(desk, &mut field).await?),
-            Some("uuid") if id.is_none() => id = Some(short_text(desk, &mut field).await?),
-            Some("file" | "uuid") => return Err(Fault::refused("the upload has file or uuid twice")),
-            // What else there is, is passed over.
-            Some(_) | None => {}
-        }
-    }
-    let actor = caller.acts_as(&id.ok_or_else(|| Fault::refused("the upload has no uuid"))?)?;
+    let form = form::read(multipart, pause, || Upload::begin(desk)).await;
+    let Form { file, user } = form.map_err(|error| refusal(error, desk.rules.http.upload_bytes))?;
+    let actor = caller.acts_as(&user.ok_or_else(|| Fault::refused("the upload has no uuid"))?)?;
     let file: PartFile = file.ok_or_else(|| Fault::refused("the upload has no file"))?;
     Ok((file, actor))
 }
 
-async fn receive_file(desk: &Desk, field: &mut Field<'_>) -> Result<PartFile, Fault> {
-    let mut upload = Upload::begin(desk);
-    while let Some(part) = in_time(desk, field.chunk()).await? {
-        if !upload.push(part).await? {
-            break;
-        }
-    }
-    Ok(upload.finish().await?)
-}
-
-async fn short_text(desk: &Desk, field: &mut Field<'_>) -> Result<String, Fault> {
-    let mut bytes = Vec::new();
-    while let Some(part) = in_time(desk, field.chunk()).await? {
-        bytes.extend(part);
-        if bytes.len() > ID_LIMIT_BYTES {
-            return Err(Fault::refused(format!("the uuid has more than {ID_LIMIT_BYTES} bytes")));
-        }
-    }
-    String::from_utf8(bytes).map_err(|_| Fault::refused("the uuid is not UTF-8"))
-}
-
-/// The next part of an upload, which must not be waited for too long.
-async fn in_time<T>(desk: &Desk, next: impl Future<Output = Result<T, MultipartError>>) -> Result<T, Fault> {
-    let time = Duration::from_millis(desk.rules.http.body_timeout_ms);
-    match tokio::time::timeout(time, next).await {
-        Ok(Ok(next)) => Ok(next),
-        Ok(Err(error)) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            let limit = desk.rules.http.upload_bytes;
-            Err(Fault::refused(format!("the upload is too large: a file may have {limit} bytes")))
-        }
-        Ok(Err(error)) => Err(Fault::refused(format!("the upload cannot be read: {}", error.body_text()))),
-        Err(_) => Err(Fault::refused("the upload stopped coming")),
+fn refusal(error: FormError<UploadError>, limit_bytes: u64) -> Fault {
+    match error {
+        FormError::File(error) => error.into(),
+        FormError::TooLarge => Fault::refused(format!("{error}: a file may have {limit_bytes} bytes")),
+        FormError::Malformed(_)
+        | FormError::Stopped
+        | FormError::Twice
+        | FormError::LongId
+        | FormError::NotUtf8 => Fault::refused(error.to_string()),
     }
 }
 

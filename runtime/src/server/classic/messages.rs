@@ -1,13 +1,15 @@
 //! What was said.
 
-use axum::{Extension, extract::State};
+use axum::{Extension, extract::State, http::Uri};
 use serde_json::json;
 
 use super::{
-    super::access::{Caller, Desk},
+    super::{
+        access::{Caller, Desk},
+        query::{pairs, value},
+    },
     answer::{Answer, Fault, done, iso_8601},
     groups::group_id,
-    query::{Pairs, pairs, value},
 };
 use crate::store::{PageOf, PastMessage};
 
@@ -18,9 +20,9 @@ use crate::store::{PageOf, PastMessage};
 pub(super) async fn history(
     State(desk): State<Desk>,
     Extension(caller): Extension<Caller>,
-    query: Pairs,
+    uri: Uri,
 ) -> Answer {
-    let query = pairs(query)?;
+    let query = pairs(&uri)?;
     let id = value(&query, "Uuid")?;
     let of = match value(&query, "MessageType")?.as_str() {
         "1" => {

@@ -8,7 +8,6 @@ mod answer;
 mod files;
 mod groups;
 mod messages;
-mod query;
 mod users;
 
 use axum::{

@@ -4,7 +4,7 @@ use axum::{
     Extension,
     body::Body,
     extract::{Path, State, rejection::PathRejection},
-    http::{HeaderMap, HeaderValue, header},
+    http::{HeaderMap, HeaderValue, Uri, header},
     response::Response,
 };
 use serde::Deserialize;
@@ -12,9 +12,11 @@ use serde_json::{Value, json};
 use switchboard_engine::UserId;
 
 use super::{
-    super::access::{Caller, Desk, Peer, session_in},
+    super::{
+        access::{Caller, Desk, Peer, session_in},
+        query::{pairs, value},
+    },
     answer::{Answer, Fault, done, iso_8601, nothing},
-    query::{Pairs, pairs, value},
 };
 use crate::{
     accounts::{Change, Registration, Token},
@@ -126,9 +128,9 @@ pub(super) async fn profile(State(desk): State<Desk>, id: Result<Path<String>, P
 pub(super) async fn friends(
     State(desk): State<Desk>,
     Extension(caller): Extension<Caller>,
-    query: Pairs,
+    uri: Uri,
 ) -> Answer {
-    let actor = caller.acts_as(&value(&pairs(query)?, "uuid")?)?;
+    let actor = caller.acts_as(&value(&pairs(&uri)?, "uuid")?)?;
     let friends = desk.accounts.directory(move |directory| directory.friends_of(actor.user())).await??;
     let friend = |friend: crate::store::Friend| {
         json!({
@@ -141,12 +143,8 @@ pub(super) async fn friends(
 }
 
 /// `GET /user/name?name=`: a user and a group that are called so.
-pub(super) async fn find(
-    State(desk): State<Desk>,
-    Extension(caller): Extension<Caller>,
-    query: Pairs,
-) -> Answer {
-    let name = value(&pairs(query)?, "name")?.trim().to_owned();
+pub(super) async fn find(State(desk): State<Desk>, Extension(caller): Extension<Caller>, uri: Uri) -> Answer {
+    let name = value(&pairs(&uri)?, "name")?.trim().to_owned();
     let (user, group) = desk
         .accounts
         .directory(move |directory| {
