@@ -13,8 +13,8 @@ use std::time::Duration;
 use switchboard_engine::{
     Canary, Server, Shipped,
     recording::{
-        BUILD, Encoder, Header, State, Step,
-        file::{HEAD_BYTES, Kind, PREFIX_BYTES},
+        ActionDigest, BUILD, Digests, Encoder, Header, State, Step,
+        file::{HEAD_BYTES, Kind, MAGIC, PREFIX_BYTES},
     },
 };
 use switchboard_sim::canaries::Planted;
@@ -195,9 +195,11 @@ fn in_two_files(file: &[u8], steps: u64, build: &str) -> (tempfile::TempDir, [Pa
     let header = reader.header().clone();
     let mut server = Server::new(header.config.clone(), header.seed, header.started_at);
     let (mut writer, mut encoder) = (Writer::new(&header), Encoder::new(header.started_at));
-    let (mut told, mut files) = (0, Vec::new());
+    let (mut told, mut files, mut digest) = (0, Vec::new(), ActionDigest::default());
     while let Some(placed) = reader.next_step().unwrap() {
-        if matches!(placed.step, Step::Event(_) | Step::Timeout) && told == steps {
+        let is_told = matches!(placed.step, Step::Event(_) | Step::Timeout);
+        if is_told && told == steps {
+            digest = ActionDigest::default();
             writer.steps(&mut encoder);
             files.push(writer.end());
             let bytes = server.snapshot().unwrap();
@@ -216,11 +218,19 @@ fn in_two_files(file: &[u8], steps: u64, build: &str) -> (tempfile::TempDir, [Pa
                 server.handle_timeout(placed.at);
                 told += 1;
             }
-            // The digests of everything are of the file that is not cut.
-            Step::Digests(_) => {}
+            // Each file's are of what is in it.
+            Step::Digests(_) => {
+                let actions = core::mem::take(&mut digest).finish();
+                encoder.digests(Digests { actions, state: server.full_digest() });
+            }
             Step::Acted(acted) => encoder.acted(acted),
         }
-        while server.poll_action().is_some() {}
+        while let Some(action) = server.poll_action() {
+            digest.add(&action);
+        }
+        if is_told {
+            digest.end_step();
+        }
     }
     writer.steps(&mut encoder);
     files.push(writer.end());
@@ -241,6 +251,36 @@ fn the_files_of_an_engine_are_one_recording_and_each_can_begin_it() {
     assert_identical(&one, "the first");
     assert_identical(&other, "the second");
     assert_eq!((one.steps, one.steps + other.steps), (40, both.steps));
+}
+
+/// Nobody says what was asked before, and who waits for it.
+#[test]
+fn a_recording_may_begin_anywhere() {
+    for (seed, profile) in
+        [(3, "calm"), (5, "store"), (7, "sessions"), (11, "resend"), (13, "classic"), (17, "default")]
+    {
+        let file = recorded(seed, profile, None, 0).unwrap();
+        let (_folder, path) = kept(&file);
+        let steps = replayed(&path, None, &Options::default()).steps;
+        for begin in (1..steps).step_by((steps / 24).max(1) as usize) {
+            let (_folder, [_, second]) = in_two_files(&file, begin, BUILD);
+            let report = replayed(&second, None, &Options::default());
+            assert_identical(&report, &format!("seed {seed} of {profile}, from step {begin}"));
+        }
+    }
+}
+
+#[test]
+fn a_file_that_was_cut_off_before_its_first_step_keeps_nobody_from_the_others() {
+    let file = recorded(3, "calm", None, 0).unwrap();
+    let (folder, whole) = kept(&file);
+    for len in [MAGIC.len(), PREFIX_BYTES, PREFIX_BYTES + HEAD_BYTES] {
+        fs::write(folder.path().join(format!("{len}.swr")), &file[..len]).unwrap();
+    }
+    assert_identical(&replayed(folder.path(), None, &Options::default()), "the whole one");
+    fs::remove_file(whole).unwrap();
+    let error = Recording::open(&[folder.path().to_owned()]).unwrap_err();
+    assert!(error.is_cut_off(), "{error}");
 }
 
 #[test]

@@ -121,7 +121,7 @@ fn frames(file: &[u8]) -> (u64, Option<FileError>) {
 fn offset(error: &ReadError) -> u64 {
     match error {
         ReadError::File { source, .. } => source.offset,
-        ReadError::Content { offset, .. } => *offset,
+        ReadError::Beginning { offset, .. } | ReadError::Content { offset, .. } => *offset,
         ReadError::Io { .. } | ReadError::PartMissing { .. } | ReadError::Empty { .. } => {
             panic!("{error}, of bytes that are there")
         }

@@ -63,7 +63,8 @@ impl Shadow {
                 }
                 Step::Acted(_) => self.has_strayed |= self.acted.take().is_none(),
                 Step::Digests(_) => {
-                    let digests = Digests { actions: self.digest.finish(), state: self.engine.full_digest() };
+                    let actions = std::mem::take(&mut self.digest).finish();
+                    let digests = Digests { actions, state: self.engine.full_digest() };
                     self.encoder.digests(digests);
                 }
             }

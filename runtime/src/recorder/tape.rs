@@ -129,7 +129,8 @@ impl Tape {
     }
 
     fn write_digests<P: Probe>(&mut self, engine: &Server<P>) {
-        self.encoder.digests(Digests { actions: self.digest.finish(), state: engine.full_digest() });
+        let actions = std::mem::take(&mut self.digest).finish();
+        self.encoder.digests(Digests { actions, state: engine.full_digest() });
     }
 
     fn hand_over(&mut self, now: Instant) {
@@ -207,7 +208,7 @@ pub(super) fn wall_ms() -> i64 {
 mod tests {
     use std::sync::{Arc, atomic::AtomicU8, mpsc};
 
-    use switchboard_engine::ConnId;
+    use switchboard_engine::{ConnId, Protocol, UserId, recording::Decoder, recording::Step};
 
     use super::*;
     use crate::recorder::{Common, Order, RecorderFigures};
@@ -228,9 +229,9 @@ mod tests {
         }
     }
 
-    #[test]
-    fn after_a_gap_another_file_begins_as_soon_as_there_is_room_and_not_at_every_turn() {
-        let (orders, taken) = mpsc::sync_channel(1);
+    /// One that hands over to whoever has the receiver, an engine for it, and an event that leads to something.
+    fn taped(room: usize) -> (Tape, Server, mpsc::Receiver<Order>) {
+        let (orders, taken) = mpsc::sync_channel(room);
         let common = Common {
             wanted: vec![AtomicU8::new(0)],
             spare: std::sync::Mutex::default(),
@@ -238,10 +239,60 @@ mod tests {
         };
         let desk = RecorderDesk { orders, common: Arc::new(common), is_on_demand: false };
         let config = ServerConfig::default();
-        let mut engine = Server::new(config.clone(), 7, at(0));
+        let engine = Server::new(config.clone(), 7, at(0));
         let sitting =
             Sitting { shard: 0, shards: 1, note: String::new(), seed: 7, config, started_at: at(0) };
-        let mut tape = desk.tape(sitting);
+        (desk.tape(sitting), engine, taken)
+    }
+
+    #[test]
+    fn digests_are_of_the_actions_since_those_before_as_whoever_replays_it_expects() {
+        let (mut tape, mut engine, taken) = taped(64);
+        for second in 1..=25_u32 {
+            let event = Event::Connected {
+                conn: ConnId::new(second, 1),
+                user: UserId::new("alice").unwrap(),
+                protocol: Protocol::Classic,
+            };
+            let now = at(u64::from(second) * 1_000);
+            tape.event(now, &event);
+            engine.handle(now, event);
+            while let Some(action) = engine.poll_action() {
+                tape.action(&action);
+            }
+            tape.end_step();
+            tape.end_turn(now, &mut engine);
+        }
+        let mut engine = Server::new(engine.config().clone(), 7, at(0));
+        let (mut decoder, mut digest, mut compared) = (Decoder::new(at(0)), ActionDigest::default(), 0);
+        for order in taken.try_iter() {
+            let Order::Piece { piece: Piece::Steps(steps), .. } = order else { continue };
+            decoder.feed(steps.into());
+            while let Some((now, step)) = decoder.step().unwrap() {
+                match step {
+                    Step::Event(event) => engine.handle(now, event),
+                    Step::Timeout => engine.handle_timeout(now),
+                    Step::Acted(_) => continue,
+                    Step::Digests(digests) => {
+                        let actions = std::mem::take(&mut digest).finish();
+                        assert_eq!(digests, Digests { actions, state: engine.full_digest() });
+                        compared += 1;
+                        continue;
+                    }
+                }
+                while let Some(action) = engine.poll_action() {
+                    digest.add(&action);
+                }
+                digest.end_step();
+            }
+        }
+        assert_eq!(compared, 2);
+        tape.has_ended = true;
+    }
+
+    #[test]
+    fn after_a_gap_another_file_begins_as_soon_as_there_is_room_and_not_at_every_turn() {
+        let (mut tape, mut engine, taken) = taped(1);
         let step = |tape: &mut Tape, engine: &mut Server, ms| {
             let event = Event::Disconnected { conn: ConnId::new(1, 1) };
             tape.event(at(ms), &event);
@@ -259,7 +310,7 @@ mod tests {
         assert_eq!(tape.due_at(), Some(at(1_500)));
         step(&mut tape, &mut engine, 1_500);
         assert_eq!(taken.try_iter().filter_map(|order| beginning(&order)).collect::<Vec<_>>(), [(2, true)]);
-        assert_eq!(desk.figures().gaps.load(Ordering::Relaxed), 1);
+        assert_eq!(tape.desk.figures().gaps.load(Ordering::Relaxed), 1);
         step(&mut tape, &mut engine, 2_100);
         let steps = taken.try_recv().unwrap();
         assert!(matches!(steps, Order::Piece { piece: Piece::Steps(steps), .. } if !steps.is_empty()));

@@ -172,6 +172,7 @@ impl Writer {
     fn take_as_it_is(&mut self, shard: usize, piece: Piece) -> Option<Wanted> {
         let shelf = self.shards.get_mut(shard)?;
         let shelf = std::mem::take(shelf);
+        let files_before = shelf.bytes() / self.file_bytes;
         let next = match self.put(shelf, piece) {
             Ok(shelf) => shelf,
             Err(error) => {
@@ -181,9 +182,10 @@ impl Writer {
                 Shelf::Failed(Instant::now())
             }
         };
+        // What was on its way when another file was asked for fills this one, too: that is no reason for one more.
+        let is_filled = next.bytes() / self.file_bytes > files_before;
         let wanted = match &next {
-            Shelf::File { file, .. } if file.bytes >= self.file_bytes => Some(Wanted::Full),
-            Shelf::Memory(ring) if ring.newest_bytes() >= self.file_bytes => Some(Wanted::Full),
+            Shelf::File { .. } | Shelf::Memory(_) if is_filled => Some(Wanted::Full),
             Shelf::Failed(at) if at.elapsed() >= RETRY_INTERVAL => Some(Wanted::Torn),
             Shelf::File { .. } | Shelf::Memory(_) | Shelf::Failed(_) | Shelf::None => None,
         };
@@ -214,7 +216,7 @@ impl Writer {
 
     fn begin(&mut self, shelf: Shelf, header: &Header, state: Option<&[u8]>) -> io::Result<Shelf> {
         let path = self.folder.path_of(header);
-        let mut shelf = match (self.in_memory, shelf) {
+        let shelf = match (self.in_memory, shelf) {
             (Some(limit_bytes), Shelf::Memory(mut ring)) => {
                 ring.make_room(limit_bytes);
                 ring.begin(path);
@@ -233,11 +235,19 @@ impl Writer {
                 Shelf::File { blocks: Blocks::default(), file: OpenFile::create(path)? }
             }
         };
-        shelf = self.append(shelf, Kind::Header, &header.encode())?;
-        match state {
-            Some(state) => self.append(shelf, Kind::State, &State::of_this_build(state).encode()),
-            None => Ok(shelf),
+        let begun = shelf.path().map(Path::to_owned);
+        let with_header = self.append(shelf, Kind::Header, &header.encode());
+        let beginning = match (with_header, state) {
+            (Ok(shelf), Some(state)) => {
+                self.append(shelf, Kind::State, &State::of_this_build(state).encode())
+            }
+            (with_header, _) => with_header,
+        };
+        if let (Err(_), Some(path)) = (&beginning, begun) {
+            // Nothing can be replayed from it.
+            let _ = std::fs::remove_file(path);
         }
+        beginning
     }
 
     fn make_room(&self, more_bytes: u64) -> io::Result<()> {
@@ -298,6 +308,15 @@ impl Writer {
 }
 
 impl Shelf {
+    /// Of the newest file.
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::File { file, .. } => file.bytes,
+            Self::Memory(ring) => ring.newest_bytes(),
+            Self::None | Self::Failed(_) => 0,
+        }
+    }
+
     fn path(&self) -> Option<&Path> {
         match self {
             Self::File { file, .. } => Some(&file.path),

@@ -1,7 +1,8 @@
 //! The real binary: started, signalled, killed.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    fs::File,
+    io::{BufRead as _, BufReader, Write as _},
     net::SocketAddr,
     path::Path,
     process::{Child, Command, ExitStatus, Output, Stdio},
@@ -63,11 +64,24 @@ impl Process {
 
     /// Starts a server on an address, and waits until it listens.
     pub(crate) fn start_on(data: &Path, listen: &str, settings: &[(&str, &str)]) -> Self {
+        Self::start_logged(data, listen, settings, None)
+    }
+
+    /// The same, and its log goes to a file, too.
+    pub(crate) fn start_logged(
+        data: &Path,
+        listen: &str,
+        settings: &[(&str, &str)],
+        mut kept: Option<File>,
+    ) -> Self {
         let mut child = serve(data, listen, settings).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (sender, log) = mpsc::channel();
         std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
+                if let Some(file) = &mut kept {
+                    let _ = writeln!(file, "{line}");
+                }
                 let _ = sender.send(line);
             }
         });
@@ -77,6 +91,11 @@ impl Process {
         let address = line.split("address=").nth(1).and_then(|rest| rest.split(' ').next());
         process.address = address.unwrap().parse().unwrap();
         process
+    }
+
+    /// The process's number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits for a line of the log with this text in it.
@@ -94,7 +113,7 @@ impl Process {
 
     /// Sends a signal, by its name.
     pub(crate) fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.child.id());
+        let kill = format!("kill -{name} {}", self.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 

@@ -29,6 +29,16 @@ pub enum ReadError {
         /// What is wrong with it, and where.
         source: FileError,
     },
+    /// It ends before anything that was told is in it.
+    #[error("{path}: at byte {offset}: {what}")]
+    Beginning {
+        /// The file.
+        path: PathBuf,
+        /// Where it ends.
+        offset: u64,
+        /// What is not there.
+        what: &'static str,
+    },
     /// A block has something else in it than it should.
     #[error("{path}: at byte {offset}: {what}")]
     Content {
@@ -55,6 +65,18 @@ pub enum ReadError {
         /// The folder.
         path: PathBuf,
     },
+}
+
+impl ReadError {
+    /// Whether the file was cut off, by a crash or for want of room.
+    #[must_use]
+    pub const fn is_cut_off(&self) -> bool {
+        match self {
+            Self::File { source, .. } => matches!(source.fault, Fault::Cut),
+            Self::Beginning { .. } => true,
+            Self::Io { .. } | Self::Content { .. } | Self::PartMissing { .. } | Self::Empty { .. } => false,
+        }
+    }
 }
 
 /// The state that a file begins with.
@@ -197,7 +219,7 @@ impl Reader {
 
     fn read_beginning(&mut self) -> Result<(), ReadError> {
         let Some(block) = self.next_block()? else {
-            return Err(self.content(self.offset, "nothing follows"));
+            return Err(self.beginning("nothing follows"));
         };
         if block.kind != Kind::Header {
             return Err(self.content(block.offset, "the first block is not the header"));
@@ -207,7 +229,7 @@ impl Reader {
         self.decoder = Decoder::new(self.header.started_at);
         if self.header.part > 0 {
             let Some(block) = self.next_block()? else {
-                return Err(self.content(self.offset, "the engine's state is missing"));
+                return Err(self.beginning("the engine's state is missing"));
             };
             if block.kind != Kind::State {
                 return Err(self.content(block.offset, "the engine's state is not behind the header"));
@@ -328,6 +350,10 @@ impl Reader {
         self.offset += (HEAD_BYTES + head.len_bytes()) as u64;
         self.number += 1;
         Ok(Some(Block { kind, offset, payload }))
+    }
+
+    fn beginning(&self, what: &'static str) -> ReadError {
+        ReadError::Beginning { path: self.path.clone(), offset: self.offset, what }
     }
 
     fn content(&self, offset: u64, what: &str) -> ReadError {

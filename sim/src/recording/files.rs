@@ -40,15 +40,27 @@ impl Recording {
     ///
     /// # Errors
     /// If a file cannot be read, is no recording, or is damaged at its beginning; if a folder has none in it. A file of a folder
-    /// that is no recording is passed over.
+    /// that is no recording is passed over, and one that was cut off before there was a step in it.
     pub fn open(paths: &[PathBuf]) -> Result<Vec<Self>, ReadError> {
         let mut engines = BTreeMap::<_, Vec<(u32, PathBuf)>>::new();
-        for path in paths.iter().map(|path| files(path)).collect::<Result<Vec<_>, _>>()?.into_iter().flatten()
-        {
-            let reader = Reader::open(&path)?;
-            let Header { shard, seed, part, .. } = *reader.header();
-            // An engine's seed names it: it is from the system's randomness.
-            engines.entry((shard, seed)).or_default().push((part, path));
+        for path in paths {
+            let is_folder = path.is_dir();
+            let mut cut_off = None;
+            for file in files(path)? {
+                match Reader::open(&file) {
+                    Ok(reader) => {
+                        let Header { shard, seed, part, .. } = *reader.header();
+                        // An engine's seed names it: it is from the system's randomness.
+                        engines.entry((shard, seed)).or_default().push((part, file));
+                    }
+                    Err(error) if is_folder && error.is_cut_off() => cut_off = Some(error),
+                    Err(error) => return Err(error),
+                }
+            }
+            // What the folder has in it, if that is all.
+            if let Some(error) = cut_off.filter(|_| engines.is_empty()) {
+                return Err(error);
+            }
         }
         let mut recordings = Vec::new();
         for mut parts in engines.into_values() {

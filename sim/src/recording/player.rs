@@ -137,6 +137,11 @@ impl<P: Probe + Clone> Player<P> {
         (core::mem::take(&mut self.digest).finish(), self.server.full_digest())
     }
 
+    /// Another file begins, whose digests are of its own actions.
+    pub fn begin_part(&mut self) {
+        self.digest = ActionDigest::default();
+    }
+
     /// Takes the engine's state as bytes, as whoever records it does at the end of a file.
     pub fn snapshot(&mut self) -> Option<Vec<u8>> {
         self.server.snapshot().ok()

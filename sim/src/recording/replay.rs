@@ -219,6 +219,8 @@ impl<'o, P: Probe + Clone> Run<'o, P> {
     /// Another file begins. Whoever wrote it has taken the engine's state there, so that is done here too.
     fn go_on(&mut self, path: &std::path::Path, header: &Header, state: Option<SavedState>) {
         self.settle(None);
+        self.player.begin_part();
+        (self.digests_at, self.differing_before) = (self.report.steps, self.report.differing);
         let bytes = self.player.snapshot();
         let Some(state) = state.filter(|state| state.build == BUILD) else { return };
         if bytes.as_deref() != Some(state.bytes.as_slice()) && self.report.differing == 0 {

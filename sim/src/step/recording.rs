@@ -205,6 +205,8 @@ impl RecordingCourse {
 
 /// Another file begins. Whoever wrote it has taken the engine's state there, so that is done here too: the engine is another one by it.
 fn go_on(place: &mut RecordingPlace, header: &Header, state: Option<SavedState>) {
+    place.player.begin_part();
+    place.has_differed = false;
     let bytes = place.player.snapshot();
     let Some(state) = state.filter(|state| state.build == BUILD) else { return };
     if bytes.as_deref() != Some(state.bytes.as_slice()) {

@@ -157,8 +157,12 @@ impl Judge {
         for conn in to {
             let Some(owner) = self.user(*conn).cloned() else { continue };
             hold(owner.as_str() == user, "no-leak", || format!("{conn} of {owner} is welcomed as {user}"))?;
-            // A load is given up some time after it was first asked for, however often it was asked for since.
-            if matches!(moment.cause, Cause::Timeout) {
+            // A load is given up some time after it was first asked for, however often it was asked for since. One that was asked
+            // for before the recording begins is answered to a request that nobody knows of.
+            let is_of_before = self.is_resumed
+                && self.answered.is_none()
+                && matches!(moment.cause, Cause::Event(Event::Answered { .. }));
+            if matches!(moment.cause, Cause::Timeout) || is_of_before {
                 self.members.given_up(&owner);
             }
             hold(self.members.has_loaded(&owner), "protocol", || {

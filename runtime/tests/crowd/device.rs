@@ -19,7 +19,7 @@ use switchboard::{
 use switchboard_engine::{GroupId, SessionConfig};
 use tokio::sync::mpsc;
 
-use crate::{
+use super::{
     GROUP, Rng, USERS,
     ledger::{Entry, Ledger},
     user,
@@ -47,6 +47,9 @@ pub(crate) enum Order {
     Say(u32),
     /// Stop at once, as if the process were killed, and start again.
     Crash,
+    /// Close the client, and do nothing until the device is to come back.
+    Leave,
+    ComeBack,
     /// Close the client, and end.
     End,
 }
@@ -65,6 +68,7 @@ struct Known {
     views: BTreeMap<Recipient, View>,
     /// Messages that are still to be said, or have no fate.
     open: usize,
+    is_away: bool,
     state: String,
 }
 
@@ -127,6 +131,12 @@ impl Device {
     pub(crate) fn is_done(&self) -> bool {
         assert!(!self.thread.is_finished(), "{} has died", self.name());
         self.lock().open == 0
+    }
+
+    /// Whether it has left, and the connection is closed as far as the device is concerned.
+    pub(crate) fn is_away(&self) -> bool {
+        assert!(!self.thread.is_finished(), "{} has died", self.name());
+        self.lock().is_away
     }
 
     /// How much it knows of all conversations.
@@ -213,10 +223,12 @@ fn hurried(config: &mut SessionConfig) {
     config.reconnect.base = Duration::from_millis(50);
     config.reconnect.cap = Duration::from_millis(200);
     config.retry.base = Duration::from_millis(100);
+    config.retry.cap = Duration::from_millis(500);
     config.heartbeat_interval = Duration::from_millis(300);
     config.idle_timeout = Duration::from_millis(1_000);
     config.connect_timeout = Duration::from_millis(2_000);
-    config.answer_timeout = Duration::from_millis(12_000);
+    // Longer than the server waits for its store.
+    config.answer_timeout = Duration::from_millis(4_000);
     config.resync_interval = Duration::from_millis(1_000);
     config.resync_floor = Duration::from_millis(500);
 }
@@ -256,6 +268,11 @@ impl Life {
                         }
                         return false;
                     }
+                    Some(Order::Leave) => {
+                        client.close().await;
+                        return self.stay_away().await;
+                    }
+                    Some(Order::ComeBack) => {}
                     Some(Order::End) | None => {
                         client.close().await;
                         return true;
@@ -264,6 +281,22 @@ impl Life {
                 event = events.next() => self.told(event.expect("the client goes on"), &client).await,
             }
         }
+    }
+
+    /// Until the device is to come back; true if it is to end.
+    async fn stay_away(&mut self) -> bool {
+        self.lock().is_away = true;
+        loop {
+            self.count();
+            match self.orders.recv().await {
+                Some(Order::Say(messages)) => self.to_say += messages,
+                Some(Order::ComeBack) => break,
+                Some(Order::Crash | Order::Leave) => {}
+                Some(Order::End) | None => return true,
+            }
+        }
+        self.lock().is_away = false;
+        false
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -351,13 +384,17 @@ impl Life {
             Event::Reset { conversation } => panic!("{conversation:?} has lost nothing"),
             Event::State(state) => {
                 self.lock().state = format!("{state:?}");
-                // Half-open connections count as the user's, until the server finds out.
-                if let State::Closed(ClosedReason::TooManyDevices) = state {
+                // Half-open connections count as the user's, until the server finds out; and what was said over one that was given
+                // up may come late.
+                if let State::Closed(ClosedReason::TooManyDevices | ClosedReason::TakenOver) = state {
                     client.connect().await.unwrap();
                 }
             }
-            // A store that is busy after a kill.
-            Event::Delayed { id, .. } => assert!(self.open.contains(&id.0), "it has no fate"),
+            // A store that is busy after a kill, or whose disk is full.
+            Event::Delayed { id, text, .. } => {
+                assert!(self.open.contains(&id.0), "it has no fate");
+                self.ledger.delayed(&text);
+            }
             Event::Marked { .. }
             | Event::Named { .. }
             | Event::Typing { .. }

@@ -16,7 +16,7 @@ use tokio::{
     sync::watch,
 };
 
-use crate::Rng;
+use super::Rng;
 
 /// What happens to a connection once it has carried so many bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,12 +27,15 @@ enum Fault {
     Silence,
     /// What the server says does not get through any more; what the client says does.
     Deafness,
+    /// Everything gets through, late.
+    Delay,
 }
 
 #[derive(Debug)]
 struct Plan {
     fault: Option<Fault>,
     after_bytes: u64,
+    delay: Duration,
 }
 
 impl Plan {
@@ -42,9 +45,11 @@ impl Plan {
             0..=3 => Some(Fault::Cut),
             4..=5 => Some(Fault::Silence),
             6 => Some(Fault::Deafness),
+            7 => Some(Fault::Delay),
             _ => None,
         };
-        Self { fault, after_bytes: rng.between(300, 6_000) }
+        let after_bytes = rng.between(300, 6_000);
+        Self { fault, after_bytes, delay: Duration::from_millis(rng.between(20, 200)) }
     }
 }
 
@@ -54,6 +59,8 @@ struct Shared {
     seed: u64,
     connections: AtomicU64,
     broken: AtomicU64,
+    /// Half-open connections that the server does not know of yet.
+    half_open: AtomicU64,
     healed: watch::Sender<bool>,
 }
 
@@ -66,9 +73,14 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     pub(crate) fn start(server: SocketAddr, seed: u64) -> Self {
-        let (connections, broken) = (AtomicU64::new(0), AtomicU64::new(0));
-        let shared =
-            Arc::new(Shared { server, seed, connections, broken, healed: watch::Sender::new(false) });
+        let shared = Arc::new(Shared {
+            server,
+            seed,
+            connections: AtomicU64::new(0),
+            broken: AtomicU64::new(0),
+            half_open: AtomicU64::new(0),
+            healed: watch::Sender::new(false),
+        });
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
@@ -93,9 +105,25 @@ impl Proxy {
         self.address
     }
 
-    /// From now on nothing breaks, and what has broken is closed.
+    /// From now on nothing breaks, and clients learn what has broken. Where nothing gets through, the server is told nothing: it
+    /// has to find out.
     pub(crate) fn heal(&self) {
         self.shared.healed.send_replace(true);
+    }
+
+    /// From now on connections break again.
+    pub(crate) fn fall_ill(&self) {
+        self.shared.healed.send_replace(false);
+    }
+
+    /// Connections so far.
+    pub(crate) fn connections(&self) -> u64 {
+        self.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// Those whose client has gone, and whose server has not found out.
+    pub(crate) fn half_open(&self) -> u64 {
+        self.shared.half_open.load(Ordering::Relaxed)
     }
 
     /// Connections that were broken so far.
@@ -115,15 +143,25 @@ struct Flow {
 impl Flow {
     /// Counts bytes, and gives how many of them still get through.
     fn pass(&self, bytes: usize) -> usize {
-        let before = self.carried.fetch_add(bytes as u64, Ordering::Relaxed);
         if self.plan.fault.is_none() || *self.shared.healed.borrow() {
-            return if self.is_broken.load(Ordering::Relaxed) { 0 } else { bytes };
+            return if self.is_broken() && self.plan.fault != Some(Fault::Delay) { 0 } else { bytes };
         }
+        let before = self.carried.fetch_add(bytes as u64, Ordering::Relaxed);
         let left = self.plan.after_bytes.saturating_sub(before).min(bytes as u64);
         if left < bytes as u64 && !self.is_broken.swap(true, Ordering::Relaxed) {
             self.shared.broken.fetch_add(1, Ordering::Relaxed);
         }
-        left as usize
+        if self.plan.fault == Some(Fault::Delay) { bytes } else { left as usize }
+    }
+
+    fn is_broken(&self) -> bool {
+        self.is_broken.load(Ordering::Relaxed)
+    }
+
+    /// What gets through, gets through so late.
+    fn delay(&self) -> Option<Duration> {
+        let is_late = self.plan.fault == Some(Fault::Delay) && self.is_broken();
+        (is_late && !*self.shared.healed.borrow()).then_some(self.plan.delay)
     }
 }
 
@@ -140,15 +178,24 @@ async fn carry(client: TcpStream, shared: Arc<Shared>) {
     let up = pump(&mut from_client, &mut to_server, &flow, false);
     let down = pump(&mut from_server, &mut to_client, &flow, true);
     let mended = async {
-        let _ = healed.wait_for(|healed| *healed).await;
-        if !flow.is_broken.load(Ordering::Relaxed) {
-            std::future::pending::<()>().await;
+        loop {
+            let _ = healed.wait_for(|healed| *healed).await;
+            if flow.is_broken() && flow.plan.fault != Some(Fault::Delay) {
+                return;
+            }
+            let _ = healed.wait_for(|healed| !*healed).await;
         }
     };
     tokio::select! {
         () = up => {}
         () = down => {}
         () = mended => {}
+    }
+    if flow.plan.fault == Some(Fault::Silence) && flow.is_broken() {
+        drop((from_client, to_client));
+        flow.shared.half_open.fetch_add(1, Ordering::Relaxed);
+        let _ = tokio::io::copy(&mut from_server, &mut tokio::io::sink()).await;
+        flow.shared.half_open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -165,7 +212,7 @@ async fn pump(
             Ok(read) if read > 0 => read,
             _ => match flow.plan.fault {
                 // The other end is not told: it has to find out.
-                Some(Fault::Silence | Fault::Deafness) if flow.is_broken.load(Ordering::Relaxed) && down => {
+                Some(Fault::Silence | Fault::Deafness) if flow.is_broken() && down => {
                     return std::future::pending().await;
                 }
                 _ => return,
@@ -175,6 +222,9 @@ async fn pump(
             (_, Some(Fault::Deafness)) if !down => read,
             (passed, _) => passed,
         };
+        if let Some(delay) = flow.delay() {
+            tokio::time::sleep(delay).await;
+        }
         if to.write_all(&buffer[..passed]).await.is_err() {
             return;
         }

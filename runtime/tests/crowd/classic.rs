@@ -13,9 +13,9 @@ use std::{
 
 use switchboard::client::{Classic, ClassicEvent};
 use switchboard_engine::{Body, ClientConfig, GroupId, Notification, Outgoing, Target};
-use tokio::time::MissedTickBehavior;
+use tokio::{sync::oneshot, time::MissedTickBehavior};
 
-use crate::{GROUP, user};
+use super::{GROUP, user};
 
 /// Messages that the client is given before the first of them is sent; it takes 1,024.
 const QUEUE: u32 = 500;
@@ -26,19 +26,27 @@ pub(crate) struct Talker {
     thread: JoinHandle<()>,
     to_say: Arc<AtomicU32>,
     unsent: Arc<AtomicU64>,
+    /// Dropped when it is to go.
+    stay: oneshot::Sender<()>,
 }
 
 impl Talker {
     pub(crate) fn start(name: &'static str, server: SocketAddr) -> Self {
         let (to_say, unsent) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU64::new(0)));
+        let (stay, go) = oneshot::channel();
         let thread = std::thread::spawn({
             let (to_say, unsent) = (Arc::clone(&to_say), Arc::clone(&unsent));
             move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-                runtime.block_on(talk(name, server, &to_say, &unsent));
+                runtime.block_on(async {
+                    tokio::select! {
+                        () = talk(name, server, &to_say, &unsent) => {}
+                        _ = go => {}
+                    }
+                });
             }
         });
-        Self { name, thread, to_say, unsent }
+        Self { name, thread, to_say, unsent, stay }
     }
 
     pub(crate) fn say(&self, messages: u32) {
@@ -49,6 +57,12 @@ impl Talker {
     pub(crate) fn is_done(&self) -> bool {
         assert!(!self.thread.is_finished(), "{} has died", self.name);
         self.unsent.load(Ordering::SeqCst) == 0
+    }
+
+    /// It goes without a word, as a browser does that is closed.
+    pub(crate) fn end(self) {
+        drop(self.stay);
+        self.thread.join().unwrap();
     }
 }
 

@@ -33,6 +33,8 @@ struct Inner {
     accepted: u64,
     /// Cut off after the store had the fate, and before anybody was told.
     untold: u64,
+    /// Why messages were not taken for a while, and how many.
+    delayed: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Default)]
@@ -66,6 +68,16 @@ impl Ledger {
     pub(crate) fn settled(&self, id: [u8; 16]) {
         let mut inner = self.lock();
         inner.untold += u64::from(inner.submits[&id].taken);
+    }
+
+    /// The server cannot store something for now, and says why.
+    pub(crate) fn delayed(&self, why: &str) {
+        *self.lock().delayed.entry(why.to_owned()).or_default() += 1;
+    }
+
+    /// Why messages were not taken for a while, and how many, so far.
+    pub(crate) fn delays(&self) -> BTreeMap<String, u64> {
+        self.lock().delayed.clone()
     }
 
     /// Acknowledgements that were told so far.
