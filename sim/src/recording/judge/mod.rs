@@ -159,6 +159,11 @@ impl Judge {
         self.requests.get(&ticket).map(|(request, _)| request)
     }
 
+    /// Requests that wait for their answer, and since when.
+    pub fn requests(&self) -> impl Iterator<Item = (Ticket, &Request, Instant)> {
+        self.requests.iter().map(|(ticket, (request, asked_at))| (*ticket, request, *asked_at))
+    }
+
     /// What the last step answered.
     #[must_use]
     pub const fn answered(&self) -> Option<&Request> {
