@@ -48,6 +48,15 @@ impl Bug {
         engine.chain(StoreCanary::ALL.iter().copied().map(Self::Store)).collect()
     }
 
+    /// The bug of an engine; none if it is the store's.
+    #[must_use]
+    pub const fn engine(self) -> Option<Canary> {
+        match self {
+            Self::Engine(canary) => Some(canary),
+            Self::Store(_) => None,
+        }
+    }
+
     /// The name that reports use.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -33,6 +33,7 @@ pub mod schedule;
 pub mod script;
 pub mod shrink;
 mod spec;
+pub mod step;
 pub mod store;
 pub mod text;
 pub mod trace;

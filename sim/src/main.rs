@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use self::commands::{CliError, canaries, compat, explain, explore, record, replay, run, scripts, shrink};
+use self::commands::{
+    CliError, canaries, compat, explain, explore, record, replay, run, scripts, shrink, step,
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -39,6 +41,8 @@ enum Command {
     Canaries(canaries::Args),
     /// Show a run as a table: who saw what when.
     Explain(explain::ExplainArgs),
+    /// Walk through a run in both directions, on a terminal: what everything is like at each step.
+    Step(step::StepArgs),
     /// Try every order of a small alphabet of events, up to a depth.
     Explore(explore::ExploreArgs),
 }
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
         Command::Shrink(args) => shrink::shrink(&args),
         Command::Canaries(args) => canaries::run(&args),
         Command::Explain(args) => explain::explain(&args),
+        Command::Step(args) => step::step(&args),
         Command::Explore(args) => explore::run(&args).map_err(CliError::from),
     };
     match done {

@@ -321,7 +321,7 @@ impl Trace {
 }
 
 /// Whether a step is a fault or the end of one.
-const fn is_fault(what: &What) -> bool {
+pub(crate) const fn is_fault(what: &What) -> bool {
     match what {
         What::Connect { .. }
         | What::Close { .. }
@@ -350,7 +350,8 @@ const fn is_fault(what: &What) -> bool {
         | What::Decline { .. }
         | What::HangUp { .. }
         | What::Announce { .. }
-        | What::Data { .. } => false,
+        | What::Data { .. }
+        | What::Reseed { .. } => false,
         What::Cut { .. }
         | What::Misbehave { .. }
         | What::Nowhere { .. }

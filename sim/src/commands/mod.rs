@@ -10,6 +10,7 @@ pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod scripts;
 pub(crate) mod shrink;
+pub(crate) mod step;
 
 use core::fmt;
 use std::io;
@@ -105,6 +106,15 @@ pub(crate) enum CliError {
     Replay(#[from] switchboard_sim::recording::replay::ReplayError),
     #[error("no {0}th server starts in this run: there are fewer")]
     NoSuchServer(u32),
+    #[error(
+        "`step` needs a terminal, and this is none; `switchboard-sim replay FILE --show` writes the steps of a recording or script, and \
+         `switchboard-sim explain SEED-or-FILE` those of a schedule"
+    )]
+    NoTerminal,
+    #[error("the bug {0} is the store's, and this is what one server was told")]
+    NotOfEngines(&'static str),
+    #[error("the terminal: {0}")]
+    Terminal(io::Error),
     #[error("nothing to shrink: everything holds in this run")]
     NothingFails,
     #[error("writing the report: {0}")]
@@ -120,11 +130,19 @@ fn no_profile(name: &str) -> CliError {
 
 /// The schedule that the subject names.
 fn load(subject: &Subject) -> Result<Schedule, CliError> {
-    if let Ok(seed) = subject.subject.parse() {
-        return generate_for(subject.target, seed, &subject.profile)
-            .ok_or_else(|| no_profile(&subject.profile));
+    load_for(subject.target, &subject.subject, &subject.profile)
+}
+
+/// The schedule of a seed or a file, for the shipped engine.
+fn load_schedule(subject: &str, profile: &str) -> Result<Schedule, CliError> {
+    load_for(Target::Shipped, subject, profile)
+}
+
+fn load_for(target: Target, subject: &str, profile: &str) -> Result<Schedule, CliError> {
+    if let Ok(seed) = subject.parse() {
+        return generate_for(target, seed, profile).ok_or_else(|| no_profile(profile));
     }
-    let path = Path::new(&subject.subject);
+    let path = Path::new(subject);
     let text =
         std::fs::read_to_string(path).map_err(|source| CliError::Read { path: path.to_owned(), source })?;
     text.parse().map_err(|source| CliError::Parse { path: path.to_owned(), source })

@@ -121,17 +121,22 @@ fn tell(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
 }
 
 /// The recording of one engine.
-fn one(path: &Path) -> Result<Recording, CliError> {
-    let mut recordings = Recording::open(&[path.to_owned()])?;
+pub(super) fn one(path: &Path) -> Result<Recording, CliError> {
+    one_of(&[path.to_owned()])
+}
+
+/// The recording of one engine, in several files.
+pub(super) fn one_of(paths: &[PathBuf]) -> Result<Recording, CliError> {
+    let mut recordings = Recording::open(paths)?;
     let first = recordings.remove(0);
     if let Some(other) = recordings.first() {
-        let shards = (first.header().shard, other.header().shard);
-        return Err(CliError::ManyEngines { path: path.to_owned(), first: shards.0, other: shards.1 });
+        let (path, first) = (paths.first().cloned().unwrap_or_default(), first.header().shard);
+        return Err(CliError::ManyEngines { path, first, other: other.header().shard });
     }
     Ok(first)
 }
 
-fn read(path: &Path) -> Result<Script, CliError> {
+pub(super) fn read(path: &Path) -> Result<Script, CliError> {
     let text = fs::read_to_string(path).map_err(|source| CliError::Read { path: path.to_owned(), source })?;
     text.parse().map_err(|source| CliError::ParseEvents { path: path.to_owned(), source })
 }

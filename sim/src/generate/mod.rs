@@ -120,8 +120,20 @@ fn suit_original(schedule: &mut Schedule) {
 #[must_use]
 pub fn from_sources(mut sources: Sources, seed: u64, profile: &str) -> Schedule {
     let mut schedule = world(&mut sources, seed, profile);
+    add_steps(&mut sources, &mut schedule, profile);
+    schedule
+}
+
+/// Steps for another schedule's world, from a seed: the first is at its beginning.
+pub(crate) fn steps_of(world: &Schedule, seed: u64) -> Vec<Step> {
+    let mut schedule = Schedule { seed, steps: Vec::new(), ..world.clone() };
+    add_steps(&mut Sources::from_seed(seed), &mut schedule, &world.profile);
+    schedule.steps
+}
+
+fn add_steps(sources: &mut Sources, schedule: &mut Schedule, profile: &str) {
     let has_sessions = schedule.clients.iter().any(|client| client.kind.is_session());
-    let weights = swarm(&mut sources, profile, has_sessions);
+    let weights = swarm(sources, profile, has_sessions);
     let steps = match profile {
         BENCH => 3_000,
         BENCH_LONG => 30_000,
@@ -133,10 +145,10 @@ pub fn from_sources(mut sources: Sources, seed: u64, profile: &str) -> Schedule 
     for number in 0..schedule.clients.len() {
         // Most are there from the beginning.
         if is_bench(profile) || sources.workload.chance(700) {
-            let node = node(&mut sources.workload, &schedule);
+            let node = node(&mut sources.workload, schedule);
             at_us += sources.scheduling.below(500);
-            push(&mut schedule, at_us, What::Connect { client: ClientNo(number as u16), node });
-            introduce(&mut sources, &mut schedule);
+            push(schedule, at_us, What::Connect { client: ClientNo(number as u16), node });
+            introduce(sources, schedule);
         }
     }
     for _ in 0..steps {
@@ -149,27 +161,26 @@ pub fn from_sources(mut sources: Sources, seed: u64, profile: &str) -> Schedule 
         let class =
             weights[sources.workload.weighted(&weights.iter().map(|(_, w)| *w).collect::<Vec<_>>())].0;
         if matches!(class, Class::Churn | Class::Ring) {
-            for (later_us, what) in motif(&mut sources, &schedule, class) {
+            for (later_us, what) in motif(sources, schedule, class) {
                 at_us += later_us;
-                push(&mut schedule, at_us, what);
+                push(schedule, at_us, what);
             }
-        } else if let Some(what) = step(&mut sources, &schedule, class) {
-            push(&mut schedule, at_us, what);
-            introduce(&mut sources, &mut schedule);
-            at_us = changes::follow(&mut sources, &mut schedule, at_us);
+        } else if let Some(what) = step(sources, schedule, class) {
+            push(schedule, at_us, what);
+            introduce(sources, schedule);
+            at_us = changes::follow(sources, schedule, at_us);
             // Whoever loses a connection dials again at once.
             if let What::Cut { client, .. } = what
                 && profile == "original"
             {
-                let node = node(&mut sources.faults, &schedule);
-                push(&mut schedule, at_us, What::Connect { client, node });
+                let node = node(&mut sources.faults, schedule);
+                push(schedule, at_us, What::Connect { client, node });
             }
         }
     }
-    add_signals(&mut sources.signals, &mut schedule, profile);
-    resend::add_resend(&mut sources.signals, &mut schedule, profile);
-    authority::add_authority(&mut sources.signals, &mut schedule, profile);
-    schedule
+    add_signals(&mut sources.signals, schedule, profile);
+    resend::add_resend(&mut sources.signals, schedule, profile);
+    authority::add_authority(&mut sources.signals, schedule, profile);
 }
 
 const BENCH: &str = "bench";

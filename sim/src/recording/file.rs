@@ -1,7 +1,7 @@
 //! One file of a recording, read block by block: what is before a damaged place is given, and then what is wrong and where.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use switchboard_engine::Instant;
@@ -99,6 +99,18 @@ pub struct Placed {
     pub step: Step,
 }
 
+/// A place between two steps of a file, from which it can be read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Where a block begins, and its number.
+    offset: u64,
+    number: u32,
+    /// The time of the last step before the block.
+    now: Instant,
+    /// Steps of the block that are before the place.
+    steps: u32,
+}
+
 /// Whether a file begins like a recording.
 #[must_use]
 pub fn is_recording(path: &Path) -> bool {
@@ -119,6 +131,7 @@ pub struct Reader {
     decoder: Decoder,
     /// Where the block begins that is being decoded.
     block_offset: u64,
+    mark: Mark,
     has_ended: bool,
 }
 
@@ -162,19 +175,46 @@ impl Reader {
             file_error(if is_ours { Fault::Cut } else { Fault::Foreign })
         })?;
         check_prefix(prefix).map_err(|source| ReadError::File { path: path.to_owned(), source })?;
-        let mut reader = Self {
+        let offset = PREFIX_BYTES as u64;
+        let mut reader = Self::from(path, input, Mark { offset, number: 0, now: Instant::ZERO, steps: 0 });
+        reader.read_beginning()?;
+        Ok(reader)
+    }
+
+    /// Opens a file that was read up to there, and goes on; what it begins with is not read again.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is another file by now.
+    pub fn open_at(path: &Path, mark: &Mark) -> Result<Self, ReadError> {
+        let io = |source| ReadError::Io { path: path.to_owned(), source };
+        let mut file = File::open(path).map_err(io)?;
+        file.seek(SeekFrom::Start(mark.offset)).map_err(io)?;
+        let mut reader = Self::from(path, Box::new(BufReader::new(file)), Mark { steps: 0, ..*mark });
+        for _ in 0..mark.steps {
+            reader.next_step()?;
+        }
+        Ok(reader)
+    }
+
+    fn from(path: &Path, input: Box<dyn Read + Send>, mark: Mark) -> Self {
+        Self {
             path: path.to_owned(),
             input,
             header: nothing(),
             state: None,
-            offset: PREFIX_BYTES as u64,
-            number: 0,
-            decoder: Decoder::new(Instant::ZERO),
+            offset: mark.offset,
+            number: mark.number,
+            decoder: Decoder::new(mark.now),
             block_offset: 0,
+            mark,
             has_ended: false,
-        };
-        reader.read_beginning()?;
-        Ok(reader)
+        }
+    }
+
+    /// Where the next step is.
+    #[must_use]
+    pub const fn mark(&self) -> Mark {
+        self.mark
     }
 
     fn read_beginning(&mut self) -> Result<(), ReadError> {
@@ -198,7 +238,13 @@ impl Reader {
                 .map_err(|error| self.content(block.offset, &error.to_string()))?;
             self.state = Some(SavedState { build: state.build.to_owned(), bytes: state.bytes.to_vec() });
         }
+        self.mark = self.mark_here();
         Ok(())
+    }
+
+    /// Where the next block begins.
+    const fn mark_here(&self) -> Mark {
+        Mark { offset: self.offset, number: self.number, now: self.decoder.now(), steps: 0 }
     }
 
     /// The file.
@@ -232,7 +278,10 @@ impl Reader {
         loop {
             let offset = self.block_offset;
             match self.decoder.step() {
-                Ok(Some((at, step))) => return Ok(Some(Placed { at, offset, step })),
+                Ok(Some((at, step))) => {
+                    self.mark.steps += 1;
+                    return Ok(Some(Placed { at, offset, step }));
+                }
                 Ok(None) => {}
                 Err(error) => {
                     self.decoder.feed(bytes::Bytes::new());
@@ -243,9 +292,11 @@ impl Reader {
             if self.has_ended {
                 return Ok(None);
             }
+            let mark = self.mark_here();
             let Some(block) = self.next_block()? else { return Ok(None) };
             match block.kind {
                 Kind::Steps => {
+                    self.mark = mark;
                     self.block_offset = block.offset;
                     self.decoder.feed(block.payload.into());
                 }

@@ -87,6 +87,13 @@ impl Recording {
         &self.header
     }
 
+    /// Its files, in their order, as long as nothing was read of it.
+    #[must_use]
+    pub fn paths(&self) -> Vec<PathBuf> {
+        let first = self.current.as_ref().map(|reader| reader.path().to_owned());
+        first.into_iter().chain(self.rest.iter().cloned()).collect()
+    }
+
     /// Whether the end was read that an engine writes that has stopped in order.
     #[must_use]
     pub const fn has_ended(&self) -> bool {

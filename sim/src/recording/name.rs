@@ -205,7 +205,7 @@ fn conversation(of: Option<&Conversation>) -> String {
     }
 }
 
-fn request(request: &Request) -> String {
+pub(crate) fn request(request: &Request) -> String {
     let to = |recipient: &Recipient| match recipient {
         Recipient::User(user) => user.to_string(),
         Recipient::Group(group) => format!("the group {group}"),

@@ -534,6 +534,12 @@ steps! {
         /// Extra length of the text.
         bytes: u32,
     },
+    // What no profile makes, but the debugger (`step/fork.rs`).
+    /// What varies from here on, delays and what is lost, is keyed by another seed than the schedule's.
+    Reseed "reseed" {
+        /// Which.
+        seed: u64,
+    },
 }
 
 impl What {

@@ -61,18 +61,35 @@ struct Link {
 /// # Errors
 /// If it begins with a state that this build cannot read.
 pub fn run<P: Probe + Clone>(script: &Script, probe: P) -> Result<Outcome, RunError> {
-    Ok(Run::begin(script, probe)?.all(script))
+    let mut driver = Driver::begin(script, probe)?;
+    let mut outcome = Outcome::default();
+    for line in &script.lines {
+        let Some(cause) = driver.tell(line) else { continue };
+        outcome.told.push(line.id);
+        let judge = driver.player.judge();
+        outcome.story.push(format!("{:>4}  {}", line.id, name::cause_by(&cause, judge)));
+        let deeds = name::deeds(driver.player.deeds(), judge);
+        outcome.story.extend(deeds.into_iter().map(|deed| format!("        -> {deed}")));
+        if let Some(violation) = driver.player.violation() {
+            (outcome.violation, outcome.failed_at) = (Some(violation.clone()), Some(line.id));
+            break;
+        }
+    }
+    Ok(outcome)
 }
 
-struct Run<P: Probe> {
-    player: Player<P>,
+/// An engine that is told the lines of a script, and its connections.
+#[derive(Clone, Debug)]
+pub(crate) struct Driver<P: Probe> {
+    pub(crate) player: Player<P>,
     links: BTreeMap<ConnId, Link>,
     asked: BTreeMap<Ask, (Ticket, Request)>,
-    outcome: Outcome,
 }
 
-impl<P: Probe + Clone> Run<P> {
-    fn begin(script: &Script, probe: P) -> Result<Self, RunError> {
+impl<P: Probe + Clone> Driver<P> {
+    /// # Errors
+    /// If the script begins with a state that this build cannot read.
+    pub(crate) fn begin(script: &Script, probe: P) -> Result<Self, RunError> {
         let at = Instant::from_nanos(script.start_ns);
         let mut links = BTreeMap::new();
         let mut player = match &script.state {
@@ -89,27 +106,13 @@ impl<P: Probe + Clone> Run<P> {
             }
         };
         player.sweep_every(1);
-        Ok(Self { player, links, asked: BTreeMap::new(), outcome: Outcome::default() })
+        Ok(Self { player, links, asked: BTreeMap::new() })
     }
 
-    fn all(mut self, script: &Script) -> Outcome {
-        for line in &script.lines {
-            let Some(cause) = self.cause(&line.what) else { continue };
-            self.tell(line, &cause);
-            if self.outcome.violation.is_some() {
-                break;
-            }
-        }
-        self.outcome
-    }
-
-    fn tell(&mut self, line: &Line, cause: &Cause) {
-        self.player.tell(Instant::from_nanos(line.at_ns), cause);
-        self.outcome.told.push(line.id);
-        let judge = self.player.judge();
-        self.outcome.story.push(format!("{:>4}  {}", line.id, name::cause_by(cause, judge)));
-        let deeds = name::deeds(self.player.deeds(), judge);
-        self.outcome.story.extend(deeds.into_iter().map(|deed| format!("        -> {deed}")));
+    /// Tells the engine a line. Gives what it was told; none if that cannot happen.
+    pub(crate) fn tell(&mut self, line: &Line) -> Option<Cause> {
+        let cause = self.cause(&line.what)?;
+        self.player.tell(Instant::from_nanos(line.at_ns), &cause);
         let mut nth = 0;
         for deed in self.player.deeds() {
             match deed {
@@ -133,9 +136,7 @@ impl<P: Probe + Clone> Run<P> {
                 | OwnedAction::Stopped => {}
             }
         }
-        if let Some(violation) = self.player.violation() {
-            (self.outcome.violation, self.outcome.failed_at) = (Some(violation.clone()), Some(line.id));
-        }
+        Some(cause)
     }
 
     /// What a line tells the engine; none if that cannot happen.

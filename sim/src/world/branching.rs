@@ -47,33 +47,7 @@ pub(crate) trait Branching<'s> {
 
 impl<'s, P: Probe + Counts + Clone + Debug + 's> Branching<'s> for World<'s, Engine<P>> {
     fn fork(&self) -> Box<dyn Branching<'s> + 's> {
-        Box::new(Self {
-            sut: self.sut.clone(),
-            schedule: self.schedule,
-            options: self.options,
-            config: self.config.clone(),
-            now_us: self.now_us,
-            queue: self.queue.clone(),
-            nodes: self.nodes.clone(),
-            shards: self.shards.clone(),
-            devices: self.devices.clone(),
-            conns: self.conns.clone(),
-            dirty: self.dirty.clone(),
-            store: self.store.clone(),
-            bus: self.bus.clone(),
-            check: self.check.clone(),
-            spec: self.spec.clone(),
-            users: self.users.clone(),
-            groups: self.groups.clone(),
-            trace: self.trace.clone(),
-            digest: self.digest,
-            events: self.events,
-            met: self.met.clone(),
-            tally: self.tally.clone(),
-            reached: self.reached.clone(),
-            probing: self.probing.clone(),
-            backup: self.backup.clone(),
-        })
+        Box::new(self.clone())
     }
 
     fn moves(&self) -> Vec<Move> {

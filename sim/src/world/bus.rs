@@ -37,6 +37,8 @@ const QUEUE_RECORDS: u32 = 65_536;
 pub(super) struct Bus {
     pub(super) mood: BusMood,
     pub(super) model: SimBus,
+    /// Keys what varies.
+    pub(super) seed: u64,
     per_node: usize,
     nodes: usize,
     /// By pair of nodes: whether records get through.
@@ -50,6 +52,7 @@ impl Bus {
         let s = &schedule.settings;
         Self {
             mood: BusMood::default(),
+            seed: schedule.seed,
             model: SimBus::new((s.nodes * s.shards) as usize, QUEUE_RECORDS),
             per_node: s.shards as usize,
             nodes: s.nodes as usize,
@@ -122,7 +125,7 @@ impl Bus {
                 continue;
             }
             let item = keyed(item, from as u64, into as u64);
-            let draw = |purpose: Draw| keyed(schedule.seed, item, purpose as u64);
+            let draw = |purpose: Draw| keyed(self.seed, item, purpose as u64);
             let mood = if near == far { BusMood::default() } else { self.mood };
             let fate = draw(Draw::BusFate);
             if fate % 1000 < mood.drop_permille {

@@ -44,6 +44,7 @@ impl<T: Sut> World<'_, T> {
     /// Hands an event to an engine, and does what it asks for.
     pub(super) fn feed(&mut self, shard: usize, event: Event) {
         let now = Instant::from_nanos(self.shards[shard].engine_ns);
+        self.watch_told(shard, Some(&event));
         self.shards[shard].server.handle(now, event);
         self.act(shard);
     }
@@ -58,12 +59,19 @@ impl<T: Sut> World<'_, T> {
         let (now_us, lane) = (self.now_us, self.lane(shard_no));
         let life = self.life(shard_no);
         // Disjoint parts of the world: actions lend from the engine while the others change.
-        let Self { shards, check, spec, conns, dirty, queue, store, bus, nodes, schedule, trace, .. } = self;
+        let Self {
+            shards, check, spec, conns, dirty, queue, store, bus, nodes, schedule, trace, watch, ..
+        } = self;
         let (devices, tally) = (&self.devices, &mut self.tally);
         let shard = &mut shards[shard_no];
         while let Some(action) = shard.server.poll_action() {
             digest.action(&action);
             check.action(shard_no, &action);
+            if let Some(watch) = watch {
+                watch.acted(&action, |id| {
+                    Self::conn_at(&shard.slots, id).is_some_and(|key| conns[key as usize].is_session)
+                });
+            }
             match action {
                 Action::Send { to, frame } => {
                     for id in to {
@@ -171,6 +179,7 @@ impl<T: Sut> World<'_, T> {
         self.begin(shard);
         self.check.timed_out(shard);
         let now = Instant::from_nanos(self.shards[shard].engine_ns);
+        self.watch_told(shard, None);
         self.shards[shard].server.handle_timeout(now);
         self.act(shard);
     }

@@ -101,6 +101,7 @@ impl<T: Sut> World<'_, T> {
 
     fn end_faults(&mut self) {
         self.trace.note(self.now_us, Lane::World, || "the schedule ends, and with it all faults".to_owned());
+        self.watch_remarks("the schedule ends, and with it all faults");
         self.set_store_mood(StoreMood::default());
         self.set_bus_mood(BusMood::default());
         self.bus.rejoin();

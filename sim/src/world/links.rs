@@ -377,7 +377,7 @@ impl<T: Sut> World<'_, T> {
 }
 
 /// What kind of thing a client sends, and what it is called in traces.
-fn up_name(up: &Up, is_session: bool) -> (Via, String) {
+pub(super) fn up_name(up: &Up, is_session: bool) -> (Via, String) {
     match up {
         Up::Message { payload, bytes } if is_session => {
             let via = if matches!(payload, Payload::Said(_)) { Via::Message } else { Via::Control };

@@ -13,6 +13,7 @@ mod drive;
 mod heal;
 mod hostile;
 mod links;
+mod look;
 mod moves;
 mod nodes;
 mod queue;
@@ -23,6 +24,8 @@ mod state;
 mod steps;
 mod store;
 pub(crate) mod sut;
+pub(crate) mod watch;
+mod words;
 
 use core::{any::Any, fmt::Debug, time::Duration};
 use std::collections::VecDeque;
@@ -194,11 +197,13 @@ struct Device {
 }
 
 /// A run in progress.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct World<'s, T: Sut> {
     sut: T,
     schedule: &'s Schedule,
     options: Options,
+    /// Keys what varies from here on.
+    seed: u64,
     config: ServerConfig,
     now_us: u64,
     queue: Queue,
@@ -221,6 +226,10 @@ pub(crate) struct World<'s, T: Sut> {
     reached: Reached,
     probing: Option<heal::Probing>,
     backup: Option<Box<restore::Backup>>,
+    /// Who looks at every step of it, if somebody does.
+    watch: Option<Box<watch::Watch<'s, T>>>,
+    /// Nothing more is wanted of it.
+    is_halted: bool,
 }
 
 /// Executes a schedule, its healed phase included; a panic meanwhile is a violation of the check `crash`.
@@ -246,9 +255,7 @@ pub(crate) fn execute_with<P: Probe + Counts + Clone + Debug>(
     probe: &P,
     store: Option<StoreCanary>,
 ) -> Outcome {
-    let mut world = World::new(schedule, options, Engine(probe.clone()));
-    world.store.model.plant(store);
-    world.caught()
+    World::planted(schedule, options, Engine(probe.clone()), store).caught()
 }
 
 /// The same with any machine in the engines' place.
@@ -312,6 +319,7 @@ impl<'s, T: Sut> World<'s, T> {
             users: named('u', s.users as usize).filter_map(|id| UserId::new(&id).ok()).collect(),
             groups: named('g', schedule.all_groups()).filter_map(|id| GroupId::new(&id).ok()).collect(),
             trace: if options.trace { Trace::wanted() } else { Trace::default() },
+            seed: schedule.seed,
             schedule,
             options,
             config,
@@ -324,6 +332,8 @@ impl<'s, T: Sut> World<'s, T> {
             reached: Reached::default(),
             probing: None,
             backup: None,
+            watch: None,
+            is_halted: false,
         };
         // As it is at the beginning; later ones are steps.
         world.back_up();
@@ -337,16 +347,33 @@ impl<'s, T: Sut> World<'s, T> {
         world
     }
 
+    /// A world whose store has a bug, if one is given.
+    pub(crate) fn planted(
+        schedule: &'s Schedule,
+        options: Options,
+        sut: T,
+        store: Option<StoreCanary>,
+    ) -> Self {
+        let mut world = Self::new(schedule, options, sut);
+        world.store.model.plant(store);
+        world
+    }
+
     fn run(&mut self) {
         let last_us = self.schedule.steps.last().map_or(0, |step| step.at_us);
         match self.options.until_us {
             Some(until_us) => self.run_until(until_us),
-            None => {
-                self.run_until(last_us);
-                // At the end everything has stopped; there is more to compare when the faults end.
-                self.digest_states();
-                self.heal();
-            }
+            None => self.run_until(last_us),
+        }
+        self.conclude();
+    }
+
+    /// What is behind the last step: the healed phase, and what is looked at and counted at the end.
+    fn conclude(&mut self) {
+        if self.options.until_us.is_none() {
+            // At the end everything has stopped; there is more to compare when the faults end.
+            self.digest_states();
+            self.heal();
         }
         self.digest_states();
         if self.holds() && self.options.until_us.is_none() {
@@ -383,20 +410,31 @@ impl<'s, T: Sut> World<'s, T> {
 
     /// Does everything up to a time, or to the first violation.
     fn run_until(&mut self, until_us: u64) {
+        self.watch_between();
         while self.holds() && self.queue.next_us().is_some_and(|at_us| at_us <= until_us) {
-            if let Some((at_us, entry, what)) = self.queue.pop() {
-                self.now_us = self.now_us.max(at_us);
-                self.spec.advance(self.now_us, &self.check.said);
-                self.trace.comes(entry);
-                self.happen(what);
-                self.trace.lost(self.now_us, "who it is for is gone");
-                self.write_dirty();
-            }
+            self.turn();
+        }
+        if self.is_halted {
+            return;
         }
         self.now_us = self.now_us.max(until_us);
         self.spec.advance(self.now_us, &self.check.said);
         if !self.holds() {
             self.trace.close();
+        }
+    }
+
+    /// Does what is next.
+    fn turn(&mut self) {
+        if let Some((at_us, entry, what)) = self.queue.pop() {
+            self.now_us = self.now_us.max(at_us);
+            self.watch_begins(&what);
+            self.spec.advance(self.now_us, &self.check.said);
+            self.trace.comes(entry);
+            self.happen(what);
+            self.trace.lost(self.now_us, "who it is for is gone");
+            self.write_dirty();
+            self.watch_ends();
         }
     }
 
@@ -413,7 +451,7 @@ impl<'s, T: Sut> World<'s, T> {
 
     /// Whether nothing was found yet.
     const fn holds(&self) -> bool {
-        self.check.violation.is_none() && self.spec.violation.is_none()
+        self.check.violation.is_none() && self.spec.violation.is_none() && !self.is_halted
     }
 
     fn happen(&mut self, what: Happening) {
@@ -441,7 +479,7 @@ impl<'s, T: Sut> World<'s, T> {
     }
 
     fn draw(&self, item: u64, purpose: Draw) -> u64 {
-        keyed(self.schedule.seed, item, purpose as u64)
+        keyed(self.seed, item, purpose as u64)
     }
 
     /// A delay of at least `floor_us` with up to `jitter_us` on top.

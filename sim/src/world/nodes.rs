@@ -66,7 +66,7 @@ impl<T: Sut> World<'_, T> {
         self.spec.node(node.0, true);
         for shard in self.shards_of(node) {
             let engine_ns = self.engine_ns(shard);
-            let seed = engine_seed(self.schedule.seed, shard, self.shards[shard].incarnation);
+            let seed = engine_seed(self.seed, shard, self.shards[shard].incarnation);
             let now = Instant::from_nanos(engine_ns);
             self.check.replaced(shard);
             self.trace.ends(self.now_us, self.lane(shard), State::Down, 0);

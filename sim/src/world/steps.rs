@@ -143,6 +143,7 @@ impl<T: Sut> World<'_, T> {
             What::Older { client, of, before_seq, limit } => self.older(client, of, before_seq, limit),
             What::Die { client, actions, down_us } => self.die(client, actions, down_us),
             What::Wipe { client } => self.wipe(client),
+            What::Reseed { seed } => self.reseed(seed),
             What::Typing { client, to, types, claims } => self.typing(client, to, types == 1, claims),
             What::Ring { client, to } => self.ring(client, step.id, to),
             What::Accept { client, call } => self.accept(client, call),
@@ -245,6 +246,11 @@ impl<T: Sut> World<'_, T> {
             ..Message::default()
         };
         self.send_up(conn, Up::Message { payload: Payload::Nowhere, bytes: wire::encode(&message) });
+    }
+
+    /// What varies from here on is keyed by another seed.
+    const fn reseed(&mut self, seed: u64) {
+        (self.seed, self.store.seed, self.bus.seed) = (seed, seed, seed);
     }
 
     /// A client stops reading.

@@ -34,6 +34,8 @@ pub(super) struct StoreMood {
 #[derive(Clone, Debug)]
 pub(super) struct Store {
     pub(super) model: SimStore,
+    /// Keys what varies.
+    pub(super) seed: u64,
     pub(super) mood: StoreMood,
     /// By user: how many pictures there were.
     pictures: Vec<u32>,
@@ -74,6 +76,7 @@ impl Store {
         }
         Self {
             model,
+            seed: schedule.seed,
             mood: StoreMood::default(),
             pictures: vec![0; s.users as usize],
             last_us: vec![(0, 0); s.nodes as usize],
@@ -111,7 +114,8 @@ impl Store {
         request: Request,
     ) {
         let item = self.item(check, &request);
-        let draw = |purpose: Draw| keyed(schedule.seed, item, purpose as u64);
+        let seed = self.seed;
+        let draw = |purpose: Draw| keyed(seed, item, purpose as u64);
         let s = &schedule.settings;
         let delay_us =
             s.store_delay_us + draw(Draw::StoreDelay) % (s.store_jitter_us + self.mood.slow_us + 1);
