@@ -76,7 +76,12 @@ fn fragments(u: &mut Unstructured<'_>) -> Result<()> {
         }
     }
     let (heard, fault) = hear(&whole, whole.len());
-    let (mut expected, expected_fault) = hear(&pieces, 1);
+    let (mut expected, mut expected_fault) = hear(&pieces, 1);
+    // The head of a frame says that it is too large, and fragments with too much in them may show before that they are not UTF-8.
+    if is_text && fault == Some(PeerFault::MessageTooLarge) && expected_fault == Some(PeerFault::InvalidUtf8)
+    {
+        expected_fault = fault;
+    }
     let before: Vec<_> = expected.extract_if(.., |incoming| matches!(incoming, Incoming::Ping(_))).collect();
     assert_eq!((&expected, expected_fault), (&heard, fault), "in fragments, it means something else");
     assert!(pings.starts_with(&before), "other Pings than were sent");

@@ -152,6 +152,20 @@ async fn text_messages_are_refused_and_broken_ones_called_so() {
     let mut alice = Raw::welcomed(server.address, "alice").await;
     alice.send(FIN | TEXT, b"\xc3\x28").await;
     assert_eq!(alice.close_frame().await.0, 1007);
+    // Nothing could make it text any more, so the rest is not waited for.
+    let mut alice = Raw::welcomed(server.address, "alice").await;
+    alice.send(TEXT, b"\xc3\x28").await;
+    assert_eq!(alice.close_frame().await.0, 1007);
+}
+
+#[tokio::test]
+async fn who_is_refused_a_text_message_and_closes_too_is_gone_at_once() {
+    let server = TestServer::start(|config| config.timeouts.close_timeout_ms = 86_400_000);
+    let mut alice = Raw::welcomed(server.address, "alice").await;
+    alice.send(FIN | TEXT, b"").await;
+    assert_eq!(alice.close_frame().await.0, 1003);
+    alice.send(FIN | CLOSE, &1003_u16.to_be_bytes()).await;
+    health_becomes(server.address, "no connection is left", |_, body| body["connections"] == 0).await;
 }
 
 #[tokio::test]

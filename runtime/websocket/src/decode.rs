@@ -11,6 +11,8 @@ use switchboard_engine::PeerFault;
 pub enum Incoming {
     /// A binary message, all its fragments in one.
     Message(Bytes),
+    /// A text message, all its fragments in one: UTF-8.
+    Text(Bytes),
     /// A Ping; at most 125 bytes.
     Ping(Bytes),
     /// A Pong; at most 125 bytes.
@@ -205,6 +207,7 @@ impl Partial {
                             // What is known of the whole message's size: nothing until its last frame.
                             let end = if header.fin { held.saturating_add(*left) } else { limit };
                             message.extend(piece, end);
+                            message.check_text()?;
                         }
                         _ => {
                             control.reserve_exact(*left);
@@ -252,12 +255,14 @@ struct Assembly {
     /// Of the first frame: binary or text.
     opcode: OpCode,
     bytes: Vec<u8>,
+    /// Of text: how many of the bytes are whole characters. Those behind them begin one.
+    checked: usize,
     empty_fragments: u32,
 }
 
 impl Assembly {
     const fn new(opcode: OpCode) -> Self {
-        Self { opcode, bytes: Vec::new(), empty_fragments: 0 }
+        Self { opcode, bytes: Vec::new(), checked: 0, empty_fragments: 0 }
     }
 
     /// Fragments without a payload are allowed (RFC 6455 section 5.4), but without end they are work that no
@@ -278,22 +283,39 @@ impl Assembly {
         self.bytes.extend_from_slice(piece);
     }
 
+    /// Text is refused as soon as nothing that could follow would make it UTF-8 (RFC 6455 section 8.1). Each byte is looked at
+    /// once, but for those of a character that has come in part.
+    fn check_text(&mut self) -> Result<(), PeerFault> {
+        if self.opcode == OpCode::Text {
+            self.checked += match str::from_utf8(self.bytes.get(self.checked..).unwrap_or_default()) {
+                Ok(text) => text.len(),
+                Err(error) if error.error_len().is_none() => error.valid_up_to(),
+                Err(_) => return Err(PeerFault::InvalidUtf8),
+            };
+        }
+        Ok(())
+    }
+
     fn finish(mut self) -> Result<Incoming, PeerFault> {
+        let is_text = self.opcode == OpCode::Text;
+        if is_text && self.checked < self.bytes.len() {
+            return Err(PeerFault::InvalidUtf8);
+        }
         self.bytes.shrink_to_fit();
-        interpret(self.opcode, Bytes::from(self.bytes))
+        let payload = Bytes::from(self.bytes);
+        Ok(if is_text { Incoming::Text(payload) } else { Incoming::Message(payload) })
     }
 }
 
-/// Says what the whole payload of a message or control frame means.
+/// Says what a frame means that is not a part of something, by its whole payload.
 fn interpret(opcode: OpCode, payload: Bytes) -> Result<Incoming, PeerFault> {
     match opcode {
         OpCode::Binary => Ok(Incoming::Message(payload)),
         OpCode::Ping => Ok(Incoming::Ping(payload)),
         OpCode::Pong => Ok(Incoming::Pong(payload)),
         OpCode::Close => close_frame(&payload).map(Incoming::Close),
-        // RFC 6455 section 8.1 comes first: a peer whose text is broken is told so.
         OpCode::Text if str::from_utf8(&payload).is_err() => Err(PeerFault::InvalidUtf8),
-        OpCode::Text => Err(PeerFault::TextMessage),
+        OpCode::Text => Ok(Incoming::Text(payload)),
         OpCode::Continuation => Err(PeerFault::Framing),
     }
 }

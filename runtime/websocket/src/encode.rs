@@ -29,6 +29,11 @@ pub fn encode_close_answer(code: Option<u16>, out: &mut Vec<u8>) {
     encode_payload(OpCode::Close, &code.unwrap_or(CloseReason::PeerClosed.code()).to_be_bytes(), out);
 }
 
+/// Appends header and payload of a text message, which is UTF-8. No protocol of ours has any; an echo has.
+pub fn encode_text(text: &[u8], out: &mut Vec<u8>) {
+    encode_payload(OpCode::Text, text, out);
+}
+
 fn encode_payload(opcode: OpCode, payload: &[u8], out: &mut Vec<u8>) {
     // RFC 6455 section 5.5; the engine promises it, and a test holds for every CloseReason.
     debug_assert!(!is_control(opcode) || payload.len() <= 125, "a control frame of {} bytes", payload.len());

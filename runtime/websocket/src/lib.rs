@@ -12,6 +12,7 @@
 //! while let Some(incoming) = decoder.next(&mut input, 8 << 20)? {
 //!     match incoming {
 //!         Incoming::Message(message) => drop(message), // Event::Received
+//!         Incoming::Text(_) => return Err(PeerFault::TextMessage), // no protocol of ours has any
 //!         Incoming::Ping(payload) => drop(payload),    // Event::Ping
 //!         Incoming::Pong(payload) => drop(payload),    // Event::Pong
 //!         Incoming::Close(_) => break,                 // Event::PeerClosed
@@ -30,4 +31,4 @@ mod decode;
 mod encode;
 
 pub use decode::{CloseFrame, Decoder, Incoming, OVERHEAD_BYTES};
-pub use encode::{encode, encode_close, encode_close_answer};
+pub use encode::{encode, encode_close, encode_close_answer, encode_text};

@@ -82,6 +82,10 @@ fn message(payload: &[u8]) -> Result<Incoming, PeerFault> {
     Ok(Incoming::Message(Bytes::copy_from_slice(payload)))
 }
 
+fn text(text: &str) -> Result<Incoming, PeerFault> {
+    Ok(Incoming::Text(Bytes::copy_from_slice(text.as_bytes())))
+}
+
 fn close(payload: &[u8]) -> Vec<Result<Incoming, PeerFault>> {
     decode(&frame(FIN | CLOSE, payload))
 }
@@ -109,8 +113,10 @@ fn an_idle_decoder_is_small_and_holds_nothing() {
 fn section_5_7_examples_are_read() {
     let ping = [0x89, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
     assert_eq!(decode(&ping), [Ok(Incoming::Ping(Bytes::from_static(b"Hello")))]);
-    let text = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
-    assert_eq!(decode(&text), [Err(PeerFault::TextMessage)]);
+    let hello = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
+    assert_eq!(decode(&hello), [text("Hello")]);
+    let fragments = [frame(TEXT, b"Hel"), frame(FIN | CONTINUATION, b"lo")].concat();
+    assert_eq!(decode(&fragments), [text("Hello")]);
 }
 
 #[test]
@@ -246,20 +252,59 @@ fn section_8_1_a_close_reason_that_is_not_utf_8_is_refused() {
 }
 
 #[test]
-fn section_8_1_text_is_refused_as_text_only_if_all_its_fragments_are_utf_8() {
+fn section_8_1_text_is_utf_8_over_all_its_fragments_together() {
     let cut_inside_a_character = [frame(TEXT, b"\xe2\x98"), frame(FIN, b"\xba")].concat();
-    assert_eq!(decode(&cut_inside_a_character), [Err(PeerFault::TextMessage)]);
+    assert_eq!(decode(&cut_inside_a_character), [text("☺")]);
+    let cut_everywhere = "κόσμε €\u{10ffff}";
+    let mut fragments = frame(TEXT, b"");
+    cut_everywhere.bytes().for_each(|byte| fragments.extend(frame(CONTINUATION, &[byte])));
+    fragments.extend(frame(FIN | CONTINUATION, b""));
+    assert_eq!(decode(&fragments), [text(cut_everywhere)]);
+    assert_eq!(decode(&frame(FIN | TEXT, b"")), [text("")]);
     let never_completed = [frame(TEXT, b"\xe2\x98"), frame(FIN, b"a")].concat();
     assert_eq!(decode(&never_completed), [Err(PeerFault::InvalidUtf8)]);
-    assert_eq!(decode(&frame(FIN | TEXT, b"\xc0\x80")), [Err(PeerFault::InvalidUtf8)]);
-    assert_eq!(decode(&frame(FIN | TEXT, b"")), [Err(PeerFault::TextMessage)]);
+    let ends_inside_a_character = [frame(TEXT, b"a"), frame(FIN, b"\xe2\x98")].concat();
+    assert_eq!(decode(&ends_inside_a_character), [Err(PeerFault::InvalidUtf8)]);
+    assert_eq!(decode(&frame(FIN | TEXT, b"\xe2\x98")), [Err(PeerFault::InvalidUtf8)]);
+}
+
+#[test]
+fn section_8_1_text_is_refused_at_the_first_byte_that_cannot_be_utf_8() {
+    // Each of them ends with that byte: no such lead byte, too long a form, a surrogate, beyond U+10FFFF, no continuation.
+    for broken in [
+        &b"\xc0"[..],
+        b"\xc1",
+        b"\xf5",
+        b"\xff",
+        b"\x80",
+        b"\xe0\x80",
+        b"\xf0\x80",
+        b"\xed\xa0",
+        b"\xf4\x90",
+        b"\xc3\x28",
+    ] {
+        let mut payload = "κ".as_bytes().to_vec();
+        payload.extend(broken);
+        let announced = frame(FIN | TEXT, &[&payload[..], &[b'a'; 100]].concat());
+        let (before, at) = announced.split_at(6 + payload.len() - 1);
+        assert!(decode(before).is_empty(), "{broken:x?}");
+        assert_eq!(decode(&[before, &at[..1]].concat()), [Err(PeerFault::InvalidUtf8)], "{broken:x?}");
+        let unfinished = [frame(TEXT, &payload[..1]), frame(CONTINUATION, &payload[1..])].concat();
+        assert_eq!(decode(&unfinished), [Err(PeerFault::InvalidUtf8)], "{broken:x?} in a fragment");
+    }
+}
+
+#[test]
+fn section_5_6_what_is_binary_need_not_be_utf_8() {
+    let bytes = [frame(BINARY, b"\xff"), frame(FIN, b"\xc0")].concat();
+    assert_eq!(decode(&bytes), [message(b"\xff\xc0")]);
 }
 
 #[test]
 fn section_7_1_7_nothing_is_read_after_a_fault_or_a_close() {
     let more = frame(FIN | BINARY, b"more");
     assert_eq!(decode(&[frame(FIN | CLOSE, b""), more.clone()].concat()), [Ok(Incoming::Close(None))]);
-    assert_eq!(decode(&[frame(FIN | TEXT, b""), more.clone()].concat()), [Err(PeerFault::TextMessage)]);
+    assert_eq!(decode(&[frame(FIN | TEXT, b"\xff"), more.clone()].concat()), [Err(PeerFault::InvalidUtf8)]);
     let inside_a_message = [frame(BINARY, b"held"), frame(FIN | CLOSE, b""), more].concat();
     let mut decoder = Decoder::default();
     let mut bytes = inside_a_message;
@@ -395,13 +440,14 @@ fn read_by_tungstenite(bytes: &[u8]) -> Vec<Incoming> {
     loop {
         match server.read() {
             Ok(Message::Binary(payload)) => out.push(Incoming::Message(payload)),
+            Ok(Message::Text(text)) => out.push(Incoming::Text(text.into())),
             Ok(Message::Ping(payload)) => out.push(Incoming::Ping(payload)),
             Ok(Message::Pong(payload)) => out.push(Incoming::Pong(payload)),
             Ok(Message::Close(frame)) => out.push(Incoming::Close(frame.map(|frame| CloseFrame {
                 code: frame.code.into(),
                 reason: frame.reason.as_str().to_owned(),
             }))),
-            Ok(Message::Text(_) | Message::Frame(_)) | Err(_) => return out,
+            Ok(Message::Frame(_)) | Err(_) => return out,
         }
     }
 }
@@ -411,6 +457,8 @@ fn read_by_tungstenite(bytes: &[u8]) -> Vec<Incoming> {
 enum Sent {
     /// A binary message; its fragments, each followed by a Ping if there is one.
     Binary(Vec<(Vec<u8>, Option<Vec<u8>>)>),
+    /// A text message in two fragments, the first of so many bytes, modulo the length.
+    Text(String, usize),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
 }
@@ -424,6 +472,7 @@ fn sent() -> impl Strategy<Value = Sent> {
     let control = || vec(any::<u8>(), 0..=125);
     prop_oneof![
         3 => vec((payload(), proptest::option::of(control())), 1..4).prop_map(Sent::Binary),
+        1 => (any::<String>(), any::<usize>()).prop_map(|(text, cut_at)| Sent::Text(text, cut_at)),
         1 => control().prop_map(Sent::Ping),
         1 => control().prop_map(Sent::Pong),
     ]
@@ -435,6 +484,12 @@ fn on_the_wire(sent: &[Sent], mask: [u8; 4]) -> (Vec<u8>, Vec<Incoming>) {
     let mut push = |first, payload: &[u8]| bytes.extend(frame_as(first, payload, mask, Length::Minimal));
     for sent in sent {
         match sent {
+            Sent::Text(text, cut_at) => {
+                let (begin, end) = text.as_bytes().split_at(cut_at % (text.len() + 1));
+                push(TEXT, begin);
+                push(FIN | CONTINUATION, end);
+                expected.push(Incoming::Text(text.clone().into()));
+            }
             Sent::Ping(payload) => {
                 push(FIN | PING, payload);
                 expected.push(Incoming::Ping(payload.clone().into()));
@@ -541,7 +596,7 @@ proptest! {
         for mut piece in std::iter::once(begin).chain(pieces) {
             let mut input = piece.as_mut_slice();
             while let Ok(Some(incoming)) = decoder.next(&mut input, limit) {
-                if let Incoming::Message(message) = incoming {
+                if let Incoming::Message(message) | Incoming::Text(message) = incoming {
                     prop_assert!(message.len() as u64 <= limit);
                 }
             }

@@ -19,6 +19,8 @@ impl State {
             return;
         };
         let conn = socket.id;
+        #[cfg(test)]
+        let protocol = socket.begin_echo(&user, protocol);
         if let Err(error) = socket.register(registry) {
             tracing::warn!(%error, "cannot take over a connection");
             drop(self.sockets.remove(conn));
@@ -112,18 +114,26 @@ impl State {
         let before = decoder.pending_bytes();
         loop {
             let incoming = decoder.next(&mut bytes, limit);
+            #[cfg(test)]
+            let Some(incoming) = self.echo(conn, incoming) else { continue };
             let Some(socket) = self.sockets.get_mut(conn) else { return };
             if socket.ending != Ending::Open {
                 // The engine is done with the peer: only its close frame still matters.
                 match incoming {
                     Ok(Some(Incoming::Close(_))) => self.peer_closed(conn),
-                    Ok(Some(Incoming::Message(_) | Incoming::Ping(_) | Incoming::Pong(_))) => continue,
+                    Ok(Some(
+                        Incoming::Message(_) | Incoming::Text(_) | Incoming::Ping(_) | Incoming::Pong(_),
+                    )) => continue,
                     Ok(None) | Err(_) => {}
                 }
                 break;
             }
             match incoming {
                 Ok(Some(Incoming::Message(message))) => self.handle(Event::Received { conn, message }),
+                // The framing goes on, so that the peer's answer to the close frame is seen.
+                Ok(Some(Incoming::Text(_))) => {
+                    self.handle(Event::Misbehaved { conn, fault: PeerFault::TextMessage });
+                }
                 Ok(Some(Incoming::Ping(payload))) => self.handle(Event::Ping { conn, payload }),
                 Ok(Some(Incoming::Pong(payload))) => self.handle(Event::Pong { conn, payload }),
                 Ok(Some(Incoming::Close(close))) => {

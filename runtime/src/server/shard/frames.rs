@@ -135,6 +135,13 @@ impl Frames {
         self.mark(self.end().counted)
     }
 
+    /// Encodes a message that is none of the engine's.
+    #[cfg(test)]
+    pub(super) fn add_echo(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> FrameId {
+        encode(&mut self.bytes);
+        self.mark(self.end().counted)
+    }
+
     fn mark(&mut self, counted: Counted) -> FrameId {
         let frame = FrameId(number(self.marks.len()).saturating_sub(1));
         self.marks.push(Mark { at: self.bytes.len(), counted });

@@ -13,6 +13,8 @@
 //! system call.
 
 mod connection;
+#[cfg(test)]
+mod echo;
 mod engine;
 mod frames;
 mod logins;

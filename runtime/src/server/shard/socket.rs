@@ -48,6 +48,9 @@ pub(super) struct Socket {
     /// What the kernel did not take.
     backlog: Option<Box<Backlog>>,
     pub(super) decoder: Decoder,
+    /// What comes is sent back, and is none of the engine's.
+    #[cfg(test)]
+    pub(super) echoes: bool,
     /// Given back when the socket goes.
     _place: Place,
 }
@@ -93,6 +96,8 @@ impl Socket {
             chain: Chain::EMPTY,
             backlog: None,
             decoder: Decoder::default(),
+            #[cfg(test)]
+            echoes: false,
             _place: place,
         }
     }

@@ -30,7 +30,7 @@ pub(super) struct State {
     pub(super) sockets: Sockets,
     pub(super) logins: Logins,
     /// What is to be written at the end of the turn.
-    frames: Frames,
+    pub(super) frames: Frames,
     /// Connections of which more can be read than one turn takes.
     pub(super) read_again: Vec<ConnId>,
     /// Connections whose peers have gone, and may have left something to read.

@@ -79,14 +79,16 @@ pub(super) struct Messages {
 }
 
 impl Messages {
-    /// The engine asks for something. `origin` is the connection whose message it is about, `answered` what the event answers.
+    /// The engine asks for something. `origin` is the connection whose message it is about, and whether it speaks the session
+    /// protocol, `answered` what the event answers.
     pub(super) fn asked(
         &mut self,
         ticket: Ticket,
         request: &Request,
-        origin: Option<ConnId>,
+        origin: Option<(ConnId, bool)>,
         answered: Option<&Request>,
     ) -> Held {
+        let (origin, is_session) = (origin.map(|(conn, _)| conn), origin.is_some_and(|(_, is)| is));
         let (sender, new) = match request {
             Request::StoreMessage(new) => (&new.sender, Some(new)),
             Request::StoreFile(upload) => (&upload.owner, None),
@@ -112,7 +114,8 @@ impl Messages {
             let same = queue.iter().filter_map(|entry| entry.new.as_ref()).find(|other| {
                 other.id == new.id && other.sender == new.sender && other.content != new.content
             });
-            hold(same.is_none(), "exactly-once", || {
+            // The ids of sessions' messages are their clients', which may give two of them the same: which one is stored is for the store to say.
+            hold(same.is_none() || is_session, "exactly-once", || {
                 format!("two messages of {sender} that say different things are stored under one id")
             })?;
             if let Some(entry) =

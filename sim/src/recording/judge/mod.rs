@@ -285,7 +285,7 @@ impl Judge {
 
     fn ask(&mut self, ticket: Ticket, request: &Request, moment: &Moment<'_>) -> Held {
         self.members.asked(ticket, request);
-        let origin = if moment.is_received() { moment.conn() } else { None };
+        let origin = moment.conn().filter(|_| moment.is_received()).map(|conn| (conn, self.is_session(conn)));
         self.messages.asked(ticket, request, origin, self.answered.as_ref())?;
         let before = self.requests.insert(ticket, (request.clone(), moment.now));
         hold(before.is_none(), "accounting", || format!("the ticket {} is given out again", ticket.0))
