@@ -26,6 +26,9 @@ const SAID_PER_ROUND: u32 = 120;
 /// Messages that each says at a time until the disk is so full that one is refused.
 const SAID_UNTIL_FULL: u32 = 10;
 
+/// Messages for which there is room in what the database has taken already, at the most: some hundreds were seen.
+const ACCEPTED_UNTIL_FULL: u64 = 20_000;
+
 /// Files that are sent in a round.
 const FILES_PER_ROUND: u64 = 2;
 
@@ -293,14 +296,16 @@ impl<'s> World<'s> {
         let before = (messages(), files());
         self.ground.fill();
         // As long as there is room in what the database has taken already, it takes what comes.
+        let enough = self.crowd.ledger.accepted() + ACCEPTED_UNTIL_FULL;
         until(
             || {
                 format!(
-                    "a message is refused as the disk is full; why others were: {:?}",
+                    "a message is refused as the disk is full, after {} that were accepted; why others were: {:?}",
+                    self.crowd.ledger.accepted() + ACCEPTED_UNTIL_FULL - enough,
                     self.crowd.ledger.delays()
                 )
             },
-            || self.crowd.ledger.accepted(),
+            || self.crowd.ledger.accepted().min(enough),
             || {
                 if self.crowd.devices.iter().all(Device::is_done) {
                     self.crowd.say(SAID_UNTIL_FULL);
