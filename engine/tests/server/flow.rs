@@ -82,6 +82,18 @@ fn a_device_that_comes_back_takes_the_place_of_its_old_session() {
 }
 
 #[test]
+fn what_a_device_says_late_over_a_connection_that_it_has_given_up_does_not_take_its_new_one_from_it() {
+    let mut world = World::new();
+    let (given_up, new) = (world.dials("alice"), world.dials("alice"));
+    world.frame(new, hello_of(1));
+    world.frame(given_up, hello_of(1));
+    assert_eq!(world.closed(new), None);
+    assert_eq!(world.sees(new), ["welcome alice", "heads ."]);
+    assert_eq!(world.closed(given_up), Some(CloseReason::TakenOver));
+    assert_eq!(world.sees(given_up), [format!("goodbye, {} ms", u32::MAX)]);
+}
+
+#[test]
 fn only_the_same_device_of_the_same_user_is_replaced() {
     let mut world = World::new();
     let (phone, classic) = (world.dials("alice"), world.arrives("alice"));

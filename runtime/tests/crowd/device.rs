@@ -384,9 +384,8 @@ impl Life {
             Event::Reset { conversation } => panic!("{conversation:?} has lost nothing"),
             Event::State(state) => {
                 self.lock().state = format!("{state:?}");
-                // Half-open connections count as the user's, until the server finds out; and what was said over one that was given
-                // up may come late.
-                if let State::Closed(ClosedReason::TooManyDevices | ClosedReason::TakenOver) = state {
+                // Half-open connections count as the user's, until the server finds out.
+                if let State::Closed(ClosedReason::TooManyDevices) = state {
                     client.connect().await.unwrap();
                 }
             }

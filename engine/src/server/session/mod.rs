@@ -197,8 +197,10 @@ impl<P: Probe> Server<P> {
         if let Some(session) = &mut connection.session {
             session.device = device;
         }
-        if let Some(device) = device {
-            self.replace_device(conn, user, device);
+        if let Some(device) = device
+            && !self.replace_device(conn, user, device)
+        {
+            return;
         }
         self.probe.reached(Rule::SessionWelcomed);
         let mut session_id = [0; 16];
@@ -210,21 +212,26 @@ impl<P: Probe> Server<P> {
         self.tell_heads(conn, &hello.cursors);
     }
 
-    /// Closes the older sessions of a device that has come back: it knows nothing of them any more.
-    fn replace_device(&mut self, conn: ConnId, user: UserKey, device: [u8; 16]) {
+    /// Closes all sessions of a device but that of its newest connection: it knows nothing of the others any more. What was said over
+    /// one that was given up may come late, so it is not the newest Hello that counts. Whether this one stays.
+    fn replace_device(&mut self, conn: ConnId, user: UserKey, device: [u8; 16]) -> bool {
         if self.probe.canary(Canary::DeviceNotReplaced) {
-            return;
+            return true;
         }
         let any = self.probe.canary(Canary::DeviceReplacedAny);
         let conns = self.users.get(user).map(|user| user.conns.as_slice()).unwrap_or_default();
         let is_same = |other: &&ConnId| {
             let session = self.connections.get(**other).and_then(|other| other.session.as_ref());
-            **other != conn && session.is_some_and(|s| s.device.is_some_and(|other| any || other == device))
+            **other == conn || session.is_some_and(|s| s.device.is_some_and(|other| any || other == device))
         };
-        for older in conns.iter().filter(is_same).copied().collect::<Vec<_>>() {
+        // In the order in which they have come.
+        let mut same = conns.iter().filter(is_same).copied().collect::<Vec<_>>();
+        let newest = same.pop();
+        for older in same {
             self.probe.reached(Rule::DeviceReplaced);
             self.close(older, CloseReason::TakenOver);
         }
+        newest == Some(conn)
     }
 
     /// Of what a session had sent that did not live until its user was loaded, leaves what is still to be done: all

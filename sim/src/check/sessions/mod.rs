@@ -221,14 +221,24 @@ impl Check {
         seat.phase == Phase::Online && known == Some(device)
     }
 
-    /// Whether another session of the same device says Hello at this moment.
+    /// Whether a session of a device gives way, as one of them says Hello at this moment, to one that has connected later.
     pub(crate) fn is_replaced(&self, shard: usize, conn: ConnKey) -> bool {
         let user = self.seats[conn as usize].user;
-        self.watches[shard].told[user as usize].seats.iter().any(|other| {
-            let seat = &self.seats[*other as usize];
-            let greets = seat.early.first().filter(|_| seat.phase == Phase::Loading && *other != conn);
-            matches!(greets, Some(Payload::Hello { device }) if self.is_device(conn, *device))
+        let mut later =
+            self.watches[shard].told[user as usize].seats.iter().skip_while(|other| **other != conn).skip(1);
+        later.any(|other| {
+            let gives_way = self.greets(*other).is_some_and(|device| self.is_device(conn, device));
+            gives_way || self.greets(conn).is_some_and(|device| self.is_device(*other, device))
         })
+    }
+
+    /// The device of a session that may say Hello at this moment.
+    fn greets(&self, conn: ConnKey) -> Option<u64> {
+        let seat = &self.seats[conn as usize];
+        match seat.early.first().filter(|_| seat.phase == Phase::Loading) {
+            Some(Payload::Hello { device }) => Some(*device),
+            _ => None,
+        }
     }
 
     /// A session has no user any more: nothing that it has asked for is waited for.
