@@ -48,8 +48,10 @@ impl Check {
         let Some(second) = self.is_second_topic(topic, key).filter(|_| self.peers) else {
             return self.fail("no-leak", |_| format!("{token} is noted to {topic:?}"));
         };
+        // Whom it is for may be here, and hears of it without.
+        let must_publish = self.must_publish(shard, key);
         let turn = |i: &Instance| {
-            let due = if second { i.published && !i.copied } else { !i.published };
+            let due = if second { (i.published || !must_publish) && !i.copied } else { !i.published };
             matches!(i.state, State::Stored { seq } if seq == entry.seq) && due && !i.repeats
         };
         let Some((conn, place)) = self.instance(shard, key, turn) else {
