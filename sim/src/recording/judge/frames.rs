@@ -157,12 +157,8 @@ impl Judge {
         for conn in to {
             let Some(owner) = self.user(*conn).cloned() else { continue };
             hold(owner.as_str() == user, "no-leak", || format!("{conn} of {owner} is welcomed as {user}"))?;
-            // A load is given up some time after it was first asked for, however often it was asked for since. One that was asked
-            // for before the recording begins is answered to a request that nobody knows of.
-            let is_of_before = self.is_resumed
-                && self.answered.is_none()
-                && matches!(moment.cause, Cause::Event(Event::Answered { .. }));
-            if matches!(moment.cause, Cause::Timeout) || is_of_before {
+            // A load is given up some time after it was first asked for, however often it was asked for since.
+            if matches!(moment.cause, Cause::Timeout) || self.is_answer_of_before(moment) {
                 self.members.given_up(&owner);
             }
             hold(self.members.has_loaded(&owner), "protocol", || {
@@ -298,7 +294,8 @@ impl Judge {
             }
             Body::Marked(marked) => {
                 let is_stored = matches!(self.answered, Some(Request::StoreMarks(_)))
-                    || matches!(moment.cause, Cause::Event(Event::Told(_)));
+                    || matches!(moment.cause, Cause::Event(Event::Told(_)))
+                    || self.is_answer_of_before(moment);
                 hold(is_stored, "accepted-is-durable", || {
                     format!("marks of {} are told, and the store has not said so", marked.user)
                 })?;
@@ -316,6 +313,12 @@ impl Judge {
             | Body::Call(_)
             | Body::Notice(_) => Ok(()),
         }
+    }
+
+    /// Whether the store may answer what was asked for before the recording begins: nobody knows of such a request.
+    fn is_answer_of_before(&self, moment: &Moment<'_>) -> bool {
+        let is_answer = matches!(moment.cause, Cause::Event(Event::Answered { .. }));
+        self.is_resumed && self.answered.is_none() && is_answer
     }
 
     /// What the store has answered goes to who has asked.
