@@ -4,21 +4,25 @@
 #   fuzz/coverage.sh [CORPORA]     another folder of corpora than fuzz/corpus, to see what it would add
 #
 # It needs a llvm-profdata and llvm-cov that read the profiles of the compiler in use: those of `rustup component add llvm-tools`, of
-# Debian's llvm-22, or what LLVM_PROFDATA and LLVM_COV name.
+# Debian's llvm-22 (the LLVM of Rust 1.95), or what LLVM_PROFDATA and LLVM_COV name.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 least=90
 corpora=${1:-fuzz/corpus}
 target=target/coverage
 export CARGO_TARGET_DIR=$target CARGO_INCREMENTAL=0 CARGO_TERM_COLOR=never
+# Whatever is instrumented leaves a profile where it runs, build scripts too. Only those of the inputs are wanted.
+export LLVM_PROFILE_FILE=/dev/null
 
 tools=$(rustc --print target-libdir)/../bin
+version=$(rustc --version --verbose | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
 find_tool() {
     local name
-    for name in "$tools/$1" "$1-22" "$1"; do
-        command -v "$name" && return
+    for name in "$tools/$1" "$1-$version" "$1"; do
+        # An older one is often installed, and cannot read the profiles.
+        [[ $("$name" --version 2>/dev/null) == *"LLVM version $version."* ]] && command -v "$name" && return
     done
-    echo "there is no $1: rustup component add llvm-tools, or apt-get install llvm-22" >&2
+    echo "there is no $1 of LLVM $version: rustup component add llvm-tools, or apt-get install llvm-$version" >&2
     return 2
 }
 profdata=${LLVM_PROFDATA:-$(find_tool llvm-profdata)}
