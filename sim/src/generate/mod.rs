@@ -3,6 +3,7 @@
 
 mod authority;
 mod changes;
+mod late;
 mod resend;
 mod sessions;
 mod signals;
@@ -181,6 +182,7 @@ fn add_steps(sources: &mut Sources, schedule: &mut Schedule, profile: &str) {
     add_signals(&mut sources.signals, schedule, profile);
     resend::add_resend(&mut sources.signals, schedule, profile);
     authority::add_authority(&mut sources.signals, schedule, profile);
+    late::add_late_hello(&mut sources.signals, schedule, profile);
 }
 
 const BENCH: &str = "bench";

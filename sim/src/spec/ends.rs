@@ -75,10 +75,12 @@ impl Spec {
             1009 => line.longest > l.message_bytes || line.said_garbage,
             // How full an outbox is, and how much waits for the store, only the engine's shadow knows.
             1013 => true,
-            4000 | 4001 => {
-                let is_newest = self.newest[line.user as usize] == Some(conn);
-                return ("takeover", !is_newest || self.is_replaced(conn));
+            // By the newest of its user, where that alone stays, or of its device.
+            4000 => {
+                let alone = l.connections_per_user == 1 && !self.is_newest(conn);
+                return ("takeover", alone || self.is_replaced(conn));
             }
+            4001 => return ("takeover", !self.is_newest(conn)),
             4004..=4006 => line.revoked == Some(code),
             4002 => {
                 let silent_us = self.now_us - line.spoke_us;
@@ -87,6 +89,11 @@ impl Spec {
             _ => false,
         };
         ("isolation", holds)
+    }
+
+    /// Whether a connection is the one of its user that was opened last.
+    fn is_newest(&self, conn: ConnKey) -> bool {
+        self.newest[self.lines[conn as usize].user as usize] == Some(conn)
     }
 
     /// A server ends a connection without waiting for anything.

@@ -226,7 +226,14 @@ impl<P: Probe> Server<P> {
         };
         // In the order in which they have come.
         let mut same = conns.iter().filter(is_same).copied().collect::<Vec<_>>();
+        if self.probe.canary(Canary::LateHelloTakesOver) {
+            same.retain(|other| *other != conn);
+            same.push(conn);
+        }
         let newest = same.pop();
+        if newest != Some(conn) {
+            self.probe.reached(Rule::HelloOvertaken);
+        }
         for older in same {
             self.probe.reached(Rule::DeviceReplaced);
             self.close(older, CloseReason::TakenOver);

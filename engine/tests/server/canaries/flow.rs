@@ -65,6 +65,17 @@ pub(super) const TRIALS: &[Trial] = &[
         sick: "TakenOver -",
     },
     Trial {
+        canary: Canary::LateHelloTakesOver,
+        chat: |chat| {
+            let (given_up, new) = (chat.dials("alice"), chat.dials("alice"));
+            chat.frame(new, hello_of(1));
+            chat.frame(given_up, hello_of(1));
+            format!("{} {}", chat.closed(given_up), chat.closed(new))
+        },
+        healthy: "TakenOver -",
+        sick: "- TakenOver",
+    },
+    Trial {
         canary: Canary::AdmissionUnlimited,
         chat: |chat| {
             chat.with(one_by_one);

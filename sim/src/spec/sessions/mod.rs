@@ -139,14 +139,14 @@ impl Spec {
         self.lines[conn as usize].talk.is_some()
     }
 
-    /// Whether the device of a session has come back over another connection.
+    /// Whether the device of a session has said Hello to the same engine over a connection that came later.
     pub(super) fn is_replaced(&self, conn: ConnKey) -> bool {
         let line = &self.lines[conn as usize];
         let Some(device) = line.talk.as_ref().and_then(|talk| talk.device) else { return false };
-        let same = |(other, known): (usize, &super::Line)| {
-            other != conn as usize && known.talk.as_ref().is_some_and(|talk| talk.device == Some(device))
+        let same = |later: &super::Line| {
+            later.shard == line.shard && later.talk.as_ref().is_some_and(|talk| talk.device == Some(device))
         };
-        self.lines.iter().enumerate().any(same)
+        self.lines.iter().skip(conn as usize + 1).any(same)
     }
 
     /// So many bytes wait for a session.
