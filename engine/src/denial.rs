@@ -47,6 +47,8 @@ pub enum Denial {
     Oneself,
     /// A message of this id is in another conversation.
     OtherConversation,
+    /// The file that a message names is not there: it never was, or was removed as nothing referred to it for too long.
+    NoFile,
     /// The participant's files have as many bytes together as they may, or would have more with this one.
     FilesFull {
         /// How many that is.
@@ -75,7 +77,8 @@ impl Denial {
             | Self::SameRole
             | Self::LastOwner
             | Self::Oneself
-            | Self::OtherConversation => false,
+            | Self::OtherConversation
+            | Self::NoFile => false,
         }
     }
 
@@ -118,6 +121,7 @@ impl fmt::Display for Denial {
             Self::LastOwner => "you are the group's only owner: make another member an owner first",
             Self::Oneself => "nobody removes themselves: leave the group instead",
             Self::OtherConversation => "a message of this id is in another conversation",
+            Self::NoFile => "there is no such file: upload it, and name it as that has named it",
         })
     }
 }

@@ -147,6 +147,7 @@ fn denial() -> impl Strategy<Value = Denial> {
             Denial::LastOwner,
             Denial::Oneself,
             Denial::OtherConversation,
+            Denial::NoFile,
         ]),
     ]
 }

@@ -67,7 +67,8 @@ fn everything_of_a_message_is_kept() {
     let mut request = message("alice", 7, to_user("bob"), "zero \0 byte, and \u{1f600}");
     let Request::StoreMessage(new) = &mut request else { unreachable!() };
     new.content_type = 5;
-    new.url = "0123.mp4".into();
+    // A bare name would be that of a file, which is looked up.
+    new.url = "https://example.org/0123.mp4".into();
     new.file_suffix = "mp4".into();
     let new = new.clone();
     assert_eq!(fixture.ask(request), stored(1));

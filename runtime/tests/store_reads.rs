@@ -57,7 +57,8 @@ fn both_users_read_the_same_log_with_everything_in_it() {
     let mut picture = message("alice", 1, to_user("bob"), "look");
     let Request::StoreMessage(new) = &mut picture else { unreachable!() };
     new.content_type = 3;
-    new.url = "0123.png".into();
+    // A bare name would be that of a file, which is looked up.
+    new.url = "https://example.org/0123.png".into();
     let first = fixture.store(picture);
     let second = fixture.store(message("bob", 1, to_user("alice"), "nice"));
     let expected = Messages {
@@ -73,7 +74,7 @@ fn both_users_read_the_same_log_with_everything_in_it() {
                 avatar: "".into(),
                 content_type: 3,
                 content: "look".into(),
-                url: "0123.png".into(),
+                url: "https://example.org/0123.png".into(),
                 stored_at_ms: first.stored_at_ms,
                 subject: switchboard_engine::Subject::Message,
                 changed_seq: 0,

@@ -174,6 +174,9 @@ pub struct SimStore {
     last: Answer,
 }
 
+/// How the names of files begin that are not there. All others are: sessions upload theirs past the engine.
+const GONE: &str = "gone-";
+
 impl SimStore {
     /// An empty store; `provision` says whether users come into being when they are loaded, write or are
     /// written to, as with open authentication.
@@ -369,6 +372,9 @@ impl SimStore {
         };
         if let Some(denial) = muted.filter(|_| !self.has(StoreCanary::MutedMayWrite)) {
             return Answer::Denied(denial);
+        }
+        if matches!(message.content_type, 2..=5) && message.url.starts_with(GONE) {
+            return Answer::Denied(Denial::NoFile);
         }
         self.append(message)
     }

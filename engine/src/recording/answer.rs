@@ -160,6 +160,7 @@ fn wired_denial(denial: Denial) -> wire::denial::Why {
         Denial::LastOwner => Reason::LastOwner,
         Denial::Oneself => Reason::Oneself,
         Denial::OtherConversation => Reason::OtherConversation,
+        Denial::NoFile => Reason::NoFile,
     };
     Why::Reason(reason.into())
 }
@@ -312,5 +313,6 @@ fn denial(why: wire::denial::Why) -> Result<Denial, StepError> {
         Reason::LastOwner => Denial::LastOwner,
         Reason::Oneself => Denial::Oneself,
         Reason::OtherConversation => Denial::OtherConversation,
+        Reason::NoFile => Denial::NoFile,
     })
 }

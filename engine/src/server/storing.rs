@@ -266,8 +266,12 @@ impl<P: Probe> Server<P> {
                     self.submit_unstored(origin, id, &recipient, why);
                     continue;
                 }
-                // Whoever writes where it may not knows that from its front-end; nobody else knows how large files are.
-                (Stage::Dropped(Unstored::Denied(denial @ Denial::FilesFull { .. })), None) => {
+                // Whoever writes where it may not knows that from its front-end; nobody else knows how large files are, and which
+                // are there.
+                (
+                    Stage::Dropped(Unstored::Denied(denial @ (Denial::FilesFull { .. } | Denial::NoFile))),
+                    None,
+                ) => {
                     let notice = classic::notice(&Audience::User(sender), &denial.to_string());
                     self.deliver_to_conn(origin, Frame::Message(notice));
                     continue;

@@ -3,7 +3,7 @@
 
 use switchboard_engine::{Answer, Denial, FileKind, Request};
 
-use crate::harness::{World, group_text, heartbeat, relayed, secs, shout, text, upload};
+use crate::harness::{World, forwarded, group_text, heartbeat, relayed, secs, shout, text, upload};
 use crate::store::stored;
 
 const NOTHING: [&str; 0] = [];
@@ -233,6 +233,22 @@ fn whose_files_have_no_room_is_told_so_by_the_server_in_its_turn() {
     world.leaves(alice);
     world.store_says(0, Answer::Denied(Denial::FilesFull { limit_bytes: 1_000 }));
     assert_eq!(world.hears(bob), NOTHING);
+}
+
+#[test]
+fn whose_message_names_a_file_that_is_not_there_is_told_so_by_the_server() {
+    let mut world = World::new();
+    let (alice, bob) = (world.arrives("alice"), world.arrives("bob"));
+    world.store_holds();
+    world.says(alice, forwarded("bob", "gone.pdf"));
+    world.says(alice, text("bob", "after"));
+    world.store_says(0, Answer::Denied(Denial::NoFile));
+    world.store_resumes();
+    let heard = world.reads(alice);
+    assert_eq!((heard[0].from.as_str(), heard[0].to.as_str()), ("System", "alice"));
+    assert!(heard[0].content.starts_with("there is no such file"), "{heard:?}");
+    assert_eq!(heard.len(), 1);
+    assert_eq!(world.hears(bob), ["after"]);
 }
 
 #[test]

@@ -396,6 +396,11 @@ pub(crate) fn upload(to: &str, content: &str, suffix: &str) -> Message {
     }
 }
 
+/// A file that is kept already, or was.
+pub(crate) fn forwarded(to: &str, file: &str) -> Message {
+    Message { url: file.into(), message_type: 1, ..relayed(to, 2, "look") }
+}
+
 pub(crate) fn heartbeat() -> Message {
     Message { r#type: "heatbeat".into(), content: "ping".into(), ..Message::default() }
 }

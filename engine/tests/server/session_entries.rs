@@ -114,6 +114,7 @@ fn every_refusal_says_in_words_what_is_wrong() {
         denied(Denial::LastOwner, Conflict, "make another member an owner first"),
         denied(Denial::Oneself, Conflict, "leave the group instead"),
         denied(Denial::OtherConversation, Conflict, "in another conversation"),
+        denied(Denial::NoFile, Conflict, "there is no such file: upload it"),
     ];
     let mut world = with_peers();
     world.found("crew", &["alice", "bob"]);

@@ -556,6 +556,7 @@ pub mod denial {
         LastOwner = 12,
         Oneself = 13,
         OtherConversation = 14,
+        NoFile = 15,
     }
     impl Reason {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -579,6 +580,7 @@ pub mod denial {
                 Self::LastOwner => "LAST_OWNER",
                 Self::Oneself => "ONESELF",
                 Self::OtherConversation => "OTHER_CONVERSATION",
+                Self::NoFile => "NO_FILE",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -599,6 +601,7 @@ pub mod denial {
                 "LAST_OWNER" => Some(Self::LastOwner),
                 "ONESELF" => Some(Self::Oneself),
                 "OTHER_CONVERSATION" => Some(Self::OtherConversation),
+                "NO_FILE" => Some(Self::NoFile),
                 _ => None,
             }
         }

@@ -190,20 +190,16 @@ impl Directory {
     /// # Errors
     /// If there is no such user, or the database fails.
     pub fn set_avatar(&mut self, user: &UserId, avatar: &str) -> Result<bool> {
+        self.change(|transaction, now_ms| change_avatar(transaction, user, avatar, now_ms))
+    }
+
+    /// The same with a file that was uploaded, unless it has been removed since.
+    pub(crate) fn set_uploaded_avatar(&mut self, user: &UserId, file: &str) -> Result<bool> {
         self.change(|transaction, now_ms| {
-            let user = existing_user(transaction, user)?;
-            let old: String =
-                transaction.query_row("SELECT avatar FROM users WHERE id = ?1", [user], |row| row.get(0))?;
-            let updated = transaction.execute(
-                "UPDATE users SET avatar = ?2, updated_at_ms = ?3 WHERE id = ?1 AND avatar <> ?2",
-                params![user, avatar, now_ms],
-            )?;
-            if updated == 0 {
-                return Ok(false);
+            if !files::may_be_named(transaction, file)? {
+                return Err(DirectoryError::Denied(Denial::NoFile));
             }
-            files::release(transaction, &old, now_ms.saturating_add(files::OLD_AVATAR_MS))?;
-            groups::log_change(transaction, user, groups::AVATAR, None, Some(avatar), now_ms)?;
-            Ok(true)
+            change_avatar(transaction, user, file, now_ms)
         })
     }
 
@@ -236,6 +232,22 @@ impl Directory {
         }
         Ok(value)
     }
+}
+
+fn change_avatar(transaction: &Transaction<'_>, user: &UserId, avatar: &str, now_ms: i64) -> Result<bool> {
+    let user = existing_user(transaction, user)?;
+    let old: String =
+        transaction.query_row("SELECT avatar FROM users WHERE id = ?1", [user], |row| row.get(0))?;
+    let updated = transaction.execute(
+        "UPDATE users SET avatar = ?2, updated_at_ms = ?3 WHERE id = ?1 AND avatar <> ?2",
+        params![user, avatar, now_ms],
+    )?;
+    if updated == 0 {
+        return Ok(false);
+    }
+    files::release(transaction, &old, now_ms.saturating_add(files::OLD_AVATAR_MS))?;
+    groups::log_change(transaction, user, groups::AVATAR, None, Some(avatar), now_ms)?;
+    Ok(true)
 }
 
 fn insert_user(connection: &Connection, new: &NewUser, now_ms: i64) -> Result<()> {

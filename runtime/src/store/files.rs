@@ -1,6 +1,9 @@
 //! The books on files: whose each is, how large, and whether anything refers to it.
 //!
 //! A file has its row before it is there, and loses it after it has gone, so that no crash leaves a file that nobody knows of.
+//!
+//! Nothing comes to refer to a file that goes. Whether anything refers to it is looked at in the transaction that notes that it goes,
+//! and whether it is there in the one that stores what refers to it; SQLite has one writer at a time, so one of them sees the other.
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use switchboard_engine::{FileKind, UserId};
@@ -87,7 +90,8 @@ impl FileBooks {
         transaction.commit()
     }
 
-    /// Looks at some of the files that are to be looked at by now, and gives those to which nothing refers.
+    /// Looks at some of the files that are to be looked at by now, and gives those to which nothing refers. Nothing comes to refer to them
+    /// any more: they go.
     pub(crate) fn due(&mut self, limit: u32) -> Result<Due> {
         let now_ms = now_ms();
         let names = {
@@ -104,6 +108,7 @@ impl FileBooks {
             if transaction.prepare_cached(sql::IS_USED)?.exists([&name])? {
                 transaction.prepare_cached(sql::CHECK_AT)?.execute(params![name, None::<i64>])?;
             } else {
+                transaction.prepare_cached(sql::GOES)?.execute([&name])?;
                 due.unused.push(name);
             }
         }
@@ -148,6 +153,15 @@ pub(super) fn release(connection: &Connection, name: &str, at_ms: i64) -> Result
     connection.prepare_cached(sql::CHECK_AT)?.execute(params![name, Some(at_ms)]).map(drop)
 }
 
+/// Whether a message, or a user as its picture, may come to refer to what has this name. A bare one is that of a file, which is in the
+/// books, and stays, or was referred to before there were books; anything else, like a URL of classic clients, is not ours.
+pub(super) fn may_be_named(connection: &Connection, name: &str) -> Result<bool> {
+    if name.is_empty() || name.contains(['/', ':']) {
+        return Ok(true);
+    }
+    connection.prepare_cached(sql::IS_THERE)?.exists([name])
+}
+
 fn signed(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
@@ -180,6 +194,11 @@ mod sql {
     pub(super) const CHECK_AT: &str = "UPDATE files SET check_at_ms = ?2 WHERE name = ?1";
 
     pub(super) const IS_ENTERED: &str = "SELECT 1 FROM files WHERE name = ?1";
+
+    pub(super) const GOES: &str = "UPDATE files SET is_going = 1 WHERE name = ?1";
+
+    pub(super) const IS_THERE: &str = "SELECT 1 FROM files WHERE name = ?1 AND NOT is_going
+         UNION ALL SELECT 1 FROM messages WHERE url = ?1 AND url <> '' LIMIT 1";
 
     pub(super) const IS_USED: &str = "SELECT 1 FROM messages WHERE url = ?1 AND url <> ''
          UNION ALL SELECT 1 FROM users WHERE avatar = ?1 AND avatar <> '' LIMIT 1";
@@ -251,6 +270,24 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_and_what_was_never_there_cannot_be_named_any_more() {
+        let (_folder, mut books) = books();
+        let named = |books: &FileBooks, name: &str| may_be_named(&books.connection, name).unwrap();
+        assert!(!named(&books, "file"), "it never was");
+        enter(&mut books, "file", "alice", 1, 0);
+        assert!(named(&books, "file"));
+        assert_eq!(books.due(10).unwrap().unused, ["file"]);
+        assert!(!named(&books, "file"), "it is being removed");
+        books.postpone("file", 60_000).unwrap();
+        assert!(!named(&books, "file"), "it will be, though that has failed once");
+        books.strike(["file"]).unwrap();
+        assert!(!named(&books, "file"), "it has gone");
+        for foreign in ["", "https://example.org/cat.png", "files/cat.png"] {
+            assert!(named(&books, foreign), "{foreign:?} is not ours");
+        }
+    }
+
+    #[test]
     fn files_of_before_are_entered_for_whoever_has_sent_them() {
         let (_folder, mut books) = books();
         books.connection.execute_batch("UPDATE users SET avatar = 'face' WHERE uuid = 'bob'").unwrap();
@@ -278,6 +315,8 @@ mod tests {
             sql::DUE,
             sql::CHECK_AT,
             sql::IS_ENTERED,
+            sql::GOES,
+            sql::IS_THERE,
             sql::IS_USED,
             sql::SENDER,
         ] {

@@ -10,7 +10,7 @@ mod statements;
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::groups;
+use super::{files, groups};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 use switchboard_engine::{
     Answer, Denial, GroupId, Membership, NewMessage, Place, Recipient, Request, Subject, UserId, UserProfile,
@@ -239,6 +239,11 @@ impl<'c> Log<'c> {
             let earlier = self.stored_earlier(sender, message)?;
             return Ok(earlier.unwrap_or(Answer::Denied(denial)));
         }
+        if is_media(message.content_type) && !files::may_be_named(self.connection, &message.url)? {
+            // And for one whose file was removed since, with a recall of it.
+            let earlier = self.stored_earlier(sender, message)?;
+            return Ok(earlier.unwrap_or(Answer::Denied(Denial::NoFile)));
+        }
         match self.append(index, sender, message, None)? {
             Some(place) => Ok(Answer::MessageStored(place)),
             None => self.stored_earlier(sender, message)?.ok_or(rusqlite::Error::QueryReturnedNoRows),
@@ -441,6 +446,11 @@ impl Cache {
             .iter()
             .any(|&entries| entries >= CACHE_LIMIT)
     }
+}
+
+/// Whether messages of this content are about a file (2 file, 3 image, 4 audio, 5 video).
+const fn is_media(content_type: u8) -> bool {
+    matches!(content_type, 2..=5)
 }
 
 /// The place that an entry is about, if it is about one.

@@ -34,7 +34,7 @@ const CACHE_KIB: i32 = 16 << 10;
 const APPLICATION_ID: i32 = 0x5357_4244;
 
 /// Every step of the schema, oldest first. One that has been released is never changed.
-const MIGRATIONS: [&str; 15] = [
+const MIGRATIONS: [&str; 16] = [
     include_str!("../migrations/0001_initial.sql"),
     include_str!("../migrations/0002_sessions.sql"),
     include_str!("../migrations/0004_marks.sql"),
@@ -50,10 +50,11 @@ const MIGRATIONS: [&str; 15] = [
     include_str!("../migrations/0013_words_later.sql"),
     include_str!("../migrations/0014_recency.sql"),
     include_str!("../migrations/0015_removed.sql"),
+    include_str!("../migrations/0016_going.sql"),
 ];
 
 /// The number of the newest schema: how many migrations there are.
-pub(crate) const SCHEMA_VERSION: i32 = 15;
+pub(crate) const SCHEMA_VERSION: i32 = 16;
 
 pub(super) fn migrations() -> Migrations<'static> {
     MIGRATIONS.into_iter().map(M::up).collect()

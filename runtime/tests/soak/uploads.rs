@@ -223,7 +223,7 @@ impl Caller {
         *self.known.lock().unwrap().refused.entry(format!("{status} {detail}")).or_default() += 1;
         match status {
             401 => Answer::LogIn,
-            404 | 422 => Answer::Gone,
+            409 if detail.starts_with("there is no such file") => Answer::Gone,
             // Too much at once, no room, or a registration of somebody who is there already.
             408 | 409 | 429 | 503 => Answer::Again,
             _ => panic!("{path}: {status} {text}"),

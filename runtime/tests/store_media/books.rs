@@ -123,6 +123,32 @@ fn what_was_sent_and_never_used_goes_and_what_is_used_stays() {
 }
 
 #[test]
+fn a_message_that_names_a_file_that_has_gone_is_refused_and_one_that_has_named_it_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let lock = DataFolder::lock(folder.path()).unwrap();
+    let mut store = StoreFixture::open_locked(&lock, &open_authentication(), 2).unwrap();
+    drop(registered(folder.path(), &["alice", "bob"]));
+    let fixture = Fixture::locked(&lock, &options(0, Duration::from_secs(3_600)));
+    let (early, _) = fixture.store(PNG, "png");
+    let (late, _) = fixture.store(PNG, "png");
+    store.store(with_file(1, &early));
+    // The time of both has come: a clock was stepped.
+    let connection = rusqlite::Connection::open(folder.path().join("switchboard.db")).unwrap();
+    connection.execute("UPDATE files SET check_at_ms = 0", []).unwrap();
+    drop(connection);
+    wait_until("what no message has named yet has gone", || fixture.files() == [early.as_str()]);
+    assert_eq!(store.ask(with_file(2, &late)), Answer::Denied(Denial::NoFile));
+    assert_eq!(store.ask(with_file(3, &format!("{}.png", "0".repeat(32)))), Answer::Denied(Denial::NoFile));
+    store.store(with_file(4, &early));
+    // Both are recalled, and with them the file; who asks again whether it was stored is told so.
+    store.store(recall(5, 1));
+    store.store(recall(6, 2));
+    wait_until("the file has gone", || fixture.files().is_empty());
+    assert!(matches!(store.ask(with_file(4, &early)), Answer::StoredEarlier(_)));
+    assert_eq!(store.ask(with_file(7, &early)), Answer::Denied(Denial::NoFile));
+}
+
+#[test]
 fn files_of_before_the_books_are_counted_and_lost_ones_are_removed() {
     let folder = tempfile::tempdir().unwrap();
     let lock = DataFolder::lock(folder.path()).unwrap();
@@ -134,7 +160,11 @@ fn files_of_before_the_books_are_counted_and_lost_ones_are_removed() {
     for name in [&sent, &lost, &"notes.txt".to_owned()] {
         std::fs::write(media.join(name), [0; 100]).unwrap();
     }
-    store.store(with_file(1, &sent));
+    // As a build has left it that had no books.
+    store.store(with_file(1, ""));
+    let connection = rusqlite::Connection::open(folder.path().join("switchboard.db")).unwrap();
+    connection.execute("UPDATE messages SET url = ?1", [&sent]).unwrap();
+    drop(connection);
     let fixture = Fixture::locked(&lock, &options(110, Duration::from_secs(1)));
     wait_until("what nobody knows has gone", || fixture.files() == [sent.as_str(), "notes.txt"]);
     assert_eq!(

@@ -1,12 +1,14 @@
 //! Edits and recalls: who may have them, and what is read afterwards.
 
-use switchboard_engine::{Answer, Denial, GroupChange, NewMessage, Recipient, Request, Role, Subject};
+use switchboard_engine::{
+    Answer, Denial, FileSource, GroupChange, NewMessage, Recipient, Request, Role, Subject,
+};
 
 use super::bench::Bench;
 use super::groups::denied;
 use super::reads::whole;
 use super::sides::Strangers;
-use super::store::Open;
+use super::store::{Open, PNG, kept};
 use super::{change_of, message, message_id, to_group, to_user, user};
 
 const MUTED: Denial = Denial::Muted { until_ms: i64::MAX };
@@ -192,10 +194,11 @@ pub(super) fn who_has_left_reads_no_later_edits_and_nothing_that_was_recalled(op
 pub(super) fn a_file_may_have_another_text_and_goes_with_a_recall(open: &Open) {
     let mut store = open(Strangers::Refused);
     let Request::StoreMessage(text) = message("alice", 1, to_user("bob"), "look") else { unreachable!() };
-    let picture = Box::new(NewMessage { content_type: 3, url: "cat.png".into(), ..*text });
+    let (name, _) = kept(&mut store, FileSource::Bytes(PNG.into()), "png");
+    let picture = Box::new(NewMessage { content_type: 3, url: name.clone(), ..*text });
     assert_eq!(done(&mut store, Request::StoreMessage(picture)), 1);
     done(&mut store, edit("alice", 2, to_user("bob"), 1, "see "));
-    assert_eq!(read(&mut store, "bob", to_user("alice"))[0], "1: see cat.png (2)");
+    assert_eq!(read(&mut store, "bob", to_user("alice"))[0], format!("1: see {name} (2)"));
     done(&mut store, recall("alice", 3, to_user("bob"), 1));
     assert_eq!(read(&mut store, "bob", to_user("alice"))[0], "1:  (3) recalled");
 }

@@ -4,7 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use switchboard_engine::DirectoryChangeKind::{Avatar, Joined, Left};
 use switchboard_engine::{
-    Answer, Denial, DirectoryChange, DirectoryChangeKind, FileKind, FileSource, Place, Ticket, UserProfile,
+    Answer, Denial, DirectoryChange, DirectoryChangeKind, FileKind, FileSource, NewMessage, Place, Request,
+    Ticket, UserProfile,
 };
 use switchboard_sim::store::StoreCanary;
 
@@ -62,6 +63,7 @@ cases! {
     a_file_is_given_a_name_of_its_own
     a_file_is_what_its_first_bytes_say_else_its_suffix
     what_is_no_file_is_refused
+    a_message_names_only_a_file_that_is_there
     what_was_answered_survives_a_crash
     what_was_not_answered_is_stored_once_or_not_at_all
     the_directory_survives_a_crash
@@ -396,9 +398,9 @@ fn who_is_told_of_a_change_finds_it_in_what_is_loaded(open: &Open) {
     }
 }
 
-const PNG: &[u8] = b"\x89PNG\r\n\x1a\n and so on";
+pub(super) const PNG: &[u8] = b"\x89PNG\r\n\x1a\n and so on";
 
-fn kept(store: &mut Bench, source: FileSource, suffix: &str) -> (Box<str>, FileKind) {
+pub(super) fn kept(store: &mut Bench, source: FileSource, suffix: &str) -> (Box<str>, FileKind) {
     let answer = store.ask(file(source, suffix));
     let Answer::FileStored { name, kind } = answer else { panic!("a file with suffix {suffix}: {answer:?}") };
     (name, kind)
@@ -432,6 +434,27 @@ fn a_file_is_what_its_first_bytes_say_else_its_suffix(open: &Open) {
     assert_eq!(kind(b"<!DOCTYPE html><html></html>", "png"), FileKind::Other);
     let url = FileSource::DataUrl("data:text/plain;base64,iVBORw0KGgoAAAAASUhEUg==".into());
     assert_eq!(kept(&mut store, url, "txt").1, FileKind::Image);
+}
+
+fn a_message_names_only_a_file_that_is_there(open: &Open) {
+    let mut store = open(Strangers::Refused);
+    let (name, _) = kept(&mut store, FileSource::Bytes(PNG.into()), "png");
+    let mut says = |number, content_type, url: &str| {
+        let Request::StoreMessage(text) = message("alice", number, to_user("bob"), "look") else {
+            unreachable!()
+        };
+        store.ask(Request::StoreMessage(Box::new(NewMessage { content_type, url: url.into(), ..*text })))
+    };
+    let missing = Answer::Denied(Denial::NoFile);
+    assert!(matches!(says(1, 3, &name), Answer::MessageStored(_)));
+    assert_eq!(says(2, 3, "gone-0.png"), missing);
+    assert!(matches!(says(2, 3, &name), Answer::MessageStored(_)), "another try, with a file that is there");
+    assert!(matches!(says(2, 3, "gone-0.png"), Answer::StoredEarlier(_)), "it was stored once");
+    assert!(
+        matches!(says(3, 3, "https://example.org/gone-0.png"), Answer::MessageStored(_)),
+        "it is not ours"
+    );
+    assert!(matches!(says(4, 1, "gone-0.png"), Answer::MessageStored(_)), "a text has no file");
 }
 
 fn what_is_no_file_is_refused(open: &Open) {

@@ -128,7 +128,7 @@ fn denial(u: &mut Unstructured<'_>) -> Result<Denial> {
         2 => Denial::FilesFull { limit_bytes: u.arbitrary()? },
         3 => Denial::EditOfOther,
         4 => Denial::NoMessage,
-        5 => Denial::OtherConversation,
+        5 => Denial::NoFile,
         _ => Denial::LastOwner,
     })
 }

@@ -125,7 +125,7 @@ pub(super) struct EntryPlace {
         (status = 201, description = "It has its place", body = EntryPlace),
         (status = 403, description = "You may not say this here, or not now"),
         (status = 404, description = "There is no such user, or no such group that you are a member of"),
-        (status = 409, description = "There is no such message to edit or recall, or the id is of a message elsewhere"),
+        (status = 409, description = "There is no such file, or no such message to edit or recall, or the id is of a message elsewhere"),
     )
 )]
 pub(super) async fn send_message(

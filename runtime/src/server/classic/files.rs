@@ -52,7 +52,7 @@ pub(super) async fn upload(
     let changed = desk
         .accounts
         .directory(move |directory| {
-            let set = directory.set_avatar(actor.user(), &name);
+            let set = directory.set_uploaded_avatar(actor.user(), &name);
             if set.is_err() {
                 // Nobody was told of it.
                 media.discard(&name);
