@@ -14,9 +14,12 @@ pub(crate) enum PoolError {
     /// As many calls as may wait do.
     #[error("too many calls wait already")]
     Busy,
-    /// The call panicked, or the server stops.
+    /// The call panicked.
     #[error("the call was not carried out")]
     Failed,
+    /// The server stops.
+    #[error("the server stops; try again in a second")]
+    Stopped,
 }
 
 type Job<T> = Box<dyn FnOnce(&mut T) + Send>;
@@ -58,10 +61,10 @@ impl<T: Send + 'static> Pool<T> {
         let job: Job<T> = Box::new(move |tool| drop(sender.send(call(tool))));
         {
             let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-            let jobs = jobs.as_ref().ok_or(PoolError::Failed)?;
+            let jobs = jobs.as_ref().ok_or(PoolError::Stopped)?;
             jobs.try_send(job).map_err(|error| match error {
                 TrySendError::Full(_) => PoolError::Busy,
-                TrySendError::Disconnected(_) => PoolError::Failed,
+                TrySendError::Disconnected(_) => PoolError::Stopped,
             })?;
         }
         answer.await.map_err(|_| PoolError::Failed)
@@ -69,7 +72,7 @@ impl<T: Send + 'static> Pool<T> {
 }
 
 impl<T> Pool<T> {
-    /// Does what waits, and ends the threads. Blocks until that is done; calls made later fail.
+    /// Does what waits, and ends the threads. Blocks until that is done; calls made later are not made.
     pub(crate) fn stop(&self) {
         drop(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
         for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
@@ -108,7 +111,7 @@ mod tests {
         assert_eq!(pool.run(|_| -> u32 { panic!("on purpose") }).await, Err(PoolError::Failed));
         assert_eq!(pool.run(|number| *number + 2).await, Ok(3));
         pool.stop();
-        assert_eq!(pool.run(|number| *number).await, Err(PoolError::Failed));
+        assert_eq!(pool.run(|number| *number).await, Err(PoolError::Stopped));
     }
 
     #[tokio::test]

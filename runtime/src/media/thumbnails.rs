@@ -236,6 +236,7 @@ impl PartFile {
 fn busy(error: PoolError) -> MediaError {
     match error {
         PoolError::Busy => MediaError::Busy,
+        PoolError::Stopped => MediaError::Stopped,
         // A panic of a decoder, whose log line says so; the file is at fault.
         PoolError::Failed => MediaError::Picture(PictureError::Damaged("it cannot be unpacked".to_owned())),
     }

@@ -64,6 +64,7 @@ pub(crate) struct Holds {
     pub(crate) resident_kib: u64,
     /// Of it what is in no file: pages of the database that are mapped come and go with the database.
     pub(crate) anonymous_kib: u64,
+    /// But for recordings: what a full disk has cut off is begun anew after a while.
     pub(crate) files: u64,
     pub(crate) threads: u64,
 }
@@ -75,7 +76,9 @@ impl Holds {
             let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
             line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
         };
-        let files = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count();
+        let files = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap();
+        let targets = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+        let files = targets.filter(|target| !target.to_string_lossy().contains("/recordings/")).count();
         Self {
             resident_kib: number("VmRSS"),
             anonymous_kib: number("RssAnon"),

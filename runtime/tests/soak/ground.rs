@@ -16,6 +16,9 @@ use crate::say;
 /// Room for the database, files and recordings of one world. It is memory.
 const DISK_BYTES: u64 = 192 << 20;
 
+/// What a disk is called in the list of what is mounted, before the number of the process whose it is.
+const DISK: &str = "soak-";
+
 /// What fills the disk is written in such pieces, the last ones smaller.
 const PIECES: [usize; 3] = [1 << 20, 1 << 14, 1 << 9];
 
@@ -37,6 +40,7 @@ struct Clock {
 
 impl Ground {
     pub(crate) fn prepare() -> Self {
+        unmount_what_is_left();
         let folder = tempfile::Builder::new().prefix("soak-").tempdir().unwrap();
         let disk = folder.path().join("disk");
         for made in ["disk", "devices", "logs"] {
@@ -149,9 +153,24 @@ impl Drop for Ground {
     }
 }
 
+/// Disks of test processes that were killed.
+fn unmount_what_is_left() {
+    let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
+    for mount in mounts.lines() {
+        let (Some(whose), Some(folder)) = (mount.split(' ').next(), mount.split(' ').nth(1)) else {
+            continue;
+        };
+        let Some(process) = whose.strip_prefix(DISK) else { continue };
+        if !Path::new("/proc").join(process).exists() {
+            let _ = Command::new("umount").arg("-l").arg(folder).status();
+        }
+    }
+}
+
 fn mount(folder: &Path) -> Result<(), String> {
     let size = format!("size={DISK_BYTES},mode=700");
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "soak"]).arg(folder).output();
+    let whose = format!("{DISK}{}", std::process::id());
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, &whose]).arg(folder).output();
     match mounted {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => {

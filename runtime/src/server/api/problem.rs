@@ -252,6 +252,7 @@ impl From<PoolError> for Problem {
         match error {
             PoolError::Busy => Self::busy(),
             PoolError::Failed => Self::internal(&error.to_string()),
+            PoolError::Stopped => Self::new(Kind::Busy, error.to_string()),
         }
     }
 }
@@ -338,5 +339,17 @@ impl From<MediaError> for Problem {
 impl From<IdError> for Problem {
     fn from(error: IdError) -> Self {
         Self::new(Kind::NotFound, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_stops_has_not_failed() {
+        let problem = Problem::from(PoolError::Stopped);
+        assert_eq!(problem.kind.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(Problem::from(PoolError::Failed).kind.status(), StatusCode::INTERNAL_SERVER_ERROR);
     }
 }

@@ -104,7 +104,7 @@ impl From<DirectoryError> for Fault {
 impl From<PoolError> for Fault {
     fn from(error: PoolError) -> Self {
         match error {
-            PoolError::Busy => Self::Busy,
+            PoolError::Busy | PoolError::Stopped => Self::Busy,
             PoolError::Failed => Self::Broken(error.to_string()),
         }
     }
