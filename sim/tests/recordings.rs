@@ -11,11 +11,15 @@ use std::process::Command;
 use std::time::Duration;
 
 use switchboard_engine::{
-    Canary, Server, Shipped,
+    Action, Answer, Canary, ConnId, Event, Protocol, Request, Server, Shipped, UserId,
     recording::{
         ActionDigest, BUILD, Digests, Encoder, Header, State, Step,
         file::{HEAD_BYTES, Kind, MAGIC, PREFIX_BYTES},
     },
+};
+use switchboard_proto::{
+    Message as _,
+    v1::{ClientFrame, Hello, client_frame},
 };
 use switchboard_sim::canaries::Planted;
 use switchboard_sim::generate::{PROFILES, generate};
@@ -267,6 +271,42 @@ fn a_recording_may_begin_anywhere() {
             let report = replayed(&second, None, &Options::default());
             assert_identical(&report, &format!("seed {seed} of {profile}, from step {begin}"));
         }
+    }
+}
+
+/// What the store could not say of a user when the file began is not waited for: the user is welcomed all the same.
+#[test]
+fn a_recording_may_begin_when_a_user_could_not_be_loaded() {
+    let (_folder, path) = kept(&recorded(3, "sessions", None, 0).unwrap());
+    let header = Reader::open(&path).unwrap().header().clone();
+    let (conn, user) = (ConnId::new(0, 1), UserId::new("alice").unwrap());
+    let now = header.started_at;
+    let hello = ClientFrame { body: Some(client_frame::Body::Hello(Hello::default())) };
+    let mut server = Server::new(header.config.clone(), header.seed, now);
+    let (mut writer, mut encoder, mut digest) =
+        (Writer::new(&header), Encoder::new(now), ActionDigest::default());
+    let mut tell = |event: Event| {
+        encoder.event(now, &event);
+        server.handle(now, event);
+        let mut asked = None;
+        while let Some(action) = server.poll_action() {
+            digest.add(&action);
+            if let Action::Request { ticket, request: Request::LoadUser(_) } = action {
+                asked = Some(ticket);
+            }
+        }
+        if let Some(acted) = digest.end_step() {
+            encoder.acted(acted);
+        }
+        asked
+    };
+    let ticket = tell(Event::Connected { conn, user, protocol: Protocol::Session }).unwrap();
+    tell(Event::Answered { ticket, answer: Answer::Failed });
+    tell(Event::Received { conn, message: hello.encode_to_vec().into() });
+    writer.steps(&mut encoder);
+    let (_folder, paths) = in_two_files(&writer.end(), 2, BUILD);
+    for path in &paths {
+        assert_identical(&replayed(path, None, &Options::default()), &path.display().to_string());
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use switchboard_engine::{
-    Answer, ConnId, DirectoryChange, DirectoryChangeKind, GroupId, Probe, Request, Server, Ticket, Topic,
-    UserId,
+    Answer, ConnId, ConnectionPhase, ConnectionView, DirectoryChange, DirectoryChangeKind, GroupId, Probe,
+    Request, Server, Ticket, Topic, UserId,
 };
 
 use super::{Held, hold};
@@ -46,13 +46,21 @@ impl Members {
         self.users.len()
     }
 
-    pub(super) fn resumed<P: Probe>(&mut self, user: &UserId, conn: ConnId, server: &Server<P>) {
+    pub(super) fn resumed<P: Probe>(
+        &mut self,
+        user: &UserId,
+        connection: &ConnectionView<'_>,
+        server: &Server<P>,
+    ) {
         let member = self.users.entry(user.clone()).or_default();
-        member.conns.push(conn);
+        member.conns.push(connection.id);
         if let Some(groups) = server.groups_of(user) {
             member.groups = groups.cloned().collect();
             // Which revision that is, is not known: no change is older.
             member.revision = Some(0);
+        } else if connection.phase != ConnectionPhase::Loading {
+            // It could not be loaded, and is asked for again: meanwhile it is welcomed, and belongs to nothing.
+            member.revision = member.revision.or(Some(0));
         }
         member.is_uncertain = true;
     }

@@ -129,7 +129,7 @@ impl Judge {
         for connection in server.connections() {
             judge.seats.add(Seat::resumed(&connection));
             if let Some(user) = connection.user {
-                judge.members.resumed(user, connection.id, server);
+                judge.members.resumed(user, &connection, server);
             }
         }
         judge
