@@ -276,7 +276,7 @@ fn a_recording_may_begin_anywhere() {
 
 /// What the store could not say of a user when the file began is not waited for: the user is welcomed all the same.
 #[test]
-fn a_recording_may_begin_when_a_user_could_not_be_loaded() {
+fn a_recording_may_begin_before_or_behind_the_failure_to_load_a_user() {
     let (_folder, path) = kept(&recorded(3, "sessions", None, 0).unwrap());
     let header = Reader::open(&path).unwrap().header().clone();
     let (conn, user) = (ConnId::new(0, 1), UserId::new("alice").unwrap());
@@ -304,9 +304,13 @@ fn a_recording_may_begin_when_a_user_could_not_be_loaded() {
     tell(Event::Answered { ticket, answer: Answer::Failed });
     tell(Event::Received { conn, message: hello.encode_to_vec().into() });
     writer.steps(&mut encoder);
-    let (_folder, paths) = in_two_files(&writer.end(), 2, BUILD);
-    for path in &paths {
-        assert_identical(&replayed(path, None, &Options::default()), &path.display().to_string());
+    let file = writer.end();
+    for begin in [1, 2] {
+        let (_folder, paths) = in_two_files(&file, begin, BUILD);
+        for path in &paths {
+            let report = replayed(path, None, &Options::default());
+            assert_identical(&report, &format!("cut behind step {begin}, {}", path.display()));
+        }
     }
 }
 

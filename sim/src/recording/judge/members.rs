@@ -28,18 +28,26 @@ impl Member {
     const fn is_certain(&self) -> bool {
         !self.is_uncertain && self.load.is_none() && self.revision.is_some()
     }
+
+    /// The answer may still come, and is not waited for any more: it is asked again.
+    fn give_up(&mut self) {
+        (self.load, self.is_uncertain) = (None, true);
+        self.revision = self.revision.or(Some(0));
+    }
 }
 
 /// All of them.
 #[derive(Clone, Debug)]
 pub(super) struct Members {
     users: BTreeMap<UserId, Member>,
+    /// Those who came and were never loaded, and some of whom that is not true any more.
+    unloaded: BTreeSet<UserId>,
     groups_limit: usize,
 }
 
 impl Members {
     pub(super) fn new(groups_limit: u32) -> Self {
-        Self { users: BTreeMap::new(), groups_limit: groups_limit as usize }
+        Self { users: BTreeMap::new(), unloaded: BTreeSet::new(), groups_limit: groups_limit as usize }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -61,8 +69,28 @@ impl Members {
         } else if connection.phase != ConnectionPhase::Loading {
             // It could not be loaded, and is asked for again: meanwhile it is welcomed, and belongs to nothing.
             member.revision = member.revision.or(Some(0));
+        } else if member.revision.is_none() {
+            self.unloaded.insert(user.clone());
         }
         member.is_uncertain = true;
+    }
+
+    /// Loads may have been given up, or answered that were asked for before the recording begins. What a session is told then waits for
+    /// its Hello.
+    pub(super) fn perhaps_given_up<P: Probe>(&mut self, server: &Server<P>) {
+        let is_loading = |conn: &ConnId| {
+            server.connection(*conn).is_none_or(|connection| connection.phase == ConnectionPhase::Loading)
+        };
+        self.unloaded.retain(|user| {
+            let Some(member) = self.users.get_mut(user).filter(|member| member.revision.is_none()) else {
+                return false;
+            };
+            let is_waited_for = member.conns.iter().all(is_loading);
+            if !is_waited_for {
+                member.give_up();
+            }
+            is_waited_for
+        });
     }
 
     pub(super) fn come(&mut self, user: &UserId, conn: ConnId) {
@@ -70,6 +98,7 @@ impl Members {
         if member.conns.is_empty() {
             // It is known anew; a load may still be on its way, for what its connections before have left.
             (member.revision, member.is_uncertain) = (None, false);
+            self.unloaded.insert(user.clone());
         }
         member.conns.push(conn);
     }
@@ -143,9 +172,7 @@ impl Members {
     /// A user is welcomed whose load was given up: it is known to belong to nothing.
     pub(super) fn given_up(&mut self, user: &UserId) {
         if let Some(member) = self.users.get_mut(user) {
-            // The answer may still come, and is not waited for any more: it is asked again.
-            (member.load, member.is_uncertain) = (None, true);
-            member.revision = member.revision.or(Some(0));
+            member.give_up();
         }
     }
 

@@ -194,7 +194,11 @@ impl Judge {
     fn learn<P: Probe>(&mut self, moment: &Moment<'_>, server: &Server<P>) -> Vec<Turn> {
         let event = match moment.cause {
             Cause::Event(event) => event,
-            Cause::Timeout => return self.expire(moment.now),
+            Cause::Timeout => {
+                let turns = self.expire(moment.now);
+                self.members.perhaps_given_up(server);
+                return turns;
+            }
         };
         match event {
             Event::Connected { conn, user, protocol } => {
@@ -219,6 +223,9 @@ impl Judge {
                     let turns = self.messages.answered(*ticket, &request, answer, self.is_resumed);
                     self.answered = Some(request);
                     return turns;
+                }
+                if self.is_resumed {
+                    self.members.perhaps_given_up(server);
                 }
             }
             Event::DirectoryChanged(change) => self.members.changed(change),
