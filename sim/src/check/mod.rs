@@ -24,6 +24,7 @@ mod directory;
 mod entries;
 pub(crate) mod frames;
 mod intake;
+mod pictures;
 pub(crate) mod pipelines;
 mod rates;
 mod resend;

@@ -1,10 +1,12 @@
 //! A run as data: the world, and what happens in it when. First generated or written, then executed without
 //! drawing anything.
 //!
-//! `words.rs` has the words of its lines, `steps.rs` every step, `settings.rs` every number of a world.
+//! `words.rs` has the words of its lines, `steps.rs` every step, `verbs.rs` how a step is written and read, `settings.rs` every number
+//! of a world.
 
 mod settings;
 mod steps;
+mod verbs;
 mod words;
 
 pub use settings::Settings;

@@ -28,11 +28,13 @@ mod apps;
 mod authority;
 mod backup;
 mod calls;
+mod commits;
 mod duties;
 mod ends;
 mod groups;
 mod health;
 mod hears;
+mod limits;
 mod logs;
 mod marks;
 mod presence;
@@ -52,13 +54,11 @@ use self::{
     duties::Duty,
     health::Health,
     hears::{Heard, Recent},
-    logs::NO_MESSAGE,
+    limits::Limits,
 };
 use crate::{
     check::{ConnKey, MessageKey, Payload, Route, Said, Table, Violation},
     schedule::Schedule,
-    store::Stored,
-    wire::{self, session::LogKey},
 };
 
 /// A connection as its two ends see it.
@@ -185,50 +185,6 @@ pub(crate) struct Spec {
     clients: usize,
 }
 
-/// The settings that the specification needs, and the bound that follows from them.
-#[derive(Clone, Copy, Debug)]
-struct Limits {
-    bound_us: u64,
-    connections_per_user: usize,
-    message_burst: u64,
-    byte_burst: u64,
-    /// Whether there are limits that a user's connections share, and how much they allow at once.
-    user_messages: bool,
-    user_message_burst: u64,
-    user_bytes: bool,
-    user_byte_burst: u64,
-    message_bytes: u64,
-    idle_timeout_us: u64,
-    /// Users from here on are unknown to the directory: nothing of theirs is stored.
-    known_users: u16,
-    groups_are_limited: bool,
-    /// How long an answer to a session may take, in microseconds, however the store is.
-    answer_us: u64,
-    hello_timeout_us: u64,
-    lag_bytes: u64,
-    page_messages: u64,
-    pending: u64,
-    fetches: u64,
-    history: u64,
-    ring_timeout_us: u64,
-    call_grace_us: u64,
-    peer_timeout_us: u64,
-    calls_are_limited: bool,
-    has_peers: bool,
-    has_presence: bool,
-    presence_grace_us: u64,
-    presence_refresh_us: u64,
-    watches: usize,
-    /// What the store takes for an answer when it is well.
-    store_us: u64,
-    resend_messages: u64,
-    resend_conversations: u64,
-    /// What a frame takes at the most between a client and its node, when nothing is wrong, and how much of frames goes
-    /// at once.
-    net_us: u64,
-    socket_bytes: u64,
-}
-
 impl Spec {
     /// The specification of a run of this schedule, by machines that need so much longer than their requests take.
     /// One that is not on judges nothing.
@@ -240,41 +196,7 @@ impl Spec {
             violation: None,
             is_on,
             now_us: 0,
-            limits: Limits {
-                bound_us: duties::bound_us(s) + slack_us,
-                connections_per_user: if s.newest_wins == 1 { 1 } else { s.connections_per_user as usize },
-                message_burst: s.message_burst,
-                byte_burst: s.byte_burst,
-                user_messages: s.user_messages_per_second > 0,
-                user_message_burst: s.user_message_burst,
-                user_bytes: s.user_bytes_per_second > 0,
-                user_byte_burst: s.user_byte_burst,
-                message_bytes: s.message_bytes,
-                idle_timeout_us: s.idle_timeout_ms * 1000,
-                known_users: (s.users - s.unknown_users) as u16,
-                groups_are_limited: schedule.all_groups() as u64 > s.groups_per_user,
-                answer_us: duties::answer_us(s) + slack_us,
-                hello_timeout_us: s.hello_timeout_ms * 1000,
-                lag_bytes: crate::world::lag_bytes(s),
-                page_messages: crate::world::page_messages(s),
-                pending: s.pending_per_connection,
-                fetches: s.fetches_per_connection,
-                history: s.history,
-                ring_timeout_us: s.ring_timeout_ms * 1000,
-                call_grace_us: s.call_grace_ms * 1000,
-                peer_timeout_us: s.peer_timeout_ms * 1000,
-                calls_are_limited: s.calls < s.users,
-                has_peers: s.nodes * s.shards > 1,
-                has_presence: s.presence == 1,
-                presence_grace_us: s.presence_grace_ms * 1000,
-                presence_refresh_us: s.presence_refresh_ms * 1000,
-                watches: s.watches as usize,
-                store_us: s.store_delay_us + s.store_jitter_us + s.answer_jitter_us + 100,
-                resend_messages: s.resend_messages,
-                resend_conversations: s.resend_conversations,
-                net_us: s.net_delay_us + s.net_jitter_us,
-                socket_bytes: s.socket_bytes,
-            },
+            limits: Limits::new(schedule, slack_us),
             lines: Vec::new(),
             restored_lines: 0,
             is_lenient: false,
@@ -446,73 +368,6 @@ impl Spec {
         let owed = !said.is_stream() && !matches!(said.route, Route::Call);
         if owed && word.received == 1 {
             self.due.push_back((self.now_us + self.limits.bound_us, Duty::Deliver { key }));
-        }
-    }
-
-    /// What the directory has changed is in a group's log.
-    pub(crate) fn entered(&mut self, log: LogKey, stored: &Stored) {
-        if !self.is_on {
-            return;
-        }
-        let seq = stored.seq;
-        self.clock_ms = stored.stored_at_ms + 1;
-        self.logs.commit(NO_MESSAGE, log, stored, self.now_us);
-        self.group_changes(log, stored);
-        let head = self.heads.entry(log).or_insert(0);
-        *head += 1;
-        let expected = *head;
-        if seq != expected {
-            self.fail("one-order", |_| {
-                format!("a change is number {seq} of its log, and {expected} is next")
-            });
-        }
-    }
-
-    /// The store has committed a message as its sender's, as this number of this conversation's log.
-    pub(crate) fn committed(&mut self, key: MessageKey, said: &Said, log: LogKey, stored: &Stored) {
-        if !self.is_on {
-            return;
-        }
-        let (sender, seq) = (wire::index(stored.message.sender.as_str()).unwrap_or(u16::MAX), stored.seq);
-        self.judge_entry(log, stored);
-        self.clock_ms = stored.stored_at_ms + 1;
-        self.logs.commit(key, log, stored, self.now_us);
-        self.keeps(key, seq);
-        self.group_changes(log, stored);
-        let head = self.heads.entry(log).or_insert(0);
-        *head += 1;
-        let expected = *head;
-        if seq != expected {
-            self.fail("one-order", |_| {
-                format!("{} is number {seq} of its log, and {expected} is next", said.token)
-            });
-        }
-        if sender != said.sender {
-            self.fail("no-spoof", |_| {
-                format!("{} is kept as said by u{sender}, and u{} said it", said.token, said.sender)
-            });
-        }
-        let Some(word) = self.words.get_mut(key as usize) else { return };
-        word.commits += 1;
-        let word = *word;
-        if word.commits > if said.is_session { 1 } else { word.received } {
-            self.fail("exactly-once", |_| {
-                format!(
-                    "{} is committed {} times, and was received {} times",
-                    said.token, word.commits, word.received
-                )
-            });
-        }
-        let orderly = word.received == 1 && self.health.store_was_well(word.received_us);
-        let last = &mut self.lines[word.conn as usize].committed;
-        let overtaken = orderly && word.number < *last;
-        if word.received == 1 {
-            *last = word.number.max(*last);
-        }
-        if overtaken {
-            self.fail("one-order", |_| {
-                format!("{} is committed after a later one of its connection", said.token)
-            });
         }
     }
 

@@ -9,6 +9,7 @@ mod branching;
 mod bus;
 mod changes;
 mod clients;
+mod config;
 mod drive;
 mod heal;
 mod hostile;
@@ -16,6 +17,7 @@ mod links;
 mod look;
 mod moves;
 mod nodes;
+mod options;
 mod queue;
 mod restore;
 mod signals;
@@ -27,17 +29,16 @@ pub(crate) mod sut;
 pub(crate) mod watch;
 mod words;
 
-use core::{any::Any, fmt::Debug, time::Duration};
+use core::{any::Any, fmt::Debug};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use switchboard_engine::{
-    Client, ConnId, DevicePolicy, GroupId, Instant, Limits, PAGE_MESSAGE_COST_BYTES, Probe, ServerConfig,
-    UserId,
-};
+use switchboard_engine::{Client, ConnId, GroupId, Instant, Probe, ServerConfig, UserId};
 
+pub(crate) use self::config::{RECEIPT_INTERVAL_MS, RECEIPTS, lag_bytes, page_messages};
 pub(crate) use self::drive::home;
 pub(crate) use self::hostile::{INVALID_KINDS, ODD_KINDS};
+pub use self::options::{Options, Outcome, Target};
 pub(crate) use self::signals::{MISCALL_KINDS, TYPING_TIMEOUT_US};
 pub(crate) use self::{
     branching::{Branching, branching},
@@ -54,73 +55,11 @@ use crate::{
     check::{Check, ConnKey, Violation},
     choice::keyed,
     counts::{Counts, Fault, Marks, Reached, Tally},
-    schedule::{ClientNo, ClientSpec, NodeNo, Schedule, Settings, What},
+    schedule::{ClientNo, ClientSpec, NodeNo, Schedule, What},
     spec::Spec,
     store::StoreCanary,
-    trace::{Lane, Mark, Trace},
+    trace::{Lane, Trace},
 };
-
-/// How a run is to be executed.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// Engine events between two full sweeps of an engine; 1: after every event.
-    pub sweep_every: u32,
-    /// Note what happens, for tables and charts.
-    pub trace: bool,
-    /// Stop at this virtual time, in microseconds, and skip the healed phase.
-    pub until_us: Option<u64>,
-    /// What stands in the shards.
-    pub target: Target,
-    /// Shadow each engine event by event, where the target can be shadowed; without, only the specification judges.
-    pub shadow: bool,
-    /// Judge by what people see.
-    pub specification: bool,
-}
-
-/// What stands in the shards of a world.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Target {
-    /// The engine as it is shipped.
-    #[default]
-    Shipped,
-    /// The model of the server that the classic front-end was written for.
-    Original,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            sweep_every: 64,
-            trace: false,
-            until_us: None,
-            target: Target::Shipped,
-            shadow: true,
-            specification: true,
-        }
-    }
-}
-
-/// What came of a run.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// What did not hold, if anything.
-    pub violation: Option<Violation>,
-    /// A digest of all actions of all servers in order, and of the states of all engines, servers and clients,
-    /// when the faults end and at the end.
-    pub digest: u64,
-    /// Calls of engines, servers' and clients'.
-    pub events: u64,
-    /// Virtual time that passed, in microseconds.
-    pub virtual_us: u64,
-    /// How often each verb of the schedule was met, in the order of [`What::VERBS`].
-    pub met: Vec<u64>,
-    /// How often each fault happened.
-    pub tally: Tally,
-    /// How often each rule of the engines was reached.
-    pub reached: Reached,
-    /// What happened, if it was wanted.
-    pub trace: Vec<Mark>,
-}
 
 /// The purposes that things are keyed by, so that no two draws share a number.
 #[derive(Clone, Copy, Debug)]
@@ -267,7 +206,7 @@ impl<'s, T: Sut> World<'s, T> {
     fn new(schedule: &'s Schedule, options: Options, sut: T) -> Self {
         let s = &schedule.settings;
         let shards = (s.nodes * s.shards) as usize;
-        let config = config(s, shards > 1);
+        let config = config::server_config(s, shards > 1);
         let named = |letter: char, count: usize| (0..count).map(move |number| format!("{letter}{number}"));
         let shard = |number| Shard {
             server: sut.start(config.clone(), engine_seed(schedule.seed, number, 0), Instant::ZERO),
@@ -540,96 +479,4 @@ impl<'s, T: Sut> World<'s, T> {
 
 fn engine_seed(seed: u64, shard: usize, incarnation: u32) -> u64 {
     keyed(seed, u64::from(incarnation) << 32 | shard as u64, Draw::Engine as u64)
-}
-
-/// When a session that a server has closed is to come back, and the most that is added to it.
-const RECONNECT_AFTER_MS: u64 = 200;
-const RECONNECT_SPREAD_MS: u64 = 500;
-
-/// Heads of one frame: so few that even small worlds have several frames.
-const HEADS_PER_FRAME: u32 = 2;
-
-/// Stored messages of which is remembered whether they have arrived at a classic client: so few that more are sent.
-pub(crate) const RECEIPTS: u32 = 24;
-
-/// How long after a stored message a classic client is asked whether it has arrived.
-pub(crate) const RECEIPT_INTERVAL_MS: u64 = 400;
-
-/// What may wait for a session before nothing more is pushed to it.
-pub(crate) const fn lag_bytes(s: &Settings) -> u64 {
-    s.outbox_bytes / 2
-}
-
-/// Bytes of a page.
-const fn page_bytes(s: &Settings) -> u64 {
-    s.outbox_bytes / 4
-}
-
-/// Messages of a page: no more than would fit into an outbox.
-pub(crate) fn page_messages(s: &Settings) -> u64 {
-    let room = (s.outbox_bytes - page_bytes(s)) / PAGE_MESSAGE_COST_BYTES;
-    s.page_messages.min(room).max(1)
-}
-
-#[allow(
-    clippy::needless_update,
-    reason = "what the engine's configuration may have besides, has its default"
-)]
-fn config(s: &Settings, peers: bool) -> ServerConfig {
-    let u32_of = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
-    ServerConfig {
-        devices: if s.newest_wins == 1 { DevicePolicy::NewestWins } else { DevicePolicy::All },
-        ping_interval: Duration::from_millis(s.ping_interval_ms),
-        idle_timeout: Duration::from_millis(s.idle_timeout_ms),
-        close_timeout: Duration::from_millis(s.close_timeout_ms),
-        request_timeout: Duration::from_millis(s.request_timeout_ms),
-        reload_interval: Duration::from_millis(s.reload_interval_ms),
-        ring_timeout: Duration::from_millis(s.ring_timeout_ms),
-        hello_timeout: Duration::from_millis(s.hello_timeout_ms),
-        heartbeat_interval: Duration::from_millis(s.ping_interval_ms),
-        resync_interval: Duration::from_millis(s.resync_interval_ms),
-        presence_grace: Duration::from_millis(s.presence_grace_ms),
-        presence_refresh: Duration::from_millis(s.presence_refresh_ms),
-        call_grace: Duration::from_millis(s.call_grace_ms),
-        peer_timeout: Duration::from_millis(s.peer_timeout_ms),
-        reconnect_after: Duration::from_millis(RECONNECT_AFTER_MS),
-        reconnect_spread: Duration::from_millis(RECONNECT_SPREAD_MS),
-        drain_time: Duration::from_millis(s.drain_time_ms),
-        receipt_interval: Duration::from_millis(RECEIPT_INTERVAL_MS),
-        peers,
-        one_home: s.nodes == 1,
-        limits: Limits {
-            resend_messages: u32_of(s.resend_messages),
-            resend_conversations: u32_of(s.resend_conversations),
-            receipts_per_connection: RECEIPTS,
-            resend_held_bytes: s.outbox_bytes / 8,
-            connections_per_user: u32_of(s.connections_per_user),
-            groups_per_user: u32_of(s.groups_per_user),
-            message_bytes: s.message_bytes,
-            outbox_bytes: s.outbox_bytes,
-            streams_per_connection: u32_of(s.streams_per_connection),
-            pending_per_connection: u32_of(s.pending_per_connection),
-            messages_per_second: u32_of(s.messages_per_second),
-            message_burst: u32_of(s.message_burst),
-            bytes_per_second: s.bytes_per_second,
-            byte_burst: s.byte_burst,
-            user_messages_per_second: u32_of(s.user_messages_per_second),
-            user_message_burst: u32_of(s.user_message_burst),
-            user_bytes_per_second: s.user_bytes_per_second,
-            user_byte_burst: s.user_byte_burst,
-            admissions_per_second: u32_of(s.admissions_per_second),
-            admission_burst: u32_of(s.admission_burst),
-            lag_bytes: lag_bytes(s),
-            fetches_per_connection: u32_of(s.fetches_per_connection),
-            marks_per_connection: u32_of(s.marks_per_connection),
-            page_messages: u32_of(page_messages(s)),
-            page_bytes: page_bytes(s),
-            heads_per_frame: HEADS_PER_FRAME,
-            calls: u32_of(s.calls),
-            watches: u32_of(s.watches),
-            ..Limits::default()
-        },
-        presence: s.presence == 1,
-        ..ServerConfig::default()
-    }
 }
