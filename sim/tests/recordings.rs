@@ -99,8 +99,8 @@ fn the_first_step_that_leads_to_something_else_is_named_with_both_sides() {
     let difference = &report.differences[0];
     assert!(difference.told.contains("connects"), "{difference:?}");
     assert!(difference.recorded.starts_with("actions with the digest"), "{difference:?}");
-    assert!(difference.now.iter().any(|deed| deed.contains("asks the store")), "{difference:?}");
-    assert!(!difference.now.iter().any(|deed| deed.contains("welcome")), "{difference:?}");
+    assert!(difference.now.iter().any(|action| action.contains("asks the store")), "{difference:?}");
+    assert!(!difference.now.iter().any(|action| action.contains("welcome")), "{difference:?}");
 }
 
 /// The same steps of an engine with another seed.

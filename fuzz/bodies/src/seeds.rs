@@ -150,8 +150,8 @@ fn recorded(sim: &Path) -> io::Result<Recorded> {
             if let Cause::Event(Event::Received { conn, message }) = shown.cause {
                 found.add(shown.player.judge().is_session(*conn), message);
             }
-            for deed in shown.player.deeds() {
-                match deed {
+            for action in shown.player.actions() {
+                match action {
                     OwnedAction::Send { to, frame: Frame::Message(frame) } => {
                         let is_session = to.iter().any(|conn| shown.player.judge().is_session(*conn));
                         found.add(is_session, frame);

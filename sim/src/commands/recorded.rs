@@ -50,7 +50,7 @@ pub(super) fn replay(paths: &[PathBuf], view: &View<'_>) -> Result<bool, CliErro
             if shown.is_ok()
                 && (view.show
                     || view.user.is_some_and(|user| {
-                        step.player.judge().concerns(user, step.cause, step.player.deeds())
+                        step.player.judge().concerns(user, step.cause, step.player.actions())
                     }))
             {
                 shown = show(&mut out, step);
@@ -75,8 +75,8 @@ pub(super) fn replay(paths: &[PathBuf], view: &View<'_>) -> Result<bool, CliErro
 fn show<P: Probe + Clone>(out: &mut impl Write, step: &Shown<'_, P>) -> io::Result<()> {
     let judge = step.player.judge();
     writeln!(out, "{:>8} {:>14}  {}", step.step, seconds(step.after), name::cause_by(step.cause, judge))?;
-    for deed in name::deeds(step.player.deeds(), judge) {
-        writeln!(out, "{:>8} {:>14}    -> {deed}", "", "")?;
+    for action in name::actions(step.player.actions(), judge) {
+        writeln!(out, "{:>8} {:>14}    -> {action}", "", "")?;
     }
     Ok(())
 }
@@ -114,7 +114,7 @@ pub(super) fn tell_difference(out: &mut impl Write, difference: &Difference) -> 
     writeln!(out, "step {step} leads to something else, {} after the beginning: {told}", seconds(*after))?;
     writeln!(out, "  recorded: {recorded}")?;
     writeln!(out, "  this build: {}", if now.is_empty() { "nothing" } else { "" })?;
-    now.iter().try_for_each(|deed| writeln!(out, "    {deed}"))
+    now.iter().try_for_each(|action| writeln!(out, "    {action}"))
 }
 
 /// A time in seconds.

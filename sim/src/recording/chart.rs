@@ -50,8 +50,8 @@ impl Film {
             Some((lane, via)) => self.travels(at_us, lane, SERVER, via, text),
             None => self.marks.push(Mark { at_us, kind: Kind::Note { lane: SERVER, text } }),
         }
-        for (deed, text) in step.player.deeds().iter().zip(name::deeds(step.player.deeds(), judge)) {
-            self.deed(at_us, deed, text);
+        for (action, text) in step.player.actions().iter().zip(name::actions(step.player.actions(), judge)) {
+            self.action(at_us, action, text);
         }
         if let Cause::Event(Event::Disconnected { conn }) = step.cause
             && let Some(span) = self.spans.remove(conn)
@@ -84,8 +84,8 @@ impl Film {
         self.marks.push(Mark { at_us, kind: Kind::Arrived { transfer } });
     }
 
-    fn deed(&mut self, at_us: u64, deed: &OwnedAction, text: String) {
-        match deed {
+    fn action(&mut self, at_us: u64, action: &OwnedAction, text: String) {
+        match action {
             OwnedAction::Send { to, .. } => {
                 let what = text.split_once(": ").map_or(text.as_str(), |(_, what)| what).to_owned();
                 for lane in to.iter().filter_map(|conn| self.lane(*conn)).collect::<Vec<_>>() {

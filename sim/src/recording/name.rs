@@ -63,8 +63,8 @@ pub fn event(event: &Event, is_session: bool) -> String {
 
 /// An action; `is_session` says what the recipients speak.
 #[must_use]
-pub fn deed(deed: &OwnedAction, is_session: bool) -> String {
-    match deed {
+pub fn action(action: &OwnedAction, is_session: bool) -> String {
+    match action {
         OwnedAction::Send { to, frame } => {
             let to: Vec<_> = to.iter().map(ToString::to_string).collect();
             let what = match frame {
@@ -90,8 +90,8 @@ pub fn deed(deed: &OwnedAction, is_session: bool) -> String {
 
 /// All that a step has led to.
 #[must_use]
-pub fn deeds(deeds: &[OwnedAction], judge: &Judge) -> Vec<String> {
-    let is_session = |deed: &OwnedAction| match deed {
+pub fn actions(actions: &[OwnedAction], judge: &Judge) -> Vec<String> {
+    let is_session = |action: &OwnedAction| match action {
         OwnedAction::Send { to, .. } => to.first().is_some_and(|conn| judge.is_session(*conn)),
         OwnedAction::Close { .. }
         | OwnedAction::Abort { .. }
@@ -102,7 +102,7 @@ pub fn deeds(deeds: &[OwnedAction], judge: &Judge) -> Vec<String> {
         | OwnedAction::Unsubscribe(_)
         | OwnedAction::Stopped => false,
     };
-    deeds.iter().map(|deed| self::deed(deed, is_session(deed))).collect()
+    actions.iter().map(|action| self::action(action, is_session(action))).collect()
 }
 
 /// A classic message.

@@ -30,7 +30,7 @@ pub struct Player<P: Probe> {
     judge: Judge,
     digest: ActionDigest,
     /// What the last step led to.
-    deeds: Vec<OwnedAction>,
+    actions: Vec<OwnedAction>,
     /// Steps so far.
     steps: u64,
     now: Instant,
@@ -61,7 +61,7 @@ impl<P: Probe + Clone> Player<P> {
             server,
             judge,
             digest: ActionDigest::default(),
-            deeds: Vec::new(),
+            actions: Vec::new(),
             steps: 0,
             now,
             since_sweep: 0,
@@ -89,8 +89,8 @@ impl<P: Probe + Clone> Player<P> {
 
     /// What the last step led to.
     #[must_use]
-    pub fn deeds(&self) -> &[OwnedAction] {
-        &self.deeds
+    pub fn actions(&self) -> &[OwnedAction] {
+        &self.actions
     }
 
     /// Steps so far.
@@ -109,8 +109,8 @@ impl<P: Probe + Clone> Player<P> {
     pub fn tell(&mut self, at: Instant, cause: &Cause) -> Option<Acted> {
         self.steps += 1;
         self.now = self.now.max(at);
-        self.deeds.clear();
-        let Self { server, digest, deeds, .. } = self;
+        self.actions.clear();
+        let Self { server, digest, actions, .. } = self;
         let told = catch_unwind(AssertUnwindSafe(|| {
             match cause {
                 Cause::Event(event) => server.handle(at, event.clone()),
@@ -118,7 +118,7 @@ impl<P: Probe + Clone> Player<P> {
             }
             while let Some(action) = server.poll_action() {
                 digest.add(&action);
-                deeds.push(action.into());
+                actions.push(action.into());
             }
         }));
         if let Err(panic) = told {
@@ -160,7 +160,7 @@ impl<P: Probe + Clone> Player<P> {
     }
 
     fn look(&mut self, cause: &Cause) {
-        let moment = Moment { now: self.now, cause, deeds: &self.deeds };
+        let moment = Moment { now: self.now, cause, actions: &self.actions };
         if let Err((check, what)) = self.judge.step(&moment, &self.server) {
             return self.fail(check, what);
         }

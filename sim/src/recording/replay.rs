@@ -297,7 +297,7 @@ impl<'o, P: Probe + Clone> Run<'o, P> {
                 after,
                 told: self.told(&cause),
                 recorded: recorded.map_or_else(|| "nothing".to_owned(), digest),
-                now: self.deeds(),
+                now: self.actions(),
             });
         }
     }
@@ -332,8 +332,8 @@ impl<'o, P: Probe + Clone> Run<'o, P> {
         name::cause_by(cause, self.player.judge())
     }
 
-    fn deeds(&self) -> Vec<String> {
-        name::deeds(self.player.deeds(), self.player.judge())
+    fn actions(&self) -> Vec<String> {
+        name::actions(self.player.actions(), self.player.judge())
     }
 
     fn end(mut self) -> Report {

@@ -68,7 +68,7 @@ pub fn cut<P: Probe + Clone>(
             Cause::Event(event) => What::Event(event.clone()),
         };
         script.lines.push(Line { id, at_ns, what });
-        let requests = step.player.deeds().iter().filter_map(|deed| match deed {
+        let requests = step.player.actions().iter().filter_map(|action| match action {
             OwnedAction::Request { ticket, .. } => Some(*ticket),
             OwnedAction::Send { .. }
             | OwnedAction::Close { .. }

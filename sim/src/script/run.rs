@@ -68,8 +68,8 @@ pub fn run<P: Probe + Clone>(script: &Script, probe: P) -> Result<Outcome, RunEr
         outcome.told.push(line.id);
         let judge = driver.player.judge();
         outcome.story.push(format!("{:>4}  {}", line.id, name::cause_by(&cause, judge)));
-        let deeds = name::deeds(driver.player.deeds(), judge);
-        outcome.story.extend(deeds.into_iter().map(|deed| format!("        -> {deed}")));
+        let actions = name::actions(driver.player.actions(), judge);
+        outcome.story.extend(actions.into_iter().map(|action| format!("        -> {action}")));
         if let Some(violation) = driver.player.violation() {
             (outcome.violation, outcome.failed_at) = (Some(violation.clone()), Some(line.id));
             break;
@@ -114,8 +114,8 @@ impl<P: Probe + Clone> Driver<P> {
         let cause = self.cause(&line.what)?;
         self.player.tell(Instant::from_nanos(line.at_ns), &cause);
         let mut nth = 0;
-        for deed in self.player.deeds() {
-            match deed {
+        for action in self.player.actions() {
+            match action {
                 OwnedAction::Request { ticket, request } => {
                     self.asked.insert(Ask::Of { line: line.id, nth }, (*ticket, request.clone()));
                     nth += 1;

@@ -266,7 +266,7 @@ impl Course for RecordingCourse {
             at: at.saturating_since(self.started_at),
             who: who(&place.player, cause, place.of.as_ref()),
             told: name::cause_by(cause, place.player.judge()),
-            deeds: place.player.deeds().len(),
+            actions: place.player.actions().len(),
             is_fault: false,
             failure: place.failure.clone(),
         }
@@ -338,12 +338,12 @@ pub(super) fn who(player: &Player<Planted>, cause: &Cause, of: Option<&UserId>) 
 
 pub(super) fn story(player: &Player<Planted>, cause: &Cause) -> Vec<String> {
     let told = name::cause_by(cause, player.judge());
-    let deeds = name::deeds(player.deeds(), player.judge());
-    core::iter::once(told).chain(deeds.into_iter().map(|deed| format!("  -> {deed}"))).collect()
+    let actions = name::actions(player.actions(), player.judge());
+    core::iter::once(told).chain(actions.into_iter().map(|action| format!("  -> {action}"))).collect()
 }
 
 pub(super) fn concerns(player: &Player<Planted>, cause: &Cause, of: Option<&UserId>, whom: &str) -> bool {
-    if player.judge().concerns(whom, cause, player.deeds()) || of.is_some_and(|of| of.as_str() == whom) {
+    if player.judge().concerns(whom, cause, player.actions()) || of.is_some_and(|of| of.as_str() == whom) {
         return true;
     }
     let is_it = |conn: &ConnId| conn.to_string() == whom;
@@ -352,7 +352,7 @@ pub(super) fn concerns(player: &Player<Planted>, cause: &Cause, of: Option<&User
         Cause::Timeout => None,
     };
     of_event.as_ref().is_some_and(is_it)
-        || player.deeds().iter().any(|deed| match deed {
+        || player.actions().iter().any(|action| match action {
             OwnedAction::Send { to, .. } => to.iter().any(is_it),
             OwnedAction::Close { conn, .. } | OwnedAction::Abort { conn } => is_it(conn),
             OwnedAction::Request { .. }

@@ -76,17 +76,17 @@ impl Course for ScriptCourse {
     fn row(&self, place: &ScriptPlace) -> Row {
         let Some(line) = self.line(place) else { return Row::default() };
         let player = &place.driver.player;
-        let (who, told, deeds) = match &place.told {
+        let (who, told, actions) = match &place.told {
             Some(cause) => (
                 who(player, cause, place.of.as_ref()),
                 name::cause_by(cause, player.judge()),
-                player.deeds().len(),
+                player.actions().len(),
             ),
             None => (String::new(), format!("left out, as it cannot happen: {}", line.what), 0),
         };
         let told = format!("line {}: {told}", line.id);
         let at = self.after(line.at_ns);
-        Row { number: 0, at, who, told, deeds, is_fault: false, failure: self.failure(place) }
+        Row { number: 0, at, who, told, actions, is_fault: false, failure: self.failure(place) }
     }
 
     fn story(&self, place: &ScriptPlace) -> Vec<String> {

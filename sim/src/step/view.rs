@@ -17,7 +17,7 @@ pub struct Row {
     /// What happened, or what the engine was told.
     pub told: String,
     /// How much came of it.
-    pub deeds: usize,
+    pub actions: usize,
     /// Whether it is a fault, or the end of one.
     pub is_fault: bool,
     /// What does not hold since.

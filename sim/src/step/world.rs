@@ -124,7 +124,7 @@ impl<'s> Course for WorldCourse<'s> {
             at: Duration::from_micros(seen.at_us),
             who: seen.who.clone(),
             told: seen.text.clone(),
-            deeds: seen.story.iter().filter(|line| line.starts_with("  -> ")).count(),
+            actions: seen.story.iter().filter(|line| line.starts_with("  -> ")).count(),
             is_fault: seen.is_fault,
             failure: seen.failure.clone(),
         }

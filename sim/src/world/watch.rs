@@ -86,8 +86,8 @@ impl<T: Sut> Watch<'_, T> {
             | Action::Unsubscribe(_)
             | Action::Stopped => None,
         };
-        let deed = OwnedAction::from(action.clone());
-        self.story.push(format!("  -> {}", name::deed(&deed, first.is_some_and(is_session))));
+        let action = OwnedAction::from(action.clone());
+        self.story.push(format!("  -> {}", name::action(&action, first.is_some_and(is_session))));
     }
 }
 

@@ -156,12 +156,16 @@ impl Node {
         }
         let id = self.script.lines.len() as u32 + 1;
         self.script.lines.push(Line { id, at_ns: now.as_nanos(), what });
-        let deeds = told(&mut self.server, now, cause);
+        let actions = told(&mut self.server, now, cause);
         let twin = told(&mut self.twin, now, cause);
-        assert!(deeds == twin, "told the same, one does {deeds:?} and the other {twin:?}\n{}", self.script);
+        assert!(
+            actions == twin,
+            "told the same, one does {actions:?} and the other {twin:?}\n{}",
+            self.script
+        );
         if let Some(player) = &mut self.judged {
             player.tell(now, cause);
-            assert!(player.deeds() == deeds, "the third does {:?}\n{}", player.deeds(), self.script);
+            assert!(player.actions() == actions, "the third does {:?}\n{}", player.actions(), self.script);
             if let Some(violation) = player.violation() {
                 panic!("{violation}\n{}", self.script);
             }
@@ -175,20 +179,20 @@ impl Node {
             self.links.remove(conn);
         }
         let mut nth = 0;
-        for deed in &deeds {
-            self.take(deed, id, &mut nth);
+        for action in &actions {
+            self.take(action, id, &mut nth);
         }
         let is_late =
             matches!(cause, Cause::Timeout) && self.server.poll_timeout().is_some_and(|next| next <= now);
         assert!(!is_late, "what was due at {now:?} is still due\n{}", self.script);
-        deeds
+        actions
     }
 
     /// Takes note of what it wants, which must be what the contract says.
-    fn take(&mut self, deed: &OwnedAction, line: u32, nth: &mut u32) {
+    fn take(&mut self, action: &OwnedAction, line: u32, nth: &mut u32) {
         let script = &self.script;
-        assert!(!self.is_stopped, "{deed:?} follows the end\n{script}");
-        match deed {
+        assert!(!self.is_stopped, "{action:?} follows the end\n{script}");
+        match action {
             OwnedAction::Send { to, frame } => {
                 let once: BTreeSet<_> = to.iter().collect();
                 assert!(!to.is_empty() && once.len() == to.len(), "{to:?} are sent {frame:?}\n{script}");
@@ -214,7 +218,7 @@ impl Node {
                 self.asked.push(Asked { ticket, request, answer: None, name });
             }
             OwnedAction::Publish(_) | OwnedAction::Tell(_) => {
-                assert!(script.config.peers, "{deed:?} without peers\n{script}");
+                assert!(script.config.peers, "{action:?} without peers\n{script}");
             }
             OwnedAction::Subscribe(topic) => {
                 let is_new = self.subscriptions.insert(topic.clone());
@@ -255,9 +259,9 @@ fn told(server: &mut Server, now: Instant, cause: &Cause) -> Vec<OwnedAction> {
         Cause::Event(event) => server.handle(now, event.clone()),
         Cause::Timeout => server.handle_timeout(now),
     }
-    let mut deeds = Vec::new();
+    let mut actions = Vec::new();
     while let Some(action) = server.poll_action() {
-        deeds.push(OwnedAction::from(action));
+        actions.push(OwnedAction::from(action));
     }
-    deeds
+    actions
 }

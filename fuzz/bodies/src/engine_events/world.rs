@@ -124,14 +124,14 @@ impl<'u, 'd> World<'u, 'd> {
 
     fn handle(&mut self, node: usize, event: Event) {
         let now = self.now;
-        let deeds = self.nodes[node].handle(now, event);
-        self.carry_out(node, deeds);
+        let actions = self.nodes[node].handle(now, event);
+        self.carry_out(node, actions);
     }
 
     /// Puts on the bus what is for other engines.
-    fn carry_out(&mut self, from: usize, deeds: Vec<OwnedAction>) {
-        for deed in deeds {
-            let carried = match deed {
+    fn carry_out(&mut self, from: usize, actions: Vec<OwnedAction>) {
+        for action in actions {
+            let carried = match action {
                 OwnedAction::Publish(record) => Carried::Record(record),
                 OwnedAction::Tell(note) => Carried::Note(note),
                 OwnedAction::Send { .. }
@@ -298,8 +298,8 @@ impl<'u, 'd> World<'u, 'd> {
         let answer = self.nodes[node].asked.get(place).and_then(|asked| asked.answer.clone());
         let answer = answer.unwrap_or(Answer::Failed);
         let now = self.now;
-        let deeds = self.nodes[node].answered(now, place, answer);
-        self.carry_out(node, deeds);
+        let actions = self.nodes[node].answered(now, place, answer);
+        self.carry_out(node, actions);
     }
 
     /// The store answers, in whatever order.
@@ -324,8 +324,8 @@ impl<'u, 'd> World<'u, 'd> {
                 let now = self.now;
                 let answer = one_of(self.u, &[true, false])?;
                 let answer = if answer { Answer::Failed } else { Answer::Full };
-                let deeds = self.nodes[node].answered(now, place, answer);
-                self.carry_out(node, deeds);
+                let actions = self.nodes[node].answered(now, place, answer);
+                self.carry_out(node, actions);
             }
             // Never answered.
             14 => drop(self.nodes[node].asked.remove(place)),
@@ -414,8 +414,8 @@ impl<'u, 'd> World<'u, 'd> {
 
     fn time_out(&mut self, node: usize) {
         let now = self.now;
-        let deeds = self.nodes[node].handle_timeout(now);
-        self.carry_out(node, deeds);
+        let actions = self.nodes[node].handle_timeout(now);
+        self.carry_out(node, actions);
     }
 
     /// What those do who run the server; a snapshot among it.
@@ -474,8 +474,8 @@ impl<'u, 'd> World<'u, 'd> {
                 let answer = others::answer(self.u)?;
                 if let Some(place) = usize::from(byte).checked_rem(self.nodes[node].asked.len()) {
                     let now = self.now;
-                    let deeds = self.nodes[node].answered(now, place, answer);
-                    self.carry_out(node, deeds);
+                    let actions = self.nodes[node].answered(now, place, answer);
+                    self.carry_out(node, actions);
                 }
             }
             2 => {

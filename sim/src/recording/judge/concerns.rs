@@ -8,12 +8,12 @@ impl Judge {
     /// Whether a step that was just looked at concerns a user: it is of one of its connections, about it, or leads to something for
     /// it.
     #[must_use]
-    pub fn concerns(&self, user: &str, cause: &Cause, deeds: &[OwnedAction]) -> bool {
+    pub fn concerns(&self, user: &str, cause: &Cause, actions: &[OwnedAction]) -> bool {
         let of_event = match cause {
             Cause::Event(event) => self.event_concerns(user, event),
             Cause::Timeout => false,
         };
-        of_event || deeds.iter().any(|deed| self.deed_concerns(user, deed))
+        of_event || actions.iter().any(|action| self.action_concerns(user, action))
     }
 
     fn event_concerns(&self, user: &str, event: &Event) -> bool {
@@ -42,8 +42,8 @@ impl Judge {
         }
     }
 
-    fn deed_concerns(&self, user: &str, deed: &OwnedAction) -> bool {
-        match deed {
+    fn action_concerns(&self, user: &str, action: &OwnedAction) -> bool {
+        match action {
             OwnedAction::Send { to, .. } => to.iter().any(|conn| self.is_of(user, *conn)),
             OwnedAction::Close { conn, .. } | OwnedAction::Abort { conn } => self.is_of(user, *conn),
             OwnedAction::Request { request, .. } => request_concerns(user, request),

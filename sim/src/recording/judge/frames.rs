@@ -31,8 +31,8 @@ pub(super) enum Sent {
 }
 
 impl Sent {
-    pub(super) fn of(deed: &OwnedAction, is_session: bool) -> Option<Self> {
-        let OwnedAction::Send { frame: Frame::Message(bytes), .. } = deed else { return None };
+    pub(super) fn of(action: &OwnedAction, is_session: bool) -> Option<Self> {
+        let OwnedAction::Send { frame: Frame::Message(bytes), .. } = action else { return None };
         if !is_session {
             return View::read(bytes).and_then(|view| Self::classic(&view));
         }

@@ -288,9 +288,9 @@ impl Judge {
             if !was_there || !is_ready || !seat.is_open() || (is_entry && !seat.is_session) {
                 continue;
             }
-            let is_sent = moment.deeds.iter().any(|deed| {
-                matches!(deed, OwnedAction::Send { to, .. } if to.contains(&conn))
-                    && Sent::of(deed, seat.is_session).is_some_and(|sent| sent.is(turn))
+            let is_sent = moment.actions.iter().any(|action| {
+                matches!(action, OwnedAction::Send { to, .. } if to.contains(&conn))
+                    && Sent::of(action, seat.is_session).is_some_and(|sent| sent.is(turn))
             });
             hold(is_sent, "delivery", || {
                 format!("{conn} is not sent what {sender} said to {:?}", turn.new.recipient)
@@ -309,8 +309,8 @@ impl Judge {
             Recipient::User(to) => Topic::User(to.clone()),
             Recipient::Group(group) => Topic::Group(group.clone()),
         };
-        let is_told = moment.deeds.iter().any(|deed| {
-            matches!(deed, OwnedAction::Publish(record)
+        let is_told = moment.actions.iter().any(|action| {
+            matches!(action, OwnedAction::Publish(record)
                 if record.topic == topic && record.stored.is_some_and(|(id, _)| id == turn.new.id))
         });
         hold(is_told, "delivery", || format!("what {} said is not published to {topic:?}", turn.new.sender))
@@ -323,9 +323,9 @@ impl Judge {
         if !is_session || !is_online {
             return Ok(());
         }
-        let is_answered = moment.deeds.iter().any(|deed| {
-            matches!(deed, OwnedAction::Send { to, .. } if to.contains(&turn.origin))
-                && Sent::of(deed, true).is_some_and(|sent| sent.answers(turn))
+        let is_answered = moment.actions.iter().any(|action| {
+            matches!(action, OwnedAction::Send { to, .. } if to.contains(&turn.origin))
+                && Sent::of(action, true).is_some_and(|sent| sent.answers(turn))
         });
         hold(is_answered, "delivery", || {
             format!("{} is not told what became of what it submitted: {:?}", turn.origin, turn.outcome)

@@ -43,7 +43,7 @@ pub(super) struct Moment<'a> {
     /// The engine's time.
     pub(super) now: Instant,
     pub(super) cause: &'a Cause,
-    pub(super) deeds: &'a [OwnedAction],
+    pub(super) actions: &'a [OwnedAction],
 }
 
 impl Moment<'_> {
@@ -177,14 +177,14 @@ impl Judge {
         self.was_timeout = matches!(moment.cause, Cause::Timeout);
         let was_there = moment.conn().map(|conn| self.seats.get(conn).is_some());
         let turns = self.learn(moment, server);
-        if was_there == Some(false) && !is_connected(moment) && !moment.deeds.is_empty() {
+        if was_there == Some(false) && !is_connected(moment) && !moment.actions.is_empty() {
             let what =
-                format!("an event of a connection that is not there leads to {:?}", moment.deeds.first());
+                format!("an event of a connection that is not there leads to {:?}", moment.actions.first());
             return Err(("takeover", what));
         }
         self.check_said(moment)?;
-        for deed in moment.deeds {
-            self.deed(deed, moment, &turns)?;
+        for action in moment.actions {
+            self.action(action, moment, &turns)?;
         }
         self.check_turns(moment, &turns, server)?;
         self.check_devices(moment)
@@ -266,8 +266,8 @@ impl Judge {
         }
     }
 
-    fn deed(&mut self, deed: &OwnedAction, moment: &Moment<'_>, turns: &[Turn]) -> Held {
-        match deed {
+    fn action(&mut self, action: &OwnedAction, moment: &Moment<'_>, turns: &[Turn]) -> Held {
+        match action {
             OwnedAction::Send { to, frame } => self.check_frame(to, frame, moment, turns),
             OwnedAction::Close { conn, reason } => {
                 self.leave(*conn);
@@ -305,8 +305,8 @@ impl Judge {
             return Ok(());
         };
         let Some(user) = &seat.user else { return Ok(()) };
-        for deed in moment.deeds {
-            let OwnedAction::Request { request, .. } = deed else { continue };
+        for action in moment.actions {
+            let OwnedAction::Request { request, .. } = action else { continue };
             let (said_by, is_message) = match request {
                 Request::StoreMessage(new) => (&new.sender, true),
                 Request::StoreFile(upload) => (&upload.owner, true),

@@ -192,9 +192,9 @@ fn step(row: &Row, selected: u64) -> Line<'_> {
         return Line::styled("      0  before the first step", style);
     }
     let mark = if row.failure.is_some() { "✗" } else { " " };
-    let deeds = if row.deeds > 0 { format!("→{}", row.deeds) } else { String::new() };
+    let actions = if row.actions > 0 { format!("→{}", row.actions) } else { String::new() };
     let (number, who, told) = (row.number, &row.who, &row.told);
-    Line::styled(format!("{mark}{number:>6} {:>11} {deeds:<4}{who:<6} {told}", seconds(row.at)), style)
+    Line::styled(format!("{mark}{number:>6} {:>11} {actions:<4}{who:<6} {told}", seconds(row.at)), style)
 }
 
 fn story_line(line: &str) -> Line<'_> {
