@@ -63,6 +63,42 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// The message that is to be stored, if that is what is asked.
+    #[must_use]
+    pub fn message(&self) -> Option<&NewMessage> {
+        match self {
+            Self::StoreMessage(new) => Some(new),
+            Self::LoadUser(_)
+            | Self::StoreFile(_)
+            | Self::LoadHeads { .. }
+            | Self::LoadMessages(_)
+            | Self::StoreMarks(_)
+            | Self::StoreSeen(_)
+            | Self::LoadSeen { .. }
+            | Self::StoreReceived(_)
+            | Self::LoadUnreceived { .. } => None,
+        }
+    }
+
+    /// The file that is to be kept, if that is what is asked.
+    #[must_use]
+    pub const fn file(&self) -> Option<&FileUpload> {
+        match self {
+            Self::StoreFile(upload) => Some(upload),
+            Self::LoadUser(_)
+            | Self::StoreMessage(_)
+            | Self::LoadHeads { .. }
+            | Self::LoadMessages(_)
+            | Self::StoreMarks(_)
+            | Self::StoreSeen(_)
+            | Self::LoadSeen { .. }
+            | Self::StoreReceived(_)
+            | Self::LoadUnreceived { .. } => None,
+        }
+    }
+}
+
 /// The answer to a [`Request`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {

@@ -1,7 +1,7 @@
 //! The media store: files in the data folder, or in a bucket of a server for objects, written on threads of their own.
 //!
 //! It is asked and answers like [`crate::store`], through the same types, so that a shard passes
-//! [`Request::StoreFile`] here and everything else there. The HTTP side reads and writes files through
+//! [`StoreFile`](switchboard_engine::Request::StoreFile) here and everything else there. The HTTP side reads and writes files through
 //! [`Files`] itself.
 //!
 //! Wherever files are kept, they come in through the data folder: what they are and how large they are is known before
@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use switchboard_engine::{Answer, FileUpload, Request};
+use switchboard_engine::{Answer, FileUpload};
 
 pub(crate) use files::is_part;
 pub use files::{CHUNK_BYTES, Files, MEDIA_FOLDER, MediaError, MediaFile, NamedType, StoredFile, type_of};
@@ -276,19 +276,8 @@ fn run(shared: &Shared, files: &Files, threads: usize) {
 
 /// Does one request, and hands the answer over.
 fn serve(shared: &Shared, files: &Files, job: &Job) {
-    let answer = match &job.request {
-        Request::StoreFile(upload) => store(shared, files, upload),
-        // The other store's.
-        Request::LoadUser(_)
-        | Request::StoreMessage(_)
-        | Request::LoadHeads { .. }
-        | Request::LoadMessages(_)
-        | Request::StoreMarks(_)
-        | Request::StoreSeen(_)
-        | Request::LoadSeen { .. }
-        | Request::StoreReceived(_)
-        | Request::LoadUnreceived { .. } => Answer::Failed,
-    };
+    // All else is the other store's.
+    let answer = job.request.file().map_or(Answer::Failed, |upload| store(shared, files, upload));
     shared.figures.answered(std::iter::once((job, &answer)));
     if !shared.health.is_ok() {
         // Whoever hands out the work waits for long while all is well.

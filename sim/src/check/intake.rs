@@ -1,6 +1,6 @@
 //! What an engine is given, and what has to follow by the rules.
 
-use switchboard_engine::{Action, Answer, ConnId, Frame, Request, Stats};
+use switchboard_engine::{Action, Answer, ConnId, Frame, Stats};
 
 use super::{
     Check, ConnKey, Instance, MessageKey, Owed, Payload, Phase, Route, Use, calls, pipelines::State,
@@ -307,27 +307,13 @@ impl Check {
                 _ => self.departed_sender(shard, self.known_message(bytes)),
             },
             Action::Publish(record) => self.departed_sender(shard, self.known_message(&record.message)),
-            Action::Request { request: Request::StoreMessage(new), .. } => {
-                self.departed_sender(shard, stored_token(new).and_then(|token| self.message(token)))
-            }
-            Action::Tell(note) => self.departed_sender(shard, self.noted_entry(note)),
-            Action::Request { request: Request::StoreFile(upload), .. } => {
-                let token = Token::read(&upload.suffix);
+            Action::Request { request, .. } => {
+                let of_file = request.file().and_then(|upload| Token::read(&upload.suffix));
+                let token = request.message().and_then(stored_token).or(of_file);
                 self.departed_sender(shard, token.and_then(|token| self.message(token)))
             }
+            Action::Tell(note) => self.departed_sender(shard, self.noted_entry(note)),
             Action::Send { .. }
-            | Action::Request {
-                request:
-                    Request::LoadUser(_)
-                    | Request::LoadHeads { .. }
-                    | Request::LoadMessages(_)
-                    | Request::StoreMarks(_)
-                    | Request::StoreSeen(_)
-                    | Request::LoadSeen { .. }
-                    | Request::StoreReceived(_)
-                    | Request::LoadUnreceived { .. },
-                ..
-            }
             | Action::Close { .. }
             | Action::Abort { .. }
             | Action::Subscribe(_)

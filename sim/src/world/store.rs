@@ -184,22 +184,11 @@ impl Store {
             return answer;
         }
         let seen = if let Request::StoreSeen(user) = &request { wire::index(user.as_str()) } else { None };
-        let length = match &request {
-            Request::StoreFile(upload) if !self.refuses_files => {
-                let name = format!("f-{}", upload.suffix).into();
-                return Answer::FileStored { name, kind: FileKind::Other };
-            }
-            Request::StoreFile(upload) => Some(upload.suffix.len()),
-            Request::LoadUser(_)
-            | Request::StoreMessage(_)
-            | Request::LoadHeads { .. }
-            | Request::LoadMessages(_)
-            | Request::StoreMarks(_)
-            | Request::StoreSeen(_)
-            | Request::LoadSeen { .. }
-            | Request::StoreReceived(_)
-            | Request::LoadUnreceived { .. } => None,
-        };
+        if let Some(upload) = request.file().filter(|_| !self.refuses_files) {
+            let name = format!("f-{}", upload.suffix).into();
+            return Answer::FileStored { name, kind: FileKind::Other };
+        }
+        let length = request.file().map(|upload| upload.suffix.len());
         let comes = if let Request::LoadUnreceived { user, .. } = &request {
             wire::index(user.as_str())
         } else {

@@ -188,18 +188,8 @@ impl Sqlite {
 
 impl Side for Sqlite {
     fn submit(&mut self, ticket: Ticket, request: Request) {
-        match request {
-            Request::StoreFile(_) => self.media.handle().submit(0, ticket, request),
-            Request::LoadUser(_)
-            | Request::StoreMessage(_)
-            | Request::LoadHeads { .. }
-            | Request::LoadMessages(_)
-            | Request::StoreMarks(_)
-            | Request::StoreSeen(_)
-            | Request::LoadSeen { .. }
-            | Request::StoreReceived(_)
-            | Request::LoadUnreceived { .. } => self.store.handle().submit(0, ticket, request),
-        }
+        let store = if request.file().is_some() { self.media.handle() } else { self.store.handle() };
+        store.submit(0, ticket, request);
     }
 
     fn next(&mut self) -> Told {

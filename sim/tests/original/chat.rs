@@ -201,20 +201,8 @@ impl Chat {
     }
 
     /// The messages that the store was asked to keep.
-    pub(crate) fn stored<'a>(&'a self) -> Vec<&'a NewMessage> {
-        let stored = |request: &'a Request| match request {
-            Request::StoreMessage(message) => Some(&**message),
-            Request::LoadUser(_)
-            | Request::StoreFile(_)
-            | Request::LoadHeads { .. }
-            | Request::LoadMessages(_)
-            | Request::StoreMarks(_)
-            | Request::StoreSeen(_)
-            | Request::LoadSeen { .. }
-            | Request::StoreReceived(_)
-            | Request::LoadUnreceived { .. } => None,
-        };
-        self.asked.iter().filter_map(stored).collect()
+    pub(crate) fn stored(&self) -> Vec<&NewMessage> {
+        self.asked.iter().filter_map(Request::message).collect()
     }
 
     fn act(&mut self) {

@@ -270,18 +270,7 @@ impl<'u, 'd> World<'u, 'd> {
 
     /// Does a request, if that was not done: those before it of the same message first, as stores owe it.
     fn perform(&mut self, node: usize, place: usize) {
-        let key = |request: &Request| match request {
-            Request::StoreMessage(new) => Some((new.sender.clone(), new.id)),
-            Request::LoadUser(_)
-            | Request::StoreFile(_)
-            | Request::LoadHeads { .. }
-            | Request::LoadMessages(_)
-            | Request::StoreMarks(_)
-            | Request::StoreSeen(_)
-            | Request::LoadSeen { .. }
-            | Request::StoreReceived(_)
-            | Request::LoadUnreceived { .. } => None,
-        };
+        let key = |request: &Request| request.message().map(|new| (new.sender.clone(), new.id));
         let Some(wanted) = self.nodes[node].asked.get(place).map(|asked| key(&asked.request)) else { return };
         for (number, asked) in self.nodes[node].asked.iter_mut().enumerate().take(place + 1) {
             let is_due = number == place || (wanted.is_some() && key(&asked.request) == wanted);

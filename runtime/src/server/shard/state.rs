@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use switchboard_engine::{Action, Carried, CloseReason, ConnId, Event, Instant, Request, Stats};
+use switchboard_engine::{Action, Carried, CloseReason, ConnId, Event, Instant, Stats};
 
 use super::{
     ShardParts,
@@ -182,20 +182,10 @@ impl State {
                         self.over.push(conn);
                     }
                 }
-                Action::Request { ticket, request } => match request {
-                    Request::LoadUser(_)
-                    | Request::StoreMessage(_)
-                    | Request::LoadHeads { .. }
-                    | Request::LoadMessages(_)
-                    | Request::StoreMarks(_)
-                    | Request::StoreSeen(_)
-                    | Request::LoadSeen { .. }
-                    | Request::StoreReceived(_)
-                    | Request::LoadUnreceived { .. } => {
-                        self.store.submit(self.index, ticket, request);
-                    }
-                    Request::StoreFile(_) => self.media.submit(self.index, ticket, request),
-                },
+                Action::Request { ticket, request } => {
+                    let store = if request.file().is_some() { &self.media } else { &self.store };
+                    store.submit(self.index, ticket, request);
+                }
                 Action::Publish(record) => self.bus.publish(&mut self.outbox, Carried::Record(record)),
                 Action::Tell(note) => self.bus.publish(&mut self.outbox, Carried::Note(note)),
                 Action::Subscribe(topic) => self.bus.subscribe(self.index, &topic),

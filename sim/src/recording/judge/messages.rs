@@ -89,19 +89,10 @@ impl Messages {
         answered: Option<&Request>,
     ) -> Held {
         let (origin, is_session) = (origin.map(|(conn, _)| conn), origin.is_some_and(|(_, is)| is));
-        let (sender, new) = match request {
-            Request::StoreMessage(new) => (&new.sender, Some(new)),
-            Request::StoreFile(upload) => (&upload.owner, None),
-            Request::LoadUser(_)
-            | Request::LoadHeads { .. }
-            | Request::LoadMessages(_)
-            | Request::StoreMarks(_)
-            | Request::StoreSeen(_)
-            | Request::LoadSeen { .. }
-            | Request::StoreReceived(_)
-            | Request::LoadUnreceived { .. } => return Ok(()),
-        };
-        let of_file = self.filed.filter(|_| matches!(answered, Some(Request::StoreFile(_))));
+        let new = request.message();
+        let owner = request.file().map(|upload| &upload.owner);
+        let Some(sender) = new.map(|new| &new.sender).or(owner) else { return Ok(()) };
+        let of_file = self.filed.filter(|_| answered.is_some_and(|request| request.file().is_some()));
         let origin = origin.or_else(|| of_file.and_then(|file| self.origins.get(&file).copied()));
         let Some(origin) = origin else {
             self.loose.insert(ticket, sender.clone());
@@ -122,11 +113,11 @@ impl Messages {
                 queue.iter_mut().find(|entry| Some(entry.ticket) == of_file && entry.new.is_none())
             {
                 entry.ticket = ticket;
-                entry.new = Some(new.clone());
+                entry.new = Some(Box::new(new.clone()));
                 return Ok(());
             }
         }
-        queue.push_back(Entry { ticket, new: new.cloned(), outcome: None });
+        queue.push_back(Entry { ticket, new: new.cloned().map(Box::new), outcome: None });
         Ok(())
     }
 
@@ -138,23 +129,16 @@ impl Messages {
         answer: &Answer,
         is_resumed: bool,
     ) -> Vec<Turn> {
-        let is_file = match request {
-            Request::StoreMessage(new) => {
-                if self.loose.contains_key(&ticket) && Outcome::of(answer) != Outcome::Not {
-                    self.set_free(&new.sender, new.id);
-                }
-                false
-            }
-            Request::StoreFile(_) => true,
-            Request::LoadUser(_)
-            | Request::LoadHeads { .. }
-            | Request::LoadMessages(_)
-            | Request::StoreMarks(_)
-            | Request::StoreSeen(_)
-            | Request::LoadSeen { .. }
-            | Request::StoreReceived(_)
-            | Request::LoadUnreceived { .. } => return Vec::new(),
-        };
+        let (new, is_file) = (request.message(), request.file().is_some());
+        if new.is_none() && !is_file {
+            return Vec::new();
+        }
+        if let Some(new) = new
+            && self.loose.contains_key(&ticket)
+            && Outcome::of(answer) != Outcome::Not
+        {
+            self.set_free(&new.sender, new.id);
+        }
         self.filed = is_file.then_some(ticket);
         if let Some(sender) = self.loose.remove(&ticket) {
             if let Some(count) = self.blurred.get_mut(&sender) {
