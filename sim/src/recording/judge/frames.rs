@@ -341,7 +341,10 @@ impl Judge {
         moment: &Moment<'_>,
         turns: &[Turn],
     ) -> Held {
-        let turn = turns.iter().find(|turn| Sent::Delivery(Box::new(delivery.clone())).is(turn));
+        let sent = Sent::Delivery(Box::new(delivery.clone()));
+        // Two messages may have one id.
+        let stored = turns.iter().find(|turn| sent.is(turn) && matches!(turn.outcome, Outcome::Stored(_)));
+        let turn = stored.or_else(|| turns.iter().find(|turn| sent.is(turn)));
         for (conn, user) in self.users(to) {
             let may = match delivery.conversation.as_ref().and_then(|of| of.peer.as_ref()) {
                 Some(conversation::Peer::User(peer)) => {
