@@ -49,7 +49,11 @@ pub fn parse_filter(filter: &str) -> Result<EnvFilter, LoggingError> {
 /// If the filter is wrong (see [`parse_filter`]), or if this has been called before.
 pub fn init(filter: &str, format: LogFormat) -> Result<(), LoggingError> {
     let filter = parse_filter(filter)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Where nobody reads the log any more there is nobody to be told so, and telling them would panic.
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     match format {
         LogFormat::Text => {
             // https://no-color.org: set and not empty.

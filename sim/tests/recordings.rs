@@ -534,3 +534,31 @@ fn the_commands_say_what_they_find_and_end_so() {
     let (code, text) = sim(&["compat", &svg]);
     assert!(code == Some(2) && text.contains("no recording"), "{text}");
 }
+
+#[test]
+fn what_is_asked_for_in_vain_or_would_lose_something_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let refused = |args: &[&str], why: &str| {
+        let (code, text) = sim(args);
+        assert!(code == Some(2) && text.contains(why), "{args:?}: {code:?} {text}");
+    };
+    let (empty, good, events, cut) = (at("empty"), at("good.swr"), at("all.events"), at("cut.swr"));
+    fs::create_dir(&empty).unwrap();
+    refused(&["compat", &empty], "there is no recording of a server in");
+    assert_eq!(sim(&["record", "3", "--profile", "calm", "-o", &good]).0, Some(0));
+    assert_eq!(sim(&["convert", &good, "-o", &events]).0, Some(0));
+    let text = fs::read_to_string(&events).unwrap();
+    refused(&["shrink", &events, "--out", &events], "write to another file");
+    refused(&["convert", &good, "--out", &good], "write to another file");
+    assert_eq!(fs::read_to_string(&events).unwrap(), text);
+    // Behind the damage there may be what fails.
+    let bytes = fs::read(&good).unwrap();
+    fs::write(&cut, &bytes[..bytes.len() - 1]).unwrap();
+    refused(&["shrink", &cut, "--out", &at("small.events")], "at byte ");
+    refused(&["shrink", &good, "--out", &at("small.events")], "everything holds");
+    for (option, value) in [("--user", "u1"), ("--until", "100ms"), ("--chart", &at("run.svg"))] {
+        refused(&["replay", &events, option, value], &format!("{option} is of no use here"));
+    }
+    refused(&["replay", "3", "--user", "u1"], "--user is of no use here");
+}

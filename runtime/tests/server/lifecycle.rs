@@ -12,6 +12,22 @@ use crate::{
 const GOING_AWAY: &str = "the server is shutting down; reconnect later";
 
 #[tokio::test]
+async fn a_server_whose_log_nobody_reads_any_more_works_and_stops() {
+    for signal in ["TERM", "INT"] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut process = Process::start_unread(folder.path());
+        // The log has a line of this, as of all signals.
+        process.signal("HUP");
+        let mut alice = Client::connect(process.address, "alice").await;
+        alice.send(&heartbeat()).await;
+        assert_eq!(alice.recv().await, pong());
+        process.signal(signal);
+        assert_eq!(alice.closed().await, (1001, GOING_AWAY.to_owned()));
+        assert!(process.exit().success());
+    }
+}
+
+#[tokio::test]
 async fn a_signal_closes_the_clients_with_1001_and_stores_what_was_accepted() {
     const SENT: u64 = 200;
     for signal in ["TERM", "INT"] {

@@ -49,6 +49,12 @@ pub(crate) fn cannot_serve(data: &Path, listen: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
+/// The address in the line that says that a server listens.
+fn address_in(line: &str) -> SocketAddr {
+    let address = line.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next());
+    address.unwrap().parse().unwrap()
+}
+
 /// A running `switchboard serve`; killed when it is dropped.
 pub(crate) struct Process {
     pub(crate) address: SocketAddr,
@@ -88,9 +94,20 @@ impl Process {
         let address = SocketAddr::from(([0; 4], 0));
         let mut process = Self { address, child, log };
         let line = process.logs("listening address=");
-        let address = line.split("address=").nth(1).and_then(|rest| rest.split(' ').next());
-        process.address = address.unwrap().parse().unwrap();
+        process.address = address_in(&line);
         process
+    }
+
+    /// Starts a server whose log nobody reads any more once it listens.
+    pub(crate) fn start_unread(data: &Path) -> Self {
+        let mut child = serve(data, "127.0.0.1:0", &[]).spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("listening address=") {
+            line.clear();
+            assert!(stderr.read_line(&mut line).unwrap() > 0, "it ends before it listens");
+        }
+        Self { address: address_in(&line), child, log: mpsc::channel().1 }
     }
 
     /// The process's number.

@@ -24,7 +24,7 @@ const SHARDS: u32 = 2;
 const SAID_PER_ROUND: u32 = 120;
 
 /// Messages that each says at a time until the disk is so full that one is refused.
-const SAID_UNTIL_FULL: u32 = 10;
+const SAID_UNTIL_FULL: u32 = 40;
 
 /// Messages for which there is room in what the database has taken already, at the most: some hundreds were seen.
 const ACCEPTED_UNTIL_FULL: u64 = 20_000;
@@ -295,7 +295,9 @@ impl<'s> World<'s> {
         let files = || as_full(self.sender.refused());
         let before = (messages(), files());
         self.ground.fill();
-        // As long as there is room in what the database has taken already, it takes what comes.
+        // As long as there is room in what the database has taken already, it takes what comes: over a network that is well, that is
+        // soon used up.
+        self.crowd.proxy.heal();
         let enough = self.crowd.ledger.accepted() + ACCEPTED_UNTIL_FULL;
         until(
             || {
@@ -313,6 +315,7 @@ impl<'s> World<'s> {
                 (messages() > before.0).then_some(())
             },
         );
+        self.crowd.proxy.fall_ill();
         self.sender.send(1);
         until(
             || format!("a file is refused as the disk is full; why others were: {:?}", self.sender.refused()),

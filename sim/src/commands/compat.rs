@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use switchboard_engine::Shipped;
 use switchboard_sim::recording::{
     accept::accept,
+    file::ReadError,
     files::Recording,
     replay::{self, Options},
 };
@@ -72,5 +73,6 @@ fn files(path: &std::path::Path) -> Result<Vec<PathBuf>, CliError> {
     let is_recording = |path: &PathBuf| switchboard_sim::recording::file::is_recording(path);
     let mut files: Vec<_> = entries.into_iter().map(|entry| entry.path()).filter(is_recording).collect();
     files.sort();
-    Ok(files)
+    // Nothing that differs, as there is nothing, would pass for good.
+    if files.is_empty() { Err(ReadError::Empty { path: path.to_owned() }.into()) } else { Ok(files) }
 }

@@ -86,6 +86,10 @@ pub(crate) enum CliError {
         "the schedule and its chart cannot both be {0}; name another file, or give --chart or --no-chart"
     )]
     SamePath(PathBuf),
+    #[error("{0} is what this is made of, and would be lost: write to another file")]
+    OwnInput(PathBuf),
+    #[error("{option} is of no use here: {what} is replayed as it is, and only {of} can be replayed so")]
+    NotOfThis { option: &'static str, what: &'static str, of: &'static str },
     #[error("there is no planted bug whose name contains {0}; `canaries` without --only lists them")]
     NoSuchBug(String),
     #[error("{0}")]
@@ -126,6 +130,16 @@ pub(crate) enum CliError {
 fn no_profile(name: &str) -> CliError {
     let names: Vec<_> = PROFILES.iter().map(|(name, _)| *name).collect();
     CliError::Profile(name.to_owned(), names.join(", "))
+}
+
+/// Whether what comes of a file may be written there: not over the file itself.
+fn check_output(input: &Path, output: &Path) -> Result<(), CliError> {
+    let is_same = match (input.canonicalize(), output.canonicalize()) {
+        (Ok(input), Ok(output)) => input == output,
+        // One of them is not there.
+        _ => false,
+    };
+    if is_same { Err(CliError::OwnInput(output.to_owned())) } else { Ok(()) }
 }
 
 /// The schedule that the subject names.

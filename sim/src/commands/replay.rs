@@ -39,6 +39,27 @@ pub(crate) struct ReplayArgs {
     chart: Option<PathBuf>,
 }
 
+impl ReplayArgs {
+    /// What is given must be for what is replayed, which is no recording.
+    fn check_options(&self, is_script: bool) -> Result<(), CliError> {
+        let (recordings, scripts) = ("a recording", "a recording or a script of events");
+        let schedules = "a recording or a schedule";
+        let options = [
+            ("--user", self.user.is_some(), recordings),
+            ("--sweep-every", self.sweep_every.is_some(), recordings),
+            ("--show", self.show && !is_script, scripts),
+            ("--canary", self.canary.is_some() && !is_script, scripts),
+            ("--until", self.until.is_some() && is_script, schedules),
+            ("--chart", self.chart.is_some() && is_script, schedules),
+        ];
+        let what = if is_script { "a script of events" } else { "a schedule" };
+        match options.into_iter().find(|(_, is_given, _)| *is_given) {
+            Some((option, _, of)) => Err(CliError::NotOfThis { option, what, of }),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Runs the subject and reports; true if everything holds.
 pub(crate) fn replay(args: &ReplayArgs) -> Result<bool, CliError> {
     let path = PathBuf::from(args.subject.name());
@@ -56,7 +77,9 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<bool, CliError> {
         };
         return recorded::replay(&paths, &view);
     }
-    if scripts::is_script(&path) {
+    let is_script = scripts::is_script(&path);
+    args.check_options(is_script)?;
+    if is_script {
         return scripts::replay(&path, args.canary, args.show);
     }
     if let Some(more) = args.more.first() {

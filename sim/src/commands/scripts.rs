@@ -15,7 +15,7 @@ use switchboard_sim::script::{
     text,
 };
 
-use super::{CliError, recorded, shrink::quoted};
+use super::{CliError, check_output, recorded, shrink::quoted};
 
 /// What `convert` takes.
 #[derive(Debug, clap::Args)]
@@ -49,6 +49,7 @@ pub(super) fn is_script_or_recording(path: &Path) -> bool {
 
 /// Cuts a script out of a recording; true if everything holds in it.
 pub(crate) fn convert(args: &ConvertArgs) -> Result<bool, CliError> {
+    check_output(&args.recording, &args.out)?;
     let mut recording = one(&args.recording)?;
     let cut = from::cut(&mut recording, &Planted(args.canary), args.from, args.until)?;
     write(&args.out, &cut.script.to_string())?;
@@ -92,14 +93,17 @@ pub(super) fn shrink(
     rust_test: Option<&Path>,
     canary: Option<Canary>,
 ) -> Result<bool, CliError> {
-    let script = if is_script(path) {
-        read(path)?
+    let (script, damage) = if is_script(path) {
+        (read(path)?, None)
     } else {
-        from::cut(&mut one(path)?, &Planted(canary), None, None)?.script
+        let cut = from::cut(&mut one(path)?, &Planted(canary), None, None)?;
+        (cut.script, cut.report.damage)
     };
     let run_error = |source| CliError::Run { path: path.to_owned(), source };
     let trial = Trial { probe: Planted(canary), must_hold_without: canary.is_some() };
-    let small = shrink::shrink(&script, &trial).map_err(run_error)?.ok_or(CliError::NothingFails)?;
+    let small = shrink::shrink(&script, &trial).map_err(run_error)?;
+    // What fails may be behind the damage.
+    let small = small.ok_or_else(|| damage.map_or(CliError::NothingFails, CliError::from))?;
     let outcome = run::run(&small, Planted(canary)).map_err(run_error)?;
     write(to, &small.to_string())?;
     let mut out = io::stdout().lock();

@@ -11,7 +11,7 @@ use switchboard_sim::{
     world::{Options, Target},
 };
 
-use super::{CliError, Subject, chart, load, scripts, target_option};
+use super::{CliError, Subject, chart, check_output, load, scripts, target_option};
 
 /// What `shrink` takes.
 #[derive(Debug, Args)]
@@ -39,6 +39,7 @@ pub(crate) struct ShrinkArgs {
 pub(crate) fn shrink(args: &ShrinkArgs) -> Result<bool, CliError> {
     std::panic::set_hook(Box::new(|_| {}));
     let path = Path::new(args.subject.name());
+    check_output(path, &args.out)?;
     if scripts::is_script_or_recording(path) {
         return scripts::shrink(path, &args.out, args.rust_test.as_deref(), args.canary);
     }
