@@ -561,4 +561,5 @@ fn what_is_asked_for_in_vain_or_would_lose_something_is_an_error() {
         refused(&["replay", &events, option, value], &format!("{option} is of no use here"));
     }
     refused(&["replay", "3", "--user", "u1"], "--user is of no use here");
+    refused(&["replay", &at("none"), "--user", "u1"], "No such file");
 }

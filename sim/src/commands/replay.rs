@@ -77,16 +77,16 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<bool, CliError> {
         };
         return recorded::replay(&paths, &view);
     }
-    let is_script = scripts::is_script(&path);
-    args.check_options(is_script)?;
-    if is_script {
+    if scripts::is_script(&path) {
+        args.check_options(true)?;
         return scripts::replay(&path, args.canary, args.show);
     }
     if let Some(more) = args.more.first() {
         return Err(CliError::NoRecording(more.clone()));
     }
-    let until_us = args.until.as_deref().map(parse_us).transpose()?;
     let schedule = load(&args.subject)?;
+    args.check_options(false)?;
+    let until_us = args.until.as_deref().map(parse_us).transpose()?;
     let options = Options {
         sweep_every: 1,
         until_us,
